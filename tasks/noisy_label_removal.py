@@ -1,0 +1,54 @@
+"""Noisy-label removal: items that were trained on wrong labels must be forgotten (LAF paper, section 4.1, task 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unlearnbench import Dataset, Split, UserError, check_classes, choose, task
+
+
+@task(
+    title="Noisy-label removal",
+    columns=("train_r", "train_f", "test", "asr"),
+    reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Table 3",
+)
+def noisy_label_removal(
+    data: Dataset,
+    generator: torch.Generator,
+    *,
+    classes: Sequence[int] = (0, 1, 2, 3, 4),
+    fraction: float = 0.6,
+    wrong_labels: str = "uniform",
+) -> Split:
+    """Gives a random `fraction` of the items of each of `classes` a wrong label, and forgets them.
+
+    Train_f is the accuracy against the wrong labels, so lower is better. The held-out items that an attack compares
+    get wrong labels in the same way: otherwise a wrong label alone would give a member away.
+
+    `wrong_labels` is "uniform" (over all other classes) or "released": the paper's released code never draws the last
+    class.
+    """
+    check_classes(data, classes)
+    if wrong_labels not in ("uniform", "released"):
+        raise UserError(f"wrong_labels must be 'uniform' or 'released', not {wrong_labels!r}")
+    candidates = data.num_classes - (wrong_labels == "released")
+    forget = choose(data.train_labels, classes, fraction, generator)
+    train_labels = data.train_labels.clone()
+    train_labels[forget] = another_label(train_labels[forget], candidates, generator)
+    heldout = choose(data.test_labels, classes, fraction, generator)
+    return Split(
+        forget=forget,
+        heldout=heldout,
+        train_labels=train_labels,
+        heldout_labels=another_label(data.test_labels[heldout], candidates, generator),
+    )
+
+
+def another_label(labels: Tensor, candidates: int, generator: torch.Generator) -> Tensor:
+    """For each label (int64 [n]), one drawn uniformly from 0 .. candidates - 1 without itself."""
+    others = candidates - (labels < candidates).long()
+    drawn = (torch.rand(len(labels), generator=generator, dtype=torch.float64) * others).long()
+    return drawn + (drawn >= labels).long()

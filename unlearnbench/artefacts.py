@@ -1,0 +1,258 @@
+"""Which artefacts a cell is made of, and the key of each: everything that goes into it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench import data, registry, seeds
+from unlearnbench.attacks import Attack
+from unlearnbench.fingerprint import fingerprint
+from unlearnbench.method import Method
+from unlearnbench.models import Model
+from unlearnbench.plugin import Plugin
+from unlearnbench.recipe import Recipe
+from unlearnbench.store import SCHEMA, Store, digest
+from unlearnbench.task import Split, Task
+
+TRAINING = ("making", "training", "samples", "seeds", "models", "data", "task")
+CODE = {
+    "original": TRAINING,
+    "shadow": TRAINING,
+    "prepared": (*TRAINING, "problem", "method"),
+    "outputs": (*TRAINING, "problem", "method"),
+    "record": ("making", "metrics", "stats", "attacks"),
+}
+"""The core modules that can change each kind of artefact; plugins and what they import come on top."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything about a cell but its method.
+
+    Attributes:
+        dataset: Name of the data set.
+        root: The folder with its files; None for the default place.
+        model: Name of the network.
+        model_options: Its options.
+        recipe: How it is trained.
+        task: Name of the task.
+        task_options: Its options, resolved.
+        seed: The seed of the cell.
+        device: "cpu" or "cuda".
+    """
+
+    dataset: str
+    root: Path | None
+    model: str
+    model_options: Mapping[str, Any]
+    recipe: Recipe
+    task: str
+    task_options: Mapping[str, Any]
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """An artefact and how it is made.
+
+    Attributes:
+        kind: "original", "shadow", "prepared", "network" or "outputs".
+        key: Everything that goes in.
+        setting: Of the first cell that wants it.
+        ep: Work, in passes over the training set.
+        size: Bytes on disk, roughly.
+        needs: The artefacts that it is made of, by role.
+        method: For "prepared", "network" and "outputs".
+        options: That method's hyperparameters, resolved.
+        index: For "shadow".
+    """
+
+    kind: str
+    key: Mapping[str, Any]
+    setting: Setting
+    ep: float
+    size: int
+    needs: Mapping[str, Job] = field(default_factory=dict)
+    method: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    index: int = 0
+
+    @cached_property
+    def digest(self) -> str:
+        """The artefact's name."""
+        return digest(self.key)
+
+    def __str__(self) -> str:
+        place = {"original": f"seed {self.setting.seed}", "shadow": f"no. {self.index}"}
+        return f"{self.kind} {self.setting.dataset} {place.get(self.kind, f'{self.method} {self.setting.seed}')}"
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """Plans the artefacts of a setting.
+
+    Attributes:
+        setting: The setting.
+        store: Where the decoded data is.
+        split: What its task makes of its data.
+        content: The data.
+        parents: The methods whose networks are kept, because others start from them.
+    """
+
+    setting: Setting
+    store: Store
+    split: Split
+    content: data.Dataset
+    parents: Container[str]
+
+    @cached_property
+    def forgotten(self) -> float:
+        """The share of the training set that must go."""
+        return len(self.split.forget) / len(self.content.train_labels)
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        """What goes into every training in this setting."""
+        setting = self.setting
+        _, checksum = data.load(setting.dataset, setting.root, self.store)
+        return {
+            "schema": SCHEMA,
+            "dataset": {"name": setting.dataset, "checksum": checksum},
+            "model": plugin_key(Model, setting.model, setting.model_options),
+            "recipe": setting.recipe.values(),
+            "on": {"device": setting.device, "torch": torch_minor(), "precision": "fp32"},
+        }
+
+    @cached_property
+    def task_key(self) -> dict[str, Any]:
+        """The task in keys."""
+        return plugin_key(Task, self.setting.task, self.setting.task_options)
+
+    @cached_property
+    def original(self) -> Job:
+        """The network that was trained on everything; tasks that train on the same labels share it."""
+        labels = self.content.train_labels if self.split.train_labels is None else self.split.train_labels
+        sha = hashlib.sha256(labels.numpy().tobytes()).hexdigest()
+        key = {**self.training, "kind": "original", "labels": sha, "seed": self.setting.seed, "code": core("original")}
+        return Job("original", key, self.setting, self.setting.recipe.epochs, 4 * self.parameters)
+
+    def shadow(self, index: int) -> Job:
+        """A shadow network's outputs; shared by all seeds, and by tasks that do not replace labels."""
+        noise = None if self.split.train_labels is None else self.task_key
+        key = {**self.training, "kind": "shadow", "noise": noise, "index": index, "code": core("shadow")}
+        train, test = len(self.content.train_labels), len(self.content.test_labels)
+        ep = self.setting.recipe.epochs * (train + test) / 2 / train + (train + test) / train / 3
+        return Job("shadow", key, self.setting, ep, self.logits_size, index=index)
+
+    def outputs(self, name: str, options: Mapping[str, Any], parent: Job | None) -> Job:
+        """The logits of a cell's network, and what they are made of."""
+        method = registry.get(Method, name)
+        needs = {"original": self.original}
+        preparing = method.preparing(options)
+        if method.preparation:
+            key = {
+                "kind": "prepared",
+                "original": self.original.key,
+                "method": plugin_key(Method, name, preparing),
+                "seed": self.setting.seed,
+                "code": core("prepared"),
+            }
+            needs["prepared"] = Job("prepared", key, self.setting, 0, 0, dict(needs), name, preparing)
+        if parent:
+            needs["parent"] = parent.needs["network"]
+        key = {
+            "kind": "outputs",
+            "original": self.original.key,
+            "prepared": needs["prepared"].digest if "prepared" in needs else None,
+            "parent": needs["parent"].key if parent else None,
+            "task": self.task_key,
+            "method": plugin_key(Method, name, options),
+            "seed": self.setting.seed,
+            "code": core("outputs"),
+        }
+        ep = method.cost(self.forgotten, self.setting.recipe, **options)
+        if name in self.parents:
+            network = {**key, "kind": "network"}
+            needs = {"network": Job("network", network, self.setting, ep, 4 * self.parameters, needs, name, options)}
+            ep = 0
+        return Job("outputs", key, self.setting, ep, self.logits_size, needs, name, options)
+
+    def record_key(self, outputs: Job, shadows: Sequence[Job]) -> dict[str, Any]:
+        """What goes into a record."""
+        return {
+            "kind": "record",
+            "outputs": outputs.key,
+            "shadows": {"count": len(shadows), "like": {**shadows[0].key, "index": None}},
+            "attacks": {"shadow": plugin_key(Attack, "shadow", {})},
+            "code": core("record"),
+        }
+
+    @cached_property
+    def parameters(self) -> int:
+        """How many numbers a network has."""
+        with torch.device("meta"):
+            model = registry.get(Model, self.setting.model)
+            network = model.build(self.content.shape, self.content.num_classes, **self.setting.model_options)
+        return sum(tensor.numel() for tensor in network.state_dict().values())
+
+    @property
+    def logits_size(self) -> int:
+        """Bytes of the logits of all images."""
+        return 4 * self.content.num_classes * (len(self.content.train_labels) + len(self.content.test_labels))
+
+
+def split_of(setting: Setting, content: data.Dataset) -> Split:
+    """What a setting's task makes of its data set."""
+    return drawn(setting, content, setting.seed, "split")
+
+
+def shadow_split(setting: Setting, pool: data.Dataset, index: int) -> Split:
+    """What the task would make of all images for a shadow network: items like the forgotten ones, and their labels."""
+    return drawn(setting, pool, index, "shadow")
+
+
+def drawn(setting: Setting, content: data.Dataset, *stream: str | int) -> Split:
+    """Applies a setting's task with the random numbers of a stream."""
+    generator = seeds.generator(setting.dataset, setting.task, listed(setting.task_options), *stream)
+    return registry.get(Task, setting.task).split(content, generator, **setting.task_options)
+
+
+def shadow_members(setting: Setting, n: int, index: int) -> Tensor:
+    """Which of n images a shadow network is trained on (bool [n]): half of them; 2k + 1 gets what 2k does not."""
+    order = torch.randperm(n, generator=seeds.generator(setting.dataset, "shadow pair", index // 2))
+    first = torch.zeros(n, dtype=torch.bool)
+    first[order[: n // 2]] = True
+    return first if index % 2 == 0 else ~first
+
+
+def listed(options: Mapping[str, Any]) -> str:
+    """Options as short text, e.g. "classes=3_4,fraction=0.5"."""
+
+    def text(value: Any) -> str:
+        return "_".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    return ",".join(f"{key}={text(value)}" for key, value in options.items())
+
+
+def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A plugin in keys: what it is called, told and made of."""
+    return {"name": name, "options": dict(options), "code": fingerprint(registry.get(kind, name).__module__)}
+
+
+def core(kind: str) -> str:
+    """The core code that can change an artefact of this kind."""
+    return fingerprint(*(f"unlearnbench.{module}" for module in CODE[kind]))
+
+
+def torch_minor() -> str:
+    """The version of torch that numbers depend on, e.g. "2.13"."""
+    return ".".join(torch.__version__.split(".")[:2])

@@ -1,0 +1,273 @@
+"""How each artefact and each record is made: train, prepare, unlearn, predict, measure."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench import data, metrics, registry, seeds, training
+from unlearnbench.artefacts import Job, Setting, shadow_members, shadow_split, split_of
+from unlearnbench.attacks import Attack, Audit, Observed
+from unlearnbench.method import Method
+from unlearnbench.models import Model, Network
+from unlearnbench.plan import Cell
+from unlearnbench.problem import Builder, Problem, TrainingSet, View
+from unlearnbench.store import SCHEMA, Made, Store
+
+
+class ParentFailedError(Exception):
+    """The method that a cell starts from has no result."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A setting with its data loaded.
+
+    Attributes:
+        setting: The setting.
+        content: Its data set.
+    """
+
+    setting: Setting
+    content: data.Dataset
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks and images are."""
+        return torch.device(self.setting.device)
+
+    @cached_property
+    def builder(self) -> Builder:
+        """Builds the setting's networks."""
+        model = registry.get(Model, self.setting.model)
+        shape, classes = self.content.shape, self.content.num_classes
+        return Builder(model, self.setting.model_options, shape, classes, self.device)
+
+    def training_set(self, content: data.Dataset, labels: Tensor | None) -> TrainingSet:
+        """The training part of a data set on the device, with the labels that a task put in place of the true ones."""
+        labels = content.train_labels if labels is None else labels
+        return TrainingSet(content.train_images.to(self.device), labels.to(self.device))
+
+    def train(self, training_set: TrainingSet, index: Tensor, stream: Sequence[str | int]) -> Network:
+        """A new network, trained with the setting's recipe on the items at `index`."""
+        network = self.builder.fresh(*stream)
+        samples = training_set.samples(index, "labels", seeds.generator(*stream, "order"), "the training set")
+        assert samples is not None
+        training.fit(network, samples, self.setting.recipe)
+        return network
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Makes artefacts and records, out of the artefacts that they need.
+
+    Attributes:
+        store: Where artefacts are kept.
+    """
+
+    store: Store
+    _observations: dict[tuple[str, ...], tuple[tuple[Observed, ...], tuple[Observed, ...]]] = field(default_factory=dict)
+
+    def get(self, job: Job) -> Made:
+        """Reads an artefact, or makes it and everything that it needs."""
+        make: Callable[[Job], Made] = getattr(self, job.kind)
+        return self.store.get_or_make(job.key, lambda: make(job))
+
+    def place(self, setting: Setting) -> Place:
+        """Loads the data of a setting."""
+        return Place(setting, data.load(setting.dataset, setting.root, self.store)[0])
+
+    def original(self, job: Job) -> Made:
+        """The network that will have to forget: trained on everything."""
+        place = self.place(job.setting)
+        training_set = place.training_set(place.content, split_of(job.setting, place.content).train_labels)
+        start = time.perf_counter()
+        stream = (job.setting.dataset, job.setting.seed, "original")
+        network = place.train(training_set, torch.arange(len(training_set.labels)), stream)
+        return network.state_dict(), {"seconds": time.perf_counter() - start}
+
+    def shadow(self, job: Job) -> Made:
+        """A network trained on a random half of all images, its logits on all of them, and which half it was."""
+        place = self.place(job.setting)
+        pool = place.content.pool
+        training_set = place.training_set(pool, shadow_split(job.setting, pool, job.index).train_labels)
+        member = shadow_members(job.setting, len(pool.train_labels), job.index)
+        start = time.perf_counter()
+        network = place.train(training_set, member.nonzero()[:, 0], (job.setting.dataset, job.index, "shadow"))
+        seconds = time.perf_counter() - start
+        return {"logits": training.predict(network, training_set.pixels), "member": member}, {"seconds": seconds}
+
+    def prepared(self, job: Job) -> Made:
+        """What a method does before anyone asks to be forgotten."""
+        method = registry.get(Method, job.method)
+        assert method.preparation is not None
+        place = self.place(job.setting)
+        stream = (job.setting.dataset, job.setting.seed, job.method, "prepare")
+        training_set = place.training_set(place.content, split_of(job.setting, place.content).train_labels)
+        generator = seeds.generator(*stream)
+        view = training_set.view_to_prepare(method.access, generator)
+        problem = self.problem(job, place, view, generator, stream)
+        start = time.perf_counter()
+        with seeds.pinned(*stream):
+            tensors = method.preparation(problem, **job.options)
+        return tensors, {"seconds": time.perf_counter() - start}
+
+    def network(self, job: Job) -> Made:
+        """The network of a cell that others start from."""
+        network, seconds = self.unlearn(job)
+        if not isinstance(network, Network):
+            raise TypeError(f"{job.method} gives no network of the suite, so no other method can start from it")
+        return network.state_dict(), {"seconds": seconds}
+
+    def outputs(self, job: Job) -> Made:
+        """The logits of a cell's network on all training and test images."""
+        place = self.place(job.setting)
+        network: Callable[[Tensor], Tensor]
+        if "network" in job.needs:
+            weights, info = self.get(job.needs["network"])
+            network, seconds = place.builder.trained(weights), info["seconds"]
+        else:
+            network, seconds = self.unlearn(job)
+        content = place.content
+        images = {"train": content.train_images, "test": content.test_images}
+        logits = {part: training.predict(network, pixels.to(place.device)) for part, pixels in images.items()}
+        for part, values in logits.items():
+            wanted = (len(images[part]), content.num_classes)
+            if values.shape != wanted:
+                raise ValueError(f"{job.method} gives outputs of shape {tuple(values.shape)} instead of {wanted}")
+            if not values.isfinite().all():
+                raise FloatingPointError(f"{job.method} gives outputs that are not finite: it diverged")
+        return logits, {"seconds": seconds}
+
+    def unlearn(self, job: Job) -> tuple[Callable[[Tensor], Tensor], dict[str, float]]:
+        """Runs a method; returns what it gives and the seconds of its phases, its parents' included."""
+        method = registry.get(Method, job.method)
+        setting, place = job.setting, self.place(job.setting)
+        split = split_of(setting, place.content)
+        stream = (setting.dataset, setting.task, setting.seed, job.method)
+        generator = seeds.generator(*stream)
+        training_set = place.training_set(place.content, split.train_labels)
+        view = training_set.view_to_forget(method.access, split.forget, generator)
+        problem = self.problem(job, place, view, generator, stream)
+        del training_set  # nothing that holds labels may be left for a method to find
+        seconds = {"prepare": 0.0, "unlearn": 0.0}
+        for role, phase in (("prepared", "prepare"), ("parent", "")):
+            if role in job.needs:
+                spent = self.get(job.needs[role])[1]["seconds"]
+                for name, value in {phase: spent}.items() if phase else spent.items():
+                    seconds[name] += value
+        start = time.perf_counter()
+        with seeds.pinned(*stream):
+            network = method.unlearn(problem, dict(job.options))
+        if place.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds["unlearn"] += time.perf_counter() - start
+        return network, seconds
+
+    def problem(
+        self, job: Job, place: Place, view: View, generator: torch.Generator, stream: Sequence[str | int]
+    ) -> Problem:
+        """What the method of a job is handed."""
+        weights, _ = self.get(job.needs["original"])
+        prepared = self.get(job.needs["prepared"])[0] if "prepared" in job.needs else {}
+        start = place.builder.trained(self.parent(job.needs["parent"])) if "parent" in job.needs else None
+        return Problem(
+            original=place.builder.trained(weights).requires_grad_(False).eval(),
+            recipe=job.setting.recipe,
+            num_classes=place.content.num_classes,
+            device=place.device,
+            generator=generator,
+            prepared={name: tensor.to(place.device) for name, tensor in prepared.items()},
+            _builder=place.builder,
+            _view=view,
+            _stream=stream,
+            _start=start,
+        )
+
+    def parent(self, job: Job) -> dict[str, Tensor]:
+        """The weights of the network that another method starts from."""
+        try:
+            return self.get(job)[0]
+        except Exception as error:  # whatever the parent's code raised
+            raise ParentFailedError(f"{job.method} failed: {type(error).__name__}: {error}") from error
+
+    def record(self, cell: Cell) -> dict[str, Any]:
+        """Measures a cell: accuracies and attacks, as functions of its outputs."""
+        outputs, info = self.get(cell.outputs)
+        place = self.place(cell.setting)
+        split = split_of(cell.setting, place.content)
+        audit = self.audit(cell, outputs)
+        attacks = {"shadow": metrics.membership(registry.get(Attack, "shadow").score(audit))}
+        clean = metrics.accuracies(outputs["train"], outputs["test"], place.content, split)
+        clean["asr"] = attacks["shadow"]["balanced_accuracy"][0]
+        return {
+            "schema": SCHEMA,
+            "status": "ok",
+            "cell": dict(cell.about),
+            "key": dict(cell.key),
+            "metrics": {"clean": clean, "attacks": attacks},
+            "observed": observed(cell, info["seconds"]),
+        }
+
+    def audit(self, cell: Cell, outputs: dict[str, Tensor]) -> Audit:
+        """What an attacker of a cell has in hand."""
+        setting = cell.setting
+        content = self.place(setting).content
+        split = split_of(setting, content)
+        labels = content.train_labels if split.train_labels is None else split.train_labels
+        heldout_labels = split.heldout_labels
+        if heldout_labels is None:
+            heldout_labels = content.test_labels[split.heldout]
+        members, nonmembers = self.shadow_observations(setting, cell.shadows)
+        return Audit(
+            forgotten=observation(outputs["train"][split.forget], labels[split.forget]),
+            heldout=observation(outputs["test"][split.heldout], heldout_labels),
+            shadow_members=members,
+            shadow_nonmembers=nonmembers,
+            seed=seeds.derive(setting.dataset, setting.task, "attack"),
+        )
+
+    def shadow_observations(
+        self, setting: Setting, jobs: Sequence[Job]
+    ) -> tuple[tuple[Observed, ...], tuple[Observed, ...]]:
+        """What the shadows answer on items such as the task forgets: those that each was trained on, and the others."""
+        name = (setting.task, repr(setting.task_options), *(job.digest for job in jobs))
+        if name not in self._observations:
+            pool = self.place(setting).content.pool
+            inside, outside = [], []
+            for job in jobs:
+                made, _ = self.get(job)
+                split = shadow_split(setting, pool, job.index)
+                labels = pool.train_labels if split.train_labels is None else split.train_labels
+                member = made["member"][split.forget]
+                for side, rows in ((inside, split.forget[member]), (outside, split.forget[~member])):
+                    side.append(observation(made["logits"][rows], labels[rows]))
+            self._observations[name] = tuple(inside), tuple(outside)
+        return self._observations[name]
+
+
+def observation(logits: Tensor, labels: Tensor) -> Observed:
+    """Logits and labels as an attack sees them."""
+    return Observed(logits.double().numpy(), labels.numpy())
+
+
+def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
+    """What may differ between two runs of the same cell."""
+    return {
+        "seconds": seconds,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "unlearnbench": version("unlearnbench"),
+        "command": cell.command,
+    }

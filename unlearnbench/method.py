@@ -1,0 +1,126 @@
+"""What a method is: a function of a `Problem`, and a declaration of what it may see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from unlearnbench.plugin import Plugin, options_of
+
+if TYPE_CHECKING:
+    from unlearnbench.problem import Problem
+
+LEVELS = {
+    "prepare": (None, "images", "labels"),
+    "forget": (None, "images", "labels"),
+    "remain": (None, "images", "labels", "sample-labels"),
+}
+ROLES = ("method", "variant", "ablation", "control")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a method may see of the training set; the suite enforces it.
+
+    Attributes:
+        prepare: Of the whole training set, before anybody asks to be forgotten: None, "images" or "labels".
+        forget: Of the items to be forgotten: None, "images" or "labels".
+        remain: Of the others: None, "images", "labels", or "sample-labels": images of all, and labels of a random
+            sample as large as the forget set.
+    """
+
+    prepare: str | None = None
+    forget: str | None = None
+    remain: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value not in LEVELS[name]:
+                raise ValueError(f"Access({name}={value!r}): must be one of {LEVELS[name]}")
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}: {value}" for name, value in asdict(self).items() if value) or "nothing"
+
+
+class Method(Plugin):
+    """A way to forget.
+
+    Args:
+        function: `(problem, **hyperparameters) -> network`, where the network may be anything that maps a batch of
+            images (float32 [B, C, H, W] in [0, 1]) to logits [B, classes].
+        title: The name in tables.
+        access: What it may see.
+        reference: The paper.
+        role: "method", "variant" (of a method), "ablation", or "control" (no method at all).
+        start: The name of the method whose result this one begins from; "" for the original.
+        cost: `(forget, recipe, **hyperparameters) -> ep`: passes over the training set, forward and backward, if the
+            share `forget` of it is to be forgotten; for estimates. A method that does not say counts like Retrain.
+    """
+
+    kind = "method"
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        title: str,
+        access: Access,
+        reference: str = "",
+        role: str = "method",
+        start: str = "",
+        cost: Callable[..., float] | None = None,
+    ) -> None:
+        super().__init__(function, title=title, reference=reference)
+        if role not in ROLES:
+            raise ValueError(f"role {role!r} must be one of {ROLES}")
+        self.access = access
+        self.role = role
+        self.start = start
+        self.cost = cost or (lambda forget, recipe, **_: recipe.epochs * (1 - forget))
+        self.preparation: Callable[..., dict[str, Tensor]] | None = None
+
+    def prepare(self, function: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
+        """Registers the work that can be done before anyone asks to be forgotten (a decorator).
+
+        The function `(problem, **hyperparameters) -> dict of tensors` sees `problem.train` and the original; what it
+        returns is `problem.prepared` later. Its options join the method's; where both have one, the defaults agree.
+        """
+        if self.access.prepare is None:
+            raise ValueError(f"{self.title}: declare Access(prepare=...) for the preparing phase")
+        options = options_of(function)
+        for name in options.keys() & self.defaults.keys():
+            if options[name] != self.defaults[name]:
+                raise ValueError(f"{self.title}: {name!r} has two defaults, {options[name]} and {self.defaults[name]}")
+        self.defaults |= options
+        self.preparation = function
+        return function
+
+    def preparing(self, hyperparameters: dict[str, Any]) -> dict[str, Any]:
+        """Those hyperparameters that the first phase takes."""
+        names = options_of(self.preparation) if self.preparation else {}
+        return {name: value for name, value in hyperparameters.items() if name in names}
+
+    def unlearn(self, problem: Problem, hyperparameters: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+        """Runs the second phase and returns the network that has forgotten."""
+        names = options_of(self.function)
+        chosen = {name: value for name, value in hyperparameters.items() if name in names}
+        network: Callable[[Tensor], Tensor] = self.function(problem, **chosen)
+        return network
+
+
+def method(
+    *,
+    title: str,
+    access: Access,
+    reference: str = "",
+    role: str = "method",
+    start: str = "",
+    cost: Callable[..., float] | None = None,
+) -> Callable[[Callable[..., Any]], Method]:
+    """Makes a function `(problem, **hyperparameters) -> network` a method of the suite; see `Method`."""
+    return lambda function: Method(
+        function, title=title, access=access, reference=reference, role=role, start=start, cost=cost
+    )

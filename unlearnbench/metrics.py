@@ -1,0 +1,68 @@
+"""From the outputs of an unlearned network to the numbers of a record. Nothing here sees a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlearnbench import stats
+from unlearnbench.attacks import Scores
+from unlearnbench.data import Dataset
+from unlearnbench.task import Split
+
+FPRS = {"tpr@1%": 0.01}
+"""The false-positive rates at which an attack's true-positive rate is reported."""
+
+
+def accuracies(train_logits: Tensor, test_logits: Tensor, data: Dataset, split: Split) -> dict[str, float]:
+    """Train_r, Train_f and Test, and Test_r and Test_f where the task divides the test set; fractions in [0, 1].
+
+    Training items are compared with the labels that they were trained on, test items with their true ones.
+
+    Args:
+        train_logits: float32 [N, classes], without augmentation.
+        test_logits: float32 [M, classes].
+        data: Where the labels come from.
+        split: What was forgotten.
+    """
+    labels = data.train_labels if split.train_labels is None else split.train_labels
+    train = (train_logits.argmax(1) == labels).numpy()
+    test = (test_logits.argmax(1) == data.test_labels).numpy()
+    forgotten = positions(split.forget, len(train))
+    found = {"train_r": mean(train[~forgotten]), "train_f": mean(train[forgotten]), "test": mean(test)}
+    if split.test_forget is not None:
+        test_forgotten = positions(split.test_forget, len(test))
+        found |= {"test_r": mean(test[~test_forgotten]), "test_f": mean(test[test_forgotten])}
+    return found
+
+
+def membership(scores: Scores) -> dict[str, Any]:
+    """How well an attack tells forgotten items from held-out ones.
+
+    Returns:
+        `balanced_accuracy` and `auc` as [value, low, high] (95 % intervals over items), `tpr@1%` (None where the
+        held-out items are too few), and the numbers of `forgotten` and `heldout` items.
+    """
+    sides = scores.forgotten, scores.heldout
+    return {
+        "balanced_accuracy": list(stats.balanced_accuracy(*sides)),
+        "auc": list(stats.auc(*sides)),
+        **{name: stats.tpr_at_fpr(*sides, fpr) for name, fpr in FPRS.items()},
+        "forgotten": len(scores.forgotten),
+        "heldout": len(scores.heldout),
+    }
+
+
+def positions(index: Tensor, n: int) -> NDArray[np.bool_]:
+    """Positions as a mask of length n."""
+    mask = np.zeros(n, dtype=bool)
+    mask[index.numpy()] = True
+    return mask
+
+
+def mean(hits: NDArray[np.bool_]) -> float:
+    """The share of hits."""
+    return float(hits.mean())

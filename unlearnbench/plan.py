@@ -1,0 +1,316 @@
+"""From a preset and filters to cells, and to the work that is still to be done."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from unlearnbench import data, registry
+from unlearnbench.artefacts import Artefacts, Job, Setting, listed, split_of
+from unlearnbench.errors import UserError, unknown
+from unlearnbench.method import Method
+from unlearnbench.models import Model
+from unlearnbench.presets import Preset
+from unlearnbench.store import Store, differences, read_record
+from unlearnbench.task import Task
+
+REFERENCE = "retrain"
+"""The method that every other one is measured against."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (dataset, model, task, method, seed).
+
+    Attributes:
+        setting: All but the method.
+        method: Name of the method.
+        depth: How many other methods' results come before.
+        outputs: The artefact with its network's logits.
+        shadows: The artefacts that attacks learn from.
+        key: Everything that goes into its record.
+        path: Of the record, below the results folder.
+        about: What tables and people need to know: names, titles, role, options.
+        command: What reproduces it.
+    """
+
+    setting: Setting
+    method: str
+    depth: int
+    outputs: Job
+    shadows: Sequence[Job]
+    key: Mapping[str, Any]
+    path: Path
+    about: Mapping[str, Any]
+    command: str
+
+    def __str__(self) -> str:
+        return " ".join(str(self.about[name]) for name in ("dataset", "task", "method", "seed"))
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is there of a cell.
+
+    Attributes:
+        state: "cached", "to run", "stale" or "failed" (which is tried again).
+        why: For "stale" and "failed".
+    """
+
+    state: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells in the order in which they run, parents first.
+
+    Attributes:
+        cells: All of them.
+        results: The folder of the records.
+        store: The artefacts.
+        force: Whether finished cells run again.
+    """
+
+    cells: Sequence[Cell]
+    results: Path
+    store: Store
+    force: bool = False
+
+    def status(self, cell: Cell) -> Status:
+        """Compares the record of a cell, if there is one, with what the plan wants."""
+        record = None if self.force else read_record(self.results / cell.path)
+        if record is None:
+            return Status("to run")
+        reasons = differences(record["key"], cell.key)
+        if reasons:
+            return Status("stale", "; ".join(dict.fromkeys(short(r) for r in reasons)))
+        if record["status"] != "ok":
+            return Status("failed", record.get("reason", record["status"]))
+        return Status("cached")
+
+    @cached_property
+    def statuses(self) -> list[Status]:
+        """The status of every cell, when first asked for."""
+        return [self.status(cell) for cell in self.cells]
+
+    @cached_property
+    def to_run(self) -> list[Cell]:
+        """The cells without a valid record."""
+        return [c for c, s in zip(self.cells, self.statuses, strict=True) if s.state != "cached"]
+
+    @cached_property
+    def missing(self) -> list[Job]:
+        """The artefacts that have to be made, each after what it needs."""
+        found: dict[str, Job] = {}
+        for cell in self.to_run:
+            for job in (*cell.shadows, cell.outputs):
+                for needed in self._missing(job, again=self.force and job is cell.outputs):
+                    found.setdefault(needed.digest, needed)
+        return list(found.values())
+
+    def _missing(self, job: Job, again: bool = False) -> Iterator[Job]:
+        if again or not self.store.has(job.key):
+            for needed in job.needs.values():
+                yield from self._missing(needed)
+            yield job
+
+    @property
+    def shared(self) -> list[Job]:
+        """The missing artefacts that are made before the cells: trainings first, the longest at the front."""
+        jobs = [job for job in self.missing if job.kind in ("original", "shadow", "prepared")]
+        return sorted(jobs, key=lambda job: (job.kind == "prepared", -job.ep))
+
+    @property
+    def ep(self) -> float:
+        """The work ahead, in passes over the training set."""
+        return sum(job.ep for job in self.missing)
+
+    @property
+    def size(self) -> int:
+        """The disk that it will take, in bytes."""
+        return sum(job.size for job in self.missing)
+
+
+def short(reason: str) -> str:
+    """A reason without the path that leads to it, e.g. "recipe.epochs: 16 -> 20"."""
+    path, colon, values = reason.partition(": ")
+    return ".".join(path.split(".")[-2:]) + colon + values
+
+
+def build(
+    preset: Preset,
+    store: Store,
+    results: Path,
+    *,
+    datasets: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seed_list: Sequence[int] = (),
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    root: Path | None = None,
+    device: str = "cpu",
+    force: bool = False,
+    preset_name: str = "",
+) -> Plan:
+    """Resolves a preset and filters into cells and what they need.
+
+    Args:
+        preset: What to run.
+        store: Where artefacts are.
+        results: The folder of this preset's results.
+        datasets: Names to run; all of the preset if empty, likewise for the next three.
+        tasks: Names of tasks.
+        methods: Names of methods; parents of `start=` and Retrain are added.
+        seed_list: Seeds.
+        overrides: Options by name of a method or task, the last word.
+        root: The folder with the data sets' files.
+        device: "cpu" or "cuda".
+        force: Run finished cells again.
+        preset_name: What the user called the preset, for the command that reproduces a cell.
+
+    Raises:
+        UserError: If a name, an option or a combination is wrong.
+    """
+    planner = _Planner(preset, store, overrides or {}, root, device, preset_name or preset.name)
+    cells = planner.cells(
+        datasets or list(preset.datasets),
+        tasks or preset.tasks or list(registry.usable("tasks")),
+        methods or preset.methods or list(registry.usable("methods")),
+        seed_list or preset.seeds,
+    )
+    cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
+    return Plan(cells, results, store, force)
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """What all cells of a plan have in common, and how one is put together."""
+
+    preset: Preset
+    store: Store
+    overrides: Mapping[str, Mapping[str, Any]]
+    root: Path | None
+    device: str
+    preset_name: str
+
+    def cells(
+        self, datasets: Sequence[str], tasks: Sequence[str], methods: Sequence[str], seed_list: Sequence[int]
+    ) -> list[Cell]:
+        """The cells of a selection."""
+        wanted = with_parents([REFERENCE, *methods])
+        for name in self.overrides:
+            if name not in (*wanted, *tasks):
+                raise unknown("method or task of this run:", name, (*wanted, *tasks))
+        settings = [self.setting(d, t, s) for d in unique(datasets) for t in unique(tasks) for s in seed_list]
+        return [cell for setting in settings for cell in self.cells_of(setting, wanted)]
+
+    def setting(self, dataset: str, task: str, seed: int) -> Setting:
+        """Resolves the names of a setting."""
+        registry.get(data.Source, dataset)
+        training = self.preset.datasets.get(dataset)
+        if training is None:
+            raise UserError(f"preset {self.preset.name} does not say how to train {dataset}: add [datasets.{dataset}]")
+        model, recipe = training.model, training.recipe
+        model_options = registry.get(Model, model).resolve(model, training.options)
+        task_options = registry.get(Task, task).resolve(
+            task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})
+        )
+        return Setting(dataset, self.root, model, model_options, recipe, task, task_options, seed, self.device)
+
+    def cells_of(self, setting: Setting, methods: Sequence[str]) -> list[Cell]:
+        """The cells of a setting, one for each method, parents before their children."""
+        content, _ = data.load(setting.dataset, setting.root, self.store)
+        split = split_of(setting, content)
+        artefacts = Artefacts(setting, self.store, split, content, {registry.get(Method, name).start for name in methods})
+        shadows = [artefacts.shadow(index) for index in range(self.preset.shadows)]
+        cells: dict[str, Cell] = {}
+        for name in methods:
+            method = registry.get(Method, name)
+            if method.access.remain == "sample-labels" and artefacts.forgotten > 0.5:
+                raise UserError(
+                    f"{name} wants labels of as many remaining items as are forgotten, but {setting.task} forgets "
+                    f"{artefacts.forgotten:.0%}: leave {name} out with -m, or forget less"
+                )
+            parent = cells.get(method.start)
+            outputs = artefacts.outputs(name, self.hyperparameters(name, setting), parent and parent.outputs)
+            about = self.about(name, setting)
+            place = (setting.dataset, setting.model, about["task"], about["method"])
+            cells[name] = Cell(
+                setting=setting,
+                method=name,
+                depth=parent.depth + 1 if parent else 0,
+                outputs=outputs,
+                shadows=shadows,
+                key=artefacts.record_key(outputs, shadows),
+                path=Path("records", *(quote(part, safe="+=,") for part in place), f"{setting.seed}.json"),
+                about=about,
+                command=self.command(name, setting),
+            )
+        return list(cells.values())
+
+    def hyperparameters(self, method: str, setting: Setting) -> dict[str, Any]:
+        """All layers of a method's hyperparameters, resolved."""
+        layers = self.preset.hyperparameters(method, setting.task, setting.model)
+        return registry.get(Method, method).resolve(method, *layers, self.overrides.get(method, {}))
+
+    def changed(self, method: str, setting: Setting) -> dict[str, Any]:
+        """The hyperparameters of a method, and of those it starts from, that the command line changed."""
+        usual = replace(self, overrides={}).hyperparameters(method, setting)
+        own = {k: v for k, v in self.hyperparameters(method, setting).items() if v != usual[k]}
+        start = registry.get(Method, method).start
+        return own | ({f"{start}.{k}": v for k, v in self.changed(start, setting).items()} if start else {})
+
+    def about(self, name: str, setting: Setting) -> dict[str, Any]:
+        """What tables and people need to know about a cell."""
+        method = registry.get(Method, name)
+        task = registry.get(Task, setting.task)
+        usual = task.resolve(setting.task, self.preset.task_options.get(setting.task, {}))
+        task_changes = listed({k: v for k, v in setting.task_options.items() if v != usual[k]})
+        changes = listed(self.changed(name, setting))
+        return {
+            "preset": self.preset.name,
+            "dataset": setting.dataset,
+            "dataset_title": registry.get(data.Source, setting.dataset).title,
+            "model": setting.model,
+            "task": f"{setting.task}+{task_changes}" if task_changes else setting.task,
+            "task_title": f"{task.title} ({task_changes})" if task_changes else task.title,
+            "task_options": dict(setting.task_options),
+            "columns": list(task.columns),
+            "method": f"{name}+{changes}" if changes else name,
+            "method_title": f"{method.title} ({changes})" if changes else method.title,
+            "role": method.role,
+            "access": str(method.access),
+            "start": method.start,
+            "hyperparameters": self.hyperparameters(name, setting),
+            "seed": setting.seed,
+        }
+
+    def command(self, name: str, setting: Setting) -> str:
+        """The command line that reproduces a cell."""
+        words = ["unlearnbench", "run", "--preset", self.preset_name]
+        words += ["-d", setting.dataset, "-t", setting.task, "-m", name, "--seeds", str(setting.seed)]
+        for plugin in (setting.task, *with_parents([name])):
+            for key, value in self.overrides.get(plugin, {}).items():
+                words += ["-p", f"{plugin}.{key}={json.dumps(value)}"]
+        return shlex.join(words)
+
+
+def with_parents(methods: Iterable[str]) -> list[str]:
+    """These methods, each after those that it starts from, without repetition."""
+    found: dict[str, None] = {}
+    for name in methods:
+        start = registry.get(Method, name).start
+        found |= dict.fromkeys([*with_parents([start]), name] if start else [name])
+    return list(found)
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Names without repetition, in order."""
+    return list(dict.fromkeys(names))

@@ -1,0 +1,227 @@
+"""What a method is handed: the network that must forget, and as much of the data as it declared that it sees."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unlearnbench import seeds, training
+from unlearnbench.errors import AccessError
+from unlearnbench.method import Access
+from unlearnbench.models import Model, Network
+from unlearnbench.recipe import Recipe
+from unlearnbench.samples import Batch, Samples
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds networks of one shape.
+
+    Attributes:
+        model: The model plugin.
+        options: Its options.
+        shape: Channels, height and width of the images.
+        num_classes: Number of logits.
+        device: Where the network shall be.
+    """
+
+    model: Model
+    options: Mapping[str, Any]
+    shape: tuple[int, int, int]
+    num_classes: int
+    device: torch.device
+
+    def fresh(self, *stream: str | int) -> Network:
+        """A network with new random weights, the same for the same stream."""
+        with seeds.pinned(*stream, "weights"):
+            return self.placed(self.model.build(self.shape, self.num_classes, **self.options))
+
+    def trained(self, weights: Mapping[str, Tensor]) -> Network:
+        """A network with the given weights and buffers."""
+        network = self.fresh()
+        network.load_state_dict(weights)
+        return network
+
+    def placed(self, network: Network) -> Network:
+        """The network on the device, in the layout that convolutions are fastest in."""
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@dataclass(frozen=True)
+class View:
+    """The data of a phase after everything that was not declared has been removed.
+
+    Attributes:
+        train: The whole training set; only while preparing.
+        forget: The items to be forgotten; only afterwards, as the next two.
+        remain: The others.
+        labelled: A labelled sample of the others.
+    """
+
+    train: Samples | None = None
+    forget: Samples | None = None
+    remain: Samples | None = None
+    labelled: Samples | None = None
+
+
+class TrainingSet:
+    """The training set as the runner holds it. No method ever gets it.
+
+    Args:
+        pixels: uint8 [N, C, H, W] on the device.
+        labels: int64 [N], the labels that the original was trained on.
+    """
+
+    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
+        self.pixels = pixels
+        self.labels = labels
+
+    def samples(self, index: Tensor, level: str | None, generator: torch.Generator, name: str) -> Samples | None:
+        """The items at `index` with what `level` ("images", "labels", ...) lets one see; None for None."""
+        if level is None:
+            return None
+        index = index.to(self.pixels.device)
+        labels = self.labels[index] if level == "labels" else None
+        return Samples(self.pixels[index], index, labels, generator, name)
+
+    def everything(self, generator: torch.Generator, level: str | None = "labels") -> Samples | None:
+        """The whole set."""
+        return self.samples(torch.arange(len(self.labels)), level, generator, "the training set")
+
+    def view_to_prepare(self, access: Access, generator: torch.Generator) -> View:
+        """What a method with this access sees before anybody asks to be forgotten."""
+        return View(train=self.everything(generator, access.prepare))
+
+    def view_to_forget(self, access: Access, forget: Tensor, generator: torch.Generator) -> View:
+        """What a method with this access sees when the items at `forget` (int64) must go."""
+        remains = torch.ones(len(self.labels), dtype=torch.bool)
+        remains[forget] = False
+        remain = remains.nonzero()[:, 0]
+        labelled = None
+        if access.remain == "sample-labels":
+            sample = remain[torch.randperm(len(remain), generator=generator)[: len(forget)]]
+            labelled = self.samples(sample, "labels", generator, "the labelled sample")
+        return View(
+            forget=self.samples(forget, access.forget, generator, "the forget set"),
+            remain=self.samples(remain, access.remain, generator, "the remaining set"),
+            labelled=labelled,
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method is handed.
+
+    Attributes:
+        original: The network that was trained on everything: frozen, in eval mode; gradients to inputs are allowed.
+        recipe: How the original was trained.
+        num_classes: Number of classes.
+        device: Where networks and data are.
+        generator: What all random draws of the method come from (on the CPU).
+        prepared: What the method's first phase returned; empty before and without one.
+    """
+
+    original: Network
+    recipe: Recipe
+    num_classes: int
+    device: torch.device
+    generator: torch.Generator
+    _builder: Builder = field(repr=False)
+    _view: View = field(repr=False)
+    _stream: Sequence[str | int] = field(repr=False)
+    _start: Network | None = field(default=None, repr=False)
+    prepared: Mapping[str, Tensor] = field(default_factory=dict)
+    _embeddings: dict[tuple[nn.Module, Samples], Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def train(self) -> Samples:
+        """The whole training set, while preparing.
+
+        Raises:
+            AccessError: Afterwards, or if `Access(prepare=...)` was not declared.
+        """
+        return _declared(self._view.train, "train", 'Access(prepare="images") and only in the preparing phase')
+
+    @property
+    def forget(self) -> Samples:
+        """The items to be forgotten.
+
+        Raises:
+            AccessError: While preparing, or if `Access(forget=...)` was not declared.
+        """
+        return _declared(self._view.forget, "forget", 'Access(forget="images") and only after the preparing phase')
+
+    @property
+    def remain(self) -> Samples:
+        """The other items.
+
+        Raises:
+            AccessError: While preparing, or if `Access(remain=...)` was not declared.
+        """
+        return _declared(self._view.remain, "remain", 'Access(remain="images") and only after the preparing phase')
+
+    @property
+    def labelled(self) -> Samples:
+        """A labelled random sample of the other items, as large as the forget set.
+
+        Raises:
+            AccessError: While preparing, or unless `Access(remain="sample-labels")` was declared.
+        """
+        return _declared(self._view.labelled, "labelled", 'Access(remain="sample-labels")')
+
+    def network(self) -> Network:
+        """A copy of the original, or of the result of the method named by `start=`, in train mode, to be changed."""
+        return copy.deepcopy(self._start or self.original).requires_grad_(True).train()
+
+    def fresh_network(self, stream: str = "fresh") -> Network:
+        """A network with new random weights, other than the original's; the same for the same stream."""
+        return self._builder.fresh(*self._stream, stream)
+
+    def fit(
+        self,
+        samples: Samples,
+        network: Network | None = None,
+        epochs: int | None = None,
+        state: dict[str, Any] | None = None,
+        stream: str = "fit",
+    ) -> tuple[Network, dict[str, Any]]:
+        """Trains with the benchmark's own loop and recipe.
+
+        Args:
+            samples: Images and labels.
+            network: What to train, in place; a fresh network of this stream if None.
+            epochs: Instead of the recipe's.
+            state: The optimiser's state to go on from.
+            stream: Names the random numbers for the weights and the order of the samples.
+
+        Returns:
+            The network and the optimiser's state.
+        """
+        network = self.fresh_network(stream) if network is None else network
+        ordered = samples.shuffled_by(seeds.generator(*self._stream, stream, "order"))
+        return network, training.fit(network, ordered, self.recipe, epochs, state)
+
+    def features(self, network: Network, of: Samples | Batch) -> Tensor:
+        """Embeddings (float32 [n, D]) of samples, or of a batch of them, under a frozen network; computed once.
+
+        Raises:
+            ValueError: If the network can still learn, so that its embeddings would change.
+        """
+        if any(p.requires_grad for p in network.parameters()):
+            raise ValueError("features() keeps what it computes, so it wants a frozen network: requires_grad_(False)")
+        samples = of.samples if isinstance(of, Batch) else of
+        if (network, samples) not in self._embeddings:
+            self._embeddings[network, samples] = training.predict(network.features, samples.pixels)
+        embeddings = self._embeddings[network, samples]
+        return embeddings[of.rows] if isinstance(of, Batch) else embeddings
+
+
+def _declared(samples: Samples | None, name: str, how: str) -> Samples:
+    if samples is None:
+        raise AccessError(f"problem.{name} is not accessible: it needs {how}")
+    return samples

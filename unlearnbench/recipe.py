@@ -1,0 +1,44 @@
+"""How a network is trained, as plain values; training.py does it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from unlearnbench.errors import UserError, unknown
+
+OPTIMIZERS = ("adam", "sgd")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Cross-entropy at a constant learning rate; the defaults are the LAF paper's.
+
+    Attributes:
+        optimizer: "adam" or "sgd".
+        lr: Learning rate.
+        weight_decay: L2 penalty as the optimiser understands it.
+        momentum: For "sgd".
+        batch: Images per step.
+        epochs: Passes over the training set.
+
+    Raises:
+        UserError: If a value is out of range.
+    """
+
+    optimizer: str = "adam"
+    lr: float = 1e-4
+    weight_decay: float = 1e-4
+    momentum: float = 0.0
+    batch: int = 32
+    epochs: int = 20
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.lr <= 0 or self.batch < 1 or self.epochs < 1:
+            raise UserError(f"a recipe needs lr > 0, batch >= 1 and epochs >= 1, not {self.values()}")
+
+    def values(self) -> dict[str, Any]:
+        """The recipe as JSON values."""
+        return asdict(self)

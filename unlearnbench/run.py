@@ -1,0 +1,258 @@
+"""Runs a plan: makes the artefacts that are missing, then the cells, over several workers."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import joblib
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from threadpoolctl import threadpool_limits
+
+from unlearnbench import presets, tables
+from unlearnbench.artefacts import Job
+from unlearnbench.errors import UserError
+from unlearnbench.making import ParentFailedError, Workshop, observed
+from unlearnbench.plan import Cell, Plan, build
+from unlearnbench.store import SCHEMA, Store, write_record
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job or a cell.
+
+    Attributes:
+        name: What it was.
+        status: "made" for an artefact; "ok", "failed" or "skipped" for a cell; "failed" for both.
+        seconds: How long it took.
+        ep: How much work it was, in passes over the training set.
+        reason: Why it did not work.
+        is_cell: Whether it was a cell.
+    """
+
+    name: str
+    status: str
+    seconds: float
+    ep: float
+    reason: str = ""
+    is_cell: bool = True
+
+
+class Progress(Protocol):
+    """Is told how a run goes."""
+
+    def start(self, plan: Plan) -> None:
+        """The run begins."""
+
+    def done(self, outcome: Outcome) -> None:
+        """A job or a cell is finished."""
+
+    def finish(self) -> None:
+        """The run is over, or was interrupted."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        plan: What was wanted.
+        outcomes: Of everything that was not there before.
+        tables: The tables of the run's tasks as markdown, by file name.
+    """
+
+    plan: Plan
+    outcomes: Sequence[Outcome] = ()
+    tables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The cells that did not work."""
+        return [o for o in self.outcomes if o.is_cell and o.status != "ok"]
+
+
+def run(
+    preset: str = "demo",
+    *,
+    datasets: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    seeds: str | int | Sequence[int] | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+    results: str | Path = "results",
+    cache: str | Path | None = None,
+    data: str | Path | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Runs every cell of a selection that has no valid record yet, and writes the tables.
+
+    Args:
+        preset: The name of a preset, or the path of a TOML file.
+        datasets: Names to run; everything that the preset selects if empty, likewise for the next two.
+        tasks: Names of tasks.
+        methods: Names of methods.
+        overrides: Options by name of a method or task, e.g. `{"laf": {"tau": 5.0}}`.
+        seeds: Such as "0-4", 3 or [0, 2]; the preset's if None.
+        jobs: Workers, one thread each; None: one for each core, or one on a GPU.
+        device: "auto", "cpu" or "cuda".
+        results: Folder of records and tables.
+        cache: Folder of artefacts; None: $UNLEARNBENCH_CACHE or the user's cache folder.
+        data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA.
+        dry_run: Only plan.
+        force: Run finished cells again. What cells share, such as originals and shadows, is kept.
+        progress: Is told how it goes.
+
+    Returns:
+        The plan, what was done, and the tables.
+
+    Raises:
+        UserError: If something about the arguments is wrong; nothing has been computed then.
+    """
+    chosen = presets.read(preset)
+    plan = build(
+        chosen,
+        Store(cache_folder(cache)),
+        Path(results) / chosen.name,
+        datasets=datasets,
+        tasks=tasks,
+        methods=methods,
+        seed_list=() if seeds is None else presets.parse_seeds(seeds),
+        overrides=overrides,
+        root=data_folder(data),
+        device=choose_device(device),
+        force=force,
+        preset_name=preset,
+    )
+    if dry_run:
+        return Summary(plan)
+    outcomes = execute(plan, workers(jobs, plan), progress)
+    return Summary(plan, outcomes, tables.write(Path(results), chosen))
+
+
+def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
+    """Does the work of a plan.
+
+    The queue is in an order in which everything comes after what it needs, so a worker seldom waits; if it gets ahead,
+    it makes the missing artefact itself, or waits on the lock of the one who is making it.
+    """
+    queue: list[Job | Cell] = [*plan.shared, *plan.to_run]
+    outcomes: list[Outcome] = []
+    if progress:
+        progress.start(plan)
+    try:
+        tasks = (joblib.delayed(work)(item, plan.store, plan.results, plan.force) for item in queue)
+        for outcome in joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)(tasks):
+            outcomes.append(outcome)
+            if progress:
+                progress.done(outcome)
+    except TerminatedWorkerError as error:
+        raise UserError(
+            "a worker process died, perhaps for lack of memory; the finished cells are kept. "
+            "Run the same command again to go on, with a smaller -j if memory is short"
+        ) from error
+    finally:
+        if progress:
+            progress.finish()
+    return outcomes
+
+
+def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
+    """What a worker does: makes an artefact or a cell, on one thread; whatever goes wrong stays in its outcome."""
+    start = time.perf_counter()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        if isinstance(item, Job):
+            status, reason = make_artefact(item, store)
+        else:
+            status, reason = make_cell(item, store, results, force)
+    ep = item.ep if isinstance(item, Job) else item.outputs.ep
+    return Outcome(str(item), status, time.perf_counter() - start, ep, reason, isinstance(item, Cell))
+
+
+@lru_cache(maxsize=1)
+def workshop(store: Store) -> Workshop:
+    """A worker's workshop, kept from item to item."""
+    return Workshop(store)
+
+
+def make_artefact(job: Job, store: Store) -> tuple[str, str]:
+    """Makes an artefact; if that fails, the cells that need it will say so in their records."""
+    try:
+        workshop(store).get(job)
+    except Exception as error:  # whatever a plugin raised
+        return "failed", reason_of(error)
+    return "made", ""
+
+
+def make_cell(cell: Cell, store: Store, results: Path, force: bool) -> tuple[str, str]:
+    """Makes a cell's record, of success or of failure."""
+    if force:
+        for job in (cell.outputs, *cell.outputs.needs.values()):
+            if job.kind in ("outputs", "network") and job.method == cell.method:
+                store.remove(job.key)
+    try:
+        record = workshop(store).record(cell)
+    except Exception as error:  # whatever a plugin raised
+        status = "skipped" if isinstance(error, ParentFailedError) else "failed"
+        record = {
+            "schema": SCHEMA,
+            "status": status,
+            "reason": reason_of(error),
+            "traceback": traceback.format_exc(),
+            "cell": dict(cell.about),
+            "key": dict(cell.key),
+            "observed": observed(cell, {}),
+        }
+    write_record(results / cell.path, record)
+    return record["status"], record.get("reason", "")
+
+
+def reason_of(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def workers(jobs: int | None, plan: Plan) -> int:
+    """How many workers to use."""
+    if jobs is not None and jobs < 1:
+        raise UserError(f"-j must be at least 1, not {jobs}")
+    on_gpu = any(cell.setting.device == "cuda" for cell in plan.cells)
+    usual = 1 if on_gpu else joblib.cpu_count()
+    return max(1, min(jobs or usual, len(plan.shared) + len(plan.to_run)))
+
+
+def choose_device(name: str) -> str:
+    """Resolves "auto"."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device must be auto, cpu or cuda, not {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("there is no CUDA device here: use --device cpu")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def cache_folder(given: str | Path | None) -> Path:
+    """Where artefacts are kept: as given, or $UNLEARNBENCH_CACHE, or the user's cache folder."""
+    if given or (given := os.environ.get("UNLEARNBENCH_CACHE")):
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("unlearnbench")
+
+
+def data_folder(given: str | Path | None) -> Path | None:
+    """Where the files of data sets are: as given, or $UNLEARNBENCH_DATA."""
+    given = given or os.environ.get("UNLEARNBENCH_DATA")
+    return Path(given) if given else None

@@ -1,0 +1,151 @@
+"""Images that lie on the device as one tensor, with the labels only where they may be seen, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unlearnbench.errors import AccessError
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """uint8 images as float32 in [0, 1], in the memory layout that convolutions are fastest in."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def visible(labels: Tensor | None, of: str) -> Tensor:
+    """The labels, int64 [n], that the original network was trained on.
+
+    Raises:
+        AccessError: If they are not there, because the method did not declare that it reads them.
+    """
+    if labels is None:
+        raise AccessError(f"the labels of {of} are not accessible: the method declared images only")
+    return labels
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a `Samples`.
+
+    Attributes:
+        images: float32 [B, C, H, W] in [0, 1].
+        index: int64 [B], positions in the training set.
+        rows: int64 [B], positions in the samples that the batch was drawn from.
+        source: int64 [B], which of the concatenated samples each row came from (0 without `concat`).
+        samples: Where the batch was drawn from.
+    """
+
+    images: Tensor
+    index: Tensor
+    rows: Tensor
+    source: Tensor
+    samples: Samples
+    _labels: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [B]; see `visible`."""
+        return visible(self._labels, self.samples.name)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+class Samples:
+    """A part of the training set as a method may see it.
+
+    Args:
+        pixels: uint8 [n, C, H, W] on the device.
+        index: int64 [n], positions in the training set.
+        labels: int64 [n], or None where the method may not see them.
+        generator: What shuffling draws from.
+        name: What messages call it, e.g. "the forget set".
+        source: int64 [n]; which of the concatenated samples a row came from.
+    """
+
+    def __init__(
+        self,
+        pixels: Tensor,
+        index: Tensor,
+        labels: Tensor | None,
+        generator: torch.Generator,
+        name: str,
+        source: Tensor | None = None,
+    ) -> None:
+        self.pixels = pixels
+        self.index = index
+        self.name = name
+        self.source = torch.zeros_like(index) if source is None else source
+        self._labels = labels
+        self._generator = generator
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether `labels` may be read."""
+        return self._labels is not None
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [n]; see `visible`."""
+        return visible(self._labels, self.name)
+
+    @property
+    def images(self) -> Tensor:
+        """All images as float32 [n, C, H, W] in [0, 1]."""
+        return to_pixels(self.pixels)
+
+    def rows(self, rows: Tensor) -> Samples:
+        """The given rows (int64 positions, or a boolean mask) in that order."""
+        labels = None if self._labels is None else self._labels[rows]
+        return Samples(self.pixels[rows], self.index[rows], labels, self._generator, self.name, self.source[rows])
+
+    def subset(self, mask: Tensor) -> Samples:
+        """The rows where `mask` (bool [n]) is true."""
+        return self.rows(mask)
+
+    def shuffled_by(self, generator: torch.Generator) -> Samples:
+        """The same samples, whose order and `sample` are drawn from another generator."""
+        return Samples(self.pixels, self.index, self._labels, generator, self.name, self.source)
+
+    def sample(self, n: int) -> Samples:
+        """`n` rows drawn without replacement; all of them where there are fewer."""
+        return self.rows(self._permutation()[:n])
+
+    def batches(self, size: int, epochs: int = 1) -> Iterator[Batch]:
+        """Goes over the samples in batches, shuffled anew for every epoch; the last, short batch is kept."""
+        for _ in range(epochs):
+            for rows in self._permutation().split(size):
+                yield self.batch(rows)
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """Goes over the samples once, unshuffled."""
+        for rows in torch.arange(len(self), device=self.index.device).split(size):
+            yield self.batch(rows)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The batch of the given rows (int64 [B])."""
+        labels = None if self._labels is None else self._labels[rows]
+        return Batch(to_pixels(self.pixels[rows]), self.index[rows], rows, self.source[rows], self, labels)
+
+    def _permutation(self) -> Tensor:
+        return torch.randperm(len(self), generator=self._generator).to(self.index.device)
+
+
+def concat(*parts: Samples) -> Samples:
+    """Puts samples one after the other; `source` of a batch says which part (0, 1, ...) each row came from.
+
+    The result has labels only if all parts have.
+    """
+    labels = torch.cat([p.labels for p in parts]) if all(p.has_labels for p in parts) else None
+    source = torch.cat([torch.full_like(p.index, i) for i, p in enumerate(parts)])
+    pixels = torch.cat([p.pixels for p in parts])
+    index = torch.cat([p.index for p in parts])
+    return Samples(pixels, index, labels, parts[0]._generator, " with ".join(p.name for p in parts), source)
+

@@ -1,0 +1,85 @@
+"""From samples and seeds to numbers that say how sure they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A number with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
+    """A share of n independent trials with its exact (Clopper & Pearson 1934) interval; nan for n = 0."""
+    from scipy.stats import beta
+
+    if n == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, n - successes + 1))
+    high = 1.0 if successes == n else float(beta.ppf(1 - tail, successes + 1, n - successes))
+    return Interval(successes / n, low, high)
+
+
+def balanced_accuracy(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
+    """The mean of true-positive and true-negative rate of an attack that says "member" above zero.
+
+    The interval combines those of the two rates (method of variance estimates recovery; Newcombe, Statistics in
+    Medicine 1998, and Zou & Donner 2008).
+
+    Args:
+        members: Scores, float64 [m].
+        nonmembers: Scores, float64 [n].
+        level: Confidence of the interval.
+    """
+    positive = proportion(int((members > 0).sum()), len(members), level)
+    negative = proportion(int((nonmembers <= 0).sum()), len(nonmembers), level)
+    value = (positive.value + negative.value) / 2
+    below = np.hypot(positive.value - positive.low, negative.value - negative.low) / 2
+    above = np.hypot(positive.high - positive.value, negative.high - negative.value) / 2
+    return Interval(value, max(0.0, float(value - below)), min(1.0, float(value + above)))
+
+
+def auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
+    """The chance that a member scores higher than a non-member, ties counting half.
+
+    The interval is DeLong's (DeLong et al., Biometrics 1988), from the spread of the two kinds of placement.
+
+    Args:
+        members: Scores, float64 [m], m >= 2.
+        nonmembers: Scores, float64 [n], n >= 2.
+        level: Confidence of the interval.
+    """
+    from scipy.stats import norm, rankdata
+
+    m, n = len(members), len(nonmembers)
+    ranks = rankdata(np.concatenate([members, nonmembers]))
+    of_members = (ranks[:m] - rankdata(members)) / n
+    of_nonmembers = 1 - (ranks[m:] - rankdata(nonmembers)) / m
+    value = float(of_members.mean())
+    spread = np.sqrt(of_members.var(ddof=1) / m + of_nonmembers.var(ddof=1) / n)
+    half = float(norm.ppf((1 + level) / 2) * spread)
+    return Interval(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float) -> float | None:
+    """The largest true-positive rate whose false-positive rate is at most `fpr`.
+
+    Returns:
+        The rate, or None where the non-members are too few for so small a rate: fewer than 1 / fpr.
+    """
+    n = len(nonmembers)
+    if n * fpr < 1 - 1e-9:
+        return None
+    allowed = int(n * fpr + 1e-9)
+    threshold = np.sort(nonmembers)[n - allowed - 1] if allowed < n else -np.inf
+    return float((members > threshold).mean())

@@ -1,0 +1,83 @@
+"""The one training loop and the one prediction loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unlearnbench.recipe import Recipe
+from unlearnbench.samples import Samples, to_pixels
+
+EVALUATION_BATCH = 256
+"""Images per forward pass where nothing is learned: large, yet small enough for a core's cache."""
+
+
+def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+    """A fresh optimiser, as the recipe wants it."""
+    common = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(network.parameters(), momentum=recipe.momentum, **common)
+    return torch.optim.Adam(network.parameters(), **common)
+
+
+def fit(
+    network: nn.Module, samples: Samples, recipe: Recipe, epochs: int | None = None, state: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Trains a network in place.
+
+    Args:
+        network: What to train; left in train mode.
+        samples: Images and labels; their generator sets the order.
+        recipe: Optimiser, batch size and number of epochs.
+        epochs: Instead of the recipe's.
+        state: The optimiser's state to go on from.
+
+    Returns:
+        The optimiser's state at the end.
+
+    Raises:
+        AccessError: If the samples have no labels.
+    """
+    optimizer = optimizer_of(recipe, network)
+    if state is not None:
+        optimizer.load_state_dict(state)
+    network.train()
+    for batch in samples.batches(recipe.batch, recipe.epochs if epochs is None else epochs):
+        loss = nn.functional.cross_entropy(network(batch.images), batch.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return optimizer.state_dict()
+
+
+@torch.no_grad()
+def predict(function: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+    """Applies a function of images, such as a network, to many of them.
+
+    Args:
+        function: Maps float32 [B, C, H, W] in [0, 1] to [B, ...]. A module is put into eval mode and back.
+        pixels: uint8 [n, C, H, W].
+
+    Returns:
+        float32 [n, ...] on the device of `pixels`.
+    """
+    with in_eval_mode(function):
+        return torch.cat([function(to_pixels(part)).float() for part in pixels.split(EVALUATION_BATCH)])
+
+
+@contextmanager
+def in_eval_mode(function: object) -> Iterator[None]:
+    """Puts a module into eval mode; each of its parts gets its own mode back afterwards."""
+    modules = list(function.modules()) if isinstance(function, nn.Module) else []
+    training = [module.training for module in modules]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, training, strict=True):
+            module.training = mode
