@@ -8,6 +8,7 @@ Eq. 10), the two losses alternate per batch, and the network stays in eval mode,
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -33,11 +34,13 @@ class VAE(nn.Module):
         """The reconstruction from one sample of the latent, and the latent's mean and standard deviation."""
         hidden = self.encoder(embeddings)
         mean, deviation = self.mean(hidden), (0.5 * self.log_variance(hidden)).exp()
-        return self.decoder(mean + deviation * torch.randn_like(deviation)), mean, deviation
+        rebuilt: Tensor = self.decoder(mean + deviation * torch.randn_like(deviation))
+        return rebuilt, mean, deviation
 
     def residual(self, embeddings: Tensor) -> Tensor:
         """||e - h(e)||^2 [B]."""
-        return (embeddings - self(embeddings)[0]).square().sum(1)
+        rebuilt: Tensor = self(embeddings)[0]
+        return (embeddings - rebuilt).square().sum(1)
 
 
 def vae_loss(embeddings: Tensor, rebuilt: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
@@ -47,7 +50,10 @@ def vae_loss(embeddings: Tensor, rebuilt: Tensor, mean: Tensor, deviation: Tenso
     return (error + KL_WEIGHT * divergence).mean()
 
 
-PHI = {"exp-ratio": lambda r: (r / (r + 1)).exp(), "ratio": lambda r: r / (r + 1)}
+PHI: dict[str, Callable[[Tensor], Tensor]] = {
+    "exp-ratio": lambda r: (r / (r + 1)).exp(),
+    "ratio": lambda r: r / (r + 1),
+}
 
 
 def unlearning_loss(residual_remain: Tensor, residual_forget: Tensor, phi: str) -> Tensor:
@@ -58,9 +64,10 @@ def unlearning_loss(residual_remain: Tensor, residual_forget: Tensor, phi: str) 
 
 def alignment_loss(remain: Tensor, old_remain: Tensor, forget: Tensor, old_forget: Tensor, tau: float) -> Tensor:
     """L_RA, Eq. 11, where simloss is the cosine distance between the new and the old embedding."""
-    distance_remain = 1 - cosine_similarity(remain, old_remain)
+    distance_remain: Tensor = 1 - cosine_similarity(remain, old_remain)
     distance_forget = 1 - cosine_similarity(forget, old_forget)
-    return distance_remain.sum() - len(remain) * (distance_forget / tau).logsumexp(0)
+    loss: Tensor = distance_remain.sum() - len(remain) * (distance_forget / tau).logsumexp(0)
+    return loss
 
 
 def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -15,9 +15,7 @@ from unlearnbench import Access, Network, Problem, UserError, method
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1, lines 7-8",
     cost=lambda forget, recipe, *, epochs, **_: forget * epochs,
 )
-def laf_r(
-    problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: int = 1, batch: int = 32
-) -> Network:
+def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: int = 1, batch: int = 32) -> Network:
     """Trains the head (`repair="head"`, as in the released code) or everything (`"all"`, as the conclusion says).
 
     The learning rate of the paper is not known; the default is the one that its networks are trained with. The network

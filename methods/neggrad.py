@@ -28,9 +28,7 @@ def neggrad(
     Which form and which hyperparameters the LAF paper used is not known; this is the plain one.
     """
     network = problem.network()
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
-    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     for forget in problem.forget.batches(batch, epochs):
         loss = -cross_entropy(network(forget.images), forget.labels)
         optimizer.zero_grad()

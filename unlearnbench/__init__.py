@@ -1,7 +1,7 @@
 """unlearnbench: which machine-unlearning methods really forget?
 
-Run from Python with `run`, read with `load`; write plugins with `method`, `task`, `dataset`, `model` and `attack`. Names
-are imported when they are first used, so that the command line answers at once.
+Run from Python with `run`, read with `load` and `table`; write plugins with `method`, `task`, `dataset`, `model` and
+`attack`. Names are imported when they are first used, so that the command line answers at once.
 """
 
 from __future__ import annotations

@@ -6,58 +6,29 @@ import hashlib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from unlearnbench import data, registry, seeds
+from unlearnbench import data, registry
 from unlearnbench.attacks import Attack
 from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Model
 from unlearnbench.plugin import Plugin
-from unlearnbench.recipe import Recipe
+from unlearnbench.setting import Setting
 from unlearnbench.store import SCHEMA, Store, digest
 from unlearnbench.task import Split, Task
 
-TRAINING = ("making", "training", "samples", "seeds", "models", "data", "task")
+TRAINING = ("making", "setting", "training", "samples", "seeds", "models", "data", "task")
 CODE = {
     "original": TRAINING,
     "shadow": TRAINING,
     "prepared": (*TRAINING, "problem", "method"),
     "outputs": (*TRAINING, "problem", "method"),
-    "record": ("making", "metrics", "stats", "attacks"),
+    "record": ("making", "setting", "metrics", "stats", "attacks", "seeds", "data", "task"),
 }
 """The core modules that can change each kind of artefact; plugins and what they import come on top."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Everything about a cell but its method.
-
-    Attributes:
-        dataset: Name of the data set.
-        root: The folder with its files; None for the default place.
-        model: Name of the network.
-        model_options: Its options.
-        recipe: How it is trained.
-        task: Name of the task.
-        task_options: Its options, resolved.
-        seed: The seed of the cell.
-        device: "cpu" or "cuda".
-    """
-
-    dataset: str
-    root: Path | None
-    model: str
-    model_options: Mapping[str, Any]
-    recipe: Recipe
-    task: str
-    task_options: Mapping[str, Any]
-    seed: int
-    device: str
 
 
 @dataclass(frozen=True)
@@ -208,39 +179,6 @@ class Artefacts:
     def logits_size(self) -> int:
         """Bytes of the logits of all images."""
         return 4 * self.content.num_classes * (len(self.content.train_labels) + len(self.content.test_labels))
-
-
-def split_of(setting: Setting, content: data.Dataset) -> Split:
-    """What a setting's task makes of its data set."""
-    return drawn(setting, content, setting.seed, "split")
-
-
-def shadow_split(setting: Setting, pool: data.Dataset, index: int) -> Split:
-    """What the task would make of all images for a shadow network: items like the forgotten ones, and their labels."""
-    return drawn(setting, pool, index, "shadow")
-
-
-def drawn(setting: Setting, content: data.Dataset, *stream: str | int) -> Split:
-    """Applies a setting's task with the random numbers of a stream."""
-    generator = seeds.generator(setting.dataset, setting.task, listed(setting.task_options), *stream)
-    return registry.get(Task, setting.task).split(content, generator, **setting.task_options)
-
-
-def shadow_members(setting: Setting, n: int, index: int) -> Tensor:
-    """Which of n images a shadow network is trained on (bool [n]): half of them; 2k + 1 gets what 2k does not."""
-    order = torch.randperm(n, generator=seeds.generator(setting.dataset, "shadow pair", index // 2))
-    first = torch.zeros(n, dtype=torch.bool)
-    first[order[: n // 2]] = True
-    return first if index % 2 == 0 else ~first
-
-
-def listed(options: Mapping[str, Any]) -> str:
-    """Options as short text, e.g. "classes=3_4,fraction=0.5"."""
-
-    def text(value: Any) -> str:
-        return "_".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-    return ",".join(f"{key}={text(value)}" for key, value in options.items())
 
 
 def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A hash of what code does: of a module's source without comments, docstrings and blank lines, and of what it imports."""
+"""A hash of what code does: a module's source without comments, docstrings and blank lines, and what it imports."""
 
 from __future__ import annotations
 

@@ -15,13 +15,17 @@ import torch
 from torch import Tensor
 
 from unlearnbench import data, metrics, registry, seeds, training
-from unlearnbench.artefacts import Job, Setting, shadow_members, shadow_split, split_of
+from unlearnbench.artefacts import Job
 from unlearnbench.attacks import Attack, Audit, Observed
 from unlearnbench.method import Method
 from unlearnbench.models import Model, Network
 from unlearnbench.plan import Cell
 from unlearnbench.problem import Builder, Problem, TrainingSet, View
+from unlearnbench.setting import Setting, shadow_members, shadow_split, split_of
 from unlearnbench.store import SCHEMA, Made, Store
+
+Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
+"""Members and non-members, one entry for each shadow network."""
 
 
 class ParentFailedError(Exception):
@@ -75,7 +79,7 @@ class Workshop:
     """
 
     store: Store
-    _observations: dict[tuple[str, ...], tuple[tuple[Observed, ...], tuple[Observed, ...]]] = field(default_factory=dict)
+    _observations: dict[tuple[str, ...], Sides] = field(default_factory=dict)
 
     def get(self, job: Job) -> Made:
         """Reads an artefact, or makes it and everything that it needs."""
@@ -167,7 +171,7 @@ class Workshop:
                     seconds[name] += value
         start = time.perf_counter()
         with seeds.pinned(*stream):
-            network = method.unlearn(problem, dict(job.options))
+            network = method.unlearn(problem, job.options)
         if place.device.type == "cuda":
             torch.cuda.synchronize()
         seconds["unlearn"] += time.perf_counter() - start
@@ -236,14 +240,13 @@ class Workshop:
             seed=seeds.derive(setting.dataset, setting.task, "attack"),
         )
 
-    def shadow_observations(
-        self, setting: Setting, jobs: Sequence[Job]
-    ) -> tuple[tuple[Observed, ...], tuple[Observed, ...]]:
+    def shadow_observations(self, setting: Setting, jobs: Sequence[Job]) -> Sides:
         """What the shadows answer on items such as the task forgets: those that each was trained on, and the others."""
         name = (setting.task, repr(setting.task_options), *(job.digest for job in jobs))
         if name not in self._observations:
             pool = self.place(setting).content.pool
-            inside, outside = [], []
+            inside: list[Observed] = []
+            outside: list[Observed] = []
             for job in jobs:
                 made, _ = self.get(job)
                 split = shadow_split(setting, pool, job.index)

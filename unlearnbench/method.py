@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,12 +98,12 @@ class Method(Plugin):
         self.preparation = function
         return function
 
-    def preparing(self, hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    def preparing(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         """Those hyperparameters that the first phase takes."""
         names = options_of(self.preparation) if self.preparation else {}
         return {name: value for name, value in hyperparameters.items() if name in names}
 
-    def unlearn(self, problem: Problem, hyperparameters: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    def unlearn(self, problem: Problem, hyperparameters: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
         """Runs the second phase and returns the network that has forgotten."""
         names = options_of(self.function)
         chosen = {name: value for name, value in hyperparameters.items() if name in names}

@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import quote
 
 from unlearnbench import data, registry
-from unlearnbench.artefacts import Artefacts, Job, Setting, listed, split_of
+from unlearnbench.artefacts import Artefacts, Job
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import Method
 from unlearnbench.models import Model
 from unlearnbench.presets import Preset
+from unlearnbench.setting import Setting, listed, split_of
 from unlearnbench.store import Store, differences, read_record
 from unlearnbench.task import Task
 
@@ -228,7 +229,8 @@ class _Planner:
         """The cells of a setting, one for each method, parents before their children."""
         content, _ = data.load(setting.dataset, setting.root, self.store)
         split = split_of(setting, content)
-        artefacts = Artefacts(setting, self.store, split, content, {registry.get(Method, name).start for name in methods})
+        parents = {registry.get(Method, name).start for name in methods}
+        artefacts = Artefacts(setting, self.store, split, content, parents)
         shadows = [artefacts.shadow(index) for index in range(self.preset.shadows)]
         cells: dict[str, Cell] = {}
         for name in methods:
@@ -239,7 +241,7 @@ class _Planner:
                     f"{artefacts.forgotten:.0%}: leave {name} out with -m, or forget less"
                 )
             parent = cells.get(method.start)
-            outputs = artefacts.outputs(name, self.hyperparameters(name, setting), parent and parent.outputs)
+            outputs = artefacts.outputs(name, self.hyperparameters(name, setting), parent.outputs if parent else None)
             about = self.about(name, setting)
             place = (setting.dataset, setting.model, about["task"], about["method"])
             cells[name] = Cell(

@@ -21,6 +21,7 @@ from unlearnbench.artefacts import Job
 from unlearnbench.errors import UserError
 from unlearnbench.making import ParentFailedError, Workshop, observed
 from unlearnbench.plan import Cell, Plan, build
+from unlearnbench.rendering import Table
 from unlearnbench.store import SCHEMA, Store, write_record
 
 
@@ -65,12 +66,12 @@ class Summary:
     Attributes:
         plan: What was wanted.
         outcomes: Of everything that was not there before.
-        tables: The tables of the run's tasks as markdown, by file name.
+        tables: All tables for which the preset has records by now, by the name of their files.
     """
 
     plan: Plan
     outcomes: Sequence[Outcome] = ()
-    tables: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[Outcome]:

@@ -148,4 +148,3 @@ def concat(*parts: Samples) -> Samples:
     pixels = torch.cat([p.pixels for p in parts])
     index = torch.cat([p.index for p in parts])
     return Samples(pixels, index, labels, parts[0]._generator, " with ".join(p.name for p in parts), source)
-

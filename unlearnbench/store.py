@@ -144,7 +144,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict) or "schema" not in record:
         return None
     if record["schema"] > SCHEMA:
-        raise UserError(f"{path} was written by a newer version of unlearnbench; update with: pip install -U unlearnbench")
+        raise UserError(f"{path} was written by a newer unlearnbench: run pip install -U unlearnbench")
     return record
 
 

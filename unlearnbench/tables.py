@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import presets
+from unlearnbench import presets, rendering
 from unlearnbench.errors import UserError
 from unlearnbench.presets import Preset
+from unlearnbench.rendering import GROUPS, Number, Row, Table
 from unlearnbench.store import read_record, write_atomically
 
 if TYPE_CHECKING:
@@ -22,20 +20,7 @@ TABLES = {1: "data-removal", 2: "class-removal", 3: "noisy-label-removal"}
 """Which task each table of the paper shows."""
 ORDER = ("retrain", "neggrad", "boundary", "sisa", "unrolling", "t-s", "scrub", "laf-r", "laf")
 """The paper's order of methods; others follow by name."""
-GROUPS = {"method": "", "variant": "Variants", "control": "Controls"}
-"""The roles that Tables 1-3 show, in this order, with what is written above them."""
 REFERENCE = "retrain"
-COLUMNS = {
-    "train_r": "Train_r",
-    "train_f": "Train_f",
-    "test": "Test",
-    "test_r": "Test_r",
-    "test_f": "Test_f",
-    "asr": "ASR",
-}
-SIDE_BY_SIDE = 2
-"""Data sets next to each other, as the paper has them."""
-FORMATS = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 
 
 def load(results: str | Path = "results", preset: str | None = None) -> pd.DataFrame:
@@ -82,72 +67,11 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     return row | {f"seconds_{phase}": s for phase, s in record["observed"]["seconds"].items()}
 
 
-@dataclass(frozen=True)
-class Number:
-    """A cell of a table.
-
-    Attributes:
-        mean: In percent; nan where there is none.
-        deviation: Sample standard deviation over seeds, in percent; nan for a single seed.
-        n: How many seeds there are.
-        rank: 1 for the closest to Retrain, 2 for the second closest, otherwise 0.
-    """
-
-    mean: float = math.nan
-    deviation: float = math.nan
-    n: int = 0
-    rank: int = 0
-
-    def text(self, asked: int, plus_minus: str = "±") -> str:
-        """The number as the paper prints it, with n where seeds are missing."""
-        if self.n == 0:
-            return "-"
-        deviation = "" if math.isnan(self.deviation) else f"{plus_minus}{self.deviation:.2f}"
-        return f"{self.mean:.2f}{deviation}" + (f" (n={self.n})" if self.n < asked else "")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method of a table: its title, role, and numbers by data set and column."""
-
-    title: str
-    role: str
-    numbers: Mapping[tuple[str, str], Number]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the paper.
-
-    Attributes:
-        number: 1 to 3.
-        name: Of its files, without ending.
-        title: What stands above it.
-        datasets: Titles by name.
-        columns: Names of metrics.
-        rows: In order.
-        asked: How many seeds the preset wants.
-        notes: What stands below it.
-    """
-
-    number: int
-    name: str
-    title: str
-    datasets: Mapping[str, str]
-    columns: Sequence[str]
-    rows: Sequence[Row]
-    asked: int
-    notes: Sequence[str]
-
-    def blocks(self) -> Iterable[dict[str, str]]:
-        """The data sets that stand side by side."""
-        names = list(self.datasets)
-        for first in range(0, len(names), SIDE_BY_SIDE):
-            yield {name: self.datasets[name] for name in names[first : first + SIDE_BY_SIDE]}
-
-
 def table(
-    number: int, preset: str = "demo", results: str | Path = "results", format: str = "markdown"  # noqa: A002
+    number: int,
+    preset: str = "demo",
+    results: str | Path = "results",
+    format: str = "markdown",  # noqa: A002 - the command line calls it so
 ) -> str:
     """One of the paper's tables from the records that are there.
 
@@ -169,15 +93,16 @@ def table(
             f"no records of {TABLES[number]} in {Path(results) / chosen.name}: "
             f"run `unlearnbench run --preset {preset} -t {TABLES[number]}`"
         )
-    return "\n".join(render(t, format) for t in found)
+    return "\n".join(rendering.render(t, format) for t in found)
 
 
 def write(results: Path, preset: Preset) -> dict[str, Table]:
     """Writes all tables for which there are records as markdown, LaTeX and CSV; returns them by name."""
     found = {t.name: t for t in tables_of(results, preset)}
     for name, made in found.items():
-        for form, ending in FORMATS.items():
-            write_atomically(results / preset.name / "tables" / f"{name}{ending}", render(made, form).encode())
+        for form, ending in rendering.FILES.items():
+            text = rendering.render(made, form)
+            write_atomically(results / preset.name / "tables" / f"{name}{ending}", text.encode())
     return found
 
 
@@ -196,8 +121,10 @@ def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset) -> Tab
     import pandas as pd
 
     frame = pd.DataFrame([r for r in rows if r["role"] in GROUPS])
+    asked = max(len(preset.seeds), frame["seed"].nunique())
     label, columns = frame["task"].iloc[0], frame["columns"].iloc[0]
-    datasets = dict(sorted(zip(frame["dataset"], frame["dataset_title"], strict=True), key=lambda d: place(d[0], preset.datasets)))
+    names = sorted(set(frame["dataset"]), key=lambda name: place(name, preset.datasets))
+    datasets = {name: frame["dataset_title"][frame["dataset"] == name].iloc[0] for name in names}
     numbers = averages(frame[frame["status"] == "ok"], columns)
     titles = dict(zip(frame["method"], zip(frame["method_title"], frame["role"], strict=True), strict=True))
     competing = [m for m, (_, role) in titles.items() if role == "method" and m != REFERENCE]
@@ -205,16 +132,16 @@ def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset) -> Tab
     ordered = sorted(titles, key=lambda m: (list(GROUPS).index(titles[m][1]), place(m.partition("+")[0], ORDER), m))
     return Table(
         number=number,
-        name=f"table{number}" + label.removeprefix(TABLES[number]),
+        task=label,
         title=f"Table {number}: {frame['task_title'].iloc[0]}, preset {preset.name}",
         datasets=datasets,
         columns=columns,
         rows=[
-            Row(*titles[m], {(d, c): numbers.get((d, m, c), Number()) for d in datasets for c in columns})
-            for m in ordered
+            Row(title, role, {(d, c): numbers.get((d, m, c), Number()) for d in datasets for c in columns})
+            for m, (title, role) in ((m, titles[m]) for m in ordered)
         ],
-        asked=len(preset.seeds),
-        notes=list(notes(frame, len(preset.seeds))),
+        asked=asked,
+        notes=list(notes(frame, asked)),
     )
 
 
@@ -225,7 +152,8 @@ Numbers = dict[tuple[str, str, str], Number]
 def averages(frame: pd.DataFrame, columns: Sequence[str]) -> Numbers:
     """Mean and sample standard deviation over seeds, in percent."""
     found = {}
-    for (dataset, method), group in frame.groupby(["dataset", "method"]):
+    for names, group in frame.groupby(["dataset", "method"]):
+        dataset, method = map(str, names)
         for column in columns:
             values = 100 * group[column].dropna()
             if len(values):
@@ -248,133 +176,32 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
             }
             for rank, distance in enumerate(sorted(set(distances.values()))[:2], start=1):
                 for key in (k for k, d in distances.items() if d == distance):
-                    number = numbers[key]
-                    marked[key] = Number(number.mean, number.deviation, number.n, rank)
+                    marked[key] = replace(numbers[key], rank=rank)
     return marked
 
 
 def notes(frame: pd.DataFrame, asked: int) -> Iterable[str]:
     """What a reader must know to read a table."""
     yield (
-        f"Mean ± sample standard deviation over {asked} seeds, in percent. Bold: closest to Retrain; underlined: second."
+        f"Mean ± sample standard deviation over {asked} seeds, in percent. "
+        "Bold: closest to Retrain; underlined: second closest."
     )
     yield (
         f"Protocol clean: no augmentation. ASR: balanced accuracy of a shadow-model attack ({frame['shadows'].max()} "
         "shadow networks) on all forgotten against class-matched held-out items; 50 is blind guessing, closeness to "
         "Retrain is what counts. The attack does not adapt to unlearning, so it is a lower bound on leakage."
     )
-    seen = frame.drop_duplicates("method").set_index("method_title")
-    starts = (f"{t} ({a}{f'; starts from {s}' if s else ''})" for t, a, s in zip(seen.index, seen["access"], seen["start"], strict=True))
-    yield f"Enforced access to training data: {'; '.join(starts)}."
-    failed = frame[frame["status"] != "ok"]
-    for _, row in failed.iterrows():
-        yield f"Missing: {row['method_title']} on {row['dataset_title']}, seed {row['seed']}: {row['status']}, {row['reason']}"
+    seen = []
+    for _, row in frame.drop_duplicates("method").iterrows():
+        start = f"; starts from {row['start']}" if row["start"] else ""
+        seen.append(f"{row['method_title']} ({row['access']}{start})")
+    yield f"Enforced access to training data: {'; '.join(seen)}."
+    for _, row in frame[frame["status"] != "ok"].iterrows():
+        where = f"{row['method_title']} on {row['dataset_title']}, seed {row['seed']}"
+        yield f"Missing: {where}: {row['status']}, {row['reason']}"
 
 
 def place(name: str, order: Iterable[str]) -> int:
     """The position of a name in an order; behind all others if it is not there."""
     names = list(order)
     return names.index(name) if name in names else len(names)
-
-
-def render(made: Table, form: str) -> str:
-    """A table as text, ending in a line break."""
-    renderers: dict[str, Callable[[Table], str]] = {
-        "markdown": markdown,
-        "terminal": terminal,
-        "latex": latex,
-        "csv": as_csv,
-    }
-    if form not in renderers:
-        raise UserError(f"format must be one of {', '.join(renderers)}, not {form!r}")
-    return renderers[form](made)
-
-
-def markdown(made: Table) -> str:
-    """GitHub's markdown: best in bold, second best underlined."""
-    text = grids(made, "pipe", {1: "**{}**", 2: "<u>{}</u>"}, "*{}*")
-    notes = "\n".join(f"- {escape_markdown(note)}" for note in made.notes)
-    return f"**{made.title}**\n\n{text}\n{notes}\n"
-
-
-def terminal(made: Table) -> str:
-    """As markdown, but with the terminal's own bold and underline."""
-    text = grids(made, "simple", {1: "\033[1m{}\033[0m", 2: "\033[4m{}\033[0m"}, "{}")
-    return f"{made.title}\n\n{text}\n" + "".join(f"{note}\n" for note in made.notes)
-
-
-def grids(made: Table, form: str, marks: Mapping[int, str], group: str) -> str:
-    """The blocks of a table, drawn by tabulate."""
-    from tabulate import tabulate
-
-    drawn = []
-    for block in made.blocks():
-        headers = ["Method"] + ["Data", *(COLUMNS.get(c, c) for c in made.columns)] * len(block)
-        lines: list[list[str]] = []
-        for row, heading in grouped(made.rows):
-            if heading:
-                lines.append([group.format(heading), *[""] * (len(headers) - 1)])
-            cells = [row.title]
-            for name, title in block.items():
-                numbers = [row.numbers[name, column] for column in made.columns]
-                cells += [title if row is made.rows[0] else ""]
-                cells += [marks.get(number.rank, "{}").format(number.text(made.asked)) for number in numbers]
-            lines.append(cells)
-        drawn.append(tabulate(lines, headers, tablefmt=form, disable_numparse=True) + "\n")
-    return "\n".join(drawn)
-
-
-def grouped(rows: Sequence[Row]) -> Iterable[tuple[Row, str]]:
-    """Rows with the heading to write above each, "" for none."""
-    role = "method"
-    for row in rows:
-        yield row, GROUPS[row.role] if row.role != role else ""
-        role = row.role
-
-
-def latex(made: Table) -> str:
-    """A LaTeX table for the packages booktabs and graphicx."""
-    marks = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(made.title.partition(': ')[2])}}}"]
-    for block in made.blocks():
-        lines += [r"\begin{tabular}{l" + ("l" + "r" * len(made.columns)) * len(block) + "}", r"\toprule"]
-        columns = [rf"{base}$_{end}$" if end else base for base, _, end in (COLUMNS.get(c, c).partition("_") for c in made.columns)]
-        lines += [" & ".join(["Method"] + ["Data", *columns] * len(block)) + r" \\", r"\midrule"]
-        for row, heading in grouped(made.rows):
-            if heading:
-                lines += [r"\midrule"]
-            cells = [escape_latex(row.title)]
-            for name, title in block.items():
-                cells += [escape_latex(title) if row is made.rows[0] else ""]
-                for column in made.columns:
-                    number = row.numbers[name, column]
-                    cells += [marks.get(number.rank, "{}").format(number.text(made.asked, r"$\pm$"))]
-            lines += [" & ".join(cells) + r" \\"]
-        lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in made.notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def as_csv(made: Table) -> str:
-    """One line for each number: table, task, dataset, method, metric, mean, std, n; percent, unrounded."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["table", "task", "dataset", "method", "metric", "mean", "std", "n"])
-    for row in made.rows:
-        for (dataset, column), number in row.numbers.items():
-            mean = "" if number.n == 0 else number.mean
-            deviation = "" if number.n < 2 else number.deviation
-            task = made.name.replace(f"table{made.number}", TABLES[made.number])
-            writer.writerow([made.number, task, made.datasets[dataset], row.title, column, mean, deviation, number.n])
-    return text.getvalue()
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    special = {c: rf"\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
-    return "".join(special.get(c, c) for c in text).replace("±", r"$\pm$")
-
-
-def escape_markdown(text: str) -> str:
-    """Text that markdown prints as it is."""
-    return text.replace("*", r"\*").replace("_", r"\_").replace("<", "&lt;")

@@ -61,9 +61,7 @@ class Task(Plugin):
         return split
 
 
-def task(
-    *, title: str, columns: Sequence[str], reference: str = ""
-) -> Callable[[Callable[..., Split]], Task]:
+def task(*, title: str, columns: Sequence[str], reference: str = "") -> Callable[[Callable[..., Split]], Task]:
     """Makes a function `(dataset, generator, **options) -> Split` a task of the suite."""
     return lambda function: Task(function, title=title, columns=columns, reference=reference)
 

@@ -18,10 +18,10 @@ EVALUATION_BATCH = 256
 
 def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     """A fresh optimiser, as the recipe wants it."""
-    common = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
+    parameters, lr, decay = network.parameters(), recipe.lr, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(network.parameters(), momentum=recipe.momentum, **common)
-    return torch.optim.Adam(network.parameters(), **common)
+        return torch.optim.SGD(parameters, lr=lr, weight_decay=decay, momentum=recipe.momentum, fused=True)
+    return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, fused=True)
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""Membership inference: which of the forgotten and the held-out items look as if the network had been trained on them?"""
+"""Membership inference: does the network answer on forgotten items as on items that it was trained on?"""
 
 from __future__ import annotations
 

@@ -1,0 +1,132 @@
+"""What the tests share: real data, one small but real run, and plugins that come in as a third party's would."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import unlearnbench
+from unlearnbench import data, registry, seeds
+from unlearnbench.data import Dataset
+from unlearnbench.models import Model
+from unlearnbench.problem import Builder, Problem, TrainingSet
+from unlearnbench.recipe import Recipe
+from unlearnbench.store import Store
+from unlearnbench.task import Split, Task
+
+TINY = """
+shadows = 2
+[select]
+seeds = "0"
+methods = ["original", "retrain", "neggrad", "laf", "laf-r"]
+[recipe]
+lr = 2e-3
+epochs = 1
+[datasets.digits-8x8]
+model = "cnn"
+[methods.laf]
+epochs = 1
+vae_epochs = 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def store(cache: Path) -> Store:
+    return Store(cache)
+
+
+@pytest.fixture(scope="session")
+def digits(store: Store) -> Dataset:
+    return data.load("digits-8x8", None, store)[0]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A preset file for runs that take seconds."""
+    path = tmp_path_factory.mktemp("presets") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of a finished run of every method on every task, with two workers."""
+    results = tmp_path_factory.mktemp("results")
+    summary = unlearnbench.run(str(tiny), results=results, cache=cache, jobs=2)
+    assert not summary.failed
+    return results
+
+
+@pytest.fixture
+def builder() -> Builder:
+    return Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu"))
+
+
+@pytest.fixture
+def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
+    """Builds the problem that a method would be handed, on the first 300 digits, for the data-removal task."""
+
+    def make(access: unlearnbench.Access, phase: str = "forget", original: torch.nn.Module | None = None) -> Problem:
+        training_set = TrainingSet(digits.train_images[:300], digits.train_labels[:300])
+        generator = seeds.generator("test")
+        forget = (training_set.labels >= 5).nonzero()[:40, 0]
+        if phase == "prepare":
+            view = training_set.view_to_prepare(access, generator)
+        else:
+            view = training_set.view_to_forget(access, forget, generator)
+        network = original or builder.fresh("original")
+        return Problem(
+            original=network.requires_grad_(False).eval(),  # type: ignore[arg-type]
+            recipe=Recipe(lr=2e-3, epochs=1),
+            num_classes=10,
+            device=torch.device("cpu"),
+            generator=generator,
+            _builder=builder,
+            _view=view,
+            _stream=("test",),
+        )
+
+    return make
+
+
+@pytest.fixture
+def split(digits: Dataset) -> Callable[..., Split]:
+    """Applies a task to the digits."""
+
+    def apply(task: str, seed: int = 0, **options: object) -> Split:
+        return registry.get(Task, task).split(digits, seeds.generator("test", seed), **options)
+
+    return apply
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Installs a one-module package with entry points, as pip would lay it out; returns the module's file."""
+
+    def make(name: str, source: str, entry_points: str) -> Path:
+        site = tmp_path / f"site-{name}"
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(entry_points)
+        module = site / f"{name}.py"
+        module.write_text(source)
+        monkeypatch.syspath_prepend(str(site))
+        sys.modules.pop(name, None)
+        return module
+
+    return make

@@ -1,0 +1,59 @@
+"""The bundled digits are real, enlarged without invention, split for ever, and read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from unlearnbench import UserError, data
+from unlearnbench.data import Dataset
+from unlearnbench.store import Store
+
+
+def test_the_split_is_stratified_and_never_changes(store: Store, digits: Dataset) -> None:
+    assert (len(digits.train_labels), len(digits.test_labels)) == (1437, 360)
+    share = digits.test_labels.bincount() / torch.cat([digits.train_labels, digits.test_labels]).bincount()
+    assert (share - 0.2).abs().max() < 0.005
+    _, checksum = data.load("digits-8x8", None, store)
+    assert checksum == "14f3d66dff41f9ce03c63c7cb5ce137d7f90f2b6c0a71a8f27125eab1a6a4791"
+
+
+def test_every_image_is_one_of_scikit_learns_enlarged_three_times(digits: Dataset) -> None:
+    pool = digits.pool
+    small = pool.train_images[:, 0, 3:-2:3, 3:-2:3]
+    assert small.shape == (1797, 8, 8)
+    rebuilt = torch.zeros(1797, 28, 28, dtype=torch.uint8)
+    for row in range(8):
+        for column in range(8):
+            rebuilt[:, 2 + 3 * row : 5 + 3 * row, 2 + 3 * column : 5 + 3 * column] = small[:, row, column, None, None]
+    assert torch.equal(rebuilt, pool.train_images[:, 0])
+    grey = torch.tensor(load_digits().images / 16 * 255).round().to(torch.uint8)
+    assert sorted(map(bytes, small.flatten(1).numpy())) == sorted(map(bytes, grey.flatten(1).numpy()))
+
+
+def test_data_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    first, _ = data.load("digits-8x8", None, store)
+    data.load.cache_clear()
+    monkeypatch.setattr(data.Source, "read", lambda *_: pytest.fail("decoded again"))
+    second, _ = data.load("digits-8x8", None, store)
+    assert torch.equal(first.train_images, second.train_images)
+
+
+def test_a_checksum_sees_every_pixel_and_label(digits: Dataset) -> None:
+    images, labels = digits.train_images.clone(), digits.test_labels.clone()
+    images[700, 0, 14, 14] ^= 1
+    labels[0] = (labels[0] + 1) % 10
+    changed = [
+        Dataset(images, digits.train_labels, digits.test_images, digits.test_labels, 10),
+        Dataset(digits.train_images, digits.train_labels, digits.test_images, labels, 10),
+    ]
+    assert len({data.checksum(d) for d in [digits, *changed]}) == 3
+
+
+def test_an_unknown_name_gets_a_hint(store: Store) -> None:
+    with pytest.raises(UserError, match="unknown dataset 'digits8x8': did you mean 'digits-8x8'"):
+        data.load("digits8x8", None, store)

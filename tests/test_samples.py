@@ -1,0 +1,60 @@
+"""Samples go over every item once, keep the last short batch, and hold labels only where they may be seen."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unlearnbench import AccessError, Samples, concat, seeds
+
+
+def samples(n: int = 10, labels: bool = True, first: int = 0, name: str = "the forget set") -> Samples:
+    pixels = torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1).expand(n, 1, 2, 2).contiguous()
+    index = torch.arange(first, first + n)
+    return Samples(pixels, index, torch.arange(n) % 3 if labels else None, seeds.generator("s"), name)
+
+
+def test_batches_cover_every_item_once_and_keep_the_short_one() -> None:
+    batches = list(samples(10).batches(4))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(10))
+
+
+def test_every_epoch_has_its_own_order_and_the_generator_decides_it() -> None:
+    first, second = (
+        [torch.cat([b.index for b in made.batches(10, epochs=1)]).tolist() for _ in range(3)]
+        for made in (samples(), samples())
+    )
+    assert first == second
+    assert len({tuple(order) for order in first}) == 3
+
+
+def test_a_batch_has_the_images_and_labels_of_its_index() -> None:
+    for batch in samples(10, first=0).batches(3):
+        assert torch.equal((batch.images[:, 0, 0, 0] * 255).round().long(), batch.index)
+        assert torch.equal(batch.labels, batch.index % 3)
+        assert batch.images.dtype == torch.float32
+
+
+def test_labels_that_were_not_declared_cannot_be_read() -> None:
+    hidden = samples(labels=False)
+    for reader in (hidden, hidden.subset(hidden.index < 5), hidden.sample(3), next(hidden.batches(2))):
+        with pytest.raises(AccessError, match="the labels of the forget set are not accessible"):
+            _ = reader.labels
+
+
+def test_concat_says_where_each_row_came_from() -> None:
+    both = concat(samples(4), samples(6, first=100))
+    for batch in both.batches(3):
+        assert torch.equal(batch.source, (batch.index >= 100).long())
+
+
+def test_concat_hides_labels_if_one_part_does() -> None:
+    with pytest.raises(AccessError):
+        _ = concat(samples(4), samples(6, labels=False)).labels
+
+
+def test_sample_draws_without_replacement() -> None:
+    drawn = samples(10).sample(7).index.tolist()
+    assert len(set(drawn)) == 7
+    assert len(samples(10).sample(99)) == 10

@@ -1,0 +1,77 @@
+"""The loop does what a textbook loop does, and can be stopped and continued."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from unlearnbench import AccessError, UserError, seeds, training
+from unlearnbench.data import Dataset
+from unlearnbench.problem import Builder, TrainingSet
+from unlearnbench.recipe import Recipe
+from unlearnbench.samples import Samples
+
+
+@pytest.fixture
+def samples(digits: Dataset) -> Samples:
+    found = TrainingSet(digits.train_images[:100], digits.train_labels[:100]).everything(seeds.generator("order"))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("recipe", [Recipe(epochs=2), Recipe("sgd", lr=0.01, momentum=0.9, epochs=2)])
+def test_fit_equals_a_loop_written_out(recipe: Recipe, samples: Samples, digits: Dataset, builder: Builder) -> None:
+    network = builder.fresh("x")
+    reference = copy.deepcopy(network)
+    training.fit(network, samples, recipe)
+    if recipe.optimizer == "adam":
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(reference.parameters(), lr=1e-4, weight_decay=1e-4)
+    else:
+        optimizer = torch.optim.SGD(reference.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    generator = seeds.generator("order")
+    for _ in range(2):
+        order = torch.randperm(100, generator=generator)
+        for i in range(0, 100, 32):
+            rows = order[i : i + 32]
+            loss = cross_entropy(reference(digits.train_images[rows] / 255), digits.train_labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for mine, other in zip(network.parameters(), reference.parameters(), strict=True):
+        assert torch.allclose(mine, other, atol=1e-6)
+
+
+def test_two_halves_equal_the_whole(samples: Samples, builder: Builder) -> None:
+    whole, halves = builder.fresh("x"), builder.fresh("x")
+    training.fit(whole, samples.shuffled_by(seeds.generator("o")), Recipe(epochs=2))
+    ordered = samples.shuffled_by(seeds.generator("o"))
+    state = training.fit(halves, ordered, Recipe(), epochs=1)
+    training.fit(halves, ordered, Recipe(), epochs=1, state=state)
+    for mine, other in zip(whole.parameters(), halves.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_training_needs_labels(digits: Dataset, builder: Builder) -> None:
+    hidden = TrainingSet(digits.train_images[:9], digits.train_labels[:9]).everything(seeds.generator("o"), "images")
+    with pytest.raises(AccessError):
+        training.fit(builder.fresh("x"), hidden, Recipe())  # type: ignore[arg-type]
+
+
+def test_predict_uses_eval_mode_and_gives_every_part_its_mode_back() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2))
+    network[1].eval()
+    pixels = torch.randint(0, 256, (600, 1, 2, 2), dtype=torch.uint8)
+    logits = training.predict(network, pixels)
+    assert torch.allclose(logits, network[2](pixels.flatten(1) / 255), atol=1e-6)
+    assert network.training
+    assert not network[1].training
+
+
+@pytest.mark.parametrize(("values", "message"), [({"optimizer": "adamm"}, "did you mean 'adam'"), ({"lr": 0.0}, "lr > 0")])
+def test_a_wrong_recipe_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Recipe(**values)  # type: ignore[arg-type]

@@ -1,0 +1,231 @@
+"""The command line: words in, a Python function, text out. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unlearnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from unlearnbench.run import Summary
+
+RESULTS = click.option("--results", default="results", metavar="DIR", help="Folder of records and tables.")
+PRESET = click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="What to run, and how. [demo]")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
+
+
+class Commands(click.Group):
+    """Commands whose `UserError` becomes one message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise click.UsageError(str(error)) from error
+        except PermissionError as error:
+            raise click.UsageError(f"no permission to use {error.filename}: choose another folder") from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="unlearnbench")
+def main() -> None:
+    r"""Which machine-unlearning methods really forget?
+
+    \b
+    unlearnbench run --all             everything that the preset selects
+    unlearnbench table 1               Tables 1-3 from the records
+    unlearnbench list methods          what is there, and what each may see
+    """
+    warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"warning: {message}", err=True)
+
+
+@main.command()
+@click.option("--all", "everything", is_flag=True, help="All that the preset selects (so it is without filters, too).")
+@PRESET
+@click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set; repeatable.")
+@click.option("-t", "--task", "tasks", multiple=True, metavar="NAME", help="Only this task; repeatable.")
+@click.option("-m", "--method", "methods", multiple=True, metavar="NAME", help="Only this method; repeatable.")
+@click.option("-p", "--param", "parameters", multiple=True, metavar="NAME.KEY=VALUE", help="An option of one.")
+@click.option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [the preset's]")
+@click.option("-j", "--jobs", type=int, metavar="N", help="Workers, one thread each.  [number of cores]")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Where to compute.  [auto]")
+@RESULTS
+@click.option("--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache]")
+@click.option("--data", metavar="DIR", help="Folder of the data sets' files.  [$UNLEARNBENCH_DATA]")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be done and what it takes.")
+@click.option("--force", is_flag=True, help="Unlearn and measure finished cells again.")
+@JSON
+def run(
+    everything: bool,
+    datasets: tuple[str, ...],
+    parameters: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Runs the cells of a preset that have no valid record yet, and writes the tables.
+
+    A run that was stopped goes on where it was. Exit code 0: all cells are done; 1: some failed; 2: wrong usage.
+    """
+    if everything and (datasets or options["tasks"] or options["methods"]):
+        raise UserError("--all and a choice with -d, -t or -m exclude each other")
+    from unlearnbench.progress import Reporter
+    from unlearnbench.run import run as run_plan
+
+    try:
+        summary = run_plan(
+            datasets=datasets, overrides=parse_parameters(parameters), dry_run=dry_run, progress=Reporter(), **options
+        )
+    except KeyboardInterrupt:
+        click.echo("interrupted: finished cells are kept, and the same command goes on from here", err=True)
+        sys.exit(130)
+    if as_json:
+        click.echo(json.dumps(as_data(summary), indent=1))
+    elif dry_run:
+        show_plan(summary)
+    else:
+        show_result(summary)
+    sys.exit(1 if summary.failed else 0)
+
+
+@main.command()
+@click.argument("number", type=int)
+@PRESET
+@RESULTS
+@click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; drawn with bold type in a terminal]")
+def table(number: int, preset: str, results: str, form: str | None) -> None:
+    """Prints Table NUMBER of the paper from the records."""
+    from unlearnbench.tables import table as table_of
+
+    click.echo(table_of(number, preset, results, form or default_format()), nl=False)
+
+
+@main.command("list")
+@click.argument("what", metavar="methods|tasks|datasets|models|attacks|presets")
+@JSON
+def list_plugins(what: str, as_json: bool) -> None:
+    """Lists what is installed, where it comes from, and what each method may see."""
+    from unlearnbench.listing import listing
+
+    rows = listing(what)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        from tabulate import tabulate
+
+        text = [{name: plain(value) for name, value in row.items()} for row in rows]
+        click.echo(tabulate(text, headers="keys", disable_numparse=True))
+
+
+@main.command()
+@click.argument("dataset")
+@click.argument("task")
+@click.argument("method")
+@click.argument("seed", type=int)
+@PRESET
+@RESULTS
+@JSON
+def show(dataset: str, task: str, method: str, seed: int, preset: str, results: str, as_json: bool) -> None:
+    """Prints the record of a cell and the command that reproduces it."""
+    from unlearnbench.listing import describe, find_record
+
+    record = find_record(Path(results), preset, dataset, task, method, seed)
+    click.echo(json.dumps(record, indent=1) if as_json else describe(record))
+
+
+def parse_parameters(parameters: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Reads NAME.KEY=VALUE; a value is TOML, or a word as it stands."""
+    overrides: dict[str, dict[str, Any]] = {}
+    for text in parameters:
+        left, equals, right = text.partition("=")
+        name, dot, key = left.rpartition(".")
+        if not (equals and dot and name and key):
+            raise UserError(f"-p wants NAME.KEY=VALUE such as laf.tau=5, not {text!r}")
+        try:
+            value = tomllib.loads(f"value = {right}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = right
+        overrides.setdefault(name, {})[key] = value
+    return overrides
+
+
+def show_plan(summary: Summary) -> None:
+    """Prints what a run would do."""
+    plan = summary.plan
+    for cell, status in zip(plan.cells, plan.statuses, strict=True):
+        click.echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if status.why else ""))
+    kinds = [job.kind for job in plan.missing]
+    made = [f"{kinds.count(kind)} {name}" for kind, name in KINDS.items() if kinds.count(kind)]
+    what = f", with {', '.join(made)}" if made else ""
+    click.echo(f"\n{len(plan.to_run)} of {len(plan.cells)} cells to run{what}")
+    click.echo(f"about {plan.ep:.0f} passes over the training set, and {plan.size / 1e6:.1f} MB in {plan.store.root}")
+
+
+KINDS = {
+    "original": "originals",
+    "shadow": "shadow networks",
+    "prepared": "preparations",
+    "network": "kept networks",
+    "outputs": "unlearnings",
+}
+
+
+def show_result(summary: Summary) -> None:
+    """Prints the tables of a run and what did not work."""
+    from unlearnbench.rendering import render
+
+    labels = {cell.about["task"] for cell in summary.plan.cells}
+    for made in summary.tables.values():
+        if made.task in labels:
+            click.echo(render(made, default_format()))
+    done = sum(o.is_cell for o in summary.outcomes)
+    folder = summary.plan.results
+    click.echo(f"{done} cells run, {len(summary.plan.cells) - done} were there; tables in {folder / 'tables'}")
+    for outcome in summary.failed:
+        click.echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
+
+
+def as_data(summary: Summary) -> dict[str, Any]:
+    """A run as JSON values."""
+    plan = summary.plan
+    found = {o.name: o for o in summary.outcomes if o.is_cell}
+    cells = []
+    for cell, status in zip(plan.cells, plan.statuses, strict=True):
+        outcome = found.get(str(cell))
+        cells.append(
+            {
+                **{name: cell.about[name] for name in ("dataset", "model", "task", "method", "seed")},
+                "status": outcome.status if outcome else status.state,
+                "why": outcome.reason if outcome else status.why,
+                "record": str(plan.results / cell.path),
+            }
+        )
+    return {
+        "preset": plan.results.name,
+        "cells": cells,
+        "ep": round(plan.ep, 3),
+        "bytes": plan.size,
+        "tables": sorted(summary.tables),
+    }
+
+
+def default_format() -> str:
+    """Markdown, or in a terminal that shows colours, the same with its bold type."""
+    import os
+
+    return "terminal" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "markdown"
+
+
+def plain(value: object) -> str:
+    """A value as people read it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items())
+    return "" if value is None else str(value)

@@ -1,0 +1,110 @@
+"""What is installed and what is recorded, for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from unlearnbench import presets, registry
+from unlearnbench.errors import UserError, unknown
+from unlearnbench.method import Method
+from unlearnbench.tables import records
+from unlearnbench.task import Task
+
+
+def listing(what: str) -> list[dict[str, Any]]:
+    """What is installed of a kind.
+
+    Args:
+        what: "methods", "tasks", "datasets", "models", "attacks" or "presets".
+
+    Returns:
+        One row for each, as JSON values.
+    """
+    if what == "presets":
+        return [preset_row(name) for name in presets.names()]
+    if what not in registry.GROUPS:
+        raise unknown("list", what, [*registry.GROUPS, "presets"])
+    more: dict[str, Callable[[Any], dict[str, Any]]] = {"methods": method_row, "tasks": task_row}
+    entries = registry.entries(what)
+    return [
+        {
+            "name": name,
+            "title": plugin.title,
+            **(more[what](plugin) if what in more else {}),
+            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in plugin.defaults.items()},
+            "from": f"{entries[name].origin} {entries[name].version}",
+            "summary": plugin.summary,
+            "reference": plugin.reference,
+        }
+        for name, plugin in registry.usable(what).items()
+    ]
+
+
+def method_row(method: Method) -> dict[str, Any]:
+    """What a method is and what it may see of the training set."""
+    access = {f"sees {phase}": getattr(method.access, phase) for phase in ("prepare", "forget", "remain")}
+    return {"role": method.role, **access, "starts from": method.start or None}
+
+
+def task_row(task: Task) -> dict[str, Any]:
+    """The columns of a task's table."""
+    return {"columns": ", ".join(task.columns)}
+
+
+def preset_row(name: str) -> dict[str, Any]:
+    """What a preset selects."""
+    preset = presets.read(name)
+    return {
+        "name": name,
+        "title": preset.title,
+        "datasets": ", ".join(preset.datasets),
+        "tasks": ", ".join(preset.tasks or ["every installed"]),
+        "methods": ", ".join(preset.methods or ["every installed"]),
+        "seeds": ", ".join(map(str, preset.seeds)),
+        "shadows": preset.shadows,
+    }
+
+
+def find_record(results: Path, preset: str, dataset: str, task: str, method: str, seed: int) -> dict[str, Any]:
+    """The record of a cell.
+
+    Raises:
+        UserError: If there is none; the message names what there is.
+    """
+    found = records(results, presets.read(preset).name)
+    for name, value in (("dataset", dataset), ("task", task), ("method", method), ("seed", seed)):
+        kept = [r for r in found if r["cell"][name] == value]
+        if not kept:
+            known = {str(r["cell"][name]) for r in found}
+            raise UserError(f"no record: {unknown(name, str(value), known)}; run it with `unlearnbench run`")
+        found = kept
+    return found[0]
+
+
+def describe(record: dict[str, Any]) -> str:
+    """A record for people: what it is, its numbers, and the command that reproduces it."""
+    cell, observed = record["cell"], record["observed"]
+    lines = [f"{cell['method_title']} on {cell['dataset_title']}, {cell['task_title']}, seed {cell['seed']}"]
+    lines += [f"status      {record['status']}" + (f": {record['reason']}" if record.get("reason") else "")]
+    if "metrics" in record:
+        lines += [f"{name:11} {100 * value:6.2f} %" for name, value in record["metrics"]["clean"].items()]
+        for name, attack in record["metrics"]["attacks"].items():
+            lines += [f"attack {name}: {attack['forgotten']} forgotten against {attack['heldout']} held-out items"]
+            for metric in (m for m in attack if m not in ("forgotten", "heldout")):
+                lines += [f"  {metric:18} {number(attack[metric])}"]
+    options = cell["hyperparameters"].items()
+    lines += ["options     " + (", ".join(f"{k}={v}" for k, v in options) or "none")]
+    lines += [f"{f'seconds {phase}':16} {value:.2f}" for phase, value in observed["seconds"].items()]
+    lines += [f"made        {observed['date']} on {observed['host']}, torch {observed['torch']}"]
+    return "\n".join([*lines, f"reproduce   {observed['command']}"])
+
+
+def number(value: Any) -> str:
+    """A rate, with its 95 % interval if it has one."""
+    if value is None:
+        return "n/a (too few held-out items for so small a false-positive rate)"
+    if isinstance(value, list):
+        return f"{100 * value[0]:6.2f} %  [{100 * value[1]:.2f}, {100 * value[2]:.2f}]"
+    return f"{100 * value:6.2f} %"
