@@ -51,6 +51,12 @@ class Cell:
     about: Mapping[str, Any]
     command: str
 
+    @property
+    def ep(self) -> float:
+        """The work of unlearning, in passes over the training set."""
+        network = self.outputs.needs.get("network")
+        return self.outputs.ep + (network.ep if network else 0)
+
     def __str__(self) -> str:
         return " ".join(str(self.about[name]) for name in ("dataset", "task", "method", "seed"))
 
@@ -186,7 +192,7 @@ def build(
         methods or preset.methods or list(registry.usable("methods")),
         seed_list or preset.seeds,
     )
-    cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
+    cells.sort(key=lambda cell: (cell.depth, -cell.ep))
     return Plan(cells, results, store, force)
 
 

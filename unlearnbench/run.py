@@ -177,8 +177,7 @@ def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
             status, reason = make_artefact(item, store)
         else:
             status, reason = make_cell(item, store, results, force)
-    ep = item.ep if isinstance(item, Job) else item.outputs.ep
-    return Outcome(str(item), status, time.perf_counter() - start, ep, reason, isinstance(item, Cell))
+    return Outcome(str(item), status, time.perf_counter() - start, item.ep, reason, isinstance(item, Cell))
 
 
 @lru_cache(maxsize=1)

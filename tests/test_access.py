@@ -1,0 +1,132 @@
+"""What a method did not declare, it does not get: not by asking, and not by looking around."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import unlearnbench
+from unlearnbench import Access, AccessError, Problem, registry
+from unlearnbench.data import Dataset
+from unlearnbench.method import Method, method
+
+LABEL_FREE = Access(prepare="images", forget="images", remain="images")
+
+
+def reachable_tensors(start: object) -> list[torch.Tensor]:
+    """Every tensor that can be got at from an object by following references, modules and classes left out."""
+    seen, waiting, found = set(), [start], []
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, type) or type(thing).__name__ in ("module", "builtin_function"):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            found.append(thing)
+        if not callable(thing) or isinstance(thing, torch.nn.Module):
+            waiting += gc.get_referents(thing)
+    return found
+
+
+@pytest.mark.parametrize("phase", ["prepare", "forget"])
+def test_no_labels_can_be_reached_from_what_a_label_free_method_is_handed(
+    phase: str, make_problem: Callable[..., Problem], digits: Dataset
+) -> None:
+    problem = make_problem(LABEL_FREE, phase)
+    tensors = reachable_tensors(problem)
+    assert any(tensor.dtype == torch.uint8 for tensor in tensors), "the search must at least find the images"
+    labels = digits.train_labels[:300]
+    for tensor in tensors:
+        if tensor.dtype == torch.int64 and tensor.ndim == 1 and len(tensor) > 20:
+            for rows in (torch.arange(300), *(s.index for s in (problem._view.forget, problem._view.remain) if s)):
+                assert len(tensor) != len(rows) or not torch.equal(tensor, labels[rows])
+
+
+def test_the_search_would_find_labels(make_problem: Callable[..., Problem], digits: Dataset) -> None:
+    problem = make_problem(Access(remain="labels"))
+    assert any(
+        tensor.shape == problem.remain.labels.shape and torch.equal(tensor, problem.remain.labels)
+        for tensor in reachable_tensors(problem)
+    )
+
+
+@pytest.mark.parametrize(
+    ("access", "phase", "name"),
+    [
+        (LABEL_FREE, "prepare", "forget"),
+        (LABEL_FREE, "prepare", "remain"),
+        (LABEL_FREE, "forget", "train"),
+        (LABEL_FREE, "forget", "labelled"),
+        (Access(forget="labels"), "forget", "remain"),
+        (Access(remain="labels"), "forget", "forget"),
+    ],
+)
+def test_parts_of_the_data_that_were_not_declared_raise(
+    access: Access, phase: str, name: str, make_problem: Callable[..., Problem]
+) -> None:
+    with pytest.raises(AccessError, match=f"problem.{name} is not accessible"):
+        getattr(make_problem(access, phase), name)
+
+
+def test_sample_labels_gives_a_labelled_sample_as_large_as_the_forget_set(
+    make_problem: Callable[..., Problem], digits: Dataset
+) -> None:
+    problem = make_problem(Access(forget="images", remain="sample-labels"))
+    assert len(problem.labelled) == len(problem.forget)
+    assert torch.equal(problem.labelled.labels, digits.train_labels[problem.labelled.index])
+    assert not set(problem.labelled.index.tolist()) & set(problem.forget.index.tolist())
+    with pytest.raises(AccessError):
+        _ = problem.remain.labels
+
+
+def test_forget_and_remain_divide_the_training_set(make_problem: Callable[..., Problem]) -> None:
+    problem = make_problem(LABEL_FREE)
+    assert sorted(problem.forget.index.tolist() + problem.remain.index.tolist()) == list(range(300))
+
+
+def test_a_preparing_phase_must_be_declared() -> None:
+    @method(title="Sly", access=Access(forget="images"))
+    def sly(problem: Problem) -> torch.nn.Module:
+        return problem.network()
+
+    with pytest.raises(ValueError, match="declare Access"):
+        sly.prepare(lambda problem: {})
+
+
+LAF = Path(unlearnbench.__file__).with_name("methods") / "laf.py"
+
+
+@pytest.mark.parametrize(
+    ("phase", "spying"),
+    [
+        ("prepare", ("    return fit_vae(problem, problem.train,", "    problem.train.labels\n    return fit_vae(problem, problem.train,")),
+        ("forget", ("            residuals =", "            r.labels\n            residuals =")),
+    ],
+)
+def test_a_laf_that_reads_a_label_fails(
+    phase: str, spying: tuple[str, str], install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    source = LAF.read_text().replace(*spying)
+    assert source != LAF.read_text()
+    install(f"spy_{phase}", source, f"[unlearnbench.methods]\nspy-{phase} = spy_{phase}:laf\n")
+    summary = unlearnbench.run(
+        str(tiny), tasks=["class-removal"], methods=[f"spy-{phase}"], results=tmp_path / "r", cache=cache, jobs=1
+    )
+    cells = {o.name: o for o in summary.outcomes if o.is_cell}
+    spy = cells[f"digits-8x8 class-removal spy-{phase} 0"]
+    assert spy.status == "failed"
+    assert "AccessError: the labels of" in spy.reason
+    assert cells["digits-8x8 class-removal retrain 0"].status == "ok"
+
+
+def test_the_declared_access_of_the_built_in_methods() -> None:
+    found = {name: str(plugin.access) for name, plugin in registry.usable("methods").items() if isinstance(plugin, Method)}
+    assert found["laf"] == "prepare: images, forget: images, remain: images"
+    assert found["laf-r"] == "remain: sample-labels"
+    assert found["neggrad"] == "forget: labels"
+    assert found["retrain"] == "remain: labels"
+    assert found["original"] == "nothing"

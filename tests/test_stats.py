@@ -1,0 +1,79 @@
+"""Every number against an independent computation, every interval against a simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, norm
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+
+from unlearnbench import stats
+
+
+def gaussians(m: int, n: int, shift: float, seed: int = 0) -> tuple[stats.Floats, stats.Floats]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(shift, 1, m), rng.normal(0, 1, n)
+
+
+def truth(members: stats.Floats, nonmembers: stats.Floats) -> tuple[stats.Floats, stats.Floats]:
+    labels = np.repeat([1.0, 0.0], [len(members), len(nonmembers)])
+    return labels, np.concatenate([members, nonmembers])
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (3, 10), (180, 360)])
+def test_a_proportion_has_the_exact_interval(successes: int, n: int) -> None:
+    expected = binomtest(successes, n).proportion_ci(0.95, "exact")
+    assert stats.proportion(successes, n)[1:] == pytest.approx((expected.low, expected.high))
+
+
+def test_auc_is_scikit_learns_and_counts_ties_half() -> None:
+    members, nonmembers = (np.round(side, 1) for side in gaussians(200, 150, 0.7))
+    assert stats.auc(members, nonmembers).value == pytest.approx(roc_auc_score(*truth(members, nonmembers)))
+
+
+def test_auc_of_two_gaussians_is_the_closed_form() -> None:
+    found = stats.auc(*gaussians(20_000, 20_000, 1.0))
+    assert found.low < norm.cdf(1 / np.sqrt(2)) < found.high
+    assert found.high - found.low < 0.02
+
+
+def test_balanced_accuracy_is_scikit_learns_with_a_threshold_of_zero() -> None:
+    members, nonmembers = gaussians(100, 300, 0.5)
+    labels, scores = truth(members, nonmembers)
+    assert stats.balanced_accuracy(members, nonmembers).value == pytest.approx(
+        balanced_accuracy_score(labels, scores > 0)
+    )
+
+
+@pytest.mark.parametrize("metric", [stats.auc, stats.balanced_accuracy])
+def test_95_percent_intervals_cover_the_truth_95_percent_of_the_time(metric: object) -> None:
+    shift, repeats = 0.8, 1000
+    exact = {
+        stats.auc: norm.cdf(shift / np.sqrt(2)),
+        stats.balanced_accuracy: (norm.cdf(shift) + 0.5) / 2,
+    }[metric]  # type: ignore[index]
+    hits = 0
+    for seed in range(repeats):
+        found = metric(*gaussians(60, 90, shift, seed))  # type: ignore[operator]
+        hits += found.low <= exact <= found.high
+    assert 0.93 <= hits / repeats <= 0.99
+
+
+@pytest.mark.parametrize("fpr", [0.01, 0.05, 0.2])
+def test_tpr_at_a_small_fpr_is_read_off_the_roc_curve(fpr: float) -> None:
+    members, nonmembers = gaussians(300, 500, 1.5)
+    false, true, _ = roc_curve(*truth(members, nonmembers), drop_intermediate=False)
+    assert stats.tpr_at_fpr(members, nonmembers, fpr) == pytest.approx(true[false <= fpr].max())
+
+
+def test_tpr_at_an_fpr_that_the_nonmembers_do_not_support_is_not_available() -> None:
+    members, nonmembers = gaussians(300, 99, 1.5)
+    assert stats.tpr_at_fpr(members, nonmembers, 0.01) is None
+    assert stats.tpr_at_fpr(members, np.append(nonmembers, 0.0), 0.01) is not None
+
+
+def test_constant_scores_say_nothing() -> None:
+    same = np.zeros(150)
+    assert stats.auc(same, same).value == 0.5
+    assert stats.balanced_accuracy(same, same).value == 0.5
+    assert stats.tpr_at_fpr(same, same, 0.01) == 0.0
