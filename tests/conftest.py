@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 
 import unlearnbench
 from unlearnbench import data, registry, seeds
 from unlearnbench.data import Dataset
-from unlearnbench.models import Model
-from unlearnbench.problem import Builder, Problem, TrainingSet
+from unlearnbench.models import Builder, Model
+from unlearnbench.problem import Problem, view_to_forget, view_to_prepare
 from unlearnbench.recipe import Recipe
+from unlearnbench.samples import TrainingSet
 from unlearnbench.store import Store
 from unlearnbench.task import Split, Task
 
@@ -85,9 +87,9 @@ def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
         generator = seeds.generator("test")
         forget = (training_set.labels >= 5).nonzero()[:40, 0]
         if phase == "prepare":
-            view = training_set.view_to_prepare(access, generator)
+            view = view_to_prepare(training_set, access, generator)
         else:
-            view = training_set.view_to_forget(access, forget, generator)
+            view = view_to_forget(training_set, access, forget, generator)
         network = original or builder.fresh("original")
         return Problem(
             original=network.requires_grad_(False).eval(),  # type: ignore[arg-type]
@@ -114,7 +116,7 @@ def split(digits: Dataset) -> Callable[..., Split]:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """Installs a one-module package with entry points, as pip would lay it out; returns the module's file."""
 
     def make(name: str, source: str, entry_points: str) -> Path:
@@ -127,6 +129,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         module.write_text(source)
         monkeypatch.syspath_prepend(str(site))
         sys.modules.pop(name, None)
+        get_reusable_executor().shutdown()  # workers that are already there do not look into new folders
         return module
 
-    return make
+    yield make
+    get_reusable_executor().shutdown()

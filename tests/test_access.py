@@ -103,7 +103,13 @@ LAF = Path(unlearnbench.__file__).with_name("methods") / "laf.py"
 @pytest.mark.parametrize(
     ("phase", "spying"),
     [
-        ("prepare", ("    return fit_vae(problem, problem.train,", "    problem.train.labels\n    return fit_vae(problem, problem.train,")),
+        (
+            "prepare",
+            (
+                "    return fit_vae(problem, problem.train,",
+                "    problem.train.labels\n    return fit_vae(problem, problem.train,",
+            ),
+        ),
         ("forget", ("            residuals =", "            r.labels\n            residuals =")),
     ],
 )
@@ -124,7 +130,9 @@ def test_a_laf_that_reads_a_label_fails(
 
 
 def test_the_declared_access_of_the_built_in_methods() -> None:
-    found = {name: str(plugin.access) for name, plugin in registry.usable("methods").items() if isinstance(plugin, Method)}
+    found = {
+        name: str(plugin.access) for name, plugin in registry.usable("methods").items() if isinstance(plugin, Method)
+    }
     assert found["laf"] == "prepare: images, forget: images, remain: images"
     assert found["laf-r"] == "remain: sample-labels"
     assert found["neggrad"] == "forget: labels"

@@ -14,8 +14,9 @@ from unlearnbench import Access, Network, Problem, registry, seeds, training
 from unlearnbench.data import Dataset
 from unlearnbench.method import Method
 from unlearnbench.methods import laf
-from unlearnbench.problem import Builder, TrainingSet
+from unlearnbench.models import Builder, Model
 from unlearnbench.recipe import Recipe
+from unlearnbench.samples import TrainingSet
 
 MakeProblem = Callable[..., Problem]
 
@@ -23,8 +24,6 @@ MakeProblem = Callable[..., Problem]
 @pytest.fixture(scope="module")
 def original(digits: Dataset) -> Network:
     """A network that knows 300 digits."""
-    from unlearnbench.models import Model
-
     builder = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu"))
     network = builder.fresh("original")
     samples = TrainingSet(digits.train_images[:300], digits.train_labels[:300]).everything(seeds.generator("order"))
@@ -56,7 +55,9 @@ def test_original_does_nothing(make_problem: MakeProblem, original: Network) -> 
     assert torch.equal(weights(network), weights(original))
 
 
-def test_retrain_starts_from_other_weights_and_learns_what_remains(make_problem: MakeProblem, original: Network) -> None:
+def test_retrain_starts_from_other_weights_and_learns_what_remains(
+    make_problem: MakeProblem, original: Network
+) -> None:
     network, problem = unlearn("retrain", make_problem, original)
     start = problem.fresh_network("retrain")
     again, _ = problem.fit(problem.remain, copy.deepcopy(start), stream="retrain")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench.problem import Builder
+from unlearnbench.models import Builder
 
 
 def published() -> nn.Sequential:

@@ -17,7 +17,7 @@ def test_a_seed_belongs_to_its_names_for_ever() -> None:
 
 def test_pinned_gives_the_same_numbers_and_leaves_no_trace() -> None:
     def draw() -> tuple[float, float, float]:
-        return random.random(), float(np.random.rand()), float(torch.rand(1))  # noqa: NPY002
+        return random.random(), float(np.random.rand()), float(torch.rand(1))
 
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     with seeds.pinned("x"):

@@ -9,8 +9,9 @@ import torch
 from unlearnbench import Audit, Observed, Scores, registry, seeds, stats, training
 from unlearnbench.attacks import Attack
 from unlearnbench.data import Dataset
-from unlearnbench.problem import Builder, TrainingSet
+from unlearnbench.models import Builder, Model
 from unlearnbench.recipe import Recipe
+from unlearnbench.samples import TrainingSet
 
 SHADOWS = 8
 
@@ -21,8 +22,6 @@ def trained_on_noise(digits: Dataset, member: torch.Tensor, seed: int) -> tuple[
     Returns:
         Its logits on all 600, and the labels that members had and the others would have had.
     """
-    from unlearnbench.models import Model
-
     builder = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu"))
     generator = seeds.generator("noise", seed)
     labels = digits.train_labels[:600].clone()

@@ -11,9 +11,9 @@ from torch.nn.functional import cross_entropy
 
 from unlearnbench import AccessError, UserError, seeds, training
 from unlearnbench.data import Dataset
-from unlearnbench.problem import Builder, TrainingSet
+from unlearnbench.models import Builder
 from unlearnbench.recipe import Recipe
-from unlearnbench.samples import Samples
+from unlearnbench.samples import Samples, TrainingSet
 
 
 @pytest.fixture
@@ -71,7 +71,9 @@ def test_predict_uses_eval_mode_and_gives_every_part_its_mode_back() -> None:
     assert not network[1].training
 
 
-@pytest.mark.parametrize(("values", "message"), [({"optimizer": "adamm"}, "did you mean 'adam'"), ({"lr": 0.0}, "lr > 0")])
+@pytest.mark.parametrize(
+    ("values", "message"), [({"optimizer": "adamm"}, "did you mean 'adam'"), ({"lr": 0.0}, "lr > 0")]
+)
 def test_a_wrong_recipe_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Recipe(**values)  # type: ignore[arg-type]

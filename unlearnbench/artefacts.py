@@ -143,7 +143,6 @@ class Artefacts:
         key = {
             "kind": "outputs",
             "original": self.original.key,
-            "prepared": needs["prepared"].digest if "prepared" in needs else None,
             "parent": needs["parent"].key if parent else None,
             "task": self.task_key,
             "method": plugin_key(Method, name, options),

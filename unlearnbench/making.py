@@ -18,9 +18,10 @@ from unlearnbench import data, metrics, registry, seeds, training
 from unlearnbench.artefacts import Job
 from unlearnbench.attacks import Attack, Audit, Observed
 from unlearnbench.method import Method
-from unlearnbench.models import Model, Network
+from unlearnbench.models import Builder, Model, Network
 from unlearnbench.plan import Cell
-from unlearnbench.problem import Builder, Problem, TrainingSet, View
+from unlearnbench.problem import Problem, View, view_to_forget, view_to_prepare
+from unlearnbench.samples import TrainingSet
 from unlearnbench.setting import Setting, shadow_members, shadow_split, split_of
 from unlearnbench.store import SCHEMA, Made, Store
 
@@ -118,7 +119,7 @@ class Workshop:
         stream = (job.setting.dataset, job.setting.seed, job.method, "prepare")
         training_set = place.training_set(place.content, split_of(job.setting, place.content).train_labels)
         generator = seeds.generator(*stream)
-        view = training_set.view_to_prepare(method.access, generator)
+        view = view_to_prepare(training_set, method.access, generator)
         problem = self.problem(job, place, view, generator, stream)
         start = time.perf_counter()
         with seeds.pinned(*stream):
@@ -160,7 +161,7 @@ class Workshop:
         stream = (setting.dataset, setting.task, setting.seed, job.method)
         generator = seeds.generator(*stream)
         training_set = place.training_set(place.content, split.train_labels)
-        view = training_set.view_to_forget(method.access, split.forget, generator)
+        view = view_to_forget(training_set, method.access, split.forget, generator)
         problem = self.problem(job, place, view, generator, stream)
         del training_set  # nothing that holds labels may be left for a method to find
         seconds = {"prepare": 0.0, "unlearn": 0.0}

@@ -13,43 +13,9 @@ from torch import Tensor, nn
 from unlearnbench import seeds, training
 from unlearnbench.errors import AccessError
 from unlearnbench.method import Access
-from unlearnbench.models import Model, Network
+from unlearnbench.models import Builder, Network
 from unlearnbench.recipe import Recipe
-from unlearnbench.samples import Batch, Samples
-
-
-@dataclass(frozen=True)
-class Builder:
-    """Builds networks of one shape.
-
-    Attributes:
-        model: The model plugin.
-        options: Its options.
-        shape: Channels, height and width of the images.
-        num_classes: Number of logits.
-        device: Where the network shall be.
-    """
-
-    model: Model
-    options: Mapping[str, Any]
-    shape: tuple[int, int, int]
-    num_classes: int
-    device: torch.device
-
-    def fresh(self, *stream: str | int) -> Network:
-        """A network with new random weights, the same for the same stream."""
-        with seeds.pinned(*stream, "weights"):
-            return self.placed(self.model.build(self.shape, self.num_classes, **self.options))
-
-    def trained(self, weights: Mapping[str, Tensor]) -> Network:
-        """A network with the given weights and buffers."""
-        network = self.fresh()
-        network.load_state_dict(weights)
-        return network
-
-    def placed(self, network: Network) -> Network:
-        """The network on the device, in the layout that convolutions are fastest in."""
-        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+from unlearnbench.samples import Batch, Samples, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -69,48 +35,25 @@ class View:
     labelled: Samples | None = None
 
 
-class TrainingSet:
-    """The training set as the runner holds it. No method ever gets it.
+def view_to_prepare(training_set: TrainingSet, access: Access, generator: torch.Generator) -> View:
+    """What a method with this access sees before anybody asks to be forgotten."""
+    return View(train=training_set.everything(generator, access.prepare))
 
-    Args:
-        pixels: uint8 [N, C, H, W] on the device.
-        labels: int64 [N], the labels that the original was trained on.
-    """
 
-    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        self.pixels = pixels
-        self.labels = labels
-
-    def samples(self, index: Tensor, level: str | None, generator: torch.Generator, name: str) -> Samples | None:
-        """The items at `index` with what `level` ("images", "labels", ...) lets one see; None for None."""
-        if level is None:
-            return None
-        index = index.to(self.pixels.device)
-        labels = self.labels[index] if level == "labels" else None
-        return Samples(self.pixels[index], index, labels, generator, name)
-
-    def everything(self, generator: torch.Generator, level: str | None = "labels") -> Samples | None:
-        """The whole set."""
-        return self.samples(torch.arange(len(self.labels)), level, generator, "the training set")
-
-    def view_to_prepare(self, access: Access, generator: torch.Generator) -> View:
-        """What a method with this access sees before anybody asks to be forgotten."""
-        return View(train=self.everything(generator, access.prepare))
-
-    def view_to_forget(self, access: Access, forget: Tensor, generator: torch.Generator) -> View:
-        """What a method with this access sees when the items at `forget` (int64) must go."""
-        remains = torch.ones(len(self.labels), dtype=torch.bool)
-        remains[forget] = False
-        remain = remains.nonzero()[:, 0]
-        labelled = None
-        if access.remain == "sample-labels":
-            sample = remain[torch.randperm(len(remain), generator=generator)[: len(forget)]]
-            labelled = self.samples(sample, "labels", generator, "the labelled sample")
-        return View(
-            forget=self.samples(forget, access.forget, generator, "the forget set"),
-            remain=self.samples(remain, access.remain, generator, "the remaining set"),
-            labelled=labelled,
-        )
+def view_to_forget(training_set: TrainingSet, access: Access, forget: Tensor, generator: torch.Generator) -> View:
+    """What a method with this access sees when the items at `forget` (int64) must go."""
+    remains = torch.ones(len(training_set.labels), dtype=torch.bool)
+    remains[forget] = False
+    remain = remains.nonzero()[:, 0]
+    labelled = None
+    if access.remain == "sample-labels":
+        sample = remain[torch.randperm(len(remain), generator=generator)[: len(forget)]]
+        labelled = training_set.samples(sample, "labels", generator, "the labelled sample")
+    return View(
+        forget=training_set.samples(forget, access.forget, generator, "the forget set"),
+        remain=training_set.samples(remain, access.remain, generator, "the remaining set"),
+        labelled=labelled,
+    )
 
 
 @dataclass(frozen=True)

@@ -148,3 +148,28 @@ def concat(*parts: Samples) -> Samples:
     pixels = torch.cat([p.pixels for p in parts])
     index = torch.cat([p.index for p in parts])
     return Samples(pixels, index, labels, parts[0]._generator, " with ".join(p.name for p in parts), source)
+
+
+class TrainingSet:
+    """The training set as the runner holds it. No method ever gets it.
+
+    Args:
+        pixels: uint8 [N, C, H, W] on the device.
+        labels: int64 [N], the labels that the original was trained on.
+    """
+
+    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
+        self.pixels = pixels
+        self.labels = labels
+
+    def samples(self, index: Tensor, level: str | None, generator: torch.Generator, name: str) -> Samples | None:
+        """The items at `index` with what `level` ("images", "labels", ...) lets one see; None for None."""
+        if level is None:
+            return None
+        index = index.to(self.pixels.device)
+        labels = self.labels[index] if level == "labels" else None
+        return Samples(self.pixels[index], index, labels, generator, name)
+
+    def everything(self, generator: torch.Generator, level: str | None = "labels") -> Samples | None:
+        """The whole set."""
+        return self.samples(torch.arange(len(self.labels)), level, generator, "the training set")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from unlearnbench import seeds
 from unlearnbench.plugin import Plugin
 
 
@@ -45,3 +48,37 @@ class Model(Plugin):
 def model(*, title: str, reference: str = "") -> Callable[[Callable[..., Network]], Model]:
     """Makes a function `(shape, num_classes, **options) -> Network` a model of the suite."""
     return lambda function: Model(function, title=title, reference=reference)
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds networks of one shape.
+
+    Attributes:
+        model: The plugin.
+        options: Its options.
+        shape: Channels, height and width of the images.
+        num_classes: Number of logits.
+        device: Where the network shall be.
+    """
+
+    model: Model
+    options: Mapping[str, Any]
+    shape: tuple[int, int, int]
+    num_classes: int
+    device: torch.device
+
+    def fresh(self, *stream: str | int) -> Network:
+        """A network with new random weights, the same for the same stream."""
+        with seeds.pinned(*stream, "weights"):
+            return self.placed(self.model.build(self.shape, self.num_classes, **self.options))
+
+    def trained(self, weights: Mapping[str, Tensor]) -> Network:
+        """A network with the given weights and buffers."""
+        network = self.fresh()
+        network.load_state_dict(weights)
+        return network
+
+    def placed(self, network: Network) -> Network:
+        """The network on the device, in the layout that convolutions are fastest in."""
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

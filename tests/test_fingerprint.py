@@ -1,0 +1,68 @@
+"""A fingerprint changes with what code does, not with what it says about itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from unlearnbench import fingerprint as module
+from unlearnbench.fingerprint import fingerprint, normalised
+
+SOURCE = '''"""A module."""
+
+import math
+
+
+def area(r):
+    """The area."""
+    return math.pi * r**2  # of a circle
+'''
+
+
+def test_comments_docstrings_and_blank_lines_do_not_count() -> None:
+    other = SOURCE.replace("A module.", "Another\nmodule.").replace("# of a circle", "").replace("\n\n\n", "\n")
+    assert normalised(other) == normalised(SOURCE) == "import math\ndef area(r):\n    return math.pi * r**2"
+
+
+def test_code_counts_and_so_does_a_string_that_is_used() -> None:
+    assert normalised(SOURCE.replace("**2", "**3")) != normalised(SOURCE)
+    assert normalised("x = '#a'\n") != normalised("x = '#b'\n")
+    assert normalised('def f(): "text"; return 1\n') != normalised('def f(): "text"; return 2\n')
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package whose method imports a helper, and a second helper that nobody imports."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "method.py").write_text("import torch\nfrom . import helper\nfrom unlearnbench import method\n")
+    (folder / "helper.py").write_text("RATE = 1\n")
+    (folder / "unused.py").write_text("RATE = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [n for n in sys.modules if n.startswith("theirs")]:
+        del sys.modules[name]
+    return folder
+
+
+def of_method() -> str:
+    module.fingerprint.cache_clear()
+    return fingerprint("theirs.method")
+
+
+def test_a_helper_in_the_same_package_counts_and_nothing_else(package: Path) -> None:
+    before = of_method()
+    (package / "unused.py").write_text("RATE = 2\n")
+    assert of_method() == before
+    (package / "helper.py").write_text("RATE = 2\n")
+    assert of_method() != before
+
+
+def test_built_in_plugins_follow_each_other_but_not_the_core() -> None:
+    path = module.source_of("unlearnbench.methods.laf_r")
+    assert path is not None
+    found = module.imported(path.read_text(), "unlearnbench.methods.laf_r", path)
+    assert not any(module.followed("unlearnbench.methods.laf_r", name) for name in found)
+    assert module.followed("unlearnbench.methods.laf_none_l1", "unlearnbench.methods.laf")

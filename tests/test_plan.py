@@ -1,0 +1,248 @@
+"""A plan has every cell once, shares what can be shared, and knows what is stale and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from unlearnbench import UserError, artefacts, fingerprint, presets
+from unlearnbench.artefacts import Job
+from unlearnbench.making import Workshop
+from unlearnbench.plan import Cell, Plan, build
+from unlearnbench.store import Store, write_record
+
+
+@pytest.fixture
+def plan_of(store: Store, tmp_path: Path) -> Any:
+    def make(preset: str = "demo", **selection: Any) -> Plan:
+        return build(presets.read(preset), store, tmp_path / "results", **selection)
+
+    return make
+
+
+def kinds(plan: Plan) -> dict[str, int]:
+    return dict(Counter(job.kind for job in plan.missing))
+
+
+def names(plan: Plan) -> list[str]:
+    return sorted({cell.method for cell in plan.cells})
+
+
+def write_as_finished(plan: Plan) -> None:
+    for cell in plan.cells:
+        record = {"schema": 1, "status": "ok", "key": json.loads(json.dumps(cell.key))}
+        write_record(plan.results / cell.path, record)
+
+
+def test_everything_by_default_and_nothing_twice(plan_of: Any, tmp_path: Path) -> None:
+    plan = plan_of()
+    plan = dataclasses.replace(plan, store=Store(tmp_path / "empty"))
+    assert len(plan.cells) == len({cell.path for cell in plan.cells}) == 3 * 5 * 5
+    # Originals: clean and noisy, five seeds. Shadows: clean and noisy, eight. LAF is prepared once for each original.
+    assert kinds(plan) == {"original": 10, "shadow": 16, "prepared": 10, "network": 15, "outputs": 75}
+
+
+def test_tasks_on_the_same_labels_share_originals_shadows_and_preparations(plan_of: Any, tmp_path: Path) -> None:
+    plan = plan_of(tasks=["data-removal", "class-removal"], seed_list=[0])
+    plan = dataclasses.replace(plan, store=Store(tmp_path / "empty"))
+    assert kinds(plan) == {"original": 1, "shadow": 8, "prepared": 1, "network": 2, "outputs": 10}
+
+
+def test_retrain_and_parents_come_along_and_parents_come_first(plan_of: Any) -> None:
+    plan = plan_of(methods=["laf-r"])
+    assert names(plan) == ["laf", "laf-r", "retrain"]
+    order = [cell.method for cell in plan.cells]
+    assert order.index("laf-r") > max(i for i, name in enumerate(order) if name == "laf")
+
+
+def test_the_most_specific_hyperparameters_win(plan_of: Any, tmp_path: Path) -> None:
+    text = """
+[datasets.digits-8x8]
+model = "cnn"
+[methods.laf]
+tau = 1.0
+latent = 4
+[methods.laf.data-removal]
+tau = 2.0
+[methods.laf.data-removal.cnn]
+tau = 3.0
+[methods.laf.data-removal.resnet18]
+tau = 9.0
+"""
+    path = tmp_path / "layers.toml"
+    path.write_text(text)
+    found = {c.setting.task: c.about["hyperparameters"] for c in plan_of(str(path)).cells if c.method == "laf"}
+    assert (found["data-removal"]["tau"], found["class-removal"]["tau"]) == (3.0, 1.0)
+    assert found["data-removal"]["latent"] == 4
+    overridden = plan_of(str(path), overrides={"laf": {"tau": 7}})
+    assert {c.about["hyperparameters"]["tau"] for c in overridden.cells if c.method == "laf"} == {7.0}
+
+
+def test_what_the_command_line_changes_gets_a_path_and_a_title_of_its_own(plan_of: Any) -> None:
+    plan = plan_of(
+        tasks=["class-removal"], seed_list=[0], overrides={"laf": {"tau": 7}, "class-removal": {"classes": [3, 4]}}
+    )
+    found = {cell.method: cell for cell in plan.cells}
+    folder = "records/digits-8x8/cnn/class-removal+classes=3_4"
+    assert found["laf"].path == Path(folder, "laf+tau=7.0", "0.json")
+    assert found["laf-r"].path == Path(folder, "laf-r+laf.tau=7.0", "0.json")
+    assert found["retrain"].path == Path(folder, "retrain", "0.json")
+    assert found["laf"].about["method_title"] == "LAF (tau=7.0)"
+    unchanged = plan_of(tasks=["class-removal"], seed_list=[0], overrides={"laf": {"tau": 20}})
+    assert {c.method: c.path.parent.name for c in unchanged.cells}["laf"] == "laf"
+
+
+def test_the_command_of_a_cell_reproduces_its_key(plan_of: Any) -> None:
+    from unlearnbench.cli import parse_parameters
+
+    plan = plan_of(overrides={"laf": {"tau": 7, "phi": "ratio"}, "data-removal": {"fraction": 0.2}})
+    cell = next(c for c in plan.cells if c.method == "laf-r" and c.setting.task == "data-removal")
+    import shlex
+
+    words = shlex.split(cell.command)
+    assert words[:4] == ["unlearnbench", "run", "--preset", "demo"]
+    given = {
+        flag: [words[i + 1] for i, w in enumerate(words) if w == flag] for flag in ("-d", "-t", "-m", "--seeds", "-p")
+    }
+    again = plan_of(
+        datasets=given["-d"],
+        tasks=given["-t"],
+        methods=given["-m"],
+        seed_list=[int(given["--seeds"][0])],
+        overrides=parse_parameters(tuple(given["-p"])),
+    )
+    assert cell.key in [c.key for c in again.cells]
+
+
+def test_a_finished_cell_is_cached_and_a_changed_one_stale_with_the_reason(plan_of: Any, tmp_path: Path) -> None:
+    write_as_finished(plan_of())
+    assert {s.state for s in plan_of().statuses} == {"cached"}
+    text = (presets.HERE / "demo.toml").read_text().replace("batch = 32", "batch = 64")
+    (tmp_path / "demo.toml").write_text(text)
+    changed = plan_of(str(tmp_path / "demo.toml"))
+    assert {(s.state, s.why) for s in changed.statuses} == {("stale", "recipe.batch: 32 -> 64")}
+    forced = plan_of(force=True)
+    assert {s.state for s in forced.statuses} == {"to run"}
+
+
+def test_a_failed_cell_is_tried_again(plan_of: Any) -> None:
+    plan = plan_of(seed_list=[0], tasks=["class-removal"])
+    write_as_finished(plan)
+    cell = plan.cells[0]
+    write_record(
+        plan.results / cell.path, {"schema": 1, "status": "failed", "reason": "ValueError: x", "key": cell.key}
+    )
+    found = plan_of(seed_list=[0], tasks=["class-removal"])
+    assert [str(c) for c in found.to_run] == [str(cell)]
+    assert found.statuses[found.cells.index(found.to_run[0])].why == "ValueError: x"
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"datasets": ["digits"]}, "unknown dataset 'digits': did you mean 'digits-8x8'"),
+        ({"tasks": ["data-remove"]}, "unknown task 'data-remove': did you mean 'data-removal'"),
+        ({"methods": ["neg-grad"]}, "unknown method 'neg-grad': did you mean 'neggrad'"),
+        ({"overrides": {"laf": {"tua": 1}}}, "unknown option of method 'laf': 'tua': did you mean 'tau'"),
+        ({"overrides": {"lafr": {"lr": 1}}}, "unknown method or task of this run: 'lafr'"),
+        ({"methods": ["neggrad"], "overrides": {"laf": {"tau": 1}}}, "unknown method or task of this run: 'laf'"),
+        (
+            {"overrides": {"data-removal": {"fraction": 1.0, "classes": list(range(6))}}},
+            "laf-r wants labels of as many",
+        ),
+    ],
+)
+def test_a_wrong_selection_is_refused(plan_of: Any, selection: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        plan_of(**selection)
+
+
+# Which core modules can change an artefact is a list; these two tests hold it.
+
+
+def keys_by_kind(plan: Plan) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {"record": {json.dumps(c.key, sort_keys=True) for c in plan.cells}}
+    for job in plan.missing:
+        found.setdefault(job.kind, set()).add(job.digest)
+    return found
+
+
+@pytest.mark.parametrize("module", sorted({m for modules in artefacts.CODE.values() for m in modules}))
+def test_a_change_of_core_code_makes_exactly_what_it_can_change_stale(
+    module: str, plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selection = {"seed_list": [0], "tasks": ["class-removal"]}
+    empty = Store(tmp_path / "empty")
+    before = keys_by_kind(dataclasses.replace(plan_of(**selection), store=empty))
+    changed = tmp_path / f"{module}.py"
+    find = fingerprint.source_of
+    source = find(f"unlearnbench.{module}")
+    assert source is not None
+    changed.write_text(source.read_text() + "\nCHANGED = True\n")
+    monkeypatch.setattr(
+        fingerprint, "source_of", lambda name: changed if name == f"unlearnbench.{module}" else find(name)
+    )
+    fingerprint.fingerprint.cache_clear()
+    try:
+        after = keys_by_kind(dataclasses.replace(plan_of(**selection), store=empty))
+    finally:
+        fingerprint.fingerprint.cache_clear()
+    moved = {kind for kind in before if not before[kind] & after[kind]}
+    direct = {kind for kind, modules in artefacts.CODE.items() if module in modules}
+    downstream = {"outputs"} if "original" in direct else set()
+    network = {"network"} if "outputs" in direct | downstream else set()
+    prepared = {"prepared"} if "original" in direct else set()
+    record = {"record"} if direct else set()
+    assert moved == direct | downstream | network | prepared | record
+
+
+NEUTRAL = {
+    "unlearnbench",
+    "artefacts",  # plans; all it decides is in the keys
+    "errors",
+    "fingerprint",
+    "plan",
+    "plugin",  # resolves options, which are in the keys
+    "recipe",  # values, which are in the keys
+    "registry",
+    "store",
+}
+
+
+def modules_that_run(kind: str, cell: Cell, job: Job | None, store: Store) -> set[str]:
+    """The core modules of which code runs while an artefact, or a record, is made."""
+    seen: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        name = frame.f_globals.get("__name__", "")
+        if event == "call" and frame.f_code.co_name != "<module>" and name.startswith("unlearnbench"):
+            seen.add(name.removeprefix("unlearnbench.").partition(".")[0] if "." in name else name)
+
+    workshop = Workshop(store)
+    sys.setprofile(note)
+    try:
+        if job is None:
+            workshop.record(cell)
+        else:
+            getattr(workshop, kind)(job)
+    finally:
+        sys.setprofile(None)
+    return seen - {"methods", "tasks"}
+
+
+def test_no_other_core_code_runs_while_an_artefact_is_made(tiny: Path, tiny_run: Path, store: Store) -> None:
+    plan = build(presets.read(str(tiny)), store, tiny_run / "tiny", tasks=["class-removal"])
+    cell = next(c for c in plan.cells if c.method == "laf")
+    network = cell.outputs.needs["network"]
+    jobs = {"original": network.needs["original"], "shadow": cell.shadows[0], "prepared": network.needs["prepared"]}
+    for kind, job in {**jobs, "outputs": network, "record": None}.items():
+        made = "network" if kind == "outputs" else kind
+        ran = modules_that_run(made, cell, job, store)
+        assert ran - NEUTRAL <= set(artefacts.CODE[kind]), kind

@@ -1,0 +1,80 @@
+"""Plugins come in by entry point, and a bad one gets a message, not a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from unlearnbench import UserError, registry
+from unlearnbench.method import Method
+from unlearnbench.plugin import Plugin
+
+METHOD = """
+from unlearnbench import Access, method
+
+@method(title="Mine", access=Access(forget="images"))
+def mine(problem, *, rate: float = 0.5, steps: int = 3, layers: tuple = (1, 2)):
+    "Does little."
+    return problem.network()
+"""
+
+
+def test_a_third_partys_method_is_found(install: Callable[..., Path]) -> None:
+    install("their_package", METHOD, "[unlearnbench.methods]\nmine = their_package:mine\n")
+    entry = registry.entries("methods")["mine"]
+    assert (entry.origin, entry.version) == ("their_package", "1.0")
+    method = registry.get(Method, "mine")
+    assert method.defaults == {"rate": 0.5, "steps": 3, "layers": (1, 2)}
+    assert method.summary == "Does little."
+
+
+def test_options_are_checked_for_spelling_and_type(install: Callable[..., Path]) -> None:
+    install("their_options", METHOD, "[unlearnbench.methods]\nmine = their_options:mine\n")
+    method = registry.get(Method, "mine")
+    assert method.resolve("mine", {"rate": 1}, {"layers": [4], "rate": 2}) == {"rate": 2.0, "steps": 3, "layers": (4,)}
+    with pytest.raises(UserError, match="unknown option of method 'mine': 'rat': did you mean 'rate'"):
+        method.resolve("mine", {"rat": 1})
+    with pytest.raises(UserError, match="mine.steps must be a whole number such as 3, not 2.5"):
+        method.resolve("mine", {"steps": 2.5})
+    with pytest.raises(UserError, match="mine.rate must be a number"):
+        method.resolve("mine", {"rate": "high"})
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import does_not_exist\n", "cannot be loaded: ModuleNotFoundError"),
+        ("def mine(problem):\n    return None\n", "is no method: broken:mine lacks @method"),
+    ],
+)
+def test_a_broken_plugin_is_named_and_stops_no_other(
+    source: str, message: str, install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("broken", source, "[unlearnbench.methods]\nmine = broken:mine\n")
+    with pytest.raises(UserError, match=message):
+        registry.get(Method, "mine")
+    with pytest.warns(UserWarning, match="method 'mine' of package broken 1.0"):
+        assert "laf" in registry.usable("methods")
+
+
+def test_two_packages_with_one_name_are_both_named(install: Callable[..., Path]) -> None:
+    install("imitator", METHOD, "[unlearnbench.methods]\nlaf = imitator:mine\n")
+    with pytest.raises(UserError, match="two packages call a method 'laf'"):
+        registry.entries("methods")
+
+
+def test_an_option_without_a_default_is_an_error_at_once() -> None:
+    def needy(problem: object, *, rate: float) -> None: ...
+
+    with pytest.raises(TypeError, match="option 'rate' of .*needy needs a default value"):
+        Plugin(needy, title="Needy")
+
+
+def test_every_built_in_plugin_says_what_it_is() -> None:
+    for group in registry.GROUPS:
+        for name, plugin in registry.usable(group).items():
+            assert plugin.title, name
+            assert plugin.summary.endswith("."), name
+            assert plugin.reference or name == "original", name

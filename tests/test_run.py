@@ -1,0 +1,186 @@
+"""A run finishes what is missing, survives what fails, and gives the same records whatever the number of workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import unlearnbench
+from unlearnbench import UserError
+
+BROKEN = """
+import torch
+from unlearnbench import Access, method
+
+@method(title="Raises", access=Access(forget="labels"))
+def raises(problem):
+    "Raises."
+    raise ValueError("no such luck")
+
+@method(title="Child", access=Access(), start="raises")
+def child(problem):
+    "Starts from one that raises."
+    return problem.network()
+
+@method(title="NaN", access=Access())
+def nan(problem):
+    "Gives no numbers."
+    return lambda images: torch.full((len(images), 10), float("nan"))
+
+@method(title="Odd", access=Access())
+def odd(problem):
+    "Gives outputs of the wrong shape."
+    return lambda images: torch.zeros(len(images), 3)
+
+@method(title="Rude", access=Access())
+def rude(problem):
+    "Touches the global random numbers and the original."
+    torch.manual_seed(1)
+    torch.set_grad_enabled(True)
+    problem.original.head[1].bias.data.fill_(100.0)
+    return problem.network()
+"""
+ENTRY_POINTS = "[unlearnbench.methods]\n" + "".join(
+    f"{name} = broken_methods:{name}\n" for name in ("raises", "child", "nan", "odd", "rude")
+)
+
+
+def records(results: Path) -> dict[str, dict[str, Any]]:
+    """All records by path, without what may vary from run to run."""
+    found = {}
+    for path in sorted(results.rglob("records/**/*.json")):
+        record = json.loads(path.read_text())
+        del record["observed"]
+        found[str(path.relative_to(results))] = record
+    return found
+
+
+def test_every_cell_of_every_task_has_a_record_with_every_metric(tiny_run: Path) -> None:
+    found = records(tiny_run)
+    assert len(found) == 15
+    for record in found.values():
+        assert record["status"] == "ok"
+        assert {"train_r", "train_f", "test", "asr"} <= set(record["metrics"]["clean"])
+        assert all(0 <= value <= 1 for value in record["metrics"]["clean"].values())
+
+
+def test_one_worker_gives_the_records_of_two(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    summary = unlearnbench.run(str(tiny), results=tmp_path / "r", cache=tmp_path / "c", jobs=1)
+    assert not summary.failed
+    assert records(tmp_path / "r") == records(tiny_run)
+
+
+def test_a_second_run_computes_nothing(tiny: Path, tiny_run: Path, cache: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*.json")}
+    summary = unlearnbench.run(str(tiny), results=tiny_run, cache=cache)
+    assert summary.outcomes == []
+    assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*.json")} == before
+
+
+def test_a_dry_run_writes_nothing(tiny: Path, tmp_path: Path) -> None:
+    summary = unlearnbench.run(str(tiny), results=tmp_path / "r", cache=tmp_path / "c", dry_run=True)
+    assert len(summary.plan.to_run) == 15
+    assert summary.plan.ep > 10
+    assert summary.plan.size > 1e6
+    assert not (tmp_path / "r").exists()
+
+
+def test_force_repeats_the_chosen_cells_with_the_same_result(tiny: Path, tiny_run: Path, cache: Path) -> None:
+    before = records(tiny_run)
+    summary = unlearnbench.run(
+        str(tiny), tasks=["class-removal"], methods=["neggrad"], results=tiny_run, cache=cache, force=True, jobs=1
+    )
+    assert sorted(o.name.split()[2] for o in summary.outcomes if o.is_cell) == ["neggrad", "retrain"]
+    assert records(tiny_run) == before
+
+
+def test_what_fails_costs_its_own_cell_and_nothing_else(
+    install: Callable[..., Path], tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path
+) -> None:
+    install("broken_methods", BROKEN, ENTRY_POINTS)
+    methods = ["raises", "child", "nan", "odd", "rude", "neggrad", "original"]
+    summary = unlearnbench.run(
+        str(tiny), tasks=["data-removal"], methods=methods, results=tmp_path, cache=cache, jobs=2
+    )
+    found = {path.split("/")[-2]: record for path, record in records(tmp_path).items()}
+    assert {name: record["status"] for name, record in found.items() if record["status"] != "ok"} == {
+        "raises": "failed",
+        "child": "skipped",
+        "nan": "failed",
+        "odd": "failed",
+    }
+    assert found["raises"]["reason"] == "ValueError: no such luck"
+    assert "in raises" in found["raises"]["traceback"]
+    assert found["child"]["reason"] == "ParentFailedError: raises failed: ValueError: no such luck"
+    assert "not finite" in found["nan"]["reason"]
+    assert "shape (1437, 3) instead of (1437, 10)" in found["odd"]["reason"]
+    undisturbed = records(tiny_run)
+    for name in ("retrain", "neggrad", "original"):
+        assert found[name] == undisturbed[f"tiny/records/digits-8x8/cnn/data-removal/{name}/0.json"]
+    assert len(summary.failed) == 4
+
+
+def test_an_edited_method_is_stale_and_the_others_are_not(
+    install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    module = install("broken_methods", BROKEN, ENTRY_POINTS)
+    arguments: dict[str, Any] = {"tasks": ["class-removal"], "methods": ["rude"], "results": tmp_path, "cache": cache}
+    unlearnbench.run(str(tiny), **arguments, jobs=1)
+    module.write_text(BROKEN.replace("fill_(100.0)", "fill_(50.0)"))
+    from unlearnbench.fingerprint import fingerprint
+
+    fingerprint.cache_clear()
+    plan = unlearnbench.run(str(tiny), **arguments, dry_run=True).plan
+    states = {cell.method: status for cell, status in zip(plan.cells, plan.statuses, strict=True)}
+    assert states["retrain"].state == "cached"
+    assert (states["rude"].state, states["rude"].why) == ("stale", "method.code changed")
+
+
+def test_an_interrupted_run_is_finished_by_the_next_one(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-j", "2"]
+    command += ["--results", str(tmp_path / "r"), "--cache", str(tmp_path / "c")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "] ok" in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the whole foreground group
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    assert "interrupted: finished cells are kept" in rest
+    assert "Traceback" not in rest
+    done = records(tmp_path / "r")
+    assert 0 < len(done) < 15
+    began = time.time()
+    unlearnbench.run(str(tiny), results=tmp_path / "r", cache=tmp_path / "c", jobs=2)
+    assert records(tmp_path / "r") == records(tiny_run)
+    kept = [p for p in (tmp_path / "r").rglob("records/**/*.json") if p.stat().st_mtime < began]
+    assert len(kept) == len(done)
+
+
+def test_load_gives_a_data_frame_of_records(tiny_run: Path) -> None:
+    frame = unlearnbench.load(tiny_run)
+    assert len(frame) == 15
+    chosen = frame[(frame["task"] == "class-removal") & (frame["method"] == "retrain")].iloc[0]
+    assert chosen["test_f"] == 0.0
+    assert chosen["shadow.balanced_accuracy_low"] <= chosen["asr"] <= chosen["shadow.balanced_accuracy_high"]
+    assert chosen["seconds_unlearn"] > 0
+    with pytest.raises(UserError, match="there is no results folder"):
+        unlearnbench.load(tiny_run / "none")
+
+
+def test_the_functions_of_the_package_are_not_hidden_by_its_modules() -> None:
+    import unlearnbench.method
+    import unlearnbench.run
+    import unlearnbench.task
+
+    assert all(callable(f) for f in (unlearnbench.run, unlearnbench.method, unlearnbench.task))

@@ -1,0 +1,93 @@
+"""Artefacts are whole or absent, belong to one key, and are made once; records from the future are refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import torch
+
+from unlearnbench import UserError
+from unlearnbench.store import Made, Store, differences, digest, read_record, write_atomically, write_record
+
+KEY = {"kind": "thing", "recipe": {"lr": 0.1, "epochs": 3}}
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tensors = {"a": torch.arange(6).reshape(2, 3), "b": torch.tensor([True, False])}
+    store.save(KEY, tensors, {"seconds": 1.5})
+    loaded, info = store.load(KEY) or ({}, {})
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {n: t.tolist() for n, t in tensors.items()}
+    assert info == {"seconds": 1.5}
+
+
+def test_equal_keys_have_one_name_and_any_change_another() -> None:
+    assert digest(KEY) == digest({"recipe": {"epochs": 3, "lr": 0.1}, "kind": "thing"})
+    assert digest(KEY) != digest({"kind": "thing", "recipe": {"lr": 0.1, "epochs": 4}})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        digest({"kind": "thing", "lr": float("nan")})
+
+
+def test_an_artefact_of_another_key_is_not_used(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.save(KEY, {"a": torch.zeros(1)}, {})
+    other = {**KEY, "recipe": {}}
+    store.path(KEY).rename(store.path(other))
+    assert store.load(other) is None
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "record.json"
+    write_atomically(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["record.json"]  # noqa: PTH208
+
+
+def slow_make(root: Path) -> int:
+    """Makes an artefact that counts how often it was made."""
+
+    def make() -> Made:
+        with (root / "made").open("a") as file:
+            file.write("x")
+        import time
+
+        time.sleep(0.5)
+        return {"a": torch.ones(2)}, {}
+
+    return len(Store(root).get_or_make(KEY, make)[0]["a"])
+
+
+def test_of_several_processes_one_makes_an_artefact(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        assert list(pool.map(slow_make, [tmp_path] * 3)) == [2, 2, 2]
+    assert (tmp_path / "made").read_text() == "x"
+
+
+def test_differences_name_the_place() -> None:
+    new = {"kind": "thing", "recipe": {"lr": 0.1, "epochs": 4}, "method": {"code": "b"}}
+    assert differences({**KEY, "method": {"code": "a"}}, new) == ["method.code changed", "recipe.epochs: 3 -> 4"]
+    assert differences({"a": [1, 2]}, {"a": (1, 2)}) == []
+
+
+def test_records_from_the_future_are_refused_and_broken_ones_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "0.json"
+    write_record(path, {"schema": 1, "status": "ok"})
+    assert read_record(path) == {"schema": 1, "status": "ok"}
+    path.write_text(json.dumps({"schema": 99}))
+    with pytest.raises(UserError, match="newer unlearnbench"):
+        read_record(path)
+    path.write_text('{"schema": 1, "stat')
+    assert read_record(path) is None
+    assert read_record(tmp_path / "none.json") is None
