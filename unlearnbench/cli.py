@@ -48,7 +48,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--all", "everything", is_flag=True, help="All that the preset selects (so it is without filters, too).")
+@click.option(
+    "--all", "everything", is_flag=True, help="All that the preset selects, less what -d, -t and -m leave out."
+)
 @PRESET
 @click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set; repeatable.")
 @click.option("-t", "--task", "tasks", multiple=True, metavar="NAME", help="Only this task; repeatable.")
@@ -64,7 +66,7 @@ def main() -> None:
 @click.option("--force", is_flag=True, help="Unlearn and measure finished cells again.")
 @JSON
 def run(
-    everything: bool,
+    everything: bool,  # what happens anyway: the flag is for saying so
     datasets: tuple[str, ...],
     parameters: tuple[str, ...],
     dry_run: bool,
@@ -75,8 +77,6 @@ def run(
 
     A run that was stopped goes on where it was. Exit code 0: all cells are done; 1: some failed; 2: wrong usage.
     """
-    if everything and (datasets or options["tasks"] or options["methods"]):
-        raise UserError("--all and a choice with -d, -t or -m exclude each other")
     from unlearnbench.progress import Reporter
     from unlearnbench.run import run as run_plan
 

@@ -28,10 +28,9 @@ class Reporter:
         self._began = time.perf_counter()
         if not self._cells:
             return
-        self._console.print(
+        self._line(
             f"{self._cells} of {len(plan.cells)} cells to run and {len(plan.shared)} artefacts to make for them: "
-            f"about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB",
-            highlight=False,
+            f"about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB"
         )
         if self._console.is_terminal:
             columns = (MofNCompleteColumn(), TextColumn("cells"), BarColumn(), TimeElapsedColumn())

@@ -1,0 +1,168 @@
+"""The command line: what a stranger types, sees, and gets told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from unlearnbench.cli import main
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture
+def places(tiny: Path, tiny_run: Path) -> list[object]:
+    return ["--preset", tiny, "--results", tiny_run]
+
+
+@pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["table", "--help"], ["--version"]])
+def test_help_needs_nothing_heavy(command: list[str]) -> None:
+    code = (
+        "import sys\nfrom unlearnbench.cli import main\n"
+        f"try: main({command!r})\nexcept SystemExit: pass\n"
+        "print('HEAVY', sorted({'torch', 'numpy', 'pandas', 'sklearn', 'scipy', 'joblib', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
+
+
+def test_a_table_needs_no_torch(places: list[object]) -> None:
+    code = (
+        "import sys\nfrom unlearnbench.cli import main\n"
+        f"try: main(['table', '1', *{[str(p) for p in places]!r}])\nexcept SystemExit: pass\n"
+        "print('HEAVY', sorted({'torch', 'sklearn', 'scipy', 'joblib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "**Table 1: Data removal, preset tiny**" in done.stdout
+    assert "HEAVY []" in done.stdout
+
+
+def test_run_prints_the_tables_of_its_tasks(places: list[object], cache: Path) -> None:
+    done = call("run", "--all", *places, "--cache", cache)
+    assert done.exit_code == 0
+    assert [line for line in done.stdout.splitlines() if line.startswith("**Table")] == [
+        "**Table 1: Data removal, preset tiny**",
+        "**Table 2: Class removal, preset tiny**",
+        "**Table 3: Noisy-label removal, preset tiny**",
+    ]
+    assert "0 cells run, 15 were there" in done.stdout
+    one = call("run", "-t", "class-removal", *places, "--cache", cache)
+    assert one.stdout.count("**Table") == 1
+
+
+def test_run_says_each_cell_in_a_plain_line_and_fails_with_1(tiny: Path, cache: Path, tmp_path: Path) -> None:
+    arguments = ["--preset", tiny, "--cache", cache, "--results", tmp_path, "-t", "data-removal", "-j", 1]
+    done = call("run", *arguments, "-m", "laf", "-p", "laf.phi=odd")
+    assert done.exit_code == 1
+    assert "[2/2] ok digits-8x8 data-removal retrain 0" in done.stderr
+    assert "failed digits-8x8 data-removal laf+phi=odd 0" in done.stderr
+    assert "failed: digits-8x8 data-removal laf+phi=odd 0: UserError: laf.phi must be one of" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_json_goes_to_standard_output_alone(places: list[object], cache: Path) -> None:
+    done = call("run", *places, "--cache", cache, "--json")
+    content = json.loads(done.stdout)
+    assert {cell["status"] for cell in content["cells"]} == {"cached"}
+    assert content["tables"] == ["table1", "table2", "table3"]
+
+
+def test_a_dry_run_says_what_why_and_how_much(tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "tiny.toml"
+    changed.write_text(tiny.read_text().replace("vae_epochs = 1", "vae_epochs = 2"))
+    words = ["run", "--preset", changed, "--results", tiny_run, "--cache", cache, "--dry-run"]
+    done = call(*words)
+    assert done.exit_code == 0
+    assert "cached   digits-8x8 data-removal retrain 0" in done.stdout
+    assert "stale    digits-8x8 data-removal laf 0  (options.vae_epochs: 1 -> 2)" in done.stdout
+    assert "6 of 15 cells to run, with 2 preparations, 3 kept networks, 6 unlearnings" in done.stdout
+    assert "passes over the training set, and" in done.stdout
+    content = json.loads(call(*words, "--json").stdout)
+    assert content["ep"] > 0
+    assert content["bytes"] > 0
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv"])
+def test_a_printed_table_is_the_one_on_disk(form: str, places: list[object], tiny_run: Path) -> None:
+    ending = {"markdown": "md", "latex": "tex", "csv": "csv"}[form]
+    done = call("table", 3, *places, "--format", form)
+    assert done.stdout == (tiny_run / f"tiny/tables/table3.{ending}").read_text()
+
+
+def test_list_methods_says_what_each_may_see() -> None:
+    rows = {row["name"]: row for row in json.loads(call("list", "methods", "--json").stdout)}
+    assert rows["laf"]["sees forget"] == rows["laf"]["sees remain"] == rows["laf"]["sees prepare"] == "images"
+    assert (rows["laf-r"]["starts from"], rows["laf-r"]["sees remain"]) == ("laf", "sample-labels")
+    assert rows["original"]["role"] == "control"
+    assert rows["laf"]["options"]["tau"] == 20.0
+    text = call("list", "methods").stdout
+    assert "Label-Agnostic Forgetting" in text
+    assert "unlearnbench 0.1.0" in text
+
+
+@pytest.mark.parametrize("what", ["tasks", "datasets", "models", "attacks", "presets"])
+def test_everything_can_be_listed(what: str) -> None:
+    done = call("list", what)
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) > 2
+
+
+def test_show_prints_a_record_and_how_to_reproduce_it(places: list[object]) -> None:
+    text = call("show", "digits-8x8", "class-removal", "laf-r", 0, *places).stdout
+    assert "LAF+R on DIGITS-8x8, Class removal, seed 0" in text
+    assert "tpr@1%             n/a (too few held-out items" in text
+    assert "reproduce   unlearnbench run --preset" in text
+    record = json.loads(call("show", "digits-8x8", "class-removal", "laf-r", 0, *places, "--json").stdout)
+    assert record["cell"]["method"] == "laf-r"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "-m", "lav"], "unknown method 'lav': did you mean 'laf'?"),
+        (["run", "-t", "class"], "unknown task 'class'"),
+        (["run", "-d", "mnist8"], "unknown dataset 'mnist8'"),
+        (["run", "--preset", "dem"], "unknown preset 'dem': did you mean 'demo'?"),
+        (["run", "--seeds", "one"], "seeds must be numbers such as 0-4 or 0,2,5, not 'one'"),
+        (["run", "-p", "laf"], "-p wants NAME.KEY=VALUE"),
+        (["run", "-p", "laf.tua=5"], "unknown option of method 'laf': 'tua': did you mean 'tau'?"),
+        (["run", "-p", "laf.epochs=many"], "laf.epochs must be a whole number"),
+        (["run", "-j", "0"], "-j must be at least 1"),
+        (["run", "--device", "tpu"], "device must be auto, cpu or cuda"),
+        (["table", "12"], "there is no table 12"),
+        (["table", "1", "--results", "nowhere"], "there is no results folder nowhere"),
+        (["list", "method"], "unknown list 'method': did you mean 'methods'?"),
+        (["show", "digits-8x8", "class-removal", "laf", "0", "--results", "nowhere"], "there is no results folder"),
+    ],
+)
+def test_bad_input_gets_one_clear_message(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(*words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_results_folder_that_cannot_be_used_is_named(tiny: Path, cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    done = call("run", "--preset", tiny, "--cache", cache, "--results", file, "-t", "class-removal")
+    assert done.exit_code == 2
+    assert "file" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_show_names_what_there_is_instead(places: list[object]) -> None:
+    done = call("show", "digits-8x8", "class-removal", "lav", 0, *places)
+    assert done.exit_code == 2
+    assert "unknown method 'lav': did you mean 'laf'" in done.stderr

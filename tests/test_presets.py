@@ -1,0 +1,91 @@
+"""A preset that is misspelt or broken is refused with the place and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unlearnbench import UserError, presets
+
+MINIMAL = '[datasets.digits-8x8]\nmodel = "cnn"\n'
+
+
+def read(folder: Path, text: str) -> presets.Preset:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return presets.read(str(path))
+
+
+def test_what_a_preset_leaves_out_is_the_papers(tmp_path: Path) -> None:
+    preset = read(tmp_path, MINIMAL)
+    assert (preset.name, preset.seeds, preset.shadows, preset.tasks) == ("mine", (0, 1, 2, 3, 4), 8, None)
+    recipe = preset.datasets["digits-8x8"].recipe.values()
+    assert recipe == {
+        "optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-4, "momentum": 0.0, "batch": 32, "epochs": 20,
+    }  # fmt: skip
+
+
+def test_a_data_set_may_have_a_recipe_of_its_own(tmp_path: Path) -> None:
+    preset = read(tmp_path, f"[recipe]\nlr = 1\nepochs = 3\n{MINIMAL}[datasets.digits-8x8.recipe]\nepochs = 5\n")
+    recipe = preset.datasets["digits-8x8"].recipe
+    assert (recipe.lr, recipe.epochs) == (1.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[recipe\n", r"is no valid TOML: .*line 1"),
+        (MINIMAL + "[recipee]\n", "unknown key 'recipee': did you mean 'recipe'"),
+        (MINIMAL + "[recipe]\nepoch = 3\n", "unknown key 'recipe.epoch': did you mean 'recipe.epochs'"),
+        (MINIMAL + '[recipe]\nepochs = "3"\n', "recipe.epochs must be a whole number such as 20, not '3'"),
+        (MINIMAL + "[select]\nseed = 3\n", "unknown key 'select.seed': did you mean 'select.seeds'"),
+        (MINIMAL + '[select]\ntasks = "all"\n', "select.tasks must be a list of names"),
+        ("shadows = 7\n" + MINIMAL, "shadows come in complementary pairs"),
+        ("[datasets.digits-8x8]\n", "datasets.digits-8x8 needs a model"),
+        ("", "needs at least one data set"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, text)
+
+
+def test_a_preset_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown preset 'demmo': did you mean 'demo'"):
+        presets.read("demmo")
+    with pytest.raises(UserError, match="cannot read preset .*none.toml: No such file"):
+        presets.read(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("0-4", (0, 1, 2, 3, 4)),
+        ("0,2,5", (0, 2, 5)),
+        ("0-1, 7", (0, 1, 7)),
+        ("1,1", (1,)),
+        (4, (4,)),
+        ([2, 0], (2, 0)),
+    ],
+)
+def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
+    assert presets.parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["a", "", "1-", "-1", "4-0", "1;2", "0.5"])
+def test_what_is_no_seed(text: str) -> None:
+    with pytest.raises(UserError, match="seeds"):
+        presets.parse_seeds(text)
+
+
+def test_the_presets_of_the_suite_name_only_what_exists() -> None:
+    from unlearnbench import registry
+    from unlearnbench.method import Method
+
+    for name in presets.names():
+        preset = presets.read(name)
+        assert preset.title
+        for method, table in preset.method_options.items():
+            options = {key: value for key, value in table.items() if not isinstance(value, dict)}
+            registry.get(Method, method).resolve(method, options)

@@ -1,0 +1,188 @@
+"""Tables are byte for byte what these records say; nothing that is missing looks as if it were there."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from unlearnbench import UserError, presets, tables
+from unlearnbench.rendering import Number, render
+from unlearnbench.store import write_record
+
+VALUES = {
+    "retrain": [(0.99, 0.0, 0.5), (0.98, 0.0, 0.52)],
+    "neggrad": [(0.95, 0.80, 0.61), (0.93, 0.90, 0.63)],
+    "laf-r": [(0.984, 0.002, 0.5), (0.982, 0.001, 0.51)],
+    "laf": [(0.97, 0.01, 0.53), (0.95, 0.03, 0.55)],
+    "mine": [(0.96, 0.04, 0.53), (0.96, 0.04, 0.55)],
+    "original": [(0.99, 0.99, 0.7), (0.99, 0.97, 0.72)],
+}
+TITLES = {
+    "retrain": "Retrain",
+    "neggrad": "NegGrad",
+    "laf-r": "LAF+R",
+    "laf": "LAF",
+    "mine": "My_method & co",
+    "original": "Original",
+}
+
+
+def record(method: str, seed: int, metrics: dict[str, float] | None, dataset: str = "digits-8x8") -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "status": "ok" if metrics else "failed",
+        "reason": "" if metrics else "ValueError: 100 % * wrong",
+        "cell": {
+            "dataset": dataset,
+            "dataset_title": "DIGITS-8x8" if dataset == "digits-8x8" else "FASHION",
+            "model": "cnn",
+            "task": "class-removal",
+            "task_title": "Class removal",
+            "columns": ["test_r", "test_f", "asr"],
+            "method": method,
+            "method_title": TITLES[method],
+            "role": "control" if method == "original" else "method",
+            "access": "nothing",
+            "start": "laf" if method == "laf-r" else "",
+            "seed": seed,
+        },
+        "key": {"shadows": {"count": 8}},
+        "metrics": {"clean": metrics, "attacks": {"shadow": {"auc": [0.5, 0.4, 0.6], "tpr@1%": None}}}
+        if metrics
+        else None,
+        "observed": {"seconds": {"prepare": 0.0, "unlearn": 1.0}},
+    }
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for method, seeds in VALUES.items():
+        for seed, (test_r, test_f, asr) in enumerate(seeds):
+            metrics = {"test_r": test_r, "test_f": test_f, "asr": asr}
+            made = record(method, seed, None if (method, seed) == ("mine", 1) else metrics)
+            if not made["metrics"]:
+                del made["metrics"]
+            write_record(tmp_path / f"two/records/digits-8x8/cnn/class-removal/{method}/{seed}.json", made)
+    return tmp_path
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> presets.Preset:
+    path = tmp_path / "two.toml"
+    path.write_text('select.seeds = "0-1"\ndatasets.digits-8x8.model = "cnn"\n')
+    return presets.read(str(path))
+
+
+def test_markdown(results: Path, preset: presets.Preset) -> None:
+    (made,) = tables.tables_of(results, preset)
+    lines = render(made, "markdown").splitlines()
+    assert lines[:11] == [
+        "**Table 2: Class removal, preset two**",
+        "",
+        "| Method         | Data       | Test_r             | Test_f           | ASR                |",
+        "|:---------------|:-----------|:-------------------|:-----------------|:-------------------|",
+        "| Retrain        | DIGITS-8x8 | 98.50±0.71         | 0.00±0.00        | 51.00±1.41         |",
+        "| NegGrad        |            | 94.00±1.41         | 85.00±7.07       | 62.00±1.41         |",
+        "| LAF+R          |            | **98.30±0.14**     | **0.15±0.07**    | **50.50±0.71**     |",
+        "| LAF            |            | <u>96.00±1.41</u>  | <u>2.00±1.41</u> | 54.00±1.41         |",
+        "| My_method & co |            | <u>96.00 (n=1)</u> | 4.00 (n=1)       | <u>53.00 (n=1)</u> |",
+        "| *Controls*     |            |                    |                  |                    |",
+        "| Original       |            | 99.00±0.00         | 98.00±1.41       | 71.00±1.41         |",
+    ]
+    assert lines[-1] == r"- Missing: My\_method & co on DIGITS-8x8, seed 1: failed, ValueError: 100 % \* wrong"
+
+
+def test_latex(results: Path, preset: presets.Preset) -> None:
+    (made,) = tables.tables_of(results, preset)
+    lines = render(made, "latex").splitlines()
+    assert lines[:17] == [
+        r"\begin{table}",
+        r"\centering",
+        r"\caption{Class removal, preset two}",
+        r"\begin{tabular}{llrrr}",
+        r"\toprule",
+        r"Method & Data & Test$_{r}$ & Test$_{f}$ & ASR \\",
+        r"\midrule",
+        r"Retrain & DIGITS-8x8 & 98.50$\pm$0.71 & 0.00$\pm$0.00 & 51.00$\pm$1.41 \\",
+        r"NegGrad &  & 94.00$\pm$1.41 & 85.00$\pm$7.07 & 62.00$\pm$1.41 \\",
+        r"LAF+R &  & \textbf{98.30$\pm$0.14} & \textbf{0.15$\pm$0.07} & \textbf{50.50$\pm$0.71} \\",
+        r"LAF &  & \underline{96.00$\pm$1.41} & \underline{2.00$\pm$1.41} & 54.00$\pm$1.41 \\",
+        r"My\_method \& co &  & \underline{96.00 (n=1)} & 4.00 (n=1) & \underline{53.00 (n=1)} \\",
+        r"\midrule",
+        r"Original &  & 99.00$\pm$0.00 & 98.00$\pm$1.41 & 71.00$\pm$1.41 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        lines[16],
+    ]
+    assert r"100 \% * wrong" in lines[-2]
+    assert lines[-1] == r"\end{table}"
+
+
+def test_csv_is_unrounded_and_has_no_number_where_there_is_none(results: Path, preset: presets.Preset) -> None:
+    (made,) = tables.tables_of(results, preset)
+    path = results / "table.csv"
+    path.write_text(render(made, "csv"))
+    frame = pd.read_csv(path).set_index(["method", "metric"])
+    laf = [100 * values[0] for values in VALUES["laf"]]
+    assert frame.loc[("LAF", "test_r"), "mean"] == pytest.approx(statistics.mean(laf))
+    assert frame.loc[("LAF", "test_r"), "std"] == pytest.approx(statistics.stdev(laf))
+    assert math.isnan(frame.loc[("My_method & co", "asr"), "std"])
+    assert frame["n"].tolist().count(1) == 3
+
+
+def test_two_data_sets_stand_side_by_side_and_a_missing_cell_is_a_dash(results: Path, preset: presets.Preset) -> None:
+    made = record("laf", 0, {"test_r": 0.9, "test_f": 0.0, "asr": 0.5}, dataset="fashion-mnist")
+    write_record(results / "two/records/fashion-mnist/cnn/class-removal/laf/0.json", made)
+    (both,) = tables.tables_of(results, preset)
+    lines = render(both, "markdown").splitlines()
+    assert lines[2].count("Data") == 2
+    retrain = [cell.strip() for cell in lines[4].split("|")]
+    assert retrain[6:10] == ["FASHION", "-", "-", "-"]
+    laf = [cell.strip() for cell in lines[7].split("|")]
+    assert laf[7:10] == ["90.00 (n=1)", "0.00 (n=1)", "50.00 (n=1)"], "no rank without a Retrain to compare with"
+
+
+def test_ties_as_printed_share_their_rank() -> None:
+    numbers = {
+        ("d", "retrain", "c"): Number(50.0, 1.0, 5),
+        ("d", "a", "c"): Number(51.001, 1.0, 5),
+        ("d", "b", "c"): Number(48.999, 1.0, 5),
+        ("d", "e", "c"): Number(53.0, 1.0, 5),
+        ("d", "f", "c"): Number(54.0, 1.0, 5),
+    }
+    found = tables.ranked(numbers, ["a", "b", "e", "f"], ["d"], ["c"])
+    assert {key[1]: number.rank for key, number in found.items()} == {"a": 1, "b": 1, "e": 2}
+
+
+def test_more_seeds_than_the_preset_asks_for_are_counted(results: Path, preset: presets.Preset) -> None:
+    made = record("retrain", 7, {"test_r": 0.9, "test_f": 0.0, "asr": 0.5})
+    write_record(results / "two/records/digits-8x8/cnn/class-removal/retrain/7.json", made)
+    (found,) = tables.tables_of(results, preset)
+    text = render(found, "markdown")
+    assert "over 3 seeds" in text
+    assert "94.00±1.41 (n=2)" in text
+
+
+def test_files_are_written_in_all_formats(results: Path, preset: presets.Preset) -> None:
+    assert list(tables.write(results, preset)) == ["table2"]
+    assert sorted(p.name for p in (results / "two/tables").iterdir()) == ["table2.csv", "table2.md", "table2.tex"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"number": 9}, "there is no table 9: choose one of 1, 2, 3"),
+        ({"number": 1}, "no records of data-removal"),
+        ({"number": 2, "format": "html"}, "format must be one of markdown"),
+    ],
+)
+def test_a_table_that_cannot_be_had(
+    results: Path, preset: presets.Preset, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        tables.table(preset=str(results / f"{preset.name}.toml"), results=results, **arguments)
