@@ -119,10 +119,7 @@ def list_plugins(what: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
-        from tabulate import tabulate
-
-        text = [{name: plain(value) for name, value in row.items()} for row in rows]
-        click.echo(tabulate(text, headers="keys", disable_numparse=True))
+        click.echo("\n\n".join(map(as_block, rows)))
 
 
 @main.command()
@@ -224,8 +221,11 @@ def default_format() -> str:
     return "terminal" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "markdown"
 
 
-def plain(value: object) -> str:
-    """A value as people read it."""
-    if isinstance(value, dict):
-        return ", ".join(f"{k}={v}" for k, v in value.items())
-    return "" if value is None else str(value)
+def as_block(row: dict[str, Any]) -> str:
+    """A row for people: its name, and a line for everything that there is to say."""
+    lines = [click.style(row["name"], bold=True)]
+    for name, value in row.items():
+        text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+        if text not in (None, "", row["name"]):
+            lines.append(f"  {name:13} {text}")
+    return "\n".join(lines)

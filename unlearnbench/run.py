@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -137,6 +138,8 @@ def run(
     )
     if dry_run:
         return Summary(plan)
+    for folder in (plan.results, plan.store.root):
+        check_writable(folder)
     outcomes = execute(plan, workers(jobs, plan), progress)
     return Summary(plan, outcomes, tables.write(Path(results), chosen))
 
@@ -230,6 +233,16 @@ def workers(jobs: int | None, plan: Plan) -> int:
     on_gpu = any(cell.setting.device == "cuda" for cell in plan.cells)
     usual = 1 if on_gpu else joblib.cpu_count()
     return max(1, min(jobs or usual, len(plan.shared) + len(plan.to_run)))
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `UserError` now rather than after an hour, if nothing could be written to a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
 
 
 def choose_device(name: str) -> str:

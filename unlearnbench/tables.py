@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,10 +48,9 @@ def records(results: Path, preset: str | None = None) -> list[dict[str, Any]]:
     """All readable records below a results folder, by path."""
     if not results.is_dir():
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
-    try:
-        paths = sorted(results.glob(f"{preset or '*'}/records/*/*/*/*/*.json"))
-    except OSError as error:
-        raise UserError(f"cannot read {results}: {error.strerror}") from error
+    if not os.access(results, os.R_OK | os.X_OK):
+        raise UserError(f"cannot read the results folder {results}: check its permissions")
+    paths = sorted(results.glob(f"{preset or '*'}/records/*/*/*/*/*.json"))
     return [record for path in paths if (record := read_record(path)) is not None]
 
 
@@ -183,7 +183,7 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
 def notes(frame: pd.DataFrame, asked: int) -> Iterable[str]:
     """What a reader must know to read a table."""
     yield (
-        f"Mean ± sample standard deviation over {asked} seeds, in percent. "
+        f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent. "
         "Bold: closest to Retrain; underlined: second closest."
     )
     yield (
