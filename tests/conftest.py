@@ -20,6 +20,8 @@ from unlearnbench.samples import TrainingSet
 from unlearnbench.store import Store
 from unlearnbench.task import Split, Task
 
+NOWHERE = Path("no", "files")
+"""The bundled digits need no files."""
 TINY = """
 shadows = 2
 [select]
@@ -53,7 +55,7 @@ def store(cache: Path) -> Store:
 
 @pytest.fixture(scope="session")
 def digits(store: Store) -> Dataset:
-    return data.load("digits-8x8", None, store)[0]
+    return data.load("digits-8x8", NOWHERE, store)[0]
 
 
 @pytest.fixture(scope="session")

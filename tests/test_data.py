@@ -12,12 +12,14 @@ from unlearnbench import UserError, data
 from unlearnbench.data import Dataset
 from unlearnbench.store import Store
 
+NOWHERE = Path("no", "files")
+
 
 def test_the_split_is_stratified_and_never_changes(store: Store, digits: Dataset) -> None:
     assert (len(digits.train_labels), len(digits.test_labels)) == (1437, 360)
     share = digits.test_labels.bincount() / torch.cat([digits.train_labels, digits.test_labels]).bincount()
     assert (share - 0.2).abs().max() < 0.005
-    _, checksum = data.load("digits-8x8", None, store)
+    _, checksum = data.load("digits-8x8", NOWHERE, store)
     assert checksum == "14f3d66dff41f9ce03c63c7cb5ce137d7f90f2b6c0a71a8f27125eab1a6a4791"
 
 
@@ -36,10 +38,10 @@ def test_every_image_is_one_of_scikit_learns_enlarged_three_times(digits: Datase
 
 def test_data_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
-    first, _ = data.load("digits-8x8", None, store)
+    first, _ = data.load("digits-8x8", NOWHERE, store)
     data.load.cache_clear()
     monkeypatch.setattr(data.Source, "read", lambda *_: pytest.fail("decoded again"))
-    second, _ = data.load("digits-8x8", None, store)
+    second, _ = data.load("digits-8x8", NOWHERE, store)
     assert torch.equal(first.train_images, second.train_images)
 
 
@@ -56,4 +58,4 @@ def test_a_checksum_sees_every_pixel_and_label(digits: Dataset) -> None:
 
 def test_an_unknown_name_gets_a_hint(store: Store) -> None:
     with pytest.raises(UserError, match="unknown dataset 'digits8x8': did you mean 'digits-8x8'"):
-        data.load("digits8x8", None, store)
+        data.load("digits8x8", NOWHERE, store)

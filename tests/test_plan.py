@@ -22,7 +22,7 @@ from unlearnbench.store import Store, write_record
 @pytest.fixture
 def plan_of(store: Store, tmp_path: Path) -> Any:
     def make(preset: str = "demo", **selection: Any) -> Plan:
-        return build(presets.read(preset), store, tmp_path / "results", **selection)
+        return build(presets.read(preset), store, tmp_path / "results", root=tmp_path, **selection)
 
     return make
 
@@ -238,7 +238,7 @@ def modules_that_run(kind: str, cell: Cell, job: Job | None, store: Store) -> se
 
 
 def test_no_other_core_code_runs_while_an_artefact_is_made(tiny: Path, tiny_run: Path, store: Store) -> None:
-    plan = build(presets.read(str(tiny)), store, tiny_run / "tiny", tasks=["class-removal"])
+    plan = build(presets.read(str(tiny)), store, tiny_run / "tiny", root=tiny_run, tasks=["class-removal"])
     cell = next(c for c in plan.cells if c.method == "laf")
     network = cell.outputs.needs["network"]
     jobs = {"original": network.needs["original"], "shadow": cell.shadows[0], "prepared": network.needs["prepared"]}

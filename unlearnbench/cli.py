@@ -61,7 +61,7 @@ def main() -> None:
 @click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Where to compute.  [auto]")
 @RESULTS
 @click.option("--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache]")
-@click.option("--data", metavar="DIR", help="Folder of the data sets' files.  [$UNLEARNBENCH_DATA]")
+@click.option("--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be done and what it takes.")
 @click.option("--force", is_flag=True, help="Unlearn and measure finished cells again.")
 @JSON
@@ -115,11 +115,7 @@ def list_plugins(what: str, as_json: bool) -> None:
     """Lists what is installed, where it comes from, and what each method may see."""
     from unlearnbench.listing import listing
 
-    rows = listing(what)
-    if as_json:
-        click.echo(json.dumps(rows, indent=1))
-    else:
-        click.echo("\n\n".join(map(as_block, rows)))
+    print_rows(listing(what), as_json)
 
 
 @main.command()
@@ -136,6 +132,37 @@ def show(dataset: str, task: str, method: str, seed: int, preset: str, results: 
 
     record = find_record(Path(results), preset, dataset, task, method, seed)
     click.echo(json.dumps(record, indent=1) if as_json else describe(record))
+
+
+@main.group("data")
+def data_sets() -> None:
+    """Says where the data sets are, and downloads them."""
+
+
+DATA = click.option(
+    "--data", metavar="DIR", help="Folder of the files.  [$UNLEARNBENCH_DATA or the user's data folder]"
+)
+
+
+@data_sets.command("list")
+@DATA
+@JSON
+def list_data(data: str | None, as_json: bool) -> None:
+    """Lists all data sets: where they are, how large, and whether their checksums are right."""
+    from unlearnbench.listing import data_listing
+
+    print_rows(data_listing(data), as_json)
+
+
+@data_sets.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@DATA
+def fetch(names: tuple[str, ...], data: str | None) -> None:
+    """Downloads data sets, and checks them."""
+    from unlearnbench.listing import fetch_data
+
+    for name in names:
+        click.echo(fetch_data(name, data))
 
 
 def parse_parameters(parameters: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -219,6 +246,11 @@ def default_format() -> str:
     import os
 
     return "terminal" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "markdown"
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Prints rows as JSON or for people."""
+    click.echo(json.dumps(rows, indent=1) if as_json else "\n\n".join(map(as_block, rows)))
 
 
 def as_block(row: dict[str, Any]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import presets, registry
+from unlearnbench import folders, presets, registry
+from unlearnbench.data import Source
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import Method
 from unlearnbench.tables import records
@@ -51,6 +52,62 @@ def method_row(method: Method) -> dict[str, Any]:
 def task_row(task: Task) -> dict[str, Any]:
     """The columns of a task's table."""
     return {"columns": ", ".join(task.columns)}
+
+
+def data_listing(folder: str | None) -> list[dict[str, Any]]:
+    """What is there of the data sets: one row for each, as JSON values."""
+    root = folders.data(folder)
+    rows = []
+    for name, source in registry.usable("datasets").items():
+        assert isinstance(source, Source)
+        states = source.state(root)
+        wrong = {file: state for file, state in states.items() if state != "ok"}
+        paths = [root / file for file in states]
+        rows.append(
+            {
+                "name": name,
+                "title": source.title,
+                "state": state_of(len(states), wrong),
+                "files": wrong,
+                "where": str(root) if states else None,
+                "megabytes": round(sum(p.stat().st_size for p in paths if p.exists()) / 1e6, 1) if states else None,
+                "summary": source.summary,
+            }
+        )
+    return rows
+
+
+def state_of(files: int, wrong: dict[str, str]) -> str:
+    """The state of a data set in a few words."""
+    if not wrong:
+        return "ok, checksums are right" if files else "ok, needs no files"
+    if "damaged" in wrong.values():
+        return "damaged"
+    return "missing" if len(wrong) == files else "incomplete"
+
+
+def fetch_data(name: str, folder: str | None) -> str:
+    """Downloads a data set if it is not there, and checks it.
+
+    Returns:
+        What was done, in a sentence.
+
+    Raises:
+        UserError: If it cannot be downloaded, or is damaged.
+    """
+    source = registry.get(Source, name)
+    root = folders.data(folder)
+    if "damaged" not in (states := source.state(root).values()) and "missing" not in states:
+        return f"{name} is there: {root}" if states else f"{name} needs no files"
+    if source.fetch is None:
+        raise UserError(f"{name} cannot be downloaded: put its files into {root}")
+    folders.check_writable(root)
+    try:
+        source.fetch(root)
+    except Exception as error:  # whatever the network or a server did
+        raise UserError(f"{name} could not be downloaded: {type(error).__name__}: {error}") from error
+    source.check(name, root)
+    return f"{name} is now in {root}"
 
 
 def preset_row(name: str) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def build(
     methods: Sequence[str] = (),
     seed_list: Sequence[int] = (),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    root: Path | None = None,
+    root: Path,
     device: str = "cpu",
     force: bool = False,
     preset_name: str = "",
@@ -203,7 +203,7 @@ class _Planner:
     preset: Preset
     store: Store
     overrides: Mapping[str, Mapping[str, Any]]
-    root: Path | None
+    root: Path
     device: str
     preset_name: str
 

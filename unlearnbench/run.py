@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -17,7 +15,7 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
-from unlearnbench import presets, tables
+from unlearnbench import folders, presets, tables
 from unlearnbench.artefacts import Job
 from unlearnbench.errors import UserError
 from unlearnbench.making import ParentFailedError, Workshop, observed
@@ -110,7 +108,7 @@ def run(
         device: "auto", "cpu" or "cuda".
         results: Folder of records and tables.
         cache: Folder of artefacts; None: $UNLEARNBENCH_CACHE or the user's cache folder.
-        data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA.
+        data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA or the user's data folder.
         dry_run: Only plan.
         force: Run finished cells again. What cells share, such as originals and shadows, is kept.
         progress: Is told how it goes.
@@ -124,14 +122,14 @@ def run(
     chosen = presets.read(preset)
     plan = build(
         chosen,
-        Store(cache_folder(cache)),
+        Store(folders.cache(cache)),
         Path(results) / chosen.name,
         datasets=datasets,
         tasks=tasks,
         methods=methods,
         seed_list=() if seeds is None else presets.parse_seeds(seeds),
         overrides=overrides,
-        root=data_folder(data),
+        root=folders.data(data),
         device=choose_device(device),
         force=force,
         preset_name=preset,
@@ -139,7 +137,7 @@ def run(
     if dry_run:
         return Summary(plan)
     for folder in (plan.results, plan.store.root):
-        check_writable(folder)
+        folders.check_writable(folder)
     outcomes = execute(plan, workers(jobs, plan), progress)
     return Summary(plan, outcomes, tables.write(Path(results), chosen))
 
@@ -235,16 +233,6 @@ def workers(jobs: int | None, plan: Plan) -> int:
     return max(1, min(jobs or usual, len(plan.shared) + len(plan.to_run)))
 
 
-def check_writable(folder: Path) -> None:
-    """Raises `UserError` now rather than after an hour, if nothing could be written to a folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
-
-
 def choose_device(name: str) -> str:
     """Resolves "auto"."""
     if name not in ("auto", "cpu", "cuda"):
@@ -254,18 +242,3 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return name
-
-
-def cache_folder(given: str | Path | None) -> Path:
-    """Where artefacts are kept: as given, or $UNLEARNBENCH_CACHE, or the user's cache folder."""
-    if given or (given := os.environ.get("UNLEARNBENCH_CACHE")):
-        return Path(given)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("unlearnbench")
-
-
-def data_folder(given: str | Path | None) -> Path | None:
-    """Where the files of data sets are: as given, or $UNLEARNBENCH_DATA."""
-    given = given or os.environ.get("UNLEARNBENCH_DATA")
-    return Path(given) if given else None

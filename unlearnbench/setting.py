@@ -21,7 +21,7 @@ class Setting:
 
     Attributes:
         dataset: Name of the data set.
-        root: The folder with its files; None for the default place.
+        root: The folder with its files.
         model: Name of the network.
         model_options: Its options.
         recipe: How it is trained.
@@ -32,7 +32,7 @@ class Setting:
     """
 
     dataset: str
-    root: Path | None
+    root: Path
     model: str
     model_options: Mapping[str, Any]
     recipe: Recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from unlearnbench import registry
+from unlearnbench.errors import UserError
 from unlearnbench.fingerprint import fingerprint
 from unlearnbench.plugin import Plugin
-from unlearnbench.store import Store
+from unlearnbench.store import Made, Store
 
 
 @dataclass(frozen=True)
@@ -63,32 +64,76 @@ class Dataset:
 
 
 class Source(Plugin):
-    """Where a data set comes from: a function of the folder with its files (or None) that returns a `Dataset`."""
+    """Where a data set comes from: a function of the folder with its files that returns a `Dataset`.
+
+    Args:
+        files: The MD5 (hexadecimal) of each file that it reads, by path below the folder; empty if it needs none.
+        fetch: `(folder) -> None` downloads these files.
+    """
 
     kind = "dataset"
 
-    def read(self, root: Path | None) -> Dataset:
-        """Decodes the data set.
+    def __init__(
+        self,
+        function: Callable[[Path], Dataset],
+        *,
+        title: str,
+        reference: str = "",
+        files: Mapping[str, str] | None = None,
+        fetch: Callable[[Path], None] | None = None,
+    ) -> None:
+        super().__init__(function, title=title, reference=reference)
+        self.files = dict(files or {})
+        self.fetch = fetch
 
-        Raises:
-            UserError: If its files are missing or damaged.
-        """
+    def state(self, root: Path) -> dict[str, str]:
+        """What is there of the files: "ok", "missing" or "damaged", by path."""
+        found = {}
+        for name, md5 in self.files.items():
+            path = root / name
+            right = path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
+            found[name] = "ok" if right else "damaged" if path.exists() else "missing"
+        return found
+
+    def read(self, name: str, root: Path) -> Dataset:
+        """Checks the files and decodes them; raises as `check`."""
+        self.check(name, root)
         found: Dataset = self.function(root)
         return found
 
+    def check(self, name: str, root: Path) -> None:
+        """Raises `UserError` if files are missing or damaged; the message says what to do."""
+        for file, state in self.state(root).items():
+            if state == "missing":
+                raise UserError(
+                    f"{name} is not in {root} ({file} is missing): run `unlearnbench data fetch {name} --data {root}`, "
+                    "or name the folder that has it with --data"
+                )
+            if state == "damaged":
+                raise UserError(
+                    f"{root / file} is damaged (its MD5 is not {self.files[file]}): "
+                    f"delete it and run `unlearnbench data fetch {name} --data {root}`"
+                )
 
-def dataset(*, title: str, reference: str = "") -> Callable[[Callable[[Path | None], Dataset]], Source]:
-    """Makes a function `(root) -> Dataset` a data set of the suite."""
-    return lambda function: Source(function, title=title, reference=reference)
+
+def dataset(
+    *,
+    title: str,
+    reference: str = "",
+    files: Mapping[str, str] | None = None,
+    fetch: Callable[[Path], None] | None = None,
+) -> Callable[[Callable[[Path], Dataset]], Source]:
+    """Makes a function `(folder) -> Dataset` a data set of the suite; see `Source`."""
+    return lambda function: Source(function, title=title, reference=reference, files=files, fetch=fetch)
 
 
 @lru_cache(maxsize=4)
-def load(name: str, root: Path | None, store: Store) -> tuple[Dataset, str]:
-    """Reads a data set, from the cache after the first time.
+def load(name: str, root: Path, store: Store) -> tuple[Dataset, str]:
+    """Reads a data set, mapped from the cache after the first time.
 
     Args:
         name: Its name on the command line.
-        root: The folder with its files; None for the default place.
+        root: The folder with its files.
         store: Where the decoded tensors are kept.
 
     Returns:
@@ -98,10 +143,10 @@ def load(name: str, root: Path | None, store: Store) -> tuple[Dataset, str]:
         UserError: If the name is unknown, or files are missing or damaged.
     """
     source = registry.get(Source, name)
-    key = {"kind": "dataset", "name": name, "root": str(root), "code": fingerprint(source.__module__)}
+    key = {"kind": "dataset", "name": name, "files": source.files, "code": fingerprint(source.__module__)}
 
-    def decode() -> tuple[dict[str, Tensor], dict[str, object]]:
-        decoded = source.read(root)
+    def decode() -> Made:
+        decoded = source.read(name, root)
         return decoded.tensors(), {"num_classes": decoded.num_classes, "checksum": checksum(decoded)}
 
     tensors, info = store.get_or_make(key, decode)

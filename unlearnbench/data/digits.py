@@ -11,7 +11,7 @@ from unlearnbench.data import Dataset, dataset
 
 
 @dataset(title="DIGITS-8x8", reference="Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI 1998")
-def digits_8x8(root: Path | None) -> Dataset:
+def digits_8x8(root: Path) -> Dataset:
     """1,797 handwritten digits of 8 x 8 pixels, four fifths for training, enlarged to 28 x 28 for the paper's CNN.
 
     Every pixel becomes a block of 3 x 3 and a margin of two pixels goes around, so that no grey value is invented. The

@@ -1,0 +1,168 @@
+"""The paper's data sets, on small files in their own formats: decoded right, checked, and missed with a remedy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from click.testing import CliRunner
+
+from unlearnbench import UserError, data, registry
+from unlearnbench.cli import main
+from unlearnbench.data import Source
+from unlearnbench.store import Store
+from unlearnbench.vision import torchvision
+
+RNG = np.random.default_rng(0)
+LABELS = {"train": RNG.integers(0, 10, 20), "test": RNG.integers(0, 10, 10)}
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def idx(folder: Path, name: str, values: np.ndarray) -> None:
+    """Writes MNIST's format: a magic number, the shape, and the bytes."""
+    head = np.array([0x0800 + values.ndim, *values.shape], dtype=">i4").tobytes()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}-idx{values.ndim}-ubyte").write_bytes(head + values.astype(np.uint8).tobytes())
+
+
+def small_mnist(root: Path, name: str) -> dict[str, np.ndarray]:
+    images = {part: RNG.integers(0, 256, (len(labels), 28, 28)) for part, labels in LABELS.items()}
+    for part, prefix in (("train", "train"), ("test", "t10k")):
+        idx(root / name / "raw", f"{prefix}-images", images[part])
+        idx(root / name / "raw", f"{prefix}-labels", LABELS[part])
+    return {part: values[:, None] for part, values in images.items()}
+
+
+def small_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    images = {part: RNG.integers(0, 256, (len(labels), 3, 32, 32)) for part, labels in LABELS.items()}
+
+    def write(name: str, pixels: np.ndarray, labels: np.ndarray) -> list[str]:
+        content = {"data": pixels.reshape(len(pixels), -1).astype(np.uint8), "labels": labels.tolist()}
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, md5(folder / name)]
+
+    parts = np.split(np.arange(20), 5)
+    lists = [write(f"data_batch_{i + 1}", images["train"][p], LABELS["train"][p]) for i, p in enumerate(parts)]
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    cifar = torchvision("datasets").CIFAR10
+    monkeypatch.setattr(cifar, "train_list", lists)
+    monkeypatch.setattr(cifar, "test_list", [write("test_batch", images["test"], LABELS["test"])])
+    monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": md5(folder / "batches.meta")})
+    return images
+
+
+def small_svhn(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
+    root.mkdir(parents=True)
+    images = {part: RNG.integers(0, 256, (len(labels), 3, 32, 32)) for part, labels in LABELS.items()}
+    split_list = {}
+    for part, pixels in images.items():
+        path = root / f"{part}_32x32.mat"
+        labels = np.where(LABELS[part] == 0, 10, LABELS[part])[:, None]  # the format says 10 for the digit 0
+        scipy.io.savemat(path, {"X": pixels.transpose(2, 3, 1, 0).astype(np.uint8), "y": labels.astype(np.uint8)})
+        split_list[part] = ["", path.name, md5(path)]
+    monkeypatch.setattr(torchvision("datasets").SVHN, "split_list", split_list)
+    return images
+
+
+@pytest.fixture(params=["mnist", "fashion-mnist", "cifar10", "svhn"])
+def small(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, Path, dict[str, np.ndarray]]:
+    """A data set with 20 + 10 random images in its own format, and what its images are."""
+    name, root = request.param, tmp_path / "files"
+    if name == "cifar10":
+        images = small_cifar10(root, monkeypatch)
+    elif name == "svhn":
+        images = small_svhn(root, monkeypatch)
+    else:
+        images = small_mnist(root, {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}[name])
+    source = registry.get(Source, name)
+    monkeypatch.setattr(source, "files", {file: md5(root / file) for file in source.files})
+    return name, root, images
+
+
+Small = tuple[str, Path, dict[str, np.ndarray]]
+
+
+def test_images_and_labels_are_what_the_files_say(small: Small, tmp_path: Path) -> None:
+    name, root, images = small
+    found, _ = data.load(name, root, Store(tmp_path / "cache"))
+    assert found.num_classes == 10
+    for part, pixels, labels in (
+        ("train", found.train_images, found.train_labels),
+        ("test", found.test_images, found.test_labels),
+    ):
+        assert pixels.dtype == torch.uint8
+        assert np.array_equal(pixels.numpy(), images[part])
+        assert labels.dtype == torch.int64
+        assert labels.tolist() == LABELS[part].tolist()
+
+
+def test_a_damaged_file_is_named_and_not_used(small: Small, tmp_path: Path) -> None:
+    name, root, _ = small
+    file = root / next(iter(registry.get(Source, name).files))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=f"{file.name} is damaged .*delete it and run `unlearnbench data fetch {name}"):
+        data.load(name, root, Store(tmp_path / "cache"))
+
+
+def test_a_missing_data_set_gets_the_path_and_the_command(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"mnist is not in {tmp_path} .*: run `unlearnbench data fetch mnist --data"):
+        data.load("mnist", tmp_path, Store(tmp_path / "cache"))
+
+
+def test_list_says_where_how_large_and_whether_right(small: Small) -> None:
+    name, root, _ = small
+    listed = CliRunner().invoke(main, ["data", "list", "--data", str(root), "--json"])
+    rows = {row["name"]: row for row in json.loads(listed.stdout)}
+    assert rows[name]["state"] == "ok, checksums are right"
+    assert rows[name]["where"] == str(root)
+    assert rows[name]["megabytes"] >= 0
+    file = root / next(iter(registry.get(Source, name).files))
+    file.unlink()
+    listed = CliRunner().invoke(main, ["data", "list", "--data", str(root)])
+    assert f"{file.relative_to(root)}=missing" in listed.stdout
+    assert "incomplete" in listed.stdout
+
+
+def test_fetch_downloads_what_is_missing_and_nothing_else(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, root, _ = small
+    source = registry.get(Source, name)
+    file = root / next(iter(source.files))
+    content = file.read_bytes()
+    asked = []
+
+    def download(folder: Path) -> None:
+        asked.append(folder)
+        file.write_bytes(content)
+
+    monkeypatch.setattr(source, "fetch", download)
+    words = ["data", "fetch", name, "--data", str(root)]
+    assert "is there" in CliRunner().invoke(main, words).stdout
+    assert asked == []
+    file.unlink()
+    assert f"{name} is now in {root}" in CliRunner().invoke(main, words).stdout
+    assert asked == [root]
+
+
+def test_a_download_that_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(_: Path) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(registry.get(Source, "mnist"), "fetch", unreachable)
+    done = CliRunner().invoke(main, ["data", "fetch", "mnist", "--data", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "mnist could not be downloaded: OSError: Name or service not known" in done.stderr
