@@ -59,7 +59,8 @@ def test_the_wheel_runs_from_elsewhere(tmp_path: Path) -> None:
     """Builds the wheel, installs it beside the dependencies, and runs a small plan in another folder."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     source = tmp_path / "source"
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in tracked.split("\0")[:-1]:
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)

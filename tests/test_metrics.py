@@ -10,6 +10,7 @@ import torch
 
 from unlearnbench import Scores, Split, metrics, seeds, stats, training
 from unlearnbench.data import Dataset
+from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.models import Builder
 from unlearnbench.recipe import Recipe
 from unlearnbench.samples import TrainingSet
@@ -69,7 +70,7 @@ def test_wrong_labels_of_held_out_items_do_not_let_retrain_be_told_apart(
     training.fit(retrained, samples, Recipe(lr=2e-3, epochs=5))
 
     def log_probability(pixels: torch.Tensor, labels: torch.Tensor) -> stats.Floats:
-        scores = training.predict(retrained, pixels).double().log_softmax(1)
+        scores = training.predict(retrained, pixels, Pipeline().plain).double().log_softmax(1)
         return scores[torch.arange(len(labels)), labels].numpy()
 
     forgotten = log_probability(digits.train_images[made.forget], made.train_labels[made.forget])

@@ -1,12 +1,15 @@
-"""The CNN is the paper's, layer by layer."""
+"""The networks are the paper's, layer by layer."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench.models import Builder
+from unlearnbench import registry
+from unlearnbench.models import Builder, Model
+from unlearnbench.vision import torchvision
 
 
 def published() -> nn.Sequential:
@@ -60,3 +63,25 @@ def test_a_stream_decides_the_weights(builder: Builder) -> None:
     weights = [builder.fresh(*stream).head[1].weight for stream in (("a", 0), ("a", 0), ("a", 1))]  # type: ignore[index]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize(("name", "size", "grid"), [("resnet18", 224, 7), ("resnet18-32", 32, 4)])
+def test_the_residual_networks_have_torchvisions_trunk_and_the_papers_head(name: str, size: int, grid: int) -> None:
+    network = Builder(registry.get(Model, name), {}, (3, size, size), 10, torch.device("cpu")).fresh("x")
+    stem = {"resnet18": 7 * 7, "resnet18-32": 3 * 3}[name] * 3 * 64
+    trunk = 11_176_512 - 7 * 7 * 3 * 64 + stem  # torchvision's ResNet-18 without its last layer
+    assert sum(p.numel() for p in network.parameters()) == trunk + (512 * 256 + 256) + (256 * 10 + 10)
+    seen = []
+    layer: nn.Module = network.features[1].layer4  # type: ignore
+    layer.register_forward_hook(lambda *call: seen.append(call[2].shape))
+    assert network.eval()(torch.rand(2, 3, size, size)).shape == (2, 10)
+    assert seen == [(2, 512, grid, grid)]
+    assert isinstance(dict(network.named_modules())[network.last_layer], nn.Linear)
+
+
+def test_the_residual_network_normalises_inside() -> None:
+    network = Builder(registry.get(Model, "resnet18"), {}, (3, 64, 64), 10, torch.device("cpu")).fresh("x").eval()
+    images = torch.rand(2, 3, 64, 64)
+    normalized = torchvision("transforms.v2.functional").normalize(images, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    trunk: nn.Module = network.features[1]  # type: ignore
+    assert torch.allclose(network.features(images), trunk(normalized), atol=1e-5)

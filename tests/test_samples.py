@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from unlearnbench import AccessError, Samples, concat, seeds
+from unlearnbench.data.augmentation import Pipeline
 
 
 def samples(n: int = 10, labels: bool = True, first: int = 0, name: str = "the forget set") -> Samples:
     pixels = torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1).expand(n, 1, 2, 2).contiguous()
     index = torch.arange(first, first + n)
-    return Samples(pixels, index, torch.arange(n) % 3 if labels else None, seeds.generator("s"), name)
+    return Samples(pixels, index, torch.arange(n) % 3 if labels else None, seeds.generator("s"), name, Pipeline())
 
 
 def test_batches_cover_every_item_once_and_keep_the_short_one() -> None:

@@ -9,6 +9,7 @@ import torch
 from unlearnbench import Audit, Observed, Scores, registry, seeds, stats, training
 from unlearnbench.attacks import Attack
 from unlearnbench.data import Dataset
+from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.models import Builder, Model
 from unlearnbench.recipe import Recipe
 from unlearnbench.samples import TrainingSet
@@ -34,7 +35,7 @@ def trained_on_noise(digits: Dataset, member: torch.Tensor, seed: int) -> tuple[
     state = None
     for _ in range(12):
         state = training.fit(network, samples, Recipe(lr=2e-3, weight_decay=0.0), epochs=5, state=state)
-        logits = training.predict(network, pool.pixels)
+        logits = training.predict(network, pool.pixels, Pipeline().plain)
         if (logits.argmax(1) == labels)[member].float().mean() > 0.995:
             break
     assert (logits.argmax(1) == labels)[member].float().mean() > 0.97

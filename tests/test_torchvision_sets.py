@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import scipy.io
 import torch
 from click.testing import CliRunner
 
+import unlearnbench
 from unlearnbench import UserError, data, registry
 from unlearnbench.cli import main
 from unlearnbench.data import Source
@@ -20,7 +22,7 @@ from unlearnbench.store import Store
 from unlearnbench.vision import torchvision
 
 RNG = np.random.default_rng(0)
-LABELS = {"train": RNG.integers(0, 10, 20), "test": RNG.integers(0, 10, 10)}
+LABELS = {"train": RNG.permutation(np.arange(65) % 10), "test": RNG.permutation(np.arange(40) % 10)}
 
 
 def md5(path: Path) -> str:
@@ -52,7 +54,7 @@ def small_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.n
         (folder / name).write_bytes(pickle.dumps(content))
         return [name, md5(folder / name)]
 
-    parts = np.split(np.arange(20), 5)
+    parts = np.split(np.arange(65), 5)
     lists = [write(f"data_batch_{i + 1}", images["train"][p], LABELS["train"][p]) for i, p in enumerate(parts)]
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
     cifar = torchvision("datasets").CIFAR10
@@ -79,7 +81,7 @@ def small_svhn(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndar
 def small(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, Path, dict[str, np.ndarray]]:
-    """A data set with 20 + 10 random images in its own format, and what its images are."""
+    """A data set with 65 + 40 random images in its own format, and what its images are."""
     name, root = request.param, tmp_path / "files"
     if name == "cifar10":
         images = small_cifar10(root, monkeypatch)
@@ -107,6 +109,29 @@ def test_images_and_labels_are_what_the_files_say(small: Small, tmp_path: Path) 
         assert np.array_equal(pixels.numpy(), images[part])
         assert labels.dtype == torch.int64
         assert labels.tolist() == LABELS[part].tolist()
+
+
+COLOUR = """
+shadows = 2
+select.seeds = "0"
+recipe = {{ epochs = 1, resize = 48, augment = ["random-resized-crop", "flip"] }}
+datasets.{name}.model = "resnet18"
+methods.laf = {{ epochs = 1, vae_epochs = 1 }}
+"""
+
+
+def test_every_method_runs_on_augmented_colour_images(small: Small, tmp_path: Path) -> None:
+    name, root, _ = small
+    if name in ("mnist", "fashion-mnist"):
+        pytest.skip("the residual network is for colour")
+    preset = tmp_path / "colour.toml"
+    preset.write_text(COLOUR.format(name=name))
+    places: dict[str, Any] = {"results": tmp_path / "r", "cache": tmp_path / "c", "data": root}
+    summary = unlearnbench.run(str(preset), tasks=["data-removal"], jobs=1, **places)
+    assert [outcome.reason for outcome in summary.failed] == []
+    outputs, _ = summary.plan.store.load(summary.plan.cells[0].outputs.key) or ({}, {})
+    assert {part: len(logits) for part, logits in outputs.items()} == {"train": 65, "train_augmented": 65, "test": 40}
+    assert not torch.equal(outputs["train"], outputs["train_augmented"])
 
 
 def test_a_damaged_file_is_named_and_not_used(small: Small, tmp_path: Path) -> None:

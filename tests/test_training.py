@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from unlearnbench import AccessError, UserError, seeds, training
 from unlearnbench.data import Dataset
+from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.models import Builder
 from unlearnbench.recipe import Recipe
 from unlearnbench.samples import Samples, TrainingSet
@@ -65,7 +66,7 @@ def test_predict_uses_eval_mode_and_gives_every_part_its_mode_back() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2))
     network[1].eval()
     pixels = torch.randint(0, 256, (600, 1, 2, 2), dtype=torch.uint8)
-    logits = training.predict(network, pixels)
+    logits = training.predict(network, pixels, Pipeline().plain)
     assert torch.allclose(logits, network[2](pixels.flatten(1) / 255), atol=1e-6)
     assert network.training
     assert not network[1].training

@@ -20,7 +20,7 @@ from unlearnbench.setting import Setting
 from unlearnbench.store import SCHEMA, Store, digest
 from unlearnbench.task import Split, Task
 
-TRAINING = ("making", "setting", "training", "samples", "seeds", "models", "data", "task")
+TRAINING = ("making", "setting", "training", "samples", "seeds", "models", "data", "data.augmentation", "task")
 CODE = {
     "original": TRAINING,
     "shadow": TRAINING,

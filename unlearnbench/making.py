@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -60,7 +60,7 @@ class Place:
     def training_set(self, content: data.Dataset, labels: Tensor | None) -> TrainingSet:
         """The training part of a data set on the device, with the labels that a task put in place of the true ones."""
         labels = content.train_labels if labels is None else labels
-        return TrainingSet(content.train_images.to(self.device), labels.to(self.device))
+        return TrainingSet(content.train_images.to(self.device), labels.to(self.device), self.setting.pipeline)
 
     def train(self, training_set: TrainingSet, index: Tensor, stream: Sequence[str | int]) -> Network:
         """A new network, trained with the setting's recipe on the items at `index`."""
@@ -109,7 +109,8 @@ class Workshop:
         start = time.perf_counter()
         network = place.train(training_set, member.nonzero()[:, 0], (job.setting.dataset, job.index, "shadow"))
         seconds = time.perf_counter() - start
-        return {"logits": training.predict(network, training_set.pixels), "member": member}, {"seconds": seconds}
+        logits = training.predict(network, training_set.pixels, job.setting.pipeline.plain)
+        return {"logits": logits, "member": member}, {"seconds": seconds}
 
     def prepared(self, job: Job) -> Made:
         """What a method does before anyone asks to be forgotten."""
@@ -134,7 +135,10 @@ class Workshop:
         return network.state_dict(), {"seconds": seconds}
 
     def outputs(self, job: Job) -> Made:
-        """The logits of a cell's network on all training and test images."""
+        """The logits of a cell's network on all training and test images.
+
+        If the recipe augments, also on training images changed as in training, for protocol `released`.
+        """
         place = self.place(job.setting)
         network: Callable[[Tensor], Tensor]
         if "network" in job.needs:
@@ -142,11 +146,18 @@ class Workshop:
             network, seconds = place.builder.trained(weights), info["seconds"]
         else:
             network, seconds = self.unlearn(job)
-        content = place.content
-        images = {"train": content.train_images, "test": content.test_images}
-        logits = {part: training.predict(network, pixels.to(place.device)) for part, pixels in images.items()}
+        content, pipeline = place.content, job.setting.pipeline
+        train, test = content.train_images.to(place.device), content.test_images.to(place.device)
+        logits = {
+            "train": training.predict(network, train, pipeline.plain),
+            "test": training.predict(network, test, pipeline.plain),
+        }
+        if pipeline.augment:
+            generator = seeds.generator(job.setting.dataset, job.setting.seed, "augmented outputs")
+            changed = partial(pipeline.augmented, generator=generator)
+            logits["train_augmented"] = training.predict(network, train, changed)
         for part, values in logits.items():
-            wanted = (len(images[part]), content.num_classes)
+            wanted = (len(test) if part == "test" else len(train), content.num_classes)
             if values.shape != wanted:
                 raise ValueError(f"{job.method} gives outputs of shape {tuple(values.shape)} instead of {wanted}")
             if not values.isfinite().all():

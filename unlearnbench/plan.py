@@ -229,7 +229,9 @@ class _Planner:
         task_options = registry.get(Task, task).resolve(
             task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})
         )
-        return Setting(dataset, self.root, model, model_options, recipe, task, task_options, seed, self.device)
+        setting = Setting(dataset, self.root, model, model_options, recipe, task, task_options, seed, self.device)
+        _ = setting.pipeline  # a misspelt augmentation is an error now, not in a worker
+        return setting
 
     def cells_of(self, setting: Setting, methods: Sequence[str]) -> list[Cell]:
         """The cells of a setting, one for each method, parents before their children."""

@@ -150,7 +150,9 @@ class Problem:
         return network, training.fit(network, ordered, self.recipe, epochs, state)
 
     def features(self, network: Network, of: Samples | Batch) -> Tensor:
-        """Embeddings (float32 [n, D]) of samples, or of a batch of them, under a frozen network; computed once.
+        """Embeddings (float32 [n, D]) of samples, or of a batch of them, under a frozen network.
+
+        They are computed once, but for batches that the recipe augments.
 
         Raises:
             ValueError: If the network can still learn, so that its embeddings would change.
@@ -158,8 +160,13 @@ class Problem:
         if any(p.requires_grad for p in network.parameters()):
             raise ValueError("features() keeps what it computes, so it wants a frozen network: requires_grad_(False)")
         samples = of.samples if isinstance(of, Batch) else of
+        prepare = samples.pipeline.plain
+        if isinstance(of, Batch) and samples.pipeline.augment:
+            with torch.no_grad():
+                changed: Tensor = network.features(of.images)
+            return changed
         if (network, samples) not in self._embeddings:
-            self._embeddings[network, samples] = training.predict(network.features, samples.pixels)
+            self._embeddings[network, samples] = training.predict(network.features, samples.pixels, prepare)
         embeddings = self._embeddings[network, samples]
         return embeddings[of.rows] if isinstance(of, Batch) else embeddings
 

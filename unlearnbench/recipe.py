@@ -21,6 +21,8 @@ class Recipe:
         momentum: For "sgd".
         batch: Images per step.
         epochs: Passes over the training set.
+        resize: Height and width to which images are resized, in training and evaluation; 0: as they are.
+        augment: Random changes of training images, by name; see `unlearnbench.data.augmentation`.
 
     Raises:
         UserError: If a value is out of range.
@@ -32,6 +34,8 @@ class Recipe:
     momentum: float = 0.0
     batch: int = 32
     epochs: int = 20
+    resize: int = 0
+    augment: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

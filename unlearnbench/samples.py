@@ -8,12 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.errors import AccessError
-
-
-def to_pixels(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1], in the memory layout that convolutions are fastest in."""
-    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 def visible(labels: Tensor | None, of: str) -> Tensor:
@@ -32,7 +28,7 @@ class Batch:
     """Some rows of a `Samples`.
 
     Attributes:
-        images: float32 [B, C, H, W] in [0, 1].
+        images: float32 [B, C, H, W] in [0, 1]; resized, and augmented in training, as the recipe says.
         index: int64 [B], positions in the training set.
         rows: int64 [B], positions in the samples that the batch was drawn from.
         source: int64 [B], which of the concatenated samples each row came from (0 without `concat`).
@@ -64,6 +60,7 @@ class Samples:
         labels: int64 [n], or None where the method may not see them.
         generator: What shuffling draws from.
         name: What messages call it, e.g. "the forget set".
+        pipeline: How they become images for a network.
         source: int64 [n]; which of the concatenated samples a row came from.
     """
 
@@ -74,11 +71,13 @@ class Samples:
         labels: Tensor | None,
         generator: torch.Generator,
         name: str,
+        pipeline: Pipeline,
         source: Tensor | None = None,
     ) -> None:
         self.pixels = pixels
         self.index = index
         self.name = name
+        self.pipeline = pipeline
         self.source = torch.zeros_like(index) if source is None else source
         self._labels = labels
         self._generator = generator
@@ -98,13 +97,14 @@ class Samples:
 
     @property
     def images(self) -> Tensor:
-        """All images as float32 [n, C, H, W] in [0, 1]."""
-        return to_pixels(self.pixels)
+        """All images as float32 [n, C, H, W] in [0, 1], without augmentation."""
+        return self.pipeline.plain(self.pixels)
 
     def rows(self, rows: Tensor) -> Samples:
         """The given rows (int64 positions, or a boolean mask) in that order."""
         labels = None if self._labels is None else self._labels[rows]
-        return Samples(self.pixels[rows], self.index[rows], labels, self._generator, self.name, self.source[rows])
+        parts = self.pixels[rows], self.index[rows], labels
+        return Samples(*parts, self._generator, self.name, self.pipeline, self.source[rows])
 
     def subset(self, mask: Tensor) -> Samples:
         """The rows where `mask` (bool [n]) is true."""
@@ -112,27 +112,29 @@ class Samples:
 
     def shuffled_by(self, generator: torch.Generator) -> Samples:
         """The same samples, whose order and `sample` are drawn from another generator."""
-        return Samples(self.pixels, self.index, self._labels, generator, self.name, self.source)
+        return Samples(self.pixels, self.index, self._labels, generator, self.name, self.pipeline, self.source)
 
     def sample(self, n: int) -> Samples:
         """`n` rows drawn without replacement; all of them where there are fewer."""
         return self.rows(self._permutation()[:n])
 
     def batches(self, size: int, epochs: int = 1) -> Iterator[Batch]:
-        """Goes over the samples in batches, shuffled anew for every epoch; the last, short batch is kept."""
+        """Goes over the samples in batches, shuffled anew for every epoch; the last, short batch is kept.
+
+        Images are augmented if the recipe says so.
+        """
         for _ in range(epochs):
             for rows in self._permutation().split(size):
-                yield self.batch(rows)
+                yield self._batch(rows, self.pipeline.augmented(self.pixels[rows], self._generator))
 
     def in_order(self, size: int) -> Iterator[Batch]:
-        """Goes over the samples once, unshuffled."""
+        """Goes over the samples once, unshuffled and without augmentation."""
         for rows in torch.arange(len(self), device=self.index.device).split(size):
-            yield self.batch(rows)
+            yield self._batch(rows, self.pipeline.plain(self.pixels[rows]))
 
-    def batch(self, rows: Tensor) -> Batch:
-        """The batch of the given rows (int64 [B])."""
+    def _batch(self, rows: Tensor, images: Tensor) -> Batch:
         labels = None if self._labels is None else self._labels[rows]
-        return Batch(to_pixels(self.pixels[rows]), self.index[rows], rows, self.source[rows], self, labels)
+        return Batch(images, self.index[rows], rows, self.source[rows], self, labels)
 
     def _permutation(self) -> Tensor:
         return torch.randperm(len(self), generator=self._generator).to(self.index.device)
@@ -147,7 +149,8 @@ def concat(*parts: Samples) -> Samples:
     source = torch.cat([torch.full_like(p.index, i) for i, p in enumerate(parts)])
     pixels = torch.cat([p.pixels for p in parts])
     index = torch.cat([p.index for p in parts])
-    return Samples(pixels, index, labels, parts[0]._generator, " with ".join(p.name for p in parts), source)
+    name = " with ".join(p.name for p in parts)
+    return Samples(pixels, index, labels, parts[0]._generator, name, parts[0].pipeline, source)
 
 
 class TrainingSet:
@@ -156,11 +159,13 @@ class TrainingSet:
     Args:
         pixels: uint8 [N, C, H, W] on the device.
         labels: int64 [N], the labels that the original was trained on.
+        pipeline: How pixels become images for a network.
     """
 
-    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
+    def __init__(self, pixels: Tensor, labels: Tensor, pipeline: Pipeline | None = None) -> None:
         self.pixels = pixels
         self.labels = labels
+        self.pipeline = pipeline or Pipeline()
 
     def samples(self, index: Tensor, level: str | None, generator: torch.Generator, name: str) -> Samples | None:
         """The items at `index` with what `level` ("images", "labels", ...) lets one see; None for None."""
@@ -168,7 +173,7 @@ class TrainingSet:
             return None
         index = index.to(self.pixels.device)
         labels = self.labels[index] if level == "labels" else None
-        return Samples(self.pixels[index], index, labels, generator, name)
+        return Samples(self.pixels[index], index, labels, generator, name, self.pipeline)
 
     def everything(self, generator: torch.Generator, level: str | None = "labels") -> Samples | None:
         """The whole set."""

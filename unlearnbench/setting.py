@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench import data, registry, seeds
+from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.recipe import Recipe
 from unlearnbench.task import Split, Task
 
@@ -40,6 +41,11 @@ class Setting:
     task_options: Mapping[str, Any]
     seed: int
     device: str
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """How the recipe brings images to a network."""
+        return Pipeline(self.recipe.resize, self.recipe.augment)
 
 
 def split_of(setting: Setting, content: data.Dataset) -> Split:

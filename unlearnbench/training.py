@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.recipe import Recipe
-from unlearnbench.samples import Samples, to_pixels
+from unlearnbench.samples import Samples
 
 EVALUATION_BATCH = 256
 """Images per forward pass where nothing is learned: large, yet small enough for a core's cache."""
@@ -55,18 +55,19 @@ def fit(
 
 
 @torch.no_grad()
-def predict(function: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+def predict(function: Callable[[Tensor], Tensor], pixels: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
     """Applies a function of images, such as a network, to many of them.
 
     Args:
         function: Maps float32 [B, C, H, W] in [0, 1] to [B, ...]. A module is put into eval mode and back.
         pixels: uint8 [n, C, H, W].
+        prepare: Makes images of pixels, e.g. `Pipeline.plain`.
 
     Returns:
         float32 [n, ...] on the device of `pixels`.
     """
     with in_eval_mode(function):
-        return torch.cat([function(to_pixels(part)).float() for part in pixels.split(EVALUATION_BATCH)])
+        return torch.cat([function(prepare(part)).float() for part in pixels.split(EVALUATION_BATCH)])
 
 
 @contextmanager
