@@ -44,6 +44,7 @@ def main() -> None:
     unlearnbench table 1               Tables 1-3 from the records
     unlearnbench list methods          what is there, and what each may see
     """
+    warnings.filterwarnings("ignore", message=".*tasks which were still being processed")  # said by joblib on Ctrl-C
     warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"warning: {message}", err=True)
 
 

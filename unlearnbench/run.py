@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -172,6 +174,8 @@ def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
 def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
     """What a worker does: makes an artefact or a cell, on one thread; whatever goes wrong stays in its outcome."""
     start = time.perf_counter()
+    if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     with threadpool_limits(1):
         if isinstance(item, Job):
