@@ -74,7 +74,7 @@ def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
     assert presets.parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["a", "", "1-", "-1", "4-0", "1;2", "0.5"])
+@pytest.mark.parametrize("text", ["a", "", "1-", "-1", "4-0", "1;2", "0.5", "0-99999999999"])
 def test_what_is_no_seed(text: str) -> None:
     with pytest.raises(UserError, match="seeds"):
         presets.parse_seeds(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -166,18 +166,26 @@ class Artefacts:
             "code": core("record"),
         }
 
-    @cached_property
+    @property
     def parameters(self) -> int:
         """How many numbers a network has."""
-        with torch.device("meta"):
-            model = registry.get(Model, self.setting.model)
-            network = model.build(self.content.shape, self.content.num_classes, **self.setting.model_options)
-        return sum(tensor.numel() for tensor in network.state_dict().values())
+        options = tuple(self.setting.model_options.items())
+        return parameters_of(self.setting.model, options, self.content.shape, self.content.num_classes)
 
     @property
     def logits_size(self) -> int:
         """Bytes of the logits of all images."""
         return 4 * self.content.num_classes * (len(self.content.train_labels) + len(self.content.test_labels))
+
+
+@cache
+def parameters_of(
+    model: str, options: tuple[tuple[str, Any], ...], shape: tuple[int, int, int], num_classes: int
+) -> int:
+    """How many numbers a network has, counted without making them."""
+    with torch.device("meta"):
+        network = registry.get(Model, model).build(shape, num_classes, **dict(options))
+    return sum(tensor.numel() for tensor in network.state_dict().values())
 
 
 def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from unlearnbench.plugin import like
 from unlearnbench.recipe import Recipe
 
 HERE = Path(__file__).parent
+MOST_SEEDS = 10_000
+"""More than this is a slip of the finger."""
 RECIPE = Recipe().values()
 
 
@@ -146,6 +148,8 @@ def parse_seeds(text: str | int | Sequence[int]) -> tuple[int, ...]:
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise UserError(f"seeds {part!r} run backwards: write {last}-{first}")
+        if last - first >= MOST_SEEDS:
+            raise UserError(f"seeds {part!r} are more than {MOST_SEEDS}; run them in parts")
         seeds += range(first, last + 1)
     return tuple(dict.fromkeys(seeds))
 
