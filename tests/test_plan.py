@@ -37,7 +37,7 @@ def names(plan: Plan) -> list[str]:
 
 def write_as_finished(plan: Plan) -> None:
     for cell in plan.cells:
-        record = {"schema": 1, "status": "ok", "key": json.loads(json.dumps(cell.key))}
+        record = {"schema": 1, "status": "ok", "key": json.loads(json.dumps(cell.key)), "cell": {}, "observed": {}}
         write_record(plan.results / cell.path, record)
 
 
@@ -137,11 +137,30 @@ def test_a_failed_cell_is_tried_again(plan_of: Any) -> None:
     write_as_finished(plan)
     cell = plan.cells[0]
     write_record(
-        plan.results / cell.path, {"schema": 1, "status": "failed", "reason": "ValueError: x", "key": cell.key}
+        plan.results / cell.path,
+        {"schema": 1, "status": "failed", "reason": "ValueError: x", "key": cell.key, "cell": {}, "observed": {}},
     )
     found = plan_of(seed_list=[0], tasks=["class-removal"])
     assert [str(c) for c in found.to_run] == [str(cell)]
     assert found.statuses[found.cells.index(found.to_run[0])].why == "ValueError: x"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[methods.laff]", "unknown method in preset typo: 'laff': did you mean 'laf'"),
+        ("[methods.laf.class-remval]\ntau = 3.0", "unknown task in preset typo: 'class-remval'"),
+        ("[methods.laf.class-removal.cn]\ntau = 3.0", "unknown model in preset typo: 'cn': did you mean 'cnn'"),
+        ("[tasks.class-remval]", "unknown task in preset typo: 'class-remval'"),
+        ("[methods.laf]\ntau = nan", "laf.tau must be a finite number"),
+        ("[recipe]\nweight_decay = -1.0", "must not be negative"),
+        ("[recipe]\naugment = ['flipp']", "unknown augmentation 'flipp': did you mean 'flip'"),
+    ],
+)
+def test_a_misspelt_preset_is_refused(plan_of: Any, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "typo.toml").write_text(f"[datasets.digits-8x8]\nmodel = 'cnn'\n{text}\n")
+    with pytest.raises(UserError, match=message):
+        plan_of(str(tmp_path / "typo.toml"))
 
 
 @pytest.mark.parametrize(
@@ -240,9 +259,8 @@ def modules_that_run(kind: str, cell: Cell, job: Job | None, store: Store) -> se
 def test_no_other_core_code_runs_while_an_artefact_is_made(tiny: Path, tiny_run: Path, store: Store) -> None:
     plan = build(presets.read(str(tiny)), store, tiny_run / "tiny", root=tiny_run, tasks=["class-removal"])
     cell = next(c for c in plan.cells if c.method == "laf")
-    network = cell.outputs.needs["network"]
-    jobs = {"original": network.needs["original"], "shadow": cell.shadows[0], "prepared": network.needs["prepared"]}
-    for kind, job in {**jobs, "outputs": network, "record": None}.items():
-        made = "network" if kind == "outputs" else kind
-        ran = modules_that_run(made, cell, job, store)
+    outputs = cell.outputs
+    jobs = {"original": outputs.needs["original"], "shadow": cell.shadows[0], "prepared": outputs.needs["prepared"]}
+    for kind, job in {**jobs, "outputs": outputs, "record": None}.items():
+        ran = modules_that_run(kind, cell, job, store)
         assert ran - NEUTRAL <= set(artefacts.CODE[kind]), kind

@@ -19,7 +19,7 @@ from unlearnbench import UserError
 
 BROKEN = """
 import torch
-from unlearnbench import Access, method
+from unlearnbench import Access, Network, method
 
 @method(title="Raises", access=Access(forget="labels"))
 def raises(problem):
@@ -41,6 +41,32 @@ def odd(problem):
     "Gives outputs of the wrong shape."
     return lambda images: torch.zeros(len(images), 3)
 
+@method(title="Quits", access=Access())
+def quits(problem):
+    "Ends the process."
+    raise SystemExit(0)
+
+@method(title="Chance", access=Access())
+def chance(problem):
+    "Answers by chance."
+    assert not torch.equal(torch.randperm(9), torch.randperm(9, generator=problem.generator))
+    return lambda images: torch.rand(len(images), 10)
+
+class Inverted(Network):
+    def forward(self, images):
+        return -super().forward(images)
+
+@method(title="Inverted", access=Access())
+def inverted(problem):
+    "Gives a network whose weights alone do not say what it answers."
+    network = problem.network()
+    return Inverted(network.features, network.head, network.last_layer)
+
+@method(title="Heir", access=Access(), start="inverted")
+def heir(problem):
+    "Starts from one that cannot be rebuilt from weights."
+    return problem.network()
+
 @method(title="Rude", access=Access())
 def rude(problem):
     "Touches the global random numbers and the original."
@@ -50,7 +76,8 @@ def rude(problem):
     return problem.network()
 """
 ENTRY_POINTS = "[unlearnbench.methods]\n" + "".join(
-    f"{name} = broken_methods:{name}\n" for name in ("raises", "child", "nan", "odd", "rude")
+    f"{name} = broken_methods:{name}\n"
+    for name in ("raises", "child", "nan", "odd", "rude", "quits", "chance", "inverted", "heir")
 )
 
 
@@ -99,7 +126,7 @@ def test_force_repeats_the_chosen_cells_with_the_same_result(tiny: Path, tiny_ru
     summary = unlearnbench.run(
         str(tiny), tasks=["class-removal"], methods=["neggrad"], results=tiny_run, cache=cache, force=True, jobs=1
     )
-    assert sorted(o.name.split()[2] for o in summary.outcomes if o.is_cell) == ["neggrad", "retrain"]
+    assert sorted(o.name.split()[2] for o in summary.outcomes if o.is_cell) == ["neggrad"]
     assert records(tiny_run) == before
 
 
@@ -107,7 +134,7 @@ def test_what_fails_costs_its_own_cell_and_nothing_else(
     install: Callable[..., Path], tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path
 ) -> None:
     install("broken_methods", BROKEN, ENTRY_POINTS)
-    methods = ["raises", "child", "nan", "odd", "rude", "neggrad", "original"]
+    methods = ["raises", "child", "nan", "odd", "rude", "quits", "neggrad", "original"]
     summary = unlearnbench.run(
         str(tiny), tasks=["data-removal"], methods=methods, results=tmp_path, cache=cache, jobs=2
     )
@@ -117,6 +144,7 @@ def test_what_fails_costs_its_own_cell_and_nothing_else(
         "child": "skipped",
         "nan": "failed",
         "odd": "failed",
+        "quits": "failed",
     }
     assert found["raises"]["reason"] == "ValueError: no such luck"
     assert "in raises" in found["raises"]["traceback"]
@@ -126,7 +154,41 @@ def test_what_fails_costs_its_own_cell_and_nothing_else(
     undisturbed = records(tiny_run)
     for name in ("retrain", "neggrad", "original"):
         assert found[name] == undisturbed[f"tiny/records/digits-8x8/cnn/data-removal/{name}/0.json"]
-    assert len(summary.failed) == 4
+    assert len(summary.failed) == 5
+
+
+def test_the_outputs_are_those_of_what_the_method_gave_whoever_starts_from_it(
+    install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    install("broken_methods", BROKEN, ENTRY_POINTS)
+    common: dict[str, Any] = {"tasks": ["class-removal"], "cache": cache, "jobs": 1}
+    unlearnbench.run(str(tiny), methods=["inverted", "chance"], results=tmp_path / "alone", **common)
+    again = unlearnbench.run(
+        str(tiny), methods=["inverted", "heir", "chance"], results=tmp_path / "both", force=True, **common
+    )
+    alone, both = records(tmp_path / "alone"), records(tmp_path / "both")
+    for name, record in alone.items():
+        assert both[name] == record
+    assert [outcome.reason for outcome in again.failed] == [
+        "ParentFailedError: inverted failed: TypeError: inverted gives no network of the suite, "
+        "so no other method can start from it"
+    ]
+
+
+def test_a_method_that_is_edited_while_it_runs_is_not_kept_under_the_old_key(
+    install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    from unlearnbench.fingerprint import fingerprint
+    from unlearnbench.run import execute
+
+    module = install("broken_methods", BROKEN, ENTRY_POINTS)
+    fingerprint.cache_clear()
+    arguments: dict[str, Any] = {"tasks": ["class-removal"], "methods": ["rude"], "results": tmp_path, "cache": cache}
+    plan = unlearnbench.run(str(tiny), **arguments, dry_run=True).plan
+    module.write_text(BROKEN.replace("fill_(100.0)", "fill_(50.0)"))
+    outcomes = {o.name: o for o in execute(plan, 2, None)}
+    assert "was edited while it ran" in outcomes["digits-8x8 class-removal rude 0"].reason
+    assert outcomes["digits-8x8 class-removal retrain 0"].status == "ok"
 
 
 def test_an_edited_method_is_stale_and_the_others_are_not(

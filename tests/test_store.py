@@ -83,8 +83,12 @@ def test_differences_name_the_place() -> None:
 
 def test_records_from_the_future_are_refused_and_broken_ones_ignored(tmp_path: Path) -> None:
     path = tmp_path / "0.json"
-    write_record(path, {"schema": 1, "status": "ok"})
-    assert read_record(path) == {"schema": 1, "status": "ok"}
+    whole = {"schema": 1, "status": "ok", "key": {}, "cell": {}, "observed": {}}
+    write_record(path, whole)
+    assert read_record(path) == whole
+    for broken in ({"schema": "1"}, {"schema": None}, {**whole, "key": None}, [1], {"schema": 1}):
+        path.write_text(json.dumps(broken))
+        assert read_record(path) is None
     path.write_text(json.dumps({"schema": 99}))
     with pytest.raises(UserError, match="newer unlearnbench"):
         read_record(path)

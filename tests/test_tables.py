@@ -168,6 +168,24 @@ def test_more_seeds_than_the_preset_asks_for_are_counted(results: Path, preset: 
     assert "94.00±1.41 (n=2)" in text
 
 
+def test_what_was_made_under_other_conditions_is_no_number(results: Path, preset: presets.Preset) -> None:
+    made = record("laf", 0, {"test_r": 0.97, "test_f": 0.01, "asr": 0.53})
+    made["key"] = {"shadows": {"count": 8}, "outputs": {"original": {"recipe": {"epochs": 99}, "seed": 0}}}
+    write_record(results / "two/records/digits-8x8/cnn/class-removal/laf/0.json", made)
+    (found,) = tables.tables_of(results, preset)
+    text = render(found, "markdown")
+    assert "95.00 (n=1)" in text
+    assert "- Missing: LAF on DIGITS-8x8, seed 0: stale, made with another recipe, data or code than Retrain" in text
+
+
+def test_another_network_than_the_presets_is_left_out(results: Path, preset: presets.Preset) -> None:
+    made = record("laf", 0, {"test_r": 0.1, "test_f": 0.9, "asr": 0.9})
+    made["cell"]["model"] = "other"
+    write_record(results / "two/records/digits-8x8/other/class-removal/laf/0.json", made)
+    (found,) = tables.tables_of(results, preset)
+    assert found.rows[3].numbers["digits-8x8", "test_r"].mean == pytest.approx(96.0)
+
+
 def test_files_are_written_in_all_formats(results: Path, preset: presets.Preset) -> None:
     assert list(tables.write(results, preset)) == ["table2"]
     assert sorted(p.name for p in (results / "two/tables").iterdir()) == ["table2.csv", "table2.md", "table2.tex"]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ class Job:
         method: For "prepared", "network" and "outputs".
         options: That method's hyperparameters, resolved.
         index: For "shadow".
+        keep: For "outputs": the network to be kept on the way, because other methods start from it.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class Job:
     method: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     index: int = 0
+    keep: Job | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -100,7 +103,7 @@ class Artefacts:
             "dataset": {"name": setting.dataset, "checksum": checksum},
             "model": plugin_key(Model, setting.model, setting.model_options),
             "recipe": setting.recipe.values(),
-            "on": {"device": setting.device, "torch": torch_minor(), "precision": "fp32"},
+            "on": {"device": setting.device, "torch": minor(torch.__version__), "precision": "fp32"},
         }
 
     @cached_property
@@ -139,7 +142,8 @@ class Artefacts:
             }
             needs["prepared"] = Job("prepared", key, self.setting, 0, 0, dict(needs), name, preparing)
         if parent:
-            needs["parent"] = parent.needs["network"]
+            assert parent.keep is not None
+            needs["parent"] = parent.keep
         key = {
             "kind": "outputs",
             "original": self.original.key,
@@ -150,11 +154,12 @@ class Artefacts:
             "code": core("outputs"),
         }
         ep = method.cost(self.forgotten, self.setting.recipe, **options)
-        if name in self.parents:
-            network = {**key, "kind": "network"}
-            needs = {"network": Job("network", network, self.setting, ep, 4 * self.parameters, needs, name, options)}
-            ep = 0
-        return Job("outputs", key, self.setting, ep, self.logits_size, needs, name, options)
+        keep = None
+        if name in self.parents:  # no work of its own: it is a by-product of the outputs
+            keep = Job(
+                "network", {**key, "kind": "network"}, self.setting, 0, 4 * self.parameters, needs, name, options
+            )
+        return Job("outputs", key, self.setting, ep, self.logits_size, needs, name, options, keep=keep)
 
     def record_key(self, outputs: Job, shadows: Sequence[Job]) -> dict[str, Any]:
         """What goes into a record."""
@@ -162,7 +167,7 @@ class Artefacts:
             "kind": "record",
             "outputs": outputs.key,
             "shadows": {"count": len(shadows), "like": {**shadows[0].key, "index": None}},
-            "attacks": {"shadow": plugin_key(Attack, "shadow", {})},
+            "attacks": {"shadow": plugin_key(Attack, "shadow", {}), "scikit-learn": minor(version("scikit-learn"))},
             "code": core("record"),
         }
 
@@ -189,8 +194,10 @@ def parameters_of(
 
 
 def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """A plugin in keys: what it is called, told and made of."""
-    return {"name": name, "options": dict(options), "code": fingerprint(registry.get(kind, name).__module__)}
+    """A plugin in keys: what it is called, told and made of; with its version if it is not the suite's own."""
+    plugin, entry = registry.get(kind, name), registry.entries(f"{kind.kind}s")[name]
+    key = {"name": name, "options": dict(options), "code": fingerprint(plugin.__module__)}
+    return key if entry.origin == "unlearnbench" else {**key, "from": f"{entry.origin} {entry.version}"}
 
 
 def core(kind: str) -> str:
@@ -198,6 +205,6 @@ def core(kind: str) -> str:
     return fingerprint(*(f"unlearnbench.{module}" for module in CODE[kind]))
 
 
-def torch_minor() -> str:
-    """The version of torch that numbers depend on, e.g. "2.13"."""
-    return ".".join(torch.__version__.split(".")[:2])
+def minor(release: str) -> str:
+    """The part of a version that numbers depend on, e.g. "2.13" of "2.13.0+cpu"."""
+    return ".".join(release.split(".")[:2])

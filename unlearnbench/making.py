@@ -17,6 +17,7 @@ from torch import Tensor
 from unlearnbench import data, metrics, registry, seeds, training
 from unlearnbench.artefacts import Job
 from unlearnbench.attacks import Attack, Audit, Observed
+from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Builder, Model, Network
 from unlearnbench.plan import Cell
@@ -110,11 +111,12 @@ class Workshop:
         network = place.train(training_set, member.nonzero()[:, 0], (job.setting.dataset, job.index, "shadow"))
         seconds = time.perf_counter() - start
         logits = training.predict(network, training_set.pixels, job.setting.pipeline.plain)
+        check_finite(logits, f"shadow network {job.index}")
         return {"logits": logits, "member": member}, {"seconds": seconds}
 
     def prepared(self, job: Job) -> Made:
         """What a method does before anyone asks to be forgotten."""
-        method = registry.get(Method, job.method)
+        method = method_as_planned(job)
         assert method.preparation is not None
         place = self.place(job.setting)
         stream = (job.setting.dataset, job.setting.seed, job.method, "prepare")
@@ -123,50 +125,51 @@ class Workshop:
         view = view_to_prepare(training_set, method.access, generator)
         problem = self.problem(job, place, view, generator, stream)
         start = time.perf_counter()
-        with seeds.pinned(*stream):
+        with seeds.pinned(*stream, "global"):
             tensors = method.preparation(problem, **job.options)
-        return tensors, {"seconds": time.perf_counter() - start}
+        return tensors, {"seconds": {"prepare": time.perf_counter() - start}}
 
     def network(self, job: Job) -> Made:
         """The network of a cell that others start from."""
-        network, seconds = self.unlearn(job)
-        if not isinstance(network, Network):
+        network, info = self.unlearn(job)
+        weights = weights_of(network)
+        if weights is None:
             raise TypeError(f"{job.method} gives no network of the suite, so no other method can start from it")
-        return network.state_dict(), {"seconds": seconds}
+        return weights, info
 
     def outputs(self, job: Job) -> Made:
         """The logits of a cell's network on all training and test images.
 
         If the recipe augments, also on training images changed as in training, for protocol `released`.
         """
-        place = self.place(job.setting)
-        network: Callable[[Tensor], Tensor]
-        if "network" in job.needs:
-            weights, info = self.get(job.needs["network"])
-            network, seconds = place.builder.trained(weights), info["seconds"]
-        else:
-            network, seconds = self.unlearn(job)
-        content, pipeline = place.content, job.setting.pipeline
-        train, test = content.train_images.to(place.device), content.test_images.to(place.device)
-        logits = {
-            "train": training.predict(network, train, pipeline.plain),
-            "test": training.predict(network, test, pipeline.plain),
-        }
-        if pipeline.augment:
-            generator = seeds.generator(job.setting.dataset, job.setting.seed, "augmented outputs")
-            changed = partial(pipeline.augmented, generator=generator)
-            logits["train_augmented"] = training.predict(network, train, changed)
+        setting, place = job.setting, self.place(job.setting)
+        network, info = self.unlearn(job)
+        weights = weights_of(network)
+        if job.keep and weights is not None:
+            self.store.save(job.keep.key, weights, info)
+        pipeline = setting.pipeline
+        train = place.content.train_images.to(place.device)
+        test = place.content.test_images.to(place.device)
+        stream = (setting.dataset, setting.task, setting.seed, job.method, "outputs")
+        with seeds.pinned(*stream):  # a method may give something that answers by chance
+            logits = {
+                "train": training.predict(network, train, pipeline.plain),
+                "test": training.predict(network, test, pipeline.plain),
+            }
+            if pipeline.augment:
+                generator = seeds.generator(setting.dataset, setting.seed, "augmented outputs")
+                changed = partial(pipeline.augmented, generator=generator)
+                logits["train_augmented"] = training.predict(network, train, changed)
         for part, values in logits.items():
-            wanted = (len(test) if part == "test" else len(train), content.num_classes)
+            wanted = (len(test) if part == "test" else len(train), place.content.num_classes)
             if values.shape != wanted:
                 raise ValueError(f"{job.method} gives outputs of shape {tuple(values.shape)} instead of {wanted}")
-            if not values.isfinite().all():
-                raise FloatingPointError(f"{job.method} gives outputs that are not finite: it diverged")
-        return logits, {"seconds": seconds}
+            check_finite(values, job.method)
+        return logits, info
 
-    def unlearn(self, job: Job) -> tuple[Callable[[Tensor], Tensor], dict[str, float]]:
-        """Runs a method; returns what it gives and the seconds of its phases, its parents' included."""
-        method = registry.get(Method, job.method)
+    def unlearn(self, job: Job) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
+        """Runs a method; returns what it gives, and the seconds of its phases, its parents' included."""
+        method = method_as_planned(job)
         setting, place = job.setting, self.place(job.setting)
         split = split_of(setting, place.content)
         stream = (setting.dataset, setting.task, setting.seed, job.method)
@@ -174,20 +177,17 @@ class Workshop:
         training_set = place.training_set(place.content, split.train_labels)
         view = view_to_forget(training_set, method.access, split.forget, generator)
         problem = self.problem(job, place, view, generator, stream)
-        del training_set  # nothing that holds labels may be left for a method to find
         seconds = {"prepare": 0.0, "unlearn": 0.0}
-        for role, phase in (("prepared", "prepare"), ("parent", "")):
-            if role in job.needs:
-                spent = self.get(job.needs[role])[1]["seconds"]
-                for name, value in {phase: spent}.items() if phase else spent.items():
-                    seconds[name] += value
+        for role in job.needs.keys() & {"prepared", "parent"}:
+            for phase, spent in self.get(job.needs[role])[1]["seconds"].items():
+                seconds[phase] += spent
         start = time.perf_counter()
-        with seeds.pinned(*stream):
+        with seeds.pinned(*stream, "global"):
             network = method.unlearn(problem, job.options)
         if place.device.type == "cuda":
             torch.cuda.synchronize()
         seconds["unlearn"] += time.perf_counter() - start
-        return network, seconds
+        return network, {"seconds": seconds}
 
     def problem(
         self, job: Job, place: Place, view: View, generator: torch.Generator, stream: Sequence[str | int]
@@ -268,6 +268,29 @@ class Workshop:
                     side.append(observation(made["logits"][rows], labels[rows]))
             self._observations[name] = tuple(inside), tuple(outside)
         return self._observations[name]
+
+
+def method_as_planned(job: Job) -> Method:
+    """The method of a job; its code must still be the code that the job's key was made of.
+
+    Raises:
+        RuntimeError: If the code was edited in the meantime: the result would be kept under a wrong key.
+    """
+    method = registry.get(Method, job.method)
+    if fingerprint.__wrapped__(method.__module__) != job.key["method"]["code"]:
+        raise RuntimeError(f"the code of {job.method} was edited while it ran: run the same command again")
+    return method
+
+
+def weights_of(network: object) -> dict[str, Tensor] | None:
+    """The weights of a network of the suite; None of anything else, which cannot be rebuilt from weights."""
+    return network.state_dict() if type(network) is Network else None
+
+
+def check_finite(logits: Tensor, of: str) -> None:
+    """Raises `FloatingPointError` unless all are numbers."""
+    if not logits.isfinite().all():
+        raise FloatingPointError(f"{of} gives outputs that are not finite: it diverged")
 
 
 def observation(logits: Tensor, labels: Tensor) -> Observed:

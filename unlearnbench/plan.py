@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +16,10 @@ from unlearnbench.artefacts import Artefacts, Job
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import Method
 from unlearnbench.models import Model
-from unlearnbench.presets import Preset
+from unlearnbench.presets import REFERENCE, Preset
 from unlearnbench.setting import Setting, listed, split_of
 from unlearnbench.store import Store, differences, read_record
 from unlearnbench.task import Task
-
-REFERENCE = "retrain"
-"""The method that every other one is measured against."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +48,6 @@ class Cell:
     about: Mapping[str, Any]
     command: str
 
-    @property
-    def ep(self) -> float:
-        """The work of unlearning, in passes over the training set."""
-        network = self.outputs.needs.get("network")
-        return self.outputs.ep + (network.ep if network else 0)
-
     def __str__(self) -> str:
         return " ".join(str(self.about[name]) for name in ("dataset", "task", "method", "seed"))
 
@@ -82,17 +73,17 @@ class Plan:
         cells: All of them.
         results: The folder of the records.
         store: The artefacts.
-        force: Whether finished cells run again.
+        forced: Methods of which finished cells run again.
     """
 
     cells: Sequence[Cell]
     results: Path
     store: Store
-    force: bool = False
+    forced: Container[str] = ()
 
     def status(self, cell: Cell) -> Status:
         """Compares the record of a cell, if there is one, with what the plan wants."""
-        record = None if self.force else read_record(self.results / cell.path)
+        record = None if cell.method in self.forced else read_record(self.results / cell.path)
         if record is None:
             return Status("to run")
         reasons = differences(record["key"], cell.key)
@@ -118,8 +109,10 @@ class Plan:
         found: dict[str, Job] = {}
         for cell in self.to_run:
             for job in (*cell.shadows, cell.outputs):
-                for needed in self._missing(job, again=self.force and job is cell.outputs):
+                for needed in self._missing(job, again=cell.method in self.forced and job is cell.outputs):
                     found.setdefault(needed.digest, needed)
+            if cell.outputs.digest in found and cell.outputs.keep:
+                found[cell.outputs.keep.digest] = cell.outputs.keep
         return list(found.values())
 
     def _missing(self, job: Job, again: bool = False) -> Iterator[Job]:
@@ -179,21 +172,22 @@ def build(
         overrides: Options by name of a method or task, the last word.
         root: The folder with the data sets' files.
         device: "cpu" or "cuda".
-        force: Run finished cells again.
+        force: Run finished cells of these methods again.
         preset_name: What the user called the preset, for the command that reproduces a cell.
 
     Raises:
         UserError: If a name, an option or a combination is wrong.
     """
+    chosen = pick(methods, preset.methods, "methods")
     planner = _Planner(preset, store, overrides or {}, root, device, preset_name or preset.name)
     cells = planner.cells(
         datasets or list(preset.datasets),
-        tasks or preset.tasks or list(registry.usable("tasks")),
-        methods or preset.methods or list(registry.usable("methods")),
+        pick(tasks, preset.tasks, "tasks"),
+        chosen,
         seed_list or preset.seeds,
     )
-    cells.sort(key=lambda cell: (cell.depth, -cell.ep))
-    return Plan(cells, results, store, force)
+    cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
+    return Plan(cells, results, store, frozenset(chosen) if force else ())
 
 
 @dataclass(frozen=True)
@@ -211,6 +205,7 @@ class _Planner:
         self, datasets: Sequence[str], tasks: Sequence[str], methods: Sequence[str], seed_list: Sequence[int]
     ) -> list[Cell]:
         """The cells of a selection."""
+        check_names(self.preset)
         wanted = with_parents([REFERENCE, *methods])
         for name in self.overrides:
             if name not in (*wanted, *tasks):
@@ -295,7 +290,7 @@ class _Planner:
             "columns": list(task.columns),
             "method": f"{name}+{changes}" if changes else name,
             "method_title": f"{method.title} ({changes})" if changes else method.title,
-            "role": method.role,
+            "role": "variant" if changes and method.role == "method" else method.role,
             "access": str(method.access),
             "start": method.start,
             "hyperparameters": self.hyperparameters(name, setting),
@@ -306,18 +301,48 @@ class _Planner:
         """The command line that reproduces a cell."""
         words = ["unlearnbench", "run", "--preset", self.preset_name]
         words += ["-d", setting.dataset, "-t", setting.task, "-m", name, "--seeds", str(setting.seed)]
+        words += ["--device", setting.device]
         for plugin in (setting.task, *with_parents([name])):
             for key, value in self.overrides.get(plugin, {}).items():
                 words += ["-p", f"{plugin}.{key}={json.dumps(value)}"]
         return shlex.join(words)
 
 
+def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Sequence[str]:
+    """The names that the user gave, or else that the preset selects, or else all that are installed."""
+    return given or (list(registry.usable(group)) if selected is None else selected)
+
+
+def check_names(preset: Preset) -> None:
+    """Raises `UserError` for a name in a preset's tables of options that nobody has."""
+
+    def check(what: str, names: Iterable[str]) -> None:
+        known = registry.entries(f"{what}s")
+        for name in names:
+            if name not in known:
+                raise unknown(f"{what} in preset {preset.name}:", name, known)
+
+    def tables(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        return {name: value for name, value in options.items() if isinstance(value, Mapping)}
+
+    check("task", preset.task_options)
+    check("method", preset.method_options)
+    for by_task in map(tables, preset.method_options.values()):
+        check("task", by_task)
+        for by_model in map(tables, by_task.values()):
+            check("model", by_model)
+
+
 def with_parents(methods: Iterable[str]) -> list[str]:
     """These methods, each after those that it starts from, without repetition."""
     found: dict[str, None] = {}
     for name in methods:
-        start = registry.get(Method, name).start
-        found |= dict.fromkeys([*with_parents([start]), name] if start else [name])
+        line = [name]
+        while start := registry.get(Method, line[-1]).start:
+            if start in line:
+                raise UserError(f"methods start from each other in a circle: {' <- '.join([*line, start])}")
+            line.append(start)
+        found |= dict.fromkeys(reversed(line))
     return list(found)
 
 

@@ -79,7 +79,7 @@ class Problem:
     _stream: Sequence[str | int] = field(repr=False)
     _start: Network | None = field(default=None, repr=False)
     prepared: Mapping[str, Tensor] = field(default_factory=dict)
-    _embeddings: dict[tuple[nn.Module, Samples], Tensor] = field(default_factory=dict, repr=False)
+    _embeddings: dict[tuple[nn.Module, Samples, int], Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def train(self) -> Samples:
@@ -165,9 +165,10 @@ class Problem:
             with torch.no_grad():
                 changed: Tensor = network.features(of.images)
             return changed
-        if (network, samples) not in self._embeddings:
-            self._embeddings[network, samples] = training.predict(network.features, samples.pixels, prepare)
-        embeddings = self._embeddings[network, samples]
+        key = network, samples, sum(p._version for p in network.parameters())  # counts changes of the weights
+        if key not in self._embeddings:
+            self._embeddings[key] = training.predict(network.features, samples.pixels, prepare)
+        embeddings = self._embeddings[key]
         return embeddings[of.rows] if isinstance(of, Batch) else embeddings
 
 

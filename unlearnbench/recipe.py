@@ -42,6 +42,8 @@ class Recipe:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.lr <= 0 or self.batch < 1 or self.epochs < 1:
             raise UserError(f"a recipe needs lr > 0, batch >= 1 and epochs >= 1, not {self.values()}")
+        if self.weight_decay < 0 or self.momentum < 0 or self.resize < 0:
+            raise UserError(f"a recipe's weight_decay, momentum and resize must not be negative: {self.values()}")
 
     def values(self) -> dict[str, Any]:
         """The recipe as JSON values."""

@@ -81,7 +81,7 @@ class Summary:
 
 
 def run(
-    preset: str = "demo",
+    preset: str | Path = "demo",
     *,
     datasets: Sequence[str] = (),
     tasks: Sequence[str] = (),
@@ -121,10 +121,12 @@ def run(
     Raises:
         UserError: If something about the arguments is wrong; nothing has been computed then.
     """
-    chosen = presets.read(preset)
+    chosen = presets.read(str(preset))
+    store = Store(folders.cache(cache))
+    folders.check_writable(store.root)
     plan = build(
         chosen,
-        Store(folders.cache(cache)),
+        store,
         Path(results) / chosen.name,
         datasets=datasets,
         tasks=tasks,
@@ -134,12 +136,11 @@ def run(
         root=folders.data(data),
         device=choose_device(device),
         force=force,
-        preset_name=preset,
+        preset_name=str(preset),
     )
     if dry_run:
         return Summary(plan)
-    for folder in (plan.results, plan.store.root):
-        folders.check_writable(folder)
+    folders.check_writable(plan.results)
     outcomes = execute(plan, workers(jobs, plan), progress)
     return Summary(plan, outcomes, tables.write(Path(results), chosen))
 
@@ -152,10 +153,11 @@ def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
     """
     queue: list[Job | Cell] = [*plan.shared, *plan.to_run]
     outcomes: list[Outcome] = []
+    threads = torch.get_num_threads()
     if progress:
         progress.start(plan)
     try:
-        tasks = (joblib.delayed(work)(item, plan.store, plan.results, plan.force) for item in queue)
+        tasks = (joblib.delayed(work)(item, plan.store, plan.results, is_forced(item, plan)) for item in queue)
         for outcome in joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)(tasks):
             outcomes.append(outcome)
             if progress:
@@ -166,9 +168,15 @@ def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
             "Run the same command again to go on, with a smaller -j if memory is short"
         ) from error
     finally:
+        torch.set_num_threads(threads)  # with one worker, the work was done in this process
         if progress:
             progress.finish()
     return outcomes
+
+
+def is_forced(item: Job | Cell, plan: Plan) -> bool:
+    """Whether an item is a cell that shall be unlearned even if its outputs are there."""
+    return isinstance(item, Cell) and item.method in plan.forced
 
 
 def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
@@ -182,7 +190,8 @@ def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
             status, reason = make_artefact(item, store)
         else:
             status, reason = make_cell(item, store, results, force)
-    return Outcome(str(item), status, time.perf_counter() - start, item.ep, reason, isinstance(item, Cell))
+    ep = item.ep if isinstance(item, Job) else item.outputs.ep
+    return Outcome(str(item), status, time.perf_counter() - start, ep, reason, isinstance(item, Cell))
 
 
 @lru_cache(maxsize=1)
@@ -195,7 +204,7 @@ def make_artefact(job: Job, store: Store) -> tuple[str, str]:
     """Makes an artefact; if that fails, the cells that need it will say so in their records."""
     try:
         workshop(store).get(job)
-    except Exception as error:  # whatever a plugin raised
+    except (Exception, SystemExit) as error:  # whatever a plugin raised
         return "failed", reason_of(error)
     return "made", ""
 
@@ -203,12 +212,11 @@ def make_artefact(job: Job, store: Store) -> tuple[str, str]:
 def make_cell(cell: Cell, store: Store, results: Path, force: bool) -> tuple[str, str]:
     """Makes a cell's record, of success or of failure."""
     if force:
-        for job in (cell.outputs, *cell.outputs.needs.values()):
-            if job.kind in ("outputs", "network") and job.method == cell.method:
-                store.remove(job.key)
+        store.remove(cell.outputs.key)
     try:
         record = workshop(store).record(cell)
-    except Exception as error:  # whatever a plugin raised
+        write_record(results / cell.path, record)
+    except (Exception, SystemExit) as error:  # whatever a plugin raised
         status = "skipped" if isinstance(error, ParentFailedError) else "failed"
         record = {
             "schema": SCHEMA,
@@ -219,11 +227,11 @@ def make_cell(cell: Cell, store: Store, results: Path, force: bool) -> tuple[str
             "key": dict(cell.key),
             "observed": observed(cell, {}),
         }
-    write_record(results / cell.path, record)
+        write_record(results / cell.path, record)
     return record["status"], record.get("reason", "")
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """An exception in one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
 

@@ -100,15 +100,11 @@ class Samples:
         """All images as float32 [n, C, H, W] in [0, 1], without augmentation."""
         return self.pipeline.plain(self.pixels)
 
-    def rows(self, rows: Tensor) -> Samples:
-        """The given rows (int64 positions, or a boolean mask) in that order."""
-        labels = None if self._labels is None else self._labels[rows]
-        parts = self.pixels[rows], self.index[rows], labels
-        return Samples(*parts, self._generator, self.name, self.pipeline, self.source[rows])
-
     def subset(self, mask: Tensor) -> Samples:
-        """The rows where `mask` (bool [n]) is true."""
-        return self.rows(mask)
+        """The rows where `mask` (bool [n]) is true, or those at the given positions (int64)."""
+        labels = None if self._labels is None else self._labels[mask]
+        parts = self.pixels[mask], self.index[mask], labels
+        return Samples(*parts, self._generator, self.name, self.pipeline, self.source[mask])
 
     def shuffled_by(self, generator: torch.Generator) -> Samples:
         """The same samples, whose order and `sample` are drawn from another generator."""
@@ -116,7 +112,7 @@ class Samples:
 
     def sample(self, n: int) -> Samples:
         """`n` rows drawn without replacement; all of them where there are fewer."""
-        return self.rows(self._permutation()[:n])
+        return self.subset(self._permutation()[:n])
 
     def batches(self, size: int, epochs: int = 1) -> Iterator[Batch]:
         """Goes over the samples in batches, shuffled anew for every epoch; the last, short batch is kept.
@@ -126,11 +122,6 @@ class Samples:
         for _ in range(epochs):
             for rows in self._permutation().split(size):
                 yield self._batch(rows, self.pipeline.augmented(self.pixels[rows], self._generator))
-
-    def in_order(self, size: int) -> Iterator[Batch]:
-        """Goes over the samples once, unshuffled and without augmentation."""
-        for rows in torch.arange(len(self), device=self.index.device).split(size):
-            yield self._batch(rows, self.pipeline.plain(self.pixels[rows]))
 
     def _batch(self, rows: Tensor, images: Tensor) -> Batch:
         labels = None if self._labels is None else self._labels[rows]

@@ -61,6 +61,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    if os.name == "nt":  # where a folder cannot be opened
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -87,16 +89,19 @@ class Store:
         return self.path(key).exists()
 
     def load(self, key: Key) -> Made | None:
-        """Reads an artefact, its tensors mapped from the file; None if it is not there or belongs to another key."""
-        from safetensors import safe_open
+        """Reads an artefact, its tensors mapped from the file; None if it is not there, damaged, or of another key."""
+        from safetensors import SafetensorError, safe_open
 
         if not self.has(key):
             return None
-        with safe_open(self.path(key), framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            if facts["key"] != json.loads(canonical(key)):
-                return None
-            return {name: file.get_tensor(name) for name in file.keys()}, facts["info"]  # noqa: SIM118
+        try:
+            with safe_open(self.path(key), framework="pt") as file:
+                facts = json.loads(file.metadata()["facts"])
+                if facts["key"] != json.loads(canonical(key)):
+                    return None
+                return {name: file.get_tensor(name) for name in file.keys()}, facts["info"]  # noqa: SIM118
+        except (SafetensorError, ValueError, KeyError, TypeError):
+            return None
 
     def save(self, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
         """Writes an artefact."""
@@ -141,11 +146,12 @@ def read_record(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the folder's permissions") from error
-    if not isinstance(record, dict) or "schema" not in record:
+    if not isinstance(record, dict) or type(record.get("schema")) is not int:
         return None
     if record["schema"] > SCHEMA:
         raise UserError(f"{path} was written by a newer unlearnbench: run pip install -U unlearnbench")
-    return record
+    parts = {"status": str, "key": dict, "cell": dict, "observed": dict}
+    return record if all(isinstance(record.get(name), kind) for name, kind in parts.items()) else None
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench import presets, rendering
 from unlearnbench.errors import UserError
-from unlearnbench.presets import Preset
+from unlearnbench.presets import REFERENCE, Preset
 from unlearnbench.rendering import GROUPS, Number, Row, Table
-from unlearnbench.store import read_record, write_atomically
+from unlearnbench.store import canonical, read_record, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,6 @@ TABLES = {1: "data-removal", 2: "class-removal", 3: "noisy-label-removal"}
 """Which task each table of the paper shows."""
 ORDER = ("retrain", "neggrad", "boundary", "sisa", "unrolling", "t-s", "scrub", "laf-r", "laf")
 """The paper's order of methods; others follow by name."""
-REFERENCE = "retrain"
 
 
 def load(results: str | Path = "results", preset: str | None = None) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def records(results: Path, preset: str | None = None) -> list[dict[str, Any]]:
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
     if not os.access(results, os.R_OK | os.X_OK):
         raise UserError(f"cannot read the results folder {results}: check its permissions")
-    paths = sorted(results.glob(f"{preset or '*'}/records/*/*/*/*/*.json"))
+    paths = sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/*/*/*.json"))
     return [record for path in paths if (record := read_record(path)) is not None]
 
 
@@ -58,6 +58,7 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as one row."""
     row = {**record["cell"], "status": record["status"], "reason": record.get("reason", "")}
     row["shadows"] = record["key"]["shadows"]["count"]
+    row["world"], row["date"] = world(record["key"]), record["observed"].get("date", "")
     metrics = record.get("metrics", {"clean": {}, "attacks": {}})
     row |= metrics["clean"]
     for attack, found in metrics["attacks"].items():
@@ -65,6 +66,12 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
             values = zip(("", "_low", "_high"), value, strict=True) if isinstance(value, list) else [("", value)]
             row |= {f"{attack}.{name}{end}": number for end, number in values}
     return row | {f"seconds_{phase}": s for phase, s in record["observed"]["seconds"].items()}
+
+
+def world(key: Mapping[str, Any]) -> str:
+    """What all cells of a table must have in common: data, network, recipe, code of the training, shadow networks."""
+    original = key.get("outputs", {}).get("original", {})
+    return canonical([{k: v for k, v in original.items() if k not in ("labels", "seed")}, key["shadows"]])
 
 
 def table(
@@ -108,7 +115,9 @@ def write(results: Path, preset: Preset) -> dict[str, Table]:
 
 def tables_of(results: Path, preset: Preset) -> list[Table]:
     """The tables for which a preset has records, those with other options after the standard one."""
-    rows = [flat(record) for record in records(results, preset.name)]
+    models = {dataset: training.model for dataset, training in preset.datasets.items()}
+    rows = [flat(record) for record in records(results, preset.name) if record["cell"]["role"] in GROUPS]
+    rows = [row for row in rows if row["model"] == models.get(row["dataset"], row["model"])]
     found = []
     for number, task in TABLES.items():
         labels = sorted({r["task"] for r in rows if r["task"].partition("+")[0] == task}, key=lambda t: (t != task, t))
@@ -120,7 +129,7 @@ def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset) -> Tab
     """Puts a table together from the cells of one task."""
     import pandas as pd
 
-    frame = pd.DataFrame([r for r in rows if r["role"] in GROUPS])
+    frame = comparable(pd.DataFrame(rows))
     asked = max(len(preset.seeds), frame["seed"].nunique())
     label, columns = frame["task"].iloc[0], frame["columns"].iloc[0]
     names = sorted(set(frame["dataset"]), key=lambda name: place(name, preset.datasets))
@@ -143,6 +152,18 @@ def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset) -> Tab
         asked=asked,
         notes=list(notes(frame, asked)),
     )
+
+
+def comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Marks as stale what was made under other conditions than the newest Retrain of its data set."""
+    frame = frame.copy()
+    for _, group in frame.groupby("dataset"):
+        references = group[(group["method"] == REFERENCE) & (group["status"] == "ok")].sort_values("date")
+        if len(references):
+            stale = group.index[(group["world"] != references["world"].iloc[-1]) & (group["status"] == "ok")]
+            frame.loc[stale, "status"] = "stale"
+            frame.loc[stale, "reason"] = "made with another recipe, data or code than Retrain; run again"
+    return frame
 
 
 Numbers = dict[tuple[str, str, str], Number]

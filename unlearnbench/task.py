@@ -58,6 +58,12 @@ class Task(Plugin):
         total = len(data.train_labels)
         if not 0 < len(split.forget) < total:
             raise UserError(f"task {self.title!r} with {options} would forget {len(split.forget)} of {total} items")
+        compared = min(len(split.forget), len(split.heldout) if len(data.test_labels) else 2)
+        if compared < 2 or (split.test_forget is not None and len(data.test_labels) and not len(split.test_forget)):
+            raise UserError(
+                f"task {self.title!r} with {options} leaves too little to measure: {len(split.forget)} forgotten "
+                f"and {len(split.heldout)} held-out items; an attack needs two of each"
+            )
         return split
 
 
@@ -98,6 +104,6 @@ def of_classes(labels: Tensor, classes: Sequence[int]) -> Tensor:
 
 def check_classes(data: Dataset, classes: Sequence[int]) -> None:
     """Raises `UserError` unless all are classes of the data set and no class is named twice."""
-    wrong = [c for c in classes if c not in range(data.num_classes)]
-    if wrong or len(set(classes)) < len(classes):
+    right = [c for c in classes if type(c) is int and c in range(data.num_classes)]
+    if not right or len(set(right)) < len(classes):
         raise UserError(f"classes must be different numbers from 0 to {data.num_classes - 1}, not {list(classes)}")

@@ -143,14 +143,28 @@ def load(name: str, root: Path, store: Store) -> tuple[Dataset, str]:
         UserError: If the name is unknown, or files are missing or damaged.
     """
     source = registry.get(Source, name)
-    key = {"kind": "dataset", "name": name, "files": source.files, "code": fingerprint(source.__module__)}
+    code = fingerprint(source.__module__)
+    key = {"kind": "dataset", "name": name, "files": source.files or str(root.resolve()), "code": code}
 
     def decode() -> Made:
         decoded = source.read(name, root)
+        check_tensors(name, decoded)
         return decoded.tensors(), {"num_classes": decoded.num_classes, "checksum": checksum(decoded)}
 
     tensors, info = store.get_or_make(key, decode)
     return Dataset(**tensors, num_classes=info["num_classes"]), info["checksum"]
+
+
+def check_tensors(name: str, data: Dataset) -> None:
+    """Raises `UserError` unless shapes, types and labels are as `Dataset` says."""
+    for part, images, labels in (
+        ("training", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64:
+            raise UserError(f"data set {name}: {part} images must be uint8 [n, C, H, W] and labels int64 [n]")
+        if labels.shape != images.shape[:1] or not ((labels >= 0) & (labels < data.num_classes)).all():
+            raise UserError(f"data set {name}: every {part} image needs a label from 0 to {data.num_classes - 1}")
 
 
 def checksum(data: Dataset) -> str:

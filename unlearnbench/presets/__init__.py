@@ -14,6 +14,8 @@ from unlearnbench.plugin import like
 from unlearnbench.recipe import Recipe
 
 HERE = Path(__file__).parent
+REFERENCE = "retrain"
+"""The method that every other one is measured against."""
 MOST_SEEDS = 10_000
 """More than this is a slip of the finger."""
 RECIPE = Recipe().values()
@@ -138,8 +140,10 @@ def parse_seeds(text: str | int | Sequence[int]) -> tuple[int, ...]:
     """
     if isinstance(text, int):
         text = str(text)
-    if not isinstance(text, str):
+    if isinstance(text, Sequence) and not isinstance(text, str):
         text = ",".join(map(str, text))
+    if not isinstance(text, str):
+        raise UserError(f"seeds must be numbers such as 0-4 or 0,2,5, not {text!r}")
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
