@@ -60,9 +60,18 @@ def test_a_helper_in_the_same_package_counts_and_nothing_else(package: Path) -> 
     assert of_method() != before
 
 
+def test_a_helper_in_the_same_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lone_method.py").write_text("import json\nimport torch\nimport lone_helper\n")
+    (tmp_path / "lone_helper.py").write_text("RATE = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = fingerprint.__wrapped__("lone_method")
+    (tmp_path / "lone_helper.py").write_text("RATE = 2\n")
+    assert fingerprint.__wrapped__("lone_method") != before
+
+
 def test_built_in_plugins_follow_each_other_but_not_the_core() -> None:
     path = module.source_of("unlearnbench.methods.laf_r")
     assert path is not None
     found = module.imported(path.read_text(), "unlearnbench.methods.laf_r", path)
-    assert not any(module.followed("unlearnbench.methods.laf_r", name) for name in found)
-    assert module.followed("unlearnbench.methods.laf_none_l1", "unlearnbench.methods.laf")
+    assert not any(module.followed("unlearnbench.methods.laf_r", name, path) for name in found)
+    assert module.followed("unlearnbench.methods.laf_none_l1", "unlearnbench.methods.laf", path)

@@ -100,6 +100,8 @@ def test_markdown(results: Path, preset: presets.Preset) -> None:
 def test_latex(results: Path, preset: presets.Preset) -> None:
     (made,) = tables.tables_of(results, preset)
     lines = render(made, "latex").splitlines()
+    assert lines[0] == r"% needs \usepackage{booktabs}"
+    lines = lines[1:]
     assert lines[:17] == [
         r"\begin{table}",
         r"\centering",

@@ -67,7 +67,8 @@ class Job:
 
     def __str__(self) -> str:
         place = {"original": f"seed {self.setting.seed}", "shadow": f"no. {self.index}"}
-        return f"{self.kind} {self.setting.dataset} {place.get(self.kind, f'{self.method} {self.setting.seed}')}"
+        which = place.get(self.kind, f"{self.method} seed {self.setting.seed}")
+        return f"{self.kind} {self.setting.dataset} {self.setting.task} {which}"
 
 
 @dataclass(frozen=True)

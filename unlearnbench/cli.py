@@ -37,13 +37,13 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="unlearnbench")
 def main() -> None:
-    r"""Which machine-unlearning methods really forget?
+    """Which machine-unlearning methods really forget?
 
     \b
     unlearnbench run --all             everything that the preset selects
     unlearnbench table 1               Tables 1-3 from the records
     unlearnbench list methods          what is there, and what each may see
-    """
+    """  # noqa: D301 - click looks for this very character
     warnings.filterwarnings("ignore", message=".*tasks which were still being processed")  # said by joblib on Ctrl-C
     warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"warning: {message}", err=True)
 
@@ -55,8 +55,8 @@ def main() -> None:
 @PRESET
 @click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set; repeatable.")
 @click.option("-t", "--task", "tasks", multiple=True, metavar="NAME", help="Only this task; repeatable.")
-@click.option("-m", "--method", "methods", multiple=True, metavar="NAME", help="Only this method; repeatable.")
-@click.option("-p", "--param", "parameters", multiple=True, metavar="NAME.KEY=VALUE", help="An option of one.")
+@click.option("-m", "--method", "methods", multiple=True, metavar="NAME", help="Only this one and Retrain; repeatable.")
+@click.option("-p", "--param", "parameters", multiple=True, metavar="NAME.KEY=VALUE", help="E.g. laf.tau=5.")
 @click.option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [the preset's]")
 @click.option("-j", "--jobs", type=int, metavar="N", help="Workers, one thread each.  [number of cores]")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Where to compute.  [auto]")
@@ -213,9 +213,12 @@ def show_result(summary: Summary) -> None:
             click.echo(render(made, default_format()))
     done = sum(o.is_cell for o in summary.outcomes)
     folder = summary.plan.results
-    click.echo(f"{done} cells run, {len(summary.plan.cells) - done} were there; tables in {folder / 'tables'}")
+    failed = f", {len(summary.failed)} of them failed" if summary.failed else ""
+    click.echo(f"{done} cells run{failed}; {len(summary.plan.cells) - done} were there; tables in {folder / 'tables'}")
     for outcome in summary.failed:
         click.echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
+    if summary.failed:
+        click.echo("`unlearnbench show DATASET TASK METHOD SEED` prints the traceback of such a cell", err=True)
 
 
 def as_data(summary: Summary) -> dict[str, Any]:

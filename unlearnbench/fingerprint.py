@@ -35,7 +35,7 @@ def fingerprint(*modules: str) -> str:
             continue
         source = path.read_text(encoding="utf-8")
         seen[name] = normalised(source)
-        waiting += [other for other in imported(source, name, path) if followed(name, other)]
+        waiting += [other for other in imported(source, name, path) if followed(name, other, path)]
     text = "\n".join(f"# {name}\n{code}" for name, code in sorted(seen.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -49,11 +49,17 @@ def source_of(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
-def followed(importer: str, imported: str) -> bool:
-    """Whether a change of `imported` is a change of `importer`."""
-    if imported.split(".")[0] != importer.split(".")[0]:
+def followed(importer: str, imported: str, path: Path) -> bool:
+    """Whether a change of `imported` is a change of `importer`, whose source is at `path`.
+
+    It is if both are of one package, or lie in one folder that is not the folder of everything that is installed.
+    """
+    if imported.split(".")[0] == importer.split(".")[0]:
+        return not imported.startswith(CORE) or imported.startswith(PLUGINS)
+    if "." in importer or path.parent.name in ("site-packages", "dist-packages"):
         return False
-    return not imported.startswith(CORE) or imported.startswith(PLUGINS)
+    other = source_of(imported)
+    return other is not None and path.parent in (other.parent, other.parent.parent)
 
 
 def imported(source: str, module: str, path: Path) -> set[str]:

@@ -130,12 +130,15 @@ def find_record(results: Path, preset: str, dataset: str, task: str, method: str
     Raises:
         UserError: If there is none; the message names what there is.
     """
-    found = records(results, presets.read(preset).name)
+    folder = presets.read(preset).name
+    found = records(results, folder)
+    if not found:
+        raise UserError(f"there are no records in {results / folder}: run `unlearnbench run --preset {preset}`")
     for name, value in (("dataset", dataset), ("task", task), ("method", method), ("seed", seed)):
         kept = [r for r in found if r["cell"][name] == value]
         if not kept:
-            known = {str(r["cell"][name]) for r in found}
-            raise UserError(f"no record: {unknown(name, str(value), known)}; run it with `unlearnbench run`")
+            hint = unknown(name, str(value), {str(r["cell"][name]) for r in found})
+            raise UserError(f"{results / folder} has no record of {dataset} {task} {method} {seed}: {hint}")
         found = kept
     return found[0]
 
@@ -155,7 +158,8 @@ def describe(record: dict[str, Any]) -> str:
     lines += ["options     " + (", ".join(f"{k}={v}" for k, v in options) or "none")]
     lines += [f"{f'seconds {phase}':16} {value:.2f}" for phase, value in observed["seconds"].items()]
     lines += [f"made        {observed['date']} on {observed['host']}, torch {observed['torch']}"]
-    return "\n".join([*lines, f"reproduce   {observed['command']}"])
+    lines += [f"reproduce   {observed['command']}"]
+    return "\n".join([*lines, *(["", record["traceback"].rstrip()] if "traceback" in record else [])])
 
 
 def number(value: Any) -> str:

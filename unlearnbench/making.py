@@ -184,6 +184,8 @@ class Workshop:
         start = time.perf_counter()
         with seeds.pinned(*stream, "global"):
             network = method.unlearn(problem, job.options)
+        if not callable(network):
+            raise TypeError(f"{job.method} returned {type(network).__name__}, not a network")
         if place.device.type == "cuda":
             torch.cuda.synchronize()
         seconds["unlearn"] += time.perf_counter() - start

@@ -62,6 +62,8 @@ class Reporter:
 
     def left(self) -> str:
         """An estimate of the time that is left, from the work done so far."""
+        if self._done == self._cells:
+            return "done"
         if not self._ep or not self._total:
             return "estimating"
         seconds = (time.perf_counter() - self._began) * max(0.0, self._total / self._ep - 1)

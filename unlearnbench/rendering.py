@@ -154,9 +154,14 @@ def grouped(rows: Sequence[Row]) -> Iterable[tuple[Row, str]]:
 
 
 def latex(made: Table) -> str:
-    """A LaTeX table for the packages booktabs and graphicx."""
+    """A LaTeX table for the package booktabs."""
     marks = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(made.title.partition(': ')[2])}}}"]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(made.title.partition(': ')[2])}}}",
+    ]
     for block in blocks(made):
         lines += [r"\begin{tabular}{l" + ("l" + "r" * len(made.columns)) * len(block) + "}", r"\toprule"]
         columns = [subscripted(COLUMNS.get(column, column)) for column in made.columns]

@@ -83,9 +83,9 @@ class Summary:
 def run(
     preset: str | Path = "demo",
     *,
-    datasets: Sequence[str] = (),
-    tasks: Sequence[str] = (),
-    methods: Sequence[str] = (),
+    datasets: str | Sequence[str] = (),
+    tasks: str | Sequence[str] = (),
+    methods: str | Sequence[str] = (),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     seeds: str | int | Sequence[int] | None = None,
     jobs: int | None = None,
@@ -121,6 +121,8 @@ def run(
     Raises:
         UserError: If something about the arguments is wrong; nothing has been computed then.
     """
+    if jobs is not None and jobs < 1:
+        raise UserError(f"-j must be at least 1, not {jobs}")
     chosen = presets.read(str(preset))
     store = Store(folders.cache(cache))
     folders.check_writable(store.root)
@@ -128,9 +130,9 @@ def run(
         chosen,
         store,
         Path(results) / chosen.name,
-        datasets=datasets,
-        tasks=tasks,
-        methods=methods,
+        datasets=several(datasets),
+        tasks=several(tasks),
+        methods=several(methods),
         seed_list=() if seeds is None else presets.parse_seeds(seeds),
         overrides=overrides,
         root=folders.data(data),
@@ -143,6 +145,11 @@ def run(
     folders.check_writable(plan.results)
     outcomes = execute(plan, workers(jobs, plan), progress)
     return Summary(plan, outcomes, tables.write(Path(results), chosen))
+
+
+def several(names: str | Sequence[str]) -> Sequence[str]:
+    """Names, of which a single one may stand alone."""
+    return (names,) if isinstance(names, str) else names
 
 
 def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
@@ -238,8 +245,6 @@ def reason_of(error: BaseException) -> str:
 
 def workers(jobs: int | None, plan: Plan) -> int:
     """How many workers to use."""
-    if jobs is not None and jobs < 1:
-        raise UserError(f"-j must be at least 1, not {jobs}")
     on_gpu = any(cell.setting.device == "cuda" for cell in plan.cells)
     usual = 1 if on_gpu else joblib.cpu_count()
     return max(1, min(jobs or usual, len(plan.shared) + len(plan.to_run)))

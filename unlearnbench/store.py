@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,23 +136,28 @@ class Store:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Reads the record of a cell; None if there is none or it cannot be understood.
+    """Reads the record of a cell; None if there is none, or, with a warning, if it cannot be understood.
 
     Raises:
         UserError: If the record was written by a newer version, or the folder cannot be read.
     """
     try:
         record = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return None
+    except ValueError:
+        record = None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the folder's permissions") from error
     if not isinstance(record, dict) or type(record.get("schema")) is not int:
-        return None
+        record = {"schema": 0}
     if record["schema"] > SCHEMA:
         raise UserError(f"{path} was written by a newer unlearnbench: run pip install -U unlearnbench")
     parts = {"status": str, "key": dict, "cell": dict, "observed": dict}
-    return record if all(isinstance(record.get(name), kind) for name, kind in parts.items()) else None
+    if all(isinstance(record.get(name), kind) for name, kind in parts.items()):
+        return record
+    warnings.warn(f"the record {path} is damaged and is not used", stacklevel=2)
+    return None
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

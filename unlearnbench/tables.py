@@ -29,7 +29,7 @@ def load(results: str | Path = "results", preset: str | None = None) -> pd.DataF
 
     Args:
         results: The folder that runs wrote to.
-        preset: Only this preset's; all if None.
+        preset: Only this preset's (its name or its file); all if None.
 
     Returns:
         Names and titles (`dataset`, `model`, `task`, `method`, `role`, `seed`, ...), `status`, and the metrics of
@@ -50,6 +50,11 @@ def records(results: Path, preset: str | None = None) -> list[dict[str, Any]]:
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
     if not os.access(results, os.R_OK | os.X_OK):
         raise UserError(f"cannot read the results folder {results}: check its permissions")
+    preset = Path(preset).stem if preset else None
+    if preset and not (results / preset).is_dir():
+        raise UserError(
+            f"there are no results of preset {preset} in {results}: run `unlearnbench run --preset {preset}`"
+        )
     paths = sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/*/*/*.json"))
     return [record for path in paths if (record := read_record(path)) is not None]
 

@@ -118,7 +118,7 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
         raise UserError("needs at least one data set, e.g. [datasets.digits-8x8] with model = 'cnn'")
     shadows = like(8, content.get("shadows", 8), "shadows")
     if shadows < 2 or shadows % 2:
-        raise UserError(f"shadows come in complementary pairs, so their number must be even, not {shadows}")
+        raise UserError(f"shadows come in complementary pairs, so there must be 2, 4, 6, ... of them, not {shadows}")
     return Preset(
         name=name,
         title=like("", content.get("title", ""), "title"),
