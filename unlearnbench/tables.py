@@ -50,7 +50,7 @@ def records(results: Path, preset: str | None = None) -> list[dict[str, Any]]:
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
     if not os.access(results, os.R_OK | os.X_OK):
         raise UserError(f"cannot read the results folder {results}: check its permissions")
-    preset = Path(preset).stem if preset else None
+    preset = Path(preset).stem if preset and preset.endswith(".toml") else preset
     if preset and not (results / preset).is_dir():
         raise UserError(
             f"there are no results of preset {preset} in {results}: run `unlearnbench run --preset {preset}`"
