@@ -52,7 +52,7 @@ def test_run_prints_the_tables_of_its_tasks(places: list[object], cache: Path) -
         "**Table 2: Class removal, preset tiny**",
         "**Table 3: Noisy-label removal, preset tiny**",
     ]
-    assert "0 cells run, 15 were there" in done.stdout
+    assert "0 cells run; 15 were there" in done.stdout
     one = call("run", "-t", "class-removal", *places, "--cache", cache)
     assert one.stdout.count("**Table") == 1
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,10 @@ def test_an_edited_method_is_stale_and_the_others_are_not(
 def test_an_interrupted_run_is_finished_by_the_next_one(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-j", "2"]
     command += ["--results", str(tmp_path / "r"), "--cache", str(tmp_path / "c")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # even if whoever runs the tests ignores Ctrl-C
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "] ok" in line:
