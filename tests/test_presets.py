@@ -90,3 +90,36 @@ def test_the_presets_of_the_suite_name_only_what_exists() -> None:
         for method, table in preset.method_options.items():
             options = {key: value for key, value in table.items() if not isinstance(value, dict)}
             registry.get(Method, method).resolve(method, options)
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "published"),
+    [
+        ("data-removal", "cnn", (8, 20, 5e-5, 1e-4, 5.0)),
+        ("data-removal", "resnet18", (16, 40, 1e-5, 4e-5, 20.0)),
+        ("class-removal", "cnn", (8, 20, 5e-5, 1e-4, 20.0)),
+        ("class-removal", "resnet18", (16, 40, 1e-5, 5e-5, 20.0)),
+        ("noisy-label-removal", "cnn", (8, 20, 5e-5, 1e-4, 20.0)),
+        ("noisy-label-removal", "resnet18", (16, 40, 1e-5, 4e-5, 5.0)),
+    ],
+)
+def test_the_paper_preset_has_lafs_published_hyperparameters(
+    task: str, model: str, published: tuple[float, ...]
+) -> None:
+    *_, found = presets.read("paper").hyperparameters("laf", task, model)
+    assert tuple(found[key] for key in ("latent", "epochs", "lr_unlearn", "lr_align", "tau")) == published
+
+
+def test_the_paper_preset_has_its_recipe_and_wrong_labels() -> None:
+    preset = presets.read("paper")
+    assert (preset.shadows, preset.seeds) == (16, (0, 1, 2, 3, 4))
+    assert preset.task_options["noisy-label-removal"] == {"wrong_labels": "released"}
+    for name, training in preset.datasets.items():
+        recipe = training.recipe
+        assert (recipe.optimizer, recipe.lr, recipe.weight_decay, recipe.batch, recipe.epochs) == (
+            "adam", 1e-4, 1e-4, 32, 20,
+        )  # fmt: skip
+        colour = name in ("cifar10", "svhn")
+        assert training.model == ("resnet18" if colour else "cnn")
+        assert recipe.augment == (("random-resized-crop", "flip") if colour else ())
+        assert recipe.resize == (224 if colour else 0)
