@@ -65,7 +65,7 @@ class Problem:
         recipe: How the original was trained.
         num_classes: Number of classes.
         device: Where networks and data are.
-        generator: What all random draws of the method come from (on the CPU).
+        generator: For the method's random draws (on the CPU); the global generators are seeded, too, in their own way.
         prepared: What the method's first phase returned; empty before and without one.
     """
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.plugin import Plugin
+from unlearnbench.stats import Floats
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 

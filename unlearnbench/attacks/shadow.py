@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearnbench.attacks import Audit, Floats, Observed, Scores, attack
+from unlearnbench.attacks import Audit, Observed, Scores, attack
+from unlearnbench.stats import Floats
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
