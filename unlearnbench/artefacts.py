@@ -27,7 +27,7 @@ CODE = {
     "shadow": TRAINING,
     "prepared": (*TRAINING, "problem", "method"),
     "outputs": (*TRAINING, "problem", "method"),
-    "record": ("making", "setting", "metrics", "stats", "attacks", "seeds", "data", "task"),
+    "record": ("measuring", "setting", "metrics", "stats", "attacks", "seeds", "data", "task"),
 }
 """The core modules that can change each kind of artefact; plugins and what they import come on top."""
 

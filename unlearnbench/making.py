@@ -1,33 +1,25 @@
-"""How each artefact and each record is made: train, prepare, unlearn, predict, measure."""
+"""How each artefact is made: train, prepare, unlearn, predict."""
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import cached_property, partial
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unlearnbench import data, metrics, registry, seeds, training
+from unlearnbench import data, registry, seeds, training
 from unlearnbench.artefacts import Job
-from unlearnbench.attacks import Attack, Audit, Observed
 from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Builder, Model, Network
-from unlearnbench.plan import Cell
 from unlearnbench.problem import Problem, View, view_to_forget, view_to_prepare
 from unlearnbench.samples import TrainingSet
 from unlearnbench.setting import Setting, shadow_members, shadow_split, split_of
-from unlearnbench.store import SCHEMA, Made, Store
-
-Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
-"""Members and non-members, one entry for each shadow network."""
+from unlearnbench.store import Made, Store
 
 
 class ParentFailedError(Exception):
@@ -74,14 +66,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Workshop:
-    """Makes artefacts and records, out of the artefacts that they need.
+    """Makes artefacts, out of the artefacts that they need.
 
     Attributes:
         store: Where artefacts are kept.
     """
 
     store: Store
-    _observations: dict[tuple[str, ...], Sides] = field(default_factory=dict)
 
     def get(self, job: Job) -> Made:
         """Reads an artefact, or makes it and everything that it needs."""
@@ -218,59 +209,6 @@ class Workshop:
         except Exception as error:  # whatever the parent's code raised
             raise ParentFailedError(f"{job.method} failed: {type(error).__name__}: {error}") from error
 
-    def record(self, cell: Cell) -> dict[str, Any]:
-        """Measures a cell: accuracies and attacks, as functions of its outputs."""
-        outputs, info = self.get(cell.outputs)
-        place = self.place(cell.setting)
-        split = split_of(cell.setting, place.content)
-        audit = self.audit(cell, outputs)
-        attacks = {"shadow": metrics.membership(registry.get(Attack, "shadow").score(audit))}
-        clean = metrics.accuracies(outputs["train"], outputs["test"], place.content, split)
-        clean["asr"] = attacks["shadow"]["balanced_accuracy"][0]
-        return {
-            "schema": SCHEMA,
-            "status": "ok",
-            "cell": dict(cell.about),
-            "key": dict(cell.key),
-            "metrics": {"clean": clean, "attacks": attacks},
-            "observed": observed(cell, info["seconds"]),
-        }
-
-    def audit(self, cell: Cell, outputs: dict[str, Tensor]) -> Audit:
-        """What an attacker of a cell has in hand."""
-        setting = cell.setting
-        content = self.place(setting).content
-        split = split_of(setting, content)
-        labels = content.train_labels if split.train_labels is None else split.train_labels
-        heldout_labels = split.heldout_labels
-        if heldout_labels is None:
-            heldout_labels = content.test_labels[split.heldout]
-        members, nonmembers = self.shadow_observations(setting, cell.shadows)
-        return Audit(
-            forgotten=observation(outputs["train"][split.forget], labels[split.forget]),
-            heldout=observation(outputs["test"][split.heldout], heldout_labels),
-            shadow_members=members,
-            shadow_nonmembers=nonmembers,
-            seed=seeds.derive(setting.dataset, setting.task, "attack"),
-        )
-
-    def shadow_observations(self, setting: Setting, jobs: Sequence[Job]) -> Sides:
-        """What the shadows answer on items such as the task forgets: those that each was trained on, and the others."""
-        name = (setting.task, repr(setting.task_options), *(job.digest for job in jobs))
-        if name not in self._observations:
-            pool = self.place(setting).content.pool
-            inside: list[Observed] = []
-            outside: list[Observed] = []
-            for job in jobs:
-                made, _ = self.get(job)
-                split = shadow_split(setting, pool, job.index)
-                labels = pool.train_labels if split.train_labels is None else split.train_labels
-                member = made["member"][split.forget]
-                for side, rows in ((inside, split.forget[member]), (outside, split.forget[~member])):
-                    side.append(observation(made["logits"][rows], labels[rows]))
-            self._observations[name] = tuple(inside), tuple(outside)
-        return self._observations[name]
-
 
 def method_as_planned(job: Job) -> Method:
     """The method of a job; its code must still be the code that the job's key was made of.
@@ -293,21 +231,3 @@ def check_finite(logits: Tensor, of: str) -> None:
     """Raises `FloatingPointError` unless all are numbers."""
     if not logits.isfinite().all():
         raise FloatingPointError(f"{of} gives outputs that are not finite: it diverged")
-
-
-def observation(logits: Tensor, labels: Tensor) -> Observed:
-    """Logits and labels as an attack sees them."""
-    return Observed(logits.double().numpy(), labels.numpy())
-
-
-def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
-    """What may differ between two runs of the same cell."""
-    return {
-        "seconds": seconds,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": platform.node(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "unlearnbench": version("unlearnbench"),
-        "command": cell.command,
-    }

@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 from unlearnbench import folders, presets, tables
 from unlearnbench.artefacts import Job
 from unlearnbench.errors import UserError
-from unlearnbench.making import ParentFailedError, Workshop, observed
+from unlearnbench.making import ParentFailedError, Workshop
+from unlearnbench.measuring import Laboratory, observed
 from unlearnbench.plan import Cell, Plan, build
 from unlearnbench.rendering import Table
 from unlearnbench.store import SCHEMA, Store, write_record
@@ -202,15 +203,15 @@ def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def workshop(store: Store) -> Workshop:
-    """A worker's workshop, kept from item to item."""
-    return Workshop(store)
+def laboratory(store: Store) -> Laboratory:
+    """A worker's laboratory, kept from item to item."""
+    return Laboratory(Workshop(store))
 
 
 def make_artefact(job: Job, store: Store) -> tuple[str, str]:
     """Makes an artefact; if that fails, the cells that need it will say so in their records."""
     try:
-        workshop(store).get(job)
+        laboratory(store).workshop.get(job)
     except (Exception, SystemExit) as error:  # whatever a plugin raised
         return "failed", reason_of(error)
     return "made", ""
@@ -221,7 +222,7 @@ def make_cell(cell: Cell, store: Store, results: Path, force: bool) -> tuple[str
     if force:
         store.remove(cell.outputs.key)
     try:
-        record = workshop(store).record(cell)
+        record = laboratory(store).record(cell)
         write_record(results / cell.path, record)
     except (Exception, SystemExit) as error:  # whatever a plugin raised
         status = "skipped" if isinstance(error, ParentFailedError) else "failed"
