@@ -45,6 +45,14 @@ def test_data_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert torch.equal(first.train_images, second.train_images)
 
 
+def test_the_pool_of_an_auditor_lies_in_the_same_memory(digits: Dataset) -> None:
+    pool = digits.pool
+    assert pool.train_images.data_ptr() == digits.train_images.data_ptr()
+    assert torch.equal(pool.train_images, torch.cat([digits.train_images, digits.test_images]))
+    assert torch.equal(pool.train_labels, torch.cat([digits.train_labels, digits.test_labels]))
+    assert len(pool.test_labels) == 0
+
+
 def test_a_checksum_sees_every_pixel_and_label(digits: Dataset) -> None:
     images, labels = digits.train_images.clone(), digits.test_labels.clone()
     images[700, 0, 14, 14] ^= 1

@@ -15,6 +15,7 @@ import pytest
 from unlearnbench import UserError, artefacts, fingerprint, presets
 from unlearnbench.artefacts import Job
 from unlearnbench.making import Workshop
+from unlearnbench.measuring import Laboratory
 from unlearnbench.plan import Cell, Plan, build
 from unlearnbench.store import Store, write_record
 
@@ -227,6 +228,7 @@ NEUTRAL = {
     "artefacts",  # plans; all it decides is in the keys
     "errors",
     "fingerprint",
+    "making",  # in the keys of all artefacts, which are in the keys of records
     "plan",
     "plugin",  # resolves options, which are in the keys
     "recipe",  # values, which are in the keys
@@ -248,7 +250,7 @@ def modules_that_run(kind: str, cell: Cell, job: Job | None, store: Store) -> se
     sys.setprofile(note)
     try:
         if job is None:
-            workshop.record(cell)
+            Laboratory(workshop).record(cell)
         else:
             getattr(workshop, kind)(job)
     finally:

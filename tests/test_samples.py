@@ -8,11 +8,21 @@ import torch
 from unlearnbench import AccessError, Samples, concat, seeds
 from unlearnbench.data.augmentation import Pipeline
 
+STORED = torch.arange(40, dtype=torch.uint8).reshape(40, 1, 1, 1).expand(40, 1, 2, 2).contiguous()
+
 
 def samples(n: int = 10, labels: bool = True, first: int = 0, name: str = "the forget set") -> Samples:
-    pixels = torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1).expand(n, 1, 2, 2).contiguous()
     index = torch.arange(first, first + n)
-    return Samples(pixels, index, torch.arange(n) % 3 if labels else None, seeds.generator("s"), name, Pipeline())
+    return Samples(STORED, index, torch.arange(n) % 3 if labels else None, seeds.generator("s"), name, Pipeline())
+
+
+def test_parts_of_a_training_set_share_its_memory_and_those_of_two_sets_do_not_mix() -> None:
+    both = concat(samples(3), samples(3, first=20))
+    assert both.subset(both.source == 1).pixels[:, 0, 0, 0].tolist() == [20, 21, 22]
+    assert both._stored is STORED
+    other = Samples(STORED.clone(), torch.arange(3), None, seeds.generator("s"), "x", Pipeline())
+    with pytest.raises(ValueError, match="one training set"):
+        concat(samples(3), other)
 
 
 def test_batches_cover_every_item_once_and_keep_the_short_one() -> None:
@@ -45,9 +55,9 @@ def test_labels_that_were_not_declared_cannot_be_read() -> None:
 
 
 def test_concat_says_where_each_row_came_from() -> None:
-    both = concat(samples(4), samples(6, first=100))
+    both = concat(samples(4), samples(6, first=20))
     for batch in both.batches(3):
-        assert torch.equal(batch.source, (batch.index >= 100).long())
+        assert torch.equal(batch.source, (batch.index >= 20).long())
 
 
 def test_concat_hides_labels_if_one_part_does() -> None:

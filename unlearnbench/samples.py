@@ -55,7 +55,8 @@ class Samples:
     """A part of the training set as a method may see it.
 
     Args:
-        pixels: uint8 [n, C, H, W] on the device.
+        stored: uint8 [N, C, H, W] on the device: the training set. All parts share it, and batches are gathered from
+            it, so that several workers can map one copy from disk.
         index: int64 [n], positions in the training set.
         labels: int64 [n], or None where the method may not see them.
         generator: What shuffling draws from.
@@ -66,7 +67,7 @@ class Samples:
 
     def __init__(
         self,
-        pixels: Tensor,
+        stored: Tensor,
         index: Tensor,
         labels: Tensor | None,
         generator: torch.Generator,
@@ -74,11 +75,11 @@ class Samples:
         pipeline: Pipeline,
         source: Tensor | None = None,
     ) -> None:
-        self.pixels = pixels
         self.index = index
         self.name = name
         self.pipeline = pipeline
         self.source = torch.zeros_like(index) if source is None else source
+        self._stored = stored
         self._labels = labels
         self._generator = generator
 
@@ -96,6 +97,11 @@ class Samples:
         return visible(self._labels, self.name)
 
     @property
+    def pixels(self) -> Tensor:
+        """uint8 [n, C, H, W], a copy."""
+        return self._stored[self.index]
+
+    @property
     def images(self) -> Tensor:
         """All images as float32 [n, C, H, W] in [0, 1], without augmentation."""
         return self.pipeline.plain(self.pixels)
@@ -103,12 +109,12 @@ class Samples:
     def subset(self, mask: Tensor) -> Samples:
         """The rows where `mask` (bool [n]) is true, or those at the given positions (int64)."""
         labels = None if self._labels is None else self._labels[mask]
-        parts = self.pixels[mask], self.index[mask], labels
+        parts = self._stored, self.index[mask], labels
         return Samples(*parts, self._generator, self.name, self.pipeline, self.source[mask])
 
     def shuffled_by(self, generator: torch.Generator) -> Samples:
         """The same samples, whose order and `sample` are drawn from another generator."""
-        return Samples(self.pixels, self.index, self._labels, generator, self.name, self.pipeline, self.source)
+        return Samples(self._stored, self.index, self._labels, generator, self.name, self.pipeline, self.source)
 
     def sample(self, n: int) -> Samples:
         """`n` rows drawn without replacement; all of them where there are fewer."""
@@ -121,11 +127,13 @@ class Samples:
         """
         for _ in range(epochs):
             for rows in self._permutation().split(size):
-                yield self._batch(rows, self.pipeline.augmented(self.pixels[rows], self._generator))
+                yield self._batch(rows)
 
-    def _batch(self, rows: Tensor, images: Tensor) -> Batch:
+    def _batch(self, rows: Tensor) -> Batch:
+        index = self.index[rows]
+        images = self.pipeline.augmented(self._stored[index], self._generator)
         labels = None if self._labels is None else self._labels[rows]
-        return Batch(images, self.index[rows], rows, self.source[rows], self, labels)
+        return Batch(images, index, rows, self.source[rows], self, labels)
 
     def _permutation(self) -> Tensor:
         return torch.randperm(len(self), generator=self._generator).to(self.index.device)
@@ -135,13 +143,17 @@ def concat(*parts: Samples) -> Samples:
     """Puts samples one after the other; `source` of a batch says which part (0, 1, ...) each row came from.
 
     The result has labels only if all parts have.
+
+    Raises:
+        ValueError: If the parts are of different training sets.
     """
+    if any(part._stored is not parts[0]._stored for part in parts):
+        raise ValueError("only samples of one training set can be put together")
     labels = torch.cat([p.labels for p in parts]) if all(p.has_labels for p in parts) else None
     source = torch.cat([torch.full_like(p.index, i) for i, p in enumerate(parts)])
-    pixels = torch.cat([p.pixels for p in parts])
     index = torch.cat([p.index for p in parts])
     name = " with ".join(p.name for p in parts)
-    return Samples(pixels, index, labels, parts[0]._generator, name, parts[0].pipeline, source)
+    return Samples(parts[0]._stored, index, labels, parts[0]._generator, name, parts[0].pipeline, source)
 
 
 class TrainingSet:
@@ -164,7 +176,7 @@ class TrainingSet:
             return None
         index = index.to(self.pixels.device)
         labels = self.labels[index] if level == "labels" else None
-        return Samples(self.pixels[index], index, labels, generator, name, self.pipeline)
+        return Samples(self.pixels, index, labels, generator, name, self.pipeline)
 
     def everything(self, generator: torch.Generator, level: str | None = "labels") -> Samples | None:
         """The whole set."""

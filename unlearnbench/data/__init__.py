@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Dataset:
     test_images: Tensor
     test_labels: Tensor
     num_classes: int
+    _pool: Dataset | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -45,7 +46,7 @@ class Dataset:
     @property
     def pool(self) -> Dataset:
         """Everything as training data, nothing held out: what an auditor draws shadow training sets from."""
-        return Dataset(
+        return self._pool or Dataset(
             torch.cat([self.train_images, self.test_images]),
             torch.cat([self.train_labels, self.test_labels]),
             self.test_images[:0],
@@ -53,14 +54,11 @@ class Dataset:
             self.num_classes,
         )
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The four tensors by name."""
-        return {
-            "train_images": self.train_images,
-            "train_labels": self.train_labels,
-            "test_images": self.test_images,
-            "test_labels": self.test_labels,
-        }
+    @classmethod
+    def of_pool(cls, images: Tensor, labels: Tensor, train: int, num_classes: int) -> Dataset:
+        """Of all images and labels, training first: a data set that shares their memory, as its pool does."""
+        pool = cls(images, labels, images[:0], labels[:0], num_classes)
+        return cls(images[:train], labels[:train], images[train:], labels[train:], num_classes, pool)
 
 
 class Source(Plugin):
@@ -143,16 +141,18 @@ def load(name: str, root: Path, store: Store) -> tuple[Dataset, str]:
         UserError: If the name is unknown, or files are missing or damaged.
     """
     source = registry.get(Source, name)
-    code = fingerprint(source.__module__)
+    code = fingerprint(__name__, source.__module__)
     key = {"kind": "dataset", "name": name, "files": source.files or str(root.resolve()), "code": code}
 
     def decode() -> Made:
         decoded = source.read(name, root)
         check_tensors(name, decoded)
-        return decoded.tensors(), {"num_classes": decoded.num_classes, "checksum": checksum(decoded)}
+        pool, train = decoded.pool, len(decoded.train_labels)
+        facts = {"train": train, "num_classes": decoded.num_classes, "checksum": checksum(decoded)}
+        return {"images": pool.train_images, "labels": pool.train_labels}, facts
 
     tensors, info = store.get_or_make(key, decode)
-    return Dataset(**tensors, num_classes=info["num_classes"]), info["checksum"]
+    return Dataset.of_pool(**tensors, train=info["train"], num_classes=info["num_classes"]), info["checksum"]
 
 
 def check_tensors(name: str, data: Dataset) -> None:
@@ -170,7 +170,8 @@ def check_tensors(name: str, data: Dataset) -> None:
 def checksum(data: Dataset) -> str:
     """The SHA-256 of all pixels, labels, shapes and the number of classes, in hexadecimal."""
     digest = hashlib.sha256(str(data.num_classes).encode())
-    for name, tensor in data.tensors().items():
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        tensor = getattr(data, name)
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
