@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of attacks, too: threads that wait for a busy core take minutes
+
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path

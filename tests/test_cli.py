@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,10 @@ def test_show_prints_a_record_and_how_to_reproduce_it(places: list[object]) -> N
         (["run", "-p", "laf"], "-p wants NAME.KEY=VALUE"),
         (["run", "-p", "laf.tua=5"], "unknown option of method 'laf': 'tua': did you mean 'tau'?"),
         (["run", "-p", "laf.epochs=many"], "laf.epochs must be a whole number"),
+        (["run", "-p", "released.classifier=forest"], "unknown classifier of attack 'released': 'forest'"),
+        (["run", "-p", "relased.classifier=xgboost"], "unknown method, task or attack of this run: 'relased'"),
+        (["table", "1", "--compare"], "there is no results folder results"),
+        (["score", "w.safetensors", "-t", "class-removal"], "Missing option '-d'"),
         (["run", "-j", "0"], "-j must be at least 1"),
         (["run", "--device", "tpu"], "device must be auto, cpu or cuda"),
         (["table", "12"], "there is no table 12"),
@@ -155,6 +160,18 @@ def test_bad_input_gets_one_clear_message(
     assert message in done.stderr
     assert "Traceback" not in done.output
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_an_attack_of_a_library_that_is_not_there_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("unlearnbench.artefacts.version", missing)
+    done = call("run", "--preset", tiny, "--cache", cache, "--results", tmp_path, "-p", "released.classifier=xgboost")
+    assert done.exit_code == 2
+    assert "needs scikit-learn" in done.stderr
 
 
 def test_a_results_folder_that_cannot_be_used_is_named(tiny: Path, cache: Path, tmp_path: Path) -> None:

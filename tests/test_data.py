@@ -45,6 +45,17 @@ def test_data_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert torch.equal(first.train_images, second.train_images)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of mappings")
+def test_the_images_lie_in_the_cache_file_and_not_in_the_memory_of_a_worker(store: Store, digits: Dataset) -> None:
+    address = digits.test_images.data_ptr()
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, last = (int(end, 16) for end in line.split()[0].split("-"))
+        if first <= address < last:
+            assert str(store.root / "dataset") in line
+            return
+    pytest.fail("the images are nowhere")
+
+
 def test_the_pool_of_an_auditor_lies_in_the_same_memory(digits: Dataset) -> None:
     pool = digits.pool
     assert pool.train_images.data_ptr() == digits.train_images.data_ptr()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,7 +62,8 @@ def audit(digits: Dataset) -> Audit:
         logits, shadow_labels = trained_on_noise(digits, half, 1 + index)
         inside.append(observed(logits, shadow_labels, half))
         outside.append(observed(logits, shadow_labels, ~half))
-    return Audit(observed(target, labels, member), observed(target, labels, ~member), tuple(inside), tuple(outside), 0)
+    forgotten, heldout = observed(target, labels, member), observed(target, labels, ~member)
+    return Audit(forgotten, heldout, forgotten, heldout, tuple(inside), tuple(outside), 0)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,5 @@ def test_the_attack_is_the_same_every_time(audit: Audit, scores: Scores) -> None
 
 def test_a_label_that_no_shadow_knows_gets_no_verdict(audit: Audit) -> None:
     strange = Observed(audit.forgotten.logits, np.full(300, 77))
-    scores = registry.get(Attack, "shadow").score(
-        Audit(strange, audit.heldout, audit.shadow_members, audit.shadow_nonmembers, 0)
-    )
+    scores = registry.get(Attack, "shadow").score(replace(audit, forgotten=strange))
     assert (scores.forgotten == 0).all()

@@ -149,6 +149,19 @@ def test_two_data_sets_stand_side_by_side_and_a_missing_cell_is_a_dash(results: 
     assert laf[7:10] == ["90.00 (n=1)", "0.00 (n=1)", "50.00 (n=1)"], "no rank without a Retrain to compare with"
 
 
+def test_the_protocol_chooses_the_numbers_and_says_what_they_are(tiny: Path, tiny_run: Path) -> None:
+    frame = tables.load(tiny_run).query("task == 'data-removal' and method == 'laf'")
+    for protocol, prefix, attack in (("clean", "", "shadow-model attack"), ("released", "released.", "unbalanced set")):
+        text = tables.table(1, str(tiny), tiny_run, "csv", protocol)
+        printed = [float(line.split(",")[5]) for line in text.splitlines() if ",LAF," in line]
+        columns = [f"{prefix}{name}" for name in ("train_r", "train_f", "test", "asr")]
+        assert printed == pytest.approx(100 * frame[columns].to_numpy()[0])
+        assert attack in tables.table(1, str(tiny), tiny_run, protocol=protocol)
+    assert frame["released.asr"].item() == frame["released.accuracy"].item()
+    assert frame["asr"].item() == frame["shadow.balanced_accuracy"].item()
+    assert frame["released.train_r"].item() == frame["train_r"].item()  # these digits are not augmented
+
+
 def test_ties_as_printed_share_their_rank() -> None:
     numbers = {
         ("d", "retrain", "c"): Number(50.0, 1.0, 5),
@@ -199,6 +212,7 @@ def test_files_are_written_in_all_formats(results: Path, preset: presets.Preset)
         ({"number": 9}, "there is no table 9: choose one of 1, 2, 3"),
         ({"number": 1}, "no records of data-removal"),
         ({"number": 2, "format": "html"}, "format must be one of markdown"),
+        ({"number": 2, "protocol": "realesed"}, "unknown protocol 'realesed': did you mean 'released'"),
     ],
 )
 def test_a_table_that_cannot_be_had(

@@ -18,7 +18,8 @@ import unlearnbench
 from unlearnbench import UserError, data, registry
 from unlearnbench.cli import main
 from unlearnbench.data import Source
-from unlearnbench.store import Store
+from unlearnbench.setting import split_of
+from unlearnbench.store import Store, read_record
 from unlearnbench.vision import torchvision
 
 RNG = np.random.default_rng(0)
@@ -129,9 +130,16 @@ def test_every_method_runs_on_augmented_colour_images(small: Small, tmp_path: Pa
     places: dict[str, Any] = {"results": tmp_path / "r", "cache": tmp_path / "c", "data": root}
     summary = unlearnbench.run(str(preset), tasks=["data-removal"], jobs=1, **places)
     assert [outcome.reason for outcome in summary.failed] == []
-    outputs, _ = summary.plan.store.load(summary.plan.cells[0].outputs.key) or ({}, {})
+    cell = next(cell for cell in summary.plan.cells if cell.method == "original")
+    outputs, _ = summary.plan.store.load(cell.outputs.key) or ({}, {})
     assert {part: len(logits) for part, logits in outputs.items()} == {"train": 65, "train_augmented": 65, "test": 40}
     assert not torch.equal(outputs["train"], outputs["train_augmented"])
+    record = read_record(summary.plan.results / cell.path)
+    assert record is not None
+    forgotten = split_of(cell.setting, data.load(name, root, summary.plan.store)[0]).forget
+    for protocol, part in (("clean", "train"), ("released", "train_augmented")):
+        hits = outputs[part].argmax(1) == torch.tensor(LABELS["train"])
+        assert record["metrics"][protocol]["train_f"] == pytest.approx(hits[forgotten].double().mean().item())
 
 
 def test_a_damaged_file_is_named_and_not_used(small: Small, tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
 from unlearnbench import data, registry
 from unlearnbench.attacks import Attack
+from unlearnbench.errors import UserError
 from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Model
@@ -27,7 +28,7 @@ CODE = {
     "shadow": TRAINING,
     "prepared": (*TRAINING, "problem", "method"),
     "outputs": (*TRAINING, "problem", "method"),
-    "record": ("measuring", "setting", "metrics", "stats", "attacks", "seeds", "data", "task"),
+    "record": ("measuring", "protocols", "setting", "metrics", "stats", "attacks", "seeds", "data", "task"),
 }
 """The core modules that can change each kind of artefact; plugins and what they import come on top."""
 
@@ -162,13 +163,15 @@ class Artefacts:
             )
         return Job("outputs", key, self.setting, ep, self.logits_size, needs, name, options, keep=keep)
 
-    def record_key(self, outputs: Job, shadows: Sequence[Job]) -> dict[str, Any]:
+    def record_key(
+        self, outputs: Job, shadows: Sequence[Job], attacks: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any]:
         """What goes into a record."""
         return {
             "kind": "record",
             "outputs": outputs.key,
             "shadows": {"count": len(shadows), "like": {**shadows[0].key, "index": None}},
-            "attacks": {"shadow": plugin_key(Attack, "shadow", {}), "scikit-learn": minor(version("scikit-learn"))},
+            "attacks": {name: attack_key(name, options) for name, options in attacks.items()},
             "code": core("record"),
         }
 
@@ -199,6 +202,18 @@ def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dic
     plugin, entry = registry.get(kind, name), registry.entries(f"{kind.kind}s")[name]
     key = {"name": name, "options": dict(options), "code": fingerprint(plugin.__module__)}
     return key if entry.origin == "unlearnbench" else {**key, "from": f"{entry.origin} {entry.version}"}
+
+
+def attack_key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """An attack in keys: as any plugin, with the releases of the libraries that do its work."""
+    libraries = registry.get(Attack, name).libraries(**options)
+    try:
+        return {
+            **plugin_key(Attack, name, options),
+            "with": {library: minor(version(library)) for library in libraries},
+        }
+    except PackageNotFoundError as error:
+        raise UserError(f"attack {name} with {options} needs {error.name}: run `pip install {error.name}`") from error
 
 
 def core(kind: str) -> str:

@@ -6,6 +6,7 @@ import json
 import sys
 import tomllib
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 RESULTS = click.option("--results", default="results", metavar="DIR", help="Folder of records and tables.")
 PRESET = click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="What to run, and how. [demo]")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
+PARAMETERS = click.option(
+    "-p", "--param", "parameters", multiple=True, metavar="NAME.KEY=VALUE", help="E.g. laf.tau=5; repeatable."
+)
+JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Workers, one thread each.  [number of cores]")
+DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Where to compute.  [auto]")
+CACHE = click.option(
+    "--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache folder]"
+)
+DATA = click.option(
+    "--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]"
+)
+DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done and what it takes.")
+ONE_DATASET = click.option("-d", "--dataset", required=True, metavar="NAME", help="The data set.")
+ONE_TASK = click.option("-t", "--task", required=True, metavar="NAME", help="The task.")
+ONE_SEED = click.option("--seed", type=int, default=0, metavar="N", help="The seed.  [0]")
 
 
 class Commands(click.Group):
@@ -42,6 +58,7 @@ def main() -> None:
     \b
     unlearnbench run --all             everything that the preset selects
     unlearnbench table 1               Tables 1-3 from the records
+    unlearnbench export DIR, score     for networks that are made elsewhere
     unlearnbench list methods          what is there, and what each may see
     """  # noqa: D301 - click looks for this very character
     warnings.filterwarnings("ignore", message=".*tasks which were still being processed")  # said by joblib on Ctrl-C
@@ -56,14 +73,14 @@ def main() -> None:
 @click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set; repeatable.")
 @click.option("-t", "--task", "tasks", multiple=True, metavar="NAME", help="Only this task; repeatable.")
 @click.option("-m", "--method", "methods", multiple=True, metavar="NAME", help="Only this one and Retrain; repeatable.")
-@click.option("-p", "--param", "parameters", multiple=True, metavar="NAME.KEY=VALUE", help="E.g. laf.tau=5.")
+@PARAMETERS
 @click.option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [the preset's]")
-@click.option("-j", "--jobs", type=int, metavar="N", help="Workers, one thread each.  [number of cores]")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Where to compute.  [auto]")
+@JOBS
+@DEVICE
 @RESULTS
-@click.option("--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache]")
-@click.option("--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be done and what it takes.")
+@CACHE
+@DATA
+@DRY_RUN
 @click.option("--force", is_flag=True, help="Unlearn and measure finished cells again.")
 @JSON
 def run(
@@ -98,15 +115,80 @@ def run(
 
 
 @main.command()
+@click.argument("weights", metavar="WEIGHTS.safetensors")
+@ONE_DATASET
+@ONE_TASK
+@ONE_SEED
+@click.option("--name", metavar="NAME", help="What tables call it.  [the file's name]")
+@PRESET
+@PARAMETERS
+@JOBS
+@DEVICE
+@RESULTS
+@CACHE
+@DATA
+@DRY_RUN
+@JSON
+def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Evaluates a network that was made elsewhere, as a cell of its own beside Retrain.
+
+    The weights are those of the preset's network, as `unlearnbench export` writes them.
+    """
+    from unlearnbench.judging import score as score_weights
+    from unlearnbench.listing import verdict
+    from unlearnbench.progress import Reporter
+    from unlearnbench.store import read_record
+
+    summary = score_weights(
+        weights, overrides=parse_parameters(parameters), dry_run=dry_run, progress=Reporter(), **options
+    )
+    if dry_run:
+        show_plan(summary)
+        return
+    records = [read_record(summary.plan.results / cell.path) for cell in summary.plan.cells]
+    reference, record = (record or {} for record in records)
+    click.echo(json.dumps(record, indent=1) if as_json else verdict(record, reference))
+    sys.exit(1 if summary.failed else 0)
+
+
+@main.command()
+@click.argument("folder", metavar="DIR")
+@ONE_DATASET
+@ONE_TASK
+@ONE_SEED
+@PRESET
+@PARAMETERS
+@DEVICE
+@CACHE
+@DATA
+def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
+    """Writes the original's weights and what it has to forget, for methods that run elsewhere.
+
+    DIR gets original.safetensors, forget.npy and remain.npy (positions in the training set), train_labels.npy (what the
+    original was trained on), and about.json.
+    """
+    from unlearnbench.judging import export as export_to
+
+    click.echo(export_to(folder, overrides=parse_parameters(parameters), say=partial(click.echo, err=True), **options))
+
+
+@main.command()
 @click.argument("number", type=int)
 @PRESET
 @RESULTS
 @click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; drawn with bold type in a terminal]")
-def table(number: int, preset: str, results: str, form: str | None) -> None:
+@click.option("--protocol", metavar="clean|released", help="How networks are evaluated.  [clean; released to compare]")
+@click.option("--compare", is_flag=True, help="Beside the published numbers.")
+def table(number: int, preset: str, results: str, form: str | None, protocol: str | None, compare: bool) -> None:
     """Prints Table NUMBER of the paper from the records."""
-    from unlearnbench.tables import table as table_of
+    if compare:
+        from unlearnbench.comparison import compare as print_of
 
-    click.echo(table_of(number, preset, results, form or default_format()), nl=False)
+        protocol = protocol or "released"
+    else:
+        from unlearnbench.tables import table as print_of
+
+    click.echo(print_of(number, preset, results, form or default_format(), protocol or "clean"), nl=False)
 
 
 @main.command("list")
@@ -138,11 +220,6 @@ def show(dataset: str, task: str, method: str, seed: int, preset: str, results: 
 @main.group("data")
 def data_sets() -> None:
     """Says where the data sets are, and downloads them."""
-
-
-DATA = click.option(
-    "--data", metavar="DIR", help="Folder of the files.  [$UNLEARNBENCH_DATA or the user's data folder]"
-)
 
 
 @data_sets.command("list")

@@ -10,6 +10,8 @@ from unlearnbench import folders, presets, registry
 from unlearnbench.data import Source
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import Method
+from unlearnbench.protocols import PROTOCOLS
+from unlearnbench.rendering import COLUMNS
 from unlearnbench.tables import records
 from unlearnbench.task import Task
 
@@ -149,7 +151,9 @@ def describe(record: dict[str, Any]) -> str:
     lines = [f"{cell['method_title']} on {cell['dataset_title']}, {cell['task_title']}, seed {cell['seed']}"]
     lines += [f"status      {record['status']}" + (f": {record['reason']}" if record.get("reason") else "")]
     if "metrics" in record:
-        lines += [f"{name:11} {100 * value:6.2f} %" for name, value in record["metrics"]["clean"].items()]
+        for protocol in PROTOCOLS:
+            lines += [f"protocol {protocol}"]
+            lines += [f"  {name:18} {number(value)}" for name, value in record["metrics"][protocol].items()]
         for name, attack in record["metrics"]["attacks"].items():
             lines += [f"attack {name}: {attack['forgotten']} forgotten against {attack['heldout']} held-out items"]
             for metric in (m for m in attack if m not in ("forgotten", "heldout")):
@@ -162,8 +166,38 @@ def describe(record: dict[str, Any]) -> str:
     return "\n".join([*lines, *(["", record["traceback"].rstrip()] if "traceback" in record else [])])
 
 
+def verdict(record: dict[str, Any], reference: dict[str, Any]) -> str:
+    """A record beside that of Retrain, for people."""
+    from tabulate import tabulate
+
+    for made in (reference, record):
+        if made.get("status") != "ok":
+            return f"{made['cell']['method_title']} failed: {made['reason']}"
+    name = record["cell"]["method_title"]
+    lines: list[list[str]] = []
+    for protocol in PROTOCOLS:
+        ours, theirs = record["metrics"][protocol], reference["metrics"][protocol]
+        lines += [
+            [
+                protocol,
+                COLUMNS[m],
+                f"{100 * ours[m]:.2f}",
+                f"{100 * theirs[m]:.2f}",
+                f"{100 * (ours[m] - theirs[m]):+.2f}",
+            ]
+            for m in ours
+        ]
+    title = (
+        f"{name} on {record['cell']['dataset_title']}, {record['cell']['task_title']}, seed {record['cell']['seed']}"
+    )
+    headers = ["Protocol", "Metric", name, reference["cell"]["method_title"], "Difference"]
+    return f"{title}, in percent\n\n{tabulate(lines, headers, disable_numparse=True)}"
+
+
 def number(value: Any) -> str:
-    """A rate, with its 95 % interval if it has one."""
+    """A count, or a rate with its 95 % interval if it has one."""
+    if isinstance(value, int):
+        return f"{value:6}"
     if value is None:
         return "n/a (too few held-out items for so small a false-positive rate)"
     if isinstance(value, list):

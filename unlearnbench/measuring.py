@@ -17,9 +17,12 @@ from unlearnbench.artefacts import Job
 from unlearnbench.attacks import Attack, Audit, Observed
 from unlearnbench.making import Workshop
 from unlearnbench.plan import Cell
+from unlearnbench.protocols import PROTOCOLS, Protocol
 from unlearnbench.setting import Setting, shadow_split, split_of
 from unlearnbench.store import SCHEMA
 
+ELSEWHERE = "elsewhere"
+"""The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
 Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
 """Members and non-members, one entry for each shadow network."""
 
@@ -38,23 +41,33 @@ class Laboratory:
     def record(self, cell: Cell) -> dict[str, Any]:
         """Measures a cell: accuracies and attacks, as functions of its outputs."""
         outputs, info = self.workshop.get(cell.outputs)
-        place = self.workshop.place(cell.setting)
-        split = split_of(cell.setting, place.content)
-        audit = self.audit(cell, outputs)
-        attacks = {"shadow": metrics.membership(registry.get(Attack, "shadow").score(audit))}
-        clean = metrics.accuracies(outputs["train"], outputs["test"], place.content, split)
-        clean["asr"] = attacks["shadow"]["balanced_accuracy"][0]
+        found: dict[str, dict[str, Any]] = {"attacks": {}}
+        for protocol in PROTOCOLS.values():
+            found[protocol.name], found["attacks"][protocol.attack] = self.evaluated(cell, outputs, protocol)
         return {
             "schema": SCHEMA,
             "status": "ok",
             "cell": dict(cell.about),
             "key": dict(cell.key),
-            "metrics": {"clean": clean, "attacks": attacks},
-            "observed": observed(cell, info["seconds"]),
+            "metrics": found,
+            "observed": observed(cell, {} if cell.about["role"] == ELSEWHERE else info["seconds"]),
         }
 
-    def audit(self, cell: Cell, outputs: dict[str, Tensor]) -> Audit:
-        """What an attacker of a cell has in hand."""
+    def evaluated(
+        self, cell: Cell, outputs: dict[str, Tensor], protocol: Protocol
+    ) -> tuple[dict[str, float], dict[str, Any]]:
+        """The columns of a protocol's tables, and all that its attack found."""
+        plain = outputs["train"]
+        train = outputs.get("train_augmented", plain) if protocol.augmented else plain
+        content = self.workshop.place(cell.setting).content
+        attack = registry.get(Attack, protocol.attack)
+        audit = self.audit(cell, train, outputs["test"])
+        membership = metrics.membership(attack.score(audit, **cell.attacks[protocol.attack]))
+        columns = metrics.accuracies(train, outputs["test"], content, split_of(cell.setting, content))
+        return {**columns, "asr": membership[protocol.metric][0]}, membership
+
+    def audit(self, cell: Cell, train: Tensor, test: Tensor) -> Audit:
+        """What an attacker of a cell has in hand, if the network answers this (float32 [items, classes])."""
         setting = cell.setting
         content = self.workshop.place(setting).content
         split = split_of(setting, content)
@@ -62,10 +75,14 @@ class Laboratory:
         heldout_labels = split.heldout_labels
         if heldout_labels is None:
             heldout_labels = content.test_labels[split.heldout]
+        remains = torch.ones(len(labels), dtype=torch.bool)
+        remains[split.forget] = False
         members, nonmembers = self.shadow_observations(setting, cell.shadows)
         return Audit(
-            forgotten=observation(outputs["train"][split.forget], labels[split.forget]),
-            heldout=observation(outputs["test"][split.heldout], heldout_labels),
+            forgotten=observation(train[split.forget], labels[split.forget]),
+            heldout=observation(test[split.heldout], heldout_labels),
+            remaining=observation(train[remains], labels[remains]),
+            test=observation(test, content.test_labels),
             shadow_members=members,
             shadow_nonmembers=nonmembers,
             seed=seeds.derive(setting.dataset, setting.task, "attack"),

@@ -43,16 +43,22 @@ def membership(scores: Scores) -> dict[str, Any]:
     """How well an attack tells forgotten items from held-out ones.
 
     Returns:
-        `balanced_accuracy` and `auc` as [value, low, high] (95 % intervals over items), `tpr@1%` (None where the
-        held-out items are too few), and the numbers of `forgotten` and `heldout` items.
+        `accuracy`, `balanced_accuracy` and `auc` as [value, low, high] (95 % intervals over items), `tpr@1%` (None
+        where the held-out items are too few), the accuracy of one who always answers "not a member" (`constant`), the
+        numbers of `forgotten` and `heldout` items, and the facts of the attack.
     """
     sides = scores.forgotten, scores.heldout
+    right = int((scores.forgotten > 0).sum() + (scores.heldout <= 0).sum())
+    items = len(scores.forgotten) + len(scores.heldout)
     return {
+        "accuracy": list(stats.proportion(right, items)),
+        "constant": len(scores.heldout) / items,
         "balanced_accuracy": list(stats.balanced_accuracy(*sides)),
         "auc": list(stats.auc(*sides)),
         **{name: stats.tpr_at_fpr(*sides, fpr) for name, fpr in FPRS.items()},
         "forgotten": len(scores.forgotten),
         "heldout": len(scores.heldout),
+        **scores.facts,
     }
 
 

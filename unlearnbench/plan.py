@@ -13,10 +13,12 @@ from urllib.parse import quote
 
 from unlearnbench import data, registry
 from unlearnbench.artefacts import Artefacts, Job
+from unlearnbench.attacks import Attack
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import Method
 from unlearnbench.models import Model
 from unlearnbench.presets import REFERENCE, Preset
+from unlearnbench.protocols import PROTOCOLS
 from unlearnbench.setting import Setting, listed, split_of
 from unlearnbench.store import Store, differences, read_record
 from unlearnbench.task import Task
@@ -32,6 +34,7 @@ class Cell:
         depth: How many other methods' results come before.
         outputs: The artefact with its network's logits.
         shadows: The artefacts that attacks learn from.
+        attacks: The attacks that its record has, with their options.
         key: Everything that goes into its record.
         path: Of the record, below the results folder.
         about: What tables and people need to know: names, titles, role, options.
@@ -43,6 +46,7 @@ class Cell:
     depth: int
     outputs: Job
     shadows: Sequence[Job]
+    attacks: Mapping[str, Mapping[str, Any]]
     key: Mapping[str, Any]
     path: Path
     about: Mapping[str, Any]
@@ -208,10 +212,19 @@ class _Planner:
         check_names(self.preset)
         wanted = with_parents([REFERENCE, *methods])
         for name in self.overrides:
-            if name not in (*wanted, *tasks):
-                raise unknown("method or task of this run:", name, (*wanted, *tasks))
+            if name not in (*wanted, *tasks, *self.attacks):
+                raise unknown("method, task or attack of this run:", name, (*wanted, *tasks, *self.attacks))
         settings = [self.setting(d, t, s) for d in unique(datasets) for t in unique(tasks) for s in seed_list]
         return [cell for setting in settings for cell in self.cells_of(setting, wanted)]
+
+    @cached_property
+    def attacks(self) -> dict[str, dict[str, Any]]:
+        """The attacks of the protocols with their options."""
+        layers = self.preset.attack_options, self.overrides
+        return {
+            name: registry.get(Attack, name).resolve(name, *(layer.get(name, {}) for layer in layers))
+            for name in (protocol.attack for protocol in PROTOCOLS.values())
+        }
 
     def setting(self, dataset: str, task: str, seed: int) -> Setting:
         """Resolves the names of a setting."""
@@ -246,15 +259,15 @@ class _Planner:
             parent = cells.get(method.start)
             outputs = artefacts.outputs(name, self.hyperparameters(name, setting), parent.outputs if parent else None)
             about = self.about(name, setting)
-            place = (setting.dataset, setting.model, about["task"], about["method"])
             cells[name] = Cell(
                 setting=setting,
                 method=name,
                 depth=parent.depth + 1 if parent else 0,
                 outputs=outputs,
                 shadows=shadows,
-                key=artefacts.record_key(outputs, shadows),
-                path=Path("records", *(quote(part, safe="+=,") for part in place), f"{setting.seed}.json"),
+                attacks=self.attacks,
+                key=artefacts.record_key(outputs, shadows, self.attacks),
+                path=record_path(about),
                 about=about,
                 command=self.command(name, setting),
             )
@@ -302,10 +315,16 @@ class _Planner:
         words = ["unlearnbench", "run", "--preset", self.preset_name]
         words += ["-d", setting.dataset, "-t", setting.task, "-m", name, "--seeds", str(setting.seed)]
         words += ["--device", setting.device]
-        for plugin in (setting.task, *with_parents([name])):
+        for plugin in (setting.task, *with_parents([name]), *self.attacks):
             for key, value in self.overrides.get(plugin, {}).items():
                 words += ["-p", f"{plugin}.{key}={json.dumps(value)}"]
         return shlex.join(words)
+
+
+def record_path(about: Mapping[str, Any]) -> Path:
+    """Where a cell's record lies, below the folder of its preset's results."""
+    place = (about["dataset"], about["model"], about["task"], about["method"])
+    return Path("records", *(quote(part, safe="+=,") for part in place), f"{about['seed']}.json")
 
 
 def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Sequence[str]:
@@ -325,6 +344,9 @@ def check_names(preset: Preset) -> None:
     def tables(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         return {name: value for name, value in options.items() if isinstance(value, Mapping)}
 
+    for name in preset.attack_options:
+        if name not in (known := [protocol.attack for protocol in PROTOCOLS.values()]):
+            raise unknown(f"attack in preset {preset.name}:", name, known)
     check("task", preset.task_options)
     check("method", preset.method_options)
     for by_task in map(tables, preset.method_options.values()):

@@ -12,7 +12,7 @@ from unlearnbench.errors import UserError
 
 FILES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 """The formats that are written to disk, with the ending of their files."""
-GROUPS = {"method": "", "variant": "Variants", "control": "Controls"}
+GROUPS = {"method": "", "variant": "Variants", "elsewhere": "Made elsewhere", "control": "Controls"}
 """The roles that Tables 1-3 show, in this order, with what is written above them."""
 COLUMNS = {
     "train_r": "Train_r",
@@ -53,8 +53,9 @@ class Number:
 
 @dataclass(frozen=True)
 class Row:
-    """A method of a table: its title, role, and numbers by data set and column."""
+    """A method of a table: its name, title, role, and numbers by data set and column."""
 
+    method: str
     title: str
     role: str
     numbers: Mapping[tuple[str, str], Number]

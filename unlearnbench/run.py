@@ -122,30 +122,67 @@ def run(
     Raises:
         UserError: If something about the arguments is wrong; nothing has been computed then.
     """
-    if jobs is not None and jobs < 1:
-        raise UserError(f"-j must be at least 1, not {jobs}")
-    chosen = presets.read(str(preset))
-    store = Store(folders.cache(cache))
-    folders.check_writable(store.root)
-    plan = build(
-        chosen,
-        store,
-        Path(results) / chosen.name,
+    plan = planned(
+        preset,
         datasets=several(datasets),
         tasks=several(tasks),
         methods=several(methods),
-        seed_list=() if seeds is None else presets.parse_seeds(seeds),
+        seeds=() if seeds is None else presets.parse_seeds(seeds),
+        overrides=overrides,
+        device=device,
+        results=results,
+        cache=cache,
+        data=data,
+        force=force,
+    )
+    return carried_out(plan, preset, jobs=jobs, dry_run=dry_run, progress=progress)
+
+
+def planned(
+    preset: str | Path,
+    *,
+    datasets: Sequence[str],
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    overrides: Mapping[str, Mapping[str, Any]] | None,
+    device: str,
+    results: str | Path,
+    cache: str | Path | None,
+    data: str | Path | None,
+    force: bool = False,
+) -> Plan:
+    """The plan of a selection; arguments as in `run`."""
+    chosen = presets.read(str(preset))
+    store = Store(folders.cache(cache))
+    folders.check_writable(store.root)
+    return build(
+        chosen,
+        store,
+        Path(results) / chosen.name,
+        datasets=datasets,
+        tasks=tasks,
+        methods=methods,
+        seed_list=seeds,
         overrides=overrides,
         root=folders.data(data),
         device=choose_device(device),
         force=force,
         preset_name=str(preset),
     )
+
+
+def carried_out(
+    plan: Plan, preset: str | Path, *, jobs: int | None, dry_run: bool, progress: Progress | None
+) -> Summary:
+    """Does the work of a plan and writes the tables; arguments as in `run`."""
+    if jobs is not None and jobs < 1:
+        raise UserError(f"-j must be at least 1, not {jobs}")
     if dry_run:
         return Summary(plan)
     folders.check_writable(plan.results)
     outcomes = execute(plan, workers(jobs, plan), progress)
-    return Summary(plan, outcomes, tables.write(Path(results), chosen))
+    return Summary(plan, outcomes, tables.write(plan.results.parent, presets.read(str(preset))))
 
 
 def several(names: str | Sequence[str]) -> Sequence[str]:
@@ -189,6 +226,8 @@ def is_forced(item: Job | Cell, plan: Plan) -> bool:
 
 def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
     """What a worker does: makes an artefact or a cell, on one thread; whatever goes wrong stays in its outcome."""
+    from sklearn import ensemble  # noqa: F401 - threadpool_limits only reaches libraries that are there
+
     start = time.perf_counter()
     if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -83,3 +83,27 @@ def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float) -> float | None:
     allowed = int(n * fpr + 1e-9)
     threshold = np.sort(nonmembers)[n - allowed - 1] if allowed < n else -np.inf
     return float((members > threshold).mean())
+
+
+def welch(a: tuple[float, float, int], b: tuple[float, float, int], level: float = 0.95) -> Interval | None:
+    """The difference b - a of two means, with the interval for unequal variances (Welch, Biometrika 1947).
+
+    Args:
+        a: Mean, sample standard deviation, and number of values.
+        b: Likewise.
+        level: Confidence of the interval.
+
+    Returns:
+        The interval, or None where one side has fewer than two values.
+    """
+    from scipy.stats import t
+
+    (mean_a, std_a, n_a), (mean_b, std_b, n_b) = a, b
+    if min(n_a, n_b) < 2:
+        return None
+    of_a, of_b = std_a**2 / n_a, std_b**2 / n_b
+    if of_a + of_b == 0:
+        return Interval(mean_b - mean_a, mean_b - mean_a, mean_b - mean_a)
+    freedom = (of_a + of_b) ** 2 / (of_a**2 / (n_a - 1) + of_b**2 / (n_b - 1))
+    half = float(t.ppf((1 + level) / 2, freedom) * np.sqrt(of_a + of_b))
+    return Interval(mean_b - mean_a, mean_b - mean_a - half, mean_b - mean_a + half)

@@ -9,9 +9,10 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import presets, rendering
+from unlearnbench import presets, protocols, rendering
 from unlearnbench.errors import UserError
 from unlearnbench.presets import REFERENCE, Preset
+from unlearnbench.protocols import CLEAN, PROTOCOLS, Protocol
 from unlearnbench.rendering import GROUPS, Number, Row, Table
 from unlearnbench.store import canonical, read_record, write_atomically
 
@@ -33,8 +34,9 @@ def load(results: str | Path = "results", preset: str | None = None) -> pd.DataF
 
     Returns:
         Names and titles (`dataset`, `model`, `task`, `method`, `role`, `seed`, ...), `status`, and the metrics of
-        protocol `clean` as fractions in [0, 1] (`train_r`, `train_f`, `test`, `test_r`, `test_f`, `asr`); those of
-        attacks as e.g. `shadow.auc`, `shadow.auc_low`, `shadow.auc_high`; `seconds_prepare` and `seconds_unlearn`.
+        protocol `clean` as fractions in [0, 1] (`train_r`, `train_f`, `test`, `test_r`, `test_f`, `asr`), those of
+        protocol `released` as `released.train_r` and so on; those of attacks as e.g. `shadow.auc`, `shadow.auc_low`,
+        `shadow.auc_high`; `seconds_prepare` and `seconds_unlearn`.
 
     Raises:
         UserError: If the folder does not exist or cannot be read.
@@ -64,13 +66,19 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     row = {**record["cell"], "status": record["status"], "reason": record.get("reason", "")}
     row["shadows"] = record["key"]["shadows"]["count"]
     row["world"], row["date"] = world(record["key"]), record["observed"].get("date", "")
-    metrics = record.get("metrics", {"clean": {}, "attacks": {}})
-    row |= metrics["clean"]
-    for attack, found in metrics["attacks"].items():
+    metrics = record.get("metrics", {})
+    for protocol in PROTOCOLS:
+        row |= {column_of(name, protocol): value for name, value in metrics.get(protocol, {}).items()}
+    for attack, found in metrics.get("attacks", {}).items():
         for name, value in found.items():
             values = zip(("", "_low", "_high"), value, strict=True) if isinstance(value, list) else [("", value)]
             row |= {f"{attack}.{name}{end}": number for end, number in values}
     return row | {f"seconds_{phase}": s for phase, s in record["observed"]["seconds"].items()}
+
+
+def column_of(metric: str, protocol: str) -> str:
+    """What a metric of a protocol is called in `load`: the suite's own protocol goes without saying."""
+    return metric if protocol == CLEAN.name else f"{protocol}.{metric}"
 
 
 def world(key: Mapping[str, Any]) -> str:
@@ -84,6 +92,7 @@ def table(
     preset: str = "demo",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - the command line calls it so
+    protocol: str = CLEAN.name,
 ) -> str:
     """One of the paper's tables from the records that are there.
 
@@ -92,20 +101,27 @@ def table(
         preset: Whose results.
         results: The folder that runs wrote to.
         format: "markdown", "latex", "csv" or "terminal".
+        protocol: "clean", or "released" as the code behind the published tables has it.
 
     Raises:
         UserError: If a name is wrong or there are no records.
     """
+    found = numbered(number, preset, Path(results), protocols.get(protocol))
+    return "\n".join(rendering.render(t, format) for t in found)
+
+
+def numbered(number: int, preset: str, results: Path, protocol: Protocol) -> list[Table]:
+    """The tables of one number, the standard one first; raises as `table`."""
     if number not in TABLES:
         raise UserError(f"there is no table {number}: choose one of {', '.join(map(str, TABLES))}")
     chosen = presets.read(preset)
-    found = [t for t in tables_of(Path(results), chosen) if t.number == number]
+    found = [t for t in tables_of(results, chosen, protocol) if t.number == number]
     if not found:
         raise UserError(
-            f"no records of {TABLES[number]} in {Path(results) / chosen.name}: "
+            f"no records of {TABLES[number]} in {results / chosen.name}: "
             f"run `unlearnbench run --preset {preset} -t {TABLES[number]}`"
         )
-    return "\n".join(rendering.render(t, format) for t in found)
+    return found
 
 
 def write(results: Path, preset: Preset) -> dict[str, Table]:
@@ -118,7 +134,7 @@ def write(results: Path, preset: Preset) -> dict[str, Table]:
     return found
 
 
-def tables_of(results: Path, preset: Preset) -> list[Table]:
+def tables_of(results: Path, preset: Preset, protocol: Protocol = CLEAN) -> list[Table]:
     """The tables for which a preset has records, those with other options after the standard one."""
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
     rows = [flat(record) for record in records(results, preset.name) if record["cell"]["role"] in GROUPS]
@@ -126,11 +142,11 @@ def tables_of(results: Path, preset: Preset) -> list[Table]:
     found = []
     for number, task in TABLES.items():
         labels = sorted({r["task"] for r in rows if r["task"].partition("+")[0] == task}, key=lambda t: (t != task, t))
-        found += [build(number, [r for r in rows if r["task"] == label], preset) for label in labels]
+        found += [build(number, [r for r in rows if r["task"] == label], preset, protocol) for label in labels]
     return found
 
 
-def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset) -> Table:
+def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset, protocol: Protocol) -> Table:
     """Puts a table together from the cells of one task."""
     import pandas as pd
 
@@ -139,7 +155,7 @@ def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset) -> Tab
     label, columns = frame["task"].iloc[0], frame["columns"].iloc[0]
     names = sorted(set(frame["dataset"]), key=lambda name: place(name, preset.datasets))
     datasets = {name: frame["dataset_title"][frame["dataset"] == name].iloc[0] for name in names}
-    numbers = averages(frame[frame["status"] == "ok"], columns)
+    numbers = averages(frame[frame["status"] == "ok"], columns, protocol)
     titles = dict(zip(frame["method"], zip(frame["method_title"], frame["role"], strict=True), strict=True))
     competing = [m for m, (_, role) in titles.items() if role == "method" and m != REFERENCE]
     numbers |= ranked(numbers, competing, datasets, columns)
@@ -151,11 +167,11 @@ def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset) -> Tab
         datasets=datasets,
         columns=columns,
         rows=[
-            Row(title, role, {(d, c): numbers.get((d, m, c), Number()) for d in datasets for c in columns})
+            Row(m, title, role, {(d, c): numbers.get((d, m, c), Number()) for d in datasets for c in columns})
             for m, (title, role) in ((m, titles[m]) for m in ordered)
         ],
         asked=asked,
-        notes=list(notes(frame, asked)),
+        notes=list(notes(frame, asked, protocol)),
     )
 
 
@@ -175,13 +191,16 @@ Numbers = dict[tuple[str, str, str], Number]
 """Numbers by data set, method and column."""
 
 
-def averages(frame: pd.DataFrame, columns: Sequence[str]) -> Numbers:
+def averages(frame: pd.DataFrame, columns: Sequence[str], protocol: Protocol) -> Numbers:
     """Mean and sample standard deviation over seeds, in percent."""
     found = {}
     for names, group in frame.groupby(["dataset", "method"]):
         dataset, method = map(str, names)
         for column in columns:
-            values = 100 * group[column].dropna()
+            name = column_of(column, protocol.name)
+            if name not in group:  # records of an older version
+                continue
+            values = 100 * group[name].dropna()
             if len(values):
                 found[dataset, method, column] = Number(float(values.mean()), float(values.std()), len(values))
     return found
@@ -206,17 +225,13 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
     return marked
 
 
-def notes(frame: pd.DataFrame, asked: int) -> Iterable[str]:
+def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
     """What a reader must know to read a table."""
     yield (
         f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent. "
         "Bold: closest to Retrain; underlined: second closest."
     )
-    yield (
-        f"Protocol clean: no augmentation. ASR: balanced accuracy of a shadow-model attack ({frame['shadows'].max()} "
-        "shadow networks) on all forgotten against class-matched held-out items; 50 is blind guessing, closeness to "
-        "Retrain is what counts. The attack does not adapt to unlearning, so it is a lower bound on leakage."
-    )
+    yield protocol.note.format(shadows=frame["shadows"].max())
     seen = []
     for _, row in frame.drop_duplicates("method").iterrows():
         start = f"; starts from {row['start']}" if row["start"] else ""

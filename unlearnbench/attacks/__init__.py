@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class Audit:
     Attributes:
         forgotten: The forgotten items under the unlearned network.
         heldout: Items of the same classes that were never trained on, under the same network.
+        remaining: The other training items, under the same network.
+        test: All test items in their order, under the same network.
         shadow_members: For each shadow network, the items like the forgotten ones that it was trained on.
         shadow_nonmembers: For each shadow network, those that it was not trained on.
         seed: For the attacker's own random numbers.
@@ -49,6 +51,8 @@ class Audit:
 
     forgotten: Observed
     heldout: Observed
+    remaining: Observed
+    test: Observed
     shadow_members: tuple[Observed, ...]
     shadow_nonmembers: tuple[Observed, ...]
     seed: int
@@ -60,17 +64,34 @@ class Scores:
 
     Attributes:
         forgotten: float64 [f].
-        heldout: float64 [h].
+        heldout: float64 [h]; of the items that the forgotten ones are compared with.
+        facts: Counts that a record shall have, by name.
     """
 
     forgotten: Floats
     heldout: Floats
+    facts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Attack(Plugin):
-    """A function `(audit, **options) -> Scores`."""
+    """A function `(audit, **options) -> Scores`.
+
+    Args:
+        libraries: `(**options) -> names` of the distributions of which a new release can move the scores.
+    """
 
     kind = "attack"
+
+    def __init__(
+        self,
+        function: Callable[..., Scores],
+        *,
+        title: str,
+        reference: str = "",
+        libraries: Callable[..., Sequence[str]] = lambda **_: (),
+    ) -> None:
+        super().__init__(function, title=title, reference=reference)
+        self.libraries = libraries
 
     def score(self, audit: Audit, **options: Any) -> Scores:
         """Runs the attack."""
@@ -78,6 +99,8 @@ class Attack(Plugin):
         return scores
 
 
-def attack(*, title: str, reference: str = "") -> Callable[[Callable[..., Scores]], Attack]:
-    """Makes a function `(audit, **options) -> Scores` an attack of the suite."""
-    return lambda function: Attack(function, title=title, reference=reference)
+def attack(
+    *, title: str, reference: str = "", libraries: Callable[..., Sequence[str]] = lambda **_: ()
+) -> Callable[[Callable[..., Scores]], Attack]:
+    """Makes a function `(audit, **options) -> Scores` an attack of the suite; see `Attack`."""
+    return lambda function: Attack(function, title=title, reference=reference, libraries=libraries)

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
 
-@attack(title="Shadow models", reference="Shokri et al., Membership Inference Attacks Against ML Models, S&P 2017")
+@attack(
+    title="Shadow models",
+    reference="Shokri et al., Membership Inference Attacks Against ML Models, S&P 2017",
+    libraries=lambda: ("scikit-learn",),
+)
 def shadow(audit: Audit) -> Scores:
     """For each label, a classifier of posterior vectors into members and non-members, fitted to the shadow networks.
 

@@ -50,6 +50,7 @@ class Preset:
         methods: Names of methods; None for every one that is installed.
         task_options: Options by name of the task.
         method_options: By name of the method: hyperparameters, and tables of them by task and then by model.
+        attack_options: Options by name of the attack.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Preset:
     methods: tuple[str, ...] | None = None
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
         """The layers of hyperparameters for a method on a task and a model, the most specific last."""
@@ -102,7 +104,7 @@ def read(name: str) -> Preset:
 
 def parsed(name: str, content: Mapping[str, Any]) -> Preset:
     """Makes a preset of the content of its file."""
-    check_keys("", content, ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods"))
+    check_keys("", content, ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks"))
     select = table(content, "select")
     check_keys("select.", select, ("seeds", "tasks", "methods"))
     recipe = recipe_of("recipe", table(content, "recipe"))
@@ -129,6 +131,7 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
         methods=selection(select, "methods"),
         task_options={task: table(content["tasks"], task) for task in table(content, "tasks")},
         method_options={method: table(content["methods"], method) for method in table(content, "methods")},
+        attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
     )
 
 

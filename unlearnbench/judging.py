@@ -1,0 +1,268 @@
+"""Networks that are made elsewhere: what their makers need, and a verdict on what they bring back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench import data as datasets
+from unlearnbench import folders, registry
+from unlearnbench.artefacts import Job
+from unlearnbench.errors import UserError
+from unlearnbench.making import Workshop
+from unlearnbench.measuring import ELSEWHERE
+from unlearnbench.models import Model
+from unlearnbench.plan import Cell, Plan, record_path
+from unlearnbench.presets import REFERENCE
+from unlearnbench.run import Progress, Summary, carried_out, planned
+from unlearnbench.setting import Setting, split_of
+from unlearnbench.store import Store, write_atomically
+
+NOTHING = "original"
+"""The method that returns the network that it starts from as it is."""
+
+
+def score(
+    weights: str | Path,
+    *,
+    dataset: str,
+    task: str,
+    seed: int = 0,
+    name: str | None = None,
+    preset: str | Path = "demo",
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+    results: str | Path = "results",
+    cache: str | Path | None = None,
+    data: str | Path | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Evaluates given weights as a cell, beside Retrain; it gets a record, and a row of its own in the tables.
+
+    Args:
+        weights: A safetensors file with the weights of the preset's network for this data set.
+        dataset: Name of the data set.
+        task: Name of the task.
+        seed: The seed of the original and of the forget set.
+        name: What records and tables call it; None: the name of the file.
+        preset: As in `run`, likewise the others.
+        overrides: Options by name of a task or attack.
+        jobs: Workers.
+        device: "auto", "cpu" or "cuda".
+        results: Folder of records and tables.
+        cache: Folder of artefacts.
+        data: Folder with the data sets' files.
+        dry_run: Only plan.
+        progress: Is told how it goes.
+
+    Returns:
+        As `run`; the plan's cells are Retrain's and the given network's.
+
+    Raises:
+        UserError: If the weights are not those of the preset's network, or another argument is wrong.
+    """
+    path = Path(weights)
+    called = name or path.stem
+    if called in registry.entries("methods"):
+        raise UserError(f"{called} is the name of a method: give the network another one with --name")
+    plan = planned(
+        preset,
+        datasets=[dataset],
+        tasks=[task],
+        methods=[NOTHING],
+        seeds=[seed],
+        overrides=overrides,
+        device=device,
+        results=results,
+        cache=cache,
+        data=data,
+    )
+    reference, untouched = (next(c for c in plan.cells if c.method == m) for m in (REFERENCE, NOTHING))
+    given = brought(path, untouched.setting, plan.store)
+    command = ["unlearnbench", "score", str(path), "-d", dataset, "-t", task, "--seed", str(seed), "--name", called]
+    cell = judged(untouched, given, called, shlex.join([*command, "--preset", str(preset)]))
+    return carried_out(replace(plan, cells=[reference, cell]), preset, jobs=jobs, dry_run=dry_run, progress=progress)
+
+
+def brought(path: Path, setting: Setting, store: Store) -> Job:
+    """Puts given weights among the artefacts, where a cell can start from them."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        content = path.read_bytes()
+        tensors = load(content)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise UserError(f"{path} is no safetensors file: {error}") from error
+    check_fit(path, tensors, setting, store)
+    key = {"kind": "given", "sha256": hashlib.sha256(content).hexdigest()}
+    store.save(key, tensors, {"seconds": {}})
+    return Job("network", key, setting, 0, 0)  # which other cells' networks are, too: something to start from
+
+
+def check_fit(path: Path, tensors: Mapping[str, Tensor], setting: Setting, store: Store) -> None:
+    """Raises `UserError` unless these are the weights of a setting's network."""
+    content, _ = datasets.load(setting.dataset, setting.root, store)
+    with torch.device("meta"):
+        network = registry.get(Model, setting.model).build(content.shape, content.num_classes, **setting.model_options)
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            shapes = [str(shapes[name]) if name in shapes else "not there" for shapes in (found, wanted)]
+            raise UserError(
+                f"{path} does not have the weights of {setting.model} for {setting.dataset}: {name} is {shapes[0]}, "
+                f"and should be {shapes[1]}; `unlearnbench export` writes a file that fits"
+            )
+
+
+def judged(untouched: Cell, given: Job, name: str, command: str) -> Cell:
+    """The cell of given weights, made of that of the network to which nothing was done."""
+    outputs = replace(
+        untouched.outputs,
+        key={**untouched.outputs.key, "parent": given.key},
+        needs={**untouched.outputs.needs, "parent": given},
+        keep=None,
+    )
+    about = {
+        **untouched.about,
+        "method": name,
+        "method_title": name,
+        "role": ELSEWHERE,
+        "access": "not enforced",
+    }
+    return replace(
+        untouched,
+        outputs=outputs,
+        key={**untouched.key, "outputs": outputs.key},
+        path=record_path(about),
+        about=about,
+        command=command,
+    )
+
+
+def export(
+    folder: str | Path,
+    *,
+    dataset: str,
+    task: str,
+    seed: int = 0,
+    preset: str | Path = "demo",
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    device: str = "auto",
+    cache: str | Path | None = None,
+    data: str | Path | None = None,
+    say: Callable[[str], object] = print,
+) -> str:
+    """Writes what a method that runs elsewhere needs: the original's weights, and what remains and must go.
+
+    `original.safetensors` has the weights; `forget.npy` and `remain.npy` (int64) positions in the training set, in the
+    order of its files; `train_labels.npy` (int64) the labels that the original was trained on; `about.json` the rest.
+
+    Args:
+        folder: Where to write; made if it is not there.
+        dataset: Name of the data set.
+        task: Name of the task.
+        seed: The seed of the original and of the forget set.
+        preset: As in `run`, likewise the others.
+        overrides: Options by name of a task.
+        device: "auto", "cpu" or "cuda".
+        cache: Folder of artefacts.
+        data: Folder with the data sets' files.
+        say: Is told before something takes time.
+
+    Returns:
+        What was written and what to do with it, in a sentence.
+
+    Raises:
+        UserError: If an argument is wrong or the folder cannot be written to.
+    """
+    folder = Path(folder)
+    folders.check_writable(folder)
+    plan = planned(
+        preset,
+        datasets=[dataset],
+        tasks=[task],
+        methods=[NOTHING],
+        seeds=[seed],
+        overrides=overrides,
+        device=device,
+        results="results",
+        cache=cache,
+        data=data,
+    )
+    cell = next(cell for cell in plan.cells if cell.method == NOTHING)
+    weights = original(plan, cell, say)
+    write_atomically(folder / "original.safetensors", weights)
+    about = described(cell, plan.store, str(preset))
+    for name, tensor in arrays(cell.setting, plan.store).items():
+        write_atomically(folder / f"{name}.npy", as_npy(tensor))
+        about["files"][f"{name}.npy"] = f"int64, {len(tensor)} values"
+    write_atomically(folder / "about.json", json.dumps(about, indent=1).encode())
+    return f"{folder} has the original and its forget set; judge what you make of it with `{about['score']}`"
+
+
+def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
+    """The weights of the network that must forget, as a safetensors file."""
+    from safetensors.torch import save
+
+    job = cell.outputs.needs["original"]
+    if not plan.store.has(job.key):
+        say(f"training the original first: {job.ep:.0f} passes over the training set")
+    tensors, _ = Workshop(plan.store).get(job)
+    return save({name: tensor.contiguous() for name, tensor in tensors.items()})
+
+
+def arrays(setting: Setting, store: Store) -> dict[str, Tensor]:
+    """What to forget, what remains, and the labels that the original was trained on."""
+    content, _ = datasets.load(setting.dataset, setting.root, store)
+    split = split_of(setting, content)
+    labels = content.train_labels if split.train_labels is None else split.train_labels
+    remains = torch.ones(len(labels), dtype=torch.bool)
+    remains[split.forget] = False
+    return {"forget": split.forget, "remain": remains.nonzero()[:, 0], "train_labels": labels}
+
+
+def as_npy(tensor: Tensor) -> bytes:
+    """A tensor as NumPy's file format."""
+    import io
+
+    import numpy as np
+
+    file = io.BytesIO()
+    np.save(file, tensor.numpy(), allow_pickle=False)
+    return file.getvalue()
+
+
+def described(cell: Cell, store: Store, preset: str) -> dict[str, Any]:
+    """Everything about a cell that is not in the arrays."""
+    setting = cell.setting
+    content, checksum = datasets.load(setting.dataset, setting.root, store)
+    names = ["-d", setting.dataset, "-t", setting.task, "--seed", str(setting.seed), "--preset", preset]
+    return {
+        "unlearnbench": version("unlearnbench"),
+        "dataset": {"name": setting.dataset, "sha256": checksum, "classes": content.num_classes},
+        "task": {"name": setting.task, "options": dict(setting.task_options)},
+        "seed": setting.seed,
+        "network": {
+            "model": setting.model,
+            "options": dict(setting.model_options),
+            "input": f"float32 [n, {', '.join(map(str, content.shape))}], pixels divided by 255",
+        },
+        "recipe": setting.recipe.values(),
+        "files": {"original.safetensors": "the weights, by name as in PyTorch's state_dict"},
+        "score": shlex.join(["unlearnbench", "score", "WEIGHTS.safetensors", *names]),
+    }
