@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch import Tensor
+from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from unlearnbench import Access, Network, Problem, registry, seeds, training
 from unlearnbench.data import Dataset
 from unlearnbench.method import Method
-from unlearnbench.methods import laf
+from unlearnbench.methods import boundary, laf, scrub, sisa
 from unlearnbench.models import Builder, Model
 from unlearnbench.recipe import Recipe
 from unlearnbench.samples import TrainingSet
@@ -33,6 +35,13 @@ def original(digits: Dataset) -> Network:
 
 
 def unlearn(name: str, make_problem: MakeProblem, original: Network, **options: object) -> tuple[Network, Problem]:
+    network, problem = run(name, make_problem, original, **options)
+    assert isinstance(network, Network)
+    return network, problem
+
+
+def run(name: str, make_problem: MakeProblem, original: Network, **options: object) -> tuple[Any, Problem]:
+    """Both phases of a method, on its own copy of the original; returns what it gives."""
     method = registry.get(Method, name)
     problem = make_problem(method.access, original=copy.deepcopy(original))
     hyperparameters = method.resolve(name, options)
@@ -41,9 +50,7 @@ def unlearn(name: str, make_problem: MakeProblem, original: Network, **options: 
         prepared = method.preparation(before, **method.preparing(hyperparameters))
         object.__setattr__(problem, "prepared", prepared)
     with seeds.pinned("test", name):
-        network = method.unlearn(problem, hyperparameters)
-    assert isinstance(network, Network)
-    return network, problem
+        return method.unlearn(problem, hyperparameters), problem
 
 
 def weights(network: Network, part: str = "") -> torch.Tensor:
@@ -149,3 +156,189 @@ def test_features_are_computed_once_and_belong_to_the_batch(make_problem: MakePr
     assert len(problem._embeddings) == 1
     with pytest.raises(ValueError, match="frozen"):
         problem.features(problem.network(), problem.forget)
+
+
+def mean_divergence(original: Network, network: Network, images: Tensor, temperature: float = 1.0) -> float:
+    """KL(original || network), averaged over images, in double precision by its definition."""
+    with torch.no_grad():
+        p = softmax(original(images).double() / temperature, dim=1)
+        q = softmax(network.eval()(images).double() / temperature, dim=1)
+    return float((p * (p.log() - q.log())).sum(1).mean())
+
+
+def test_boundarys_target_is_never_the_label_and_is_where_the_gradient_leads(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    problem = make_problem(Access(forget="labels"), original=copy.deepcopy(original))
+    images, labels = problem.forget.images, problem.forget.labels
+    for eps in (0.0, 0.1, 1.0):
+        target = boundary.nearest_other_class(problem.original, images, labels, eps)
+        assert (target != labels).all()
+    still = boundary.nearest_other_class(problem.original, images, labels, 0.0)
+    second = original(images).topk(2).indices
+    runner_up = torch.where(second[:, 0] == labels, second[:, 1], second[:, 0])
+    assert torch.equal(still, runner_up)
+
+
+def test_boundary_moves_forgotten_images_into_other_classes(make_problem: MakeProblem, original: Network) -> None:
+    network, problem = unlearn("boundary", make_problem, original, lr=1e-2, epochs=5)
+    images, labels = problem.forget.images, problem.forget.labels
+    before = (original(images).argmax(1) == labels).float().mean()
+    after = (network(images).argmax(1) == labels).float().mean()
+    assert after < before - 0.3
+
+
+def test_boundary_expand_gives_back_a_network_of_the_old_width(make_problem: MakeProblem, original: Network) -> None:
+    network, _ = unlearn("boundary-expand", make_problem, original, lr=1e-2, epochs=3)
+    forget = make_problem(Access(forget="labels"), original=copy.deepcopy(original)).forget
+    images, labels = forget.images, forget.labels
+    assert network(images).shape == (len(images), 10)
+    assert [name for name, _ in network.named_parameters()] == [name for name, _ in original.named_parameters()]
+    assert cross_entropy(network(images), labels) > cross_entropy(original(images), labels)
+    nothing, _ = unlearn("boundary-expand", make_problem, original, epochs=0)
+    assert torch.equal(weights(nothing), weights(original))
+
+
+def test_scrubs_max_step_raises_the_divergence_on_what_is_forgotten(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    """One epoch of ascent alone (the weight of everything else is zero), measured by the definition."""
+    options = {"epochs": 1, "max_epochs": 1, "alpha": 0.0, "gamma": 0.0, "weight_decay": 0.0, "forget_batch": 8}
+    small, problem = unlearn("scrub", make_problem, original, lr=1e-4, **options)
+    large, _ = unlearn("scrub", make_problem, original, lr=1e-3, **options)
+    images = problem.forget.images
+    first, second = (mean_divergence(original, network, images, 4.0) for network in (small, large))
+    assert 0 <= first < second
+
+
+def test_scrubs_min_step_learns_from_labels_and_stays_near_the_original(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    options = {"epochs": 3, "max_epochs": 0, "lr": 1e-3}
+    learning, problem = unlearn("scrub", make_problem, original, alpha=0.0, gamma=1.0, **options)
+    obeying, _ = unlearn("scrub", make_problem, original, alpha=5.0, gamma=1.0, **options)
+    images, labels = problem.remain.images, problem.remain.labels
+    assert cross_entropy(learning(images), labels) < cross_entropy(original(images), labels)
+    assert mean_divergence(original, obeying, images) < mean_divergence(original, learning, images)
+
+
+def test_scrubs_divergence_is_that_of_its_definition() -> None:
+    teacher, student = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    p, q = softmax(teacher / 4, dim=1), softmax(student / 4, dim=1)
+    expected = 16 * sum(float((a * (a / b).log()).sum()) for a, b in zip(p, q, strict=True)) / 5
+    assert scrub.divergence(teacher, student, 4.0).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_t_s_follows_the_untrained_teacher_on_what_is_forgotten_and_reads_no_label(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    network, problem = unlearn("t-s", make_problem, original, epochs=20, lr=1e-3, batch=32, fraction=1.0)
+    assert not problem.forget.has_labels
+    assert not problem.remain.has_labels
+    bad = problem.fresh_network("incompetent teacher").eval()
+    images = problem.forget.images
+    assert mean_divergence(bad, network, images) < 0.5 * mean_divergence(bad, original, images)
+    agree = (network(problem.remain.images).argmax(1) == original(problem.remain.images).argmax(1)).float().mean()
+    assert agree > 0.8
+
+
+def test_unrollings_step_is_a_gradient_computed_by_hand(make_problem: MakeProblem, original: Network) -> None:
+    network, problem = unlearn("unrolling", make_problem, original, sigma=0.05, batch=1000)
+    reference = copy.deepcopy(original).eval().requires_grad_(True)
+    log_p = log_softmax(reference(problem.forget.images), dim=1)
+    (-log_p[range(len(log_p)), problem.forget.labels].mean()).backward()
+    for mine, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+        assert theirs.grad is not None
+        assert torch.allclose(mine, theirs + 0.05 * theirs.grad, atol=1e-6)
+
+
+def test_unrollings_batches_add_up(make_problem: MakeProblem, original: Network) -> None:
+    """Four batches of ten count as four times the mean gradient of forty."""
+    four, _ = unlearn("unrolling", make_problem, original, sigma=0.01, batch=10)
+    one, _ = unlearn("unrolling", make_problem, original, sigma=0.04, batch=40)
+    assert torch.allclose(weights(four), weights(one), atol=1e-6)
+
+
+def test_adding_back_what_was_just_taken_changes_nothing(make_problem: MakeProblem, original: Network) -> None:
+    same, _ = unlearn("unrolling-first", make_problem, original, epochs=0, multiple=1.0)
+    assert torch.allclose(weights(same), weights(original), atol=1e-6)
+    back, problem = unlearn("unrolling-first", make_problem, original, epochs=0, multiple=2.0)
+    images, labels = problem.forget.images, problem.forget.labels
+    assert cross_entropy(back(images), labels) > cross_entropy(original(images), labels)
+
+
+def test_neggrad_plus_forgets_and_keeps_the_rest(make_problem: MakeProblem, original: Network) -> None:
+    plus, problem = unlearn("neggrad-plus", make_problem, original, lr=1e-3, epochs=2, beta=0.9)
+    forget, remain = problem.forget, problem.remain
+    assert (
+        cross_entropy(plus(forget.images), forget.labels) > cross_entropy(original(forget.images), forget.labels) + 0.3
+    )
+    assert cross_entropy(plus(remain.images), remain.labels) < cross_entropy(original(remain.images), remain.labels)
+
+
+def sisa_parts(make_problem: MakeProblem, original: Network, **options: int) -> tuple[Any, Problem, dict[str, Tensor]]:
+    ensemble, problem = run("sisa", make_problem, original, **options)
+    return ensemble, problem, dict(problem.prepared)
+
+
+def test_sisa_with_one_shard_and_one_slice_is_retrain_on_its_stream(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    ensemble, problem, _ = sisa_parts(make_problem, original, shards=1, slices=1)
+    reference, _ = problem.fit(problem.remain, stream="shard 0, slice 0")
+    assert torch.equal(weights(ensemble.networks[0]), weights(reference))
+    images = problem.forget.images
+    assert torch.allclose(ensemble(images), log_softmax(reference(images), dim=1), atol=1e-6)
+
+
+def test_sisa_trains_again_exactly_what_saw_a_forgotten_item(
+    make_problem: MakeProblem, original: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 40 shards of 3 slices for 40 forgotten items, some shards are hit and others are not."""
+    trained: list[tuple[str, set[int]]] = []
+    fit = Problem.fit
+
+    def note(self: Problem, samples: Any, *args: Any, stream: str, **kwargs: Any) -> Any:
+        trained.append((stream, set(samples.index.tolist())))
+        return fit(self, samples, *args, stream=stream, **kwargs)
+
+    monkeypatch.setattr(Problem, "fit", note)
+    ensemble, problem, prepared = sisa_parts(make_problem, original, shards=40, slices=3)
+    part, forgotten = prepared["part"], set(problem.forget.index.tolist())
+    assert part.bincount().tolist() == pytest.approx([300 / 120] * 120, abs=1)
+    again = dict(trained[120:])
+    for shard in range(40):
+        slices = [set((part == 3 * shard + s).nonzero()[:, 0].tolist()) for s in range(3)]
+        first = next((s for s in range(3) if slices[s] & forgotten), 3)
+        for stage in range(3):
+            seen = set().union(*slices[: stage + 1]) - forgotten
+            assert again.get(f"shard {shard}, slice {stage}") == (seen if stage >= first else None)
+        if first == 3:
+            kept = {n.removeprefix(f"{shard}.2.weights."): t for n, t in prepared.items() if f"{shard}.2.w" in n[:7]}
+            untouched = ensemble.networks[shard].state_dict()
+            assert all(torch.equal(untouched[name], kept[name]) for name in untouched)
+    assert 0 < len(again) < 120
+
+
+def test_sisa_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    _, _, prepared = sisa_parts(make_problem, original, shards=2, slices=3)
+    method = registry.get(Method, "sisa")
+    before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
+    object.__setattr__(before, "prepared", prepared)
+    last = sisa.restored(before, 1, 1)
+    *_, (network, _) = sisa.stages(before, before.train, prepared["part"], 1, 3, 2, last)
+    whole = torch.cat([prepared[f"1.2.weights.{name}"].flatten() for name, _ in network.named_parameters()])
+    assert torch.equal(weights(network), whole)
+
+
+def test_sisas_votes_are_mean_probabilities_or_shares(builder: Builder, digits: Dataset) -> None:
+    networks = [builder.fresh("sisa", number) for number in range(3)]
+    images = digits.test_images[:20] / 255
+    answers = torch.stack([network(images) for network in networks])
+    soft = sisa.Ensemble(networks, "soft")(images)
+    assert torch.allclose(soft.exp(), softmax(answers, dim=2).mean(0), atol=1e-6)
+    hard = sisa.Ensemble(networks, "hard")(images)
+    for row, votes in enumerate(answers.argmax(2).T.tolist()):
+        assert hard[row].exp().tolist() == pytest.approx([votes.count(c) / 3 for c in range(10)], abs=1e-5)

@@ -1,0 +1,67 @@
+"""SCRUB: a student that obeys the original on what remains and contradicts it on what must go."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
+
+from unlearnbench import Access, Batch, Network, Problem, method
+
+
+@method(
+    title="SCRUB",
+    access=Access(forget="images", remain="labels"),
+    reference="Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023, Algorithm 1",
+    cost=lambda forget, recipe, *, epochs, max_epochs, **_: (
+        1 / 3 + min(max_epochs, epochs) * forget + epochs * (1 - forget)
+    ),
+)
+def scrub(
+    problem: Problem,
+    *,
+    lr: float = 5e-4,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    alpha: float = 0.5,
+    gamma: float = 1.0,
+    temperature: float = 4.0,
+    max_epochs: int = 2,
+    epochs: int = 5,
+    batch: int = 32,
+    forget_batch: int = 512,
+) -> Network:
+    """Alternates epochs that maximise the divergence on the forgotten items with epochs that minimise the rest.
+
+    Large batches of forgotten items are part of the method: the ascent has no bound, and its number of steps decides.
+    """
+
+    def teacher(items: Batch) -> Tensor:
+        answers: Tensor = problem.original.head(problem.features(problem.original, items))
+        return answers
+
+    student = problem.network()
+    optimizer = torch.optim.SGD(student.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+    for epoch in range(epochs):
+        if epoch < max_epochs:
+            for forget in problem.forget.batches(forget_batch):
+                answers = student(forget.images)
+                step(optimizer, -divergence(teacher(forget), answers, temperature))
+        for remain in problem.remain.batches(batch):
+            answers = student(remain.images)
+            obedience = divergence(teacher(remain), answers, temperature)
+            step(optimizer, gamma * cross_entropy(answers, remain.labels) + alpha * obedience)
+    return student
+
+
+def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """KL(teacher || student) of logits [B, classes] at a temperature, times its square, averaged over the batch."""
+    learned, taught = log_softmax(student / temperature, dim=1), softmax(teacher / temperature, dim=1)
+    return temperature**2 * kl_div(learned, taught, reduction="batchmean")
+
+
+def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradient of a loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
