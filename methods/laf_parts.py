@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from unlearnbench import Problem, Samples
+from unlearnbench import Batch, Network, Problem, Samples, UserError
 
 KL_WEIGHT = 0.025
 
@@ -54,8 +54,15 @@ PHI: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def unlearning_loss(residual_remain: Tensor, residual_forget: Tensor, phi: str) -> Tensor:
-    """L_UE, Eq. 10: what remains is rebuilt well by h, what must go badly by h_f."""
+def unlearning_loss(h: VAE, h_f: VAE, remain: Tensor, forget: Tensor, phi: str) -> Tensor:
+    """L_UE, Eq. 10, of embeddings: what remains is rebuilt well by h, what must go badly by h_f."""
+    return contrast(h.residual(remain), h_f.residual(forget), phi)
+
+
+def contrast(residual_remain: Tensor, residual_forget: Tensor, phi: str) -> Tensor:
+    """The sum of phi over what remains, less that over what must go."""
+    if phi not in PHI:
+        raise UserError(f"phi must be one of {', '.join(PHI)}, not {phi!r}")
     loss: Tensor = PHI[phi](residual_remain).sum() - PHI[phi](residual_forget).sum()
     return loss
 
@@ -68,11 +75,24 @@ def alignment_loss(remain: Tensor, old_remain: Tensor, forget: Tensor, old_forge
     return loss
 
 
+def realignment_loss(problem: Problem, network: Network, remain: Batch, forget: Batch, tau: float) -> Tensor:
+    """L_RA of two batches under a network and under the original."""
+    pairs = [(network.features(b.images), problem.features(problem.original, b)) for b in (remain, forget)]
+    return alignment_loss(*pairs[0], *pairs[1], tau)
+
+
 def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """One step down the gradient of a loss."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+
+
+def prepared_vae(problem: Problem, latent: int) -> VAE:
+    """The VAE of all embeddings, h, from the first phase."""
+    vae = VAE(problem.features(problem.original, problem.forget).shape[1], latent).to(problem.device)
+    vae.load_state_dict(problem.prepared)
+    return vae.requires_grad_(False)
 
 
 def fit_vae(problem: Problem, samples: Samples, latent: int, epochs: int, lr: float) -> VAE:

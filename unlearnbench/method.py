@@ -56,6 +56,7 @@ class Method(Plugin):
         reference: The paper.
         role: "method", "variant" (of a method), "ablation", or "control" (no method at all).
         start: The name of the method whose result this one begins from; "" for the original.
+        like: The name of a method whose hyperparameters in presets hold for this one, too, as far as it has them.
         cost: `(forget, recipe, **hyperparameters) -> ep`: passes over the training set, forward and backward, if the
             share `forget` of it is to be forgotten; for estimates. A method that does not say counts like Retrain.
     """
@@ -71,6 +72,7 @@ class Method(Plugin):
         reference: str = "",
         role: str = "method",
         start: str = "",
+        like: str = "",
         cost: Callable[..., float] | None = None,
     ) -> None:
         super().__init__(function, title=title, reference=reference)
@@ -79,6 +81,7 @@ class Method(Plugin):
         self.access = access
         self.role = role
         self.start = start
+        self.like = like
         self.cost = cost or (lambda forget, recipe, **_: recipe.epochs * (1 - forget))
         self.preparation: Callable[..., dict[str, Tensor]] | None = None
 
@@ -118,9 +121,10 @@ def method(
     reference: str = "",
     role: str = "method",
     start: str = "",
+    like: str = "",
     cost: Callable[..., float] | None = None,
 ) -> Callable[[Callable[..., Any]], Method]:
     """Makes a function `(problem, **hyperparameters) -> network` a method of the suite; see `Method`."""
     return lambda function: Method(
-        function, title=title, access=access, reference=reference, role=role, start=start, cost=cost
+        function, title=title, access=access, reference=reference, role=role, start=start, like=like, cost=cost
     )

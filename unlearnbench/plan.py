@@ -275,8 +275,12 @@ class _Planner:
 
     def hyperparameters(self, method: str, setting: Setting) -> dict[str, Any]:
         """All layers of a method's hyperparameters, resolved."""
+        chosen = registry.get(Method, method)
         layers = self.preset.hyperparameters(method, setting.task, setting.model)
-        return registry.get(Method, method).resolve(method, *layers, self.overrides.get(method, {}))
+        if chosen.like:
+            shared = self.preset.hyperparameters(chosen.like, setting.task, setting.model)
+            layers = [{k: v for k, v in layer.items() if k in chosen.defaults} for layer in shared] + layers
+        return chosen.resolve(method, *layers, self.overrides.get(method, {}))
 
     def changed(self, method: str, setting: Setting) -> dict[str, Any]:
         """The hyperparameters of a method, and of those it starts from, that the command line changed."""

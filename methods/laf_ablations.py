@@ -1,0 +1,63 @@
+"""What is left of LAF without either of its losses (Shen et al., ICLR 2024, section 4.4, Tables 4 to 6)."""
+
+from __future__ import annotations
+
+import torch
+
+from unlearnbench import Access, Network, Problem, method
+from unlearnbench.methods.laf import embed
+from unlearnbench.methods.laf_parts import fit_vae, prepared_vae, realignment_loss, step, unlearning_loss
+
+PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
+
+
+@method(
+    title="None L1",
+    role="ablation",
+    access=Access(forget="images", remain="images"),
+    like="laf",
+    reference=PAPER,
+    cost=lambda forget, recipe, *, epochs, **_: 1 / 3 + 2 * forget * epochs,
+)
+def none_l1(
+    problem: Problem, *, epochs: int = 20, lr_align: float = 1e-4, tau: float = 20.0, batch: int = 32
+) -> Network:
+    """LAF without L_UE: embeddings are only aligned with the old ones, and contrasted."""
+    network = problem.network().eval()
+    align = torch.optim.Adam(network.features.parameters(), lr=lr_align)
+    for _ in range(epochs):
+        for f, r in zip(problem.forget.batches(batch), problem.remain.batches(batch), strict=False):
+            step(align, realignment_loss(problem, network, r, f, tau))
+    return network
+
+
+@method(
+    title="None L2",
+    role="ablation",
+    access=Access(prepare="images", forget="images", remain="images"),
+    like="laf",
+    reference=PAPER,
+    cost=lambda forget, recipe, *, epochs, **_: 1 / 3 + 2 * forget * epochs,
+)
+def none_l2(
+    problem: Problem,
+    *,
+    latent: int = 8,
+    vae_epochs: int = 10,
+    vae_lr: float = 1e-3,
+    epochs: int = 20,
+    lr_unlearn: float = 5e-5,
+    phi: str = "exp-ratio",
+    batch: int = 32,
+) -> Network:
+    """LAF without L_RA: nothing brings the embeddings of what remains back to where the head expects them."""
+    network = problem.network().eval()
+    h, h_f = prepared_vae(problem, latent), fit_vae(problem, problem.forget, latent, vae_epochs, vae_lr)
+    unlearn = torch.optim.Adam(network.features.parameters(), lr=lr_unlearn)
+    for _ in range(epochs):
+        for f, r in zip(problem.forget.batches(batch), problem.remain.batches(batch), strict=False):
+            step(unlearn, unlearning_loss(h, h_f, network.features(r.images), network.features(f.images), phi))
+    return network
+
+
+none_l2.prepare(embed)
