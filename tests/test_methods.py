@@ -47,7 +47,8 @@ def run(name: str, make_problem: MakeProblem, original: Network, **options: obje
     hyperparameters = method.resolve(name, options)
     if method.preparation:
         before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
-        prepared = method.preparation(before, **method.preparing(hyperparameters))
+        with seeds.pinned("test"):
+            prepared = method.preparation(before, **method.preparing(hyperparameters))
         object.__setattr__(problem, "prepared", prepared)
     with seeds.pinned("test"):
         return method.unlearn(problem, hyperparameters), problem
