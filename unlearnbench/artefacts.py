@@ -142,7 +142,8 @@ class Artefacts:
                 "seed": self.setting.seed,
                 "code": core("prepared"),
             }
-            needs["prepared"] = Job("prepared", key, self.setting, 0, 0, dict(needs), name, preparing)
+            ep = method.prepare_cost(self.setting.recipe, **preparing)
+            needs["prepared"] = Job("prepared", key, self.setting, ep, 0, dict(needs), name, preparing)
         if parent:
             assert parent.keep is not None
             needs["parent"] = parent.keep
@@ -157,9 +158,9 @@ class Artefacts:
         }
         ep = method.cost(self.forgotten, self.setting.recipe, **options)
         keep = None
-        if name in self.parents:  # no work of its own: it is a by-product of the outputs
+        if name in self.parents:  # a by-product of the outputs
             keep = Job(
-                "network", {**key, "kind": "network"}, self.setting, 0, 4 * self.parameters, needs, name, options
+                "network", {**key, "kind": "network"}, self.setting, ep, 4 * self.parameters, needs, name, options
             )
         return Job("outputs", key, self.setting, ep, self.logits_size, needs, name, options, keep=keep)
 

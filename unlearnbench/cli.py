@@ -57,7 +57,7 @@ def main() -> None:
 
     \b
     unlearnbench run --all             everything that the preset selects
-    unlearnbench table 1               Tables 1-3 from the records
+    unlearnbench table 1               Tables 1-6 from the records
     unlearnbench export DIR, score     for networks that are made elsewhere
     unlearnbench list methods          what is there, and what each may see
     """  # noqa: D301 - click looks for this very character
@@ -179,16 +179,25 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 @click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; drawn with bold type in a terminal]")
 @click.option("--protocol", metavar="clean|released", help="How networks are evaluated.  [clean; released to compare]")
 @click.option("--compare", is_flag=True, help="Beside the published numbers.")
-def table(number: int, preset: str, results: str, form: str | None, protocol: str | None, compare: bool) -> None:
-    """Prints Table NUMBER of the paper from the records."""
-    if compare:
-        from unlearnbench.comparison import compare as print_of
+@click.option("--cost", is_flag=True, help="What each method took, beside Retrain.")
+def table(number: int, preset: str, results: str, form: str | None, protocol: str | None, **instead: bool) -> None:
+    """Prints Table NUMBER of the paper from the records: 1-3 the methods, 4-6 the ablations."""
+    form = form or default_format()
+    if all(instead.values()) or (instead["cost"] and protocol):
+        raise UserError("--cost goes neither with --compare nor with --protocol: print one after the other")
+    if instead["cost"]:
+        from unlearnbench.costs import costs
 
-        protocol = protocol or "released"
+        text = costs(number, preset, results, form)
+    elif instead["compare"]:
+        from unlearnbench.comparison import compare
+
+        text = compare(number, preset, results, form, protocol or "released")
     else:
-        from unlearnbench.tables import table as print_of
+        from unlearnbench.tables import table as table_of
 
-    click.echo(print_of(number, preset, results, form or default_format(), protocol or "clean"), nl=False)
+        text = table_of(number, preset, results, form, protocol or "clean")
+    click.echo(text, nl=False)
 
 
 @main.command("list")

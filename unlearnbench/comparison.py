@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearnbench import protocols, stats
+from unlearnbench import protocols, rendering, stats
 from unlearnbench.errors import UserError
 from unlearnbench.presets import REFERENCE
 from unlearnbench.rendering import COLUMNS, Number, Table
@@ -20,7 +20,6 @@ SEEDS = 5
 """How many seeds the published numbers are means of."""
 CLOSE = 1.0
 """In percentage points: the difference up to which numbers count as the same where no interval can be had."""
-FORMS = {"markdown": "pipe", "terminal": "simple", "latex": "latex_booktabs", "csv": ""}
 Place = tuple[str, str, str]
 """Data set, method, metric."""
 
@@ -78,14 +77,15 @@ def compare(
     Raises:
         UserError: If a name is wrong, or there are no records of a published cell.
     """
-    if format not in FORMS:
-        raise UserError(f"format must be one of {', '.join(FORMS)}, not {format!r}")
+    style = rendering.style_of(format)
     made = numbered(number, preset, Path(results), protocols.get(protocol))[0]
     found = list(pairs(made))
     if not found:
         known = sorted({dataset for dataset, _, _ in published(number)})
         raise UserError(f"nothing to compare in table {number} of preset {preset}: published are {', '.join(known)}")
-    return as_csv(found) if format == "csv" else as_text(made, found, format, protocol)
+    if format == "csv":
+        return as_csv(found)
+    return as_text(made, found, style, "- " if format == "markdown" else "", protocol)
 
 
 def published(number: int) -> dict[Place, Number]:
@@ -119,7 +119,7 @@ def pairs(made: Table) -> Iterator[Pair]:
                     yield Pair(title, row.title, metric, theirs[place], ours, is_reference, wrong.get(place, ""))
 
 
-def as_text(made: Table, found: Sequence[Pair], form: str, protocol: str) -> str:
+def as_text(made: Table, found: Sequence[Pair], style: str, bullet: str, protocol: str) -> str:
     """A comparison for people."""
     from tabulate import tabulate
 
@@ -141,8 +141,7 @@ def as_text(made: Table, found: Sequence[Pair], form: str, protocol: str) -> str
             ]
         )
     notes = [*summary(found), *(f"({i}) {reason}" for i, reason in enumerate(reasons, start=1))]
-    bullet = "- " if form == "markdown" else ""
-    text = tabulate(lines, headers, tablefmt=FORMS[form], disable_numparse=True)
+    text = tabulate(lines, headers, tablefmt=style, disable_numparse=True)
     title = f"{made.title}, protocol {protocol}, beside the published numbers (five seeds)"
     return f"{title}\n\n{text}\n\n" + "".join(f"{bullet}{note}\n" for note in notes)
 

@@ -44,6 +44,8 @@ class Laboratory:
         found: dict[str, dict[str, Any]] = {"attacks": {}}
         for protocol in PROTOCOLS.values():
             found[protocol.name], found["attacks"][protocol.attack] = self.evaluated(cell, outputs, protocol)
+        if cell.about["role"] != ELSEWHERE:
+            found["cost"] = passes(cell.outputs)
         return {
             "schema": SCHEMA,
             "status": "ok",
@@ -104,6 +106,16 @@ class Laboratory:
                     side.append(observation(made["logits"][rows], labels[rows]))
             self._observations[name] = tuple(inside), tuple(outside)
         return self._observations[name]
+
+
+def passes(job: Job) -> dict[str, float]:
+    """Passes over the training set that a network is charged for, by phase: its own, and those of what it starts from.
+
+    Work that was kept or is shared is charged in full to everybody who uses it.
+    """
+    spent = {"prepare": job.needs["prepared"].ep if "prepared" in job.needs else 0.0, "unlearn": job.ep}
+    before = passes(job.needs["parent"]) if "parent" in job.needs else {}
+    return {phase: ep + before.get(phase, 0.0) for phase, ep in spent.items()}
 
 
 def observation(logits: Tensor, labels: Tensor) -> Observed:

@@ -57,8 +57,10 @@ class Method(Plugin):
         role: "method", "variant" (of a method), "ablation", or "control" (no method at all).
         start: The name of the method whose result this one begins from; "" for the original.
         like: The name of a method whose hyperparameters in presets hold for this one, too, as far as it has them.
-        cost: `(forget, recipe, **hyperparameters) -> ep`: passes over the training set, forward and backward, if the
-            share `forget` of it is to be forgotten; for estimates. A method that does not say counts like Retrain.
+        cost: `(forget, recipe, **hyperparameters) -> ep`: passes over the training set, forward and backward (forward
+            alone is a third), if the share `forget` of it is to be forgotten. A method that does not say counts like
+            Retrain.
+        prepare_cost: `(recipe, **hyperparameters) -> ep` of the first phase; training once for who does not say.
     """
 
     kind = "method"
@@ -74,6 +76,7 @@ class Method(Plugin):
         start: str = "",
         like: str = "",
         cost: Callable[..., float] | None = None,
+        prepare_cost: Callable[..., float] | None = None,
     ) -> None:
         super().__init__(function, title=title, reference=reference)
         if role not in ROLES:
@@ -83,6 +86,7 @@ class Method(Plugin):
         self.start = start
         self.like = like
         self.cost = cost or (lambda forget, recipe, **_: recipe.epochs * (1 - forget))
+        self.prepare_cost = prepare_cost or (lambda recipe, **_: recipe.epochs)
         self.preparation: Callable[..., dict[str, Tensor]] | None = None
 
     def prepare(self, function: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
@@ -123,8 +127,17 @@ def method(
     start: str = "",
     like: str = "",
     cost: Callable[..., float] | None = None,
+    prepare_cost: Callable[..., float] | None = None,
 ) -> Callable[[Callable[..., Any]], Method]:
     """Makes a function `(problem, **hyperparameters) -> network` a method of the suite; see `Method`."""
     return lambda function: Method(
-        function, title=title, access=access, reference=reference, role=role, start=start, like=like, cost=cost
+        function,
+        title=title,
+        access=access,
+        reference=reference,
+        role=role,
+        start=start,
+        like=like,
+        cost=cost,
+        prepare_cost=prepare_cost,
     )

@@ -115,8 +115,8 @@ class Plan:
             for job in (*cell.shadows, cell.outputs):
                 for needed in self._missing(job, again=cell.method in self.forced and job is cell.outputs):
                     found.setdefault(needed.digest, needed)
-            if cell.outputs.digest in found and cell.outputs.keep:
-                found[cell.outputs.keep.digest] = cell.outputs.keep
+            if cell.outputs.digest in found and cell.outputs.keep:  # then it is no work of its own
+                found[cell.outputs.keep.digest] = replace(cell.outputs.keep, ep=0.0)
         return list(found.values())
 
     def _missing(self, job: Job, again: bool = False) -> Iterator[Job]:
@@ -310,6 +310,7 @@ class _Planner:
             "role": "variant" if changes and method.role == "method" else method.role,
             "access": str(method.access),
             "start": method.start,
+            "like": method.like,
             "hyperparameters": self.hyperparameters(name, setting),
             "seed": setting.seed,
         }

@@ -12,8 +12,8 @@ from unlearnbench.errors import UserError
 
 FILES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 """The formats that are written to disk, with the ending of their files."""
-GROUPS = {"method": "", "variant": "Variants", "elsewhere": "Made elsewhere", "control": "Controls"}
-"""The roles that Tables 1-3 show, in this order, with what is written above them."""
+GROUPS = {"method": "", "ablation": "", "variant": "Variants", "elsewhere": "Made elsewhere", "control": "Controls"}
+"""Roles in the order of tables, with what is written above them."""
 COLUMNS = {
     "train_r": "Train_r",
     "train_f": "Train_f",
@@ -23,6 +23,8 @@ COLUMNS = {
     "asr": "ASR",
 }
 """Metrics as the paper writes them."""
+STYLES = {"markdown": "pipe", "terminal": "simple", "latex": "latex_booktabs", "csv": ""}
+"""What tabulate calls the formats of plain grids."""
 SIDE_BY_SIDE = 2
 """Data sets next to each other, as the paper has them."""
 
@@ -66,7 +68,7 @@ class Table:
     """A table of the paper.
 
     Attributes:
-        number: 1 to 3.
+        number: 1 to 6.
         task: The task's name, with options that differ from the preset's.
         title: What stands above it.
         datasets: Titles by name.
@@ -90,6 +92,17 @@ class Table:
         """The name of its files, without ending."""
         _, plus, options = self.task.partition("+")
         return f"table{self.number}{plus}{options}"
+
+
+def style_of(form: str) -> str:
+    """What tabulate calls a format; "" for "csv".
+
+    Raises:
+        UserError: If there is no such format.
+    """
+    if form not in STYLES:
+        raise UserError(f"format must be one of {', '.join(STYLES)}, not {form!r}")
+    return STYLES[form]
 
 
 def render(made: Table, form: str) -> str:
@@ -148,10 +161,11 @@ def grids(made: Table, form: str, marks: Mapping[int, str], group: str) -> str:
 
 def grouped(rows: Sequence[Row]) -> Iterable[tuple[Row, str]]:
     """Rows with the heading to write above each, "" for none."""
-    role = "method"
+    above = ""
     for row in rows:
-        yield row, GROUPS[row.role] if row.role != role else ""
-        role = row.role
+        heading = GROUPS[row.role]
+        yield row, heading if heading != above else ""
+        above = heading
 
 
 def latex(made: Table) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from glob import escape
 from pathlib import Path
@@ -19,9 +19,21 @@ from unlearnbench.store import canonical, read_record, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = {1: "data-removal", 2: "class-removal", 3: "noisy-label-removal"}
+TABLES = {
+    1: "data-removal",
+    2: "class-removal",
+    3: "noisy-label-removal",
+    4: "data-removal",
+    5: "class-removal",
+    6: "noisy-label-removal",
+}
 """Which task each table of the paper shows."""
-ORDER = ("retrain", "neggrad", "boundary", "sisa", "unrolling", "t-s", "scrub", "laf-r", "laf")
+ABLATIONS = (4, 5, 6)
+"""The tables that show methods without one of their parts."""
+ORDER = (
+    *("retrain", "neggrad", "boundary", "sisa", "unrolling", "t-s", "scrub"),
+    *("laf-none-l1", "laf-none-l2", "laf-r", "laf"),
+)
 """The paper's order of methods; others follow by name."""
 
 
@@ -36,7 +48,8 @@ def load(results: str | Path = "results", preset: str | None = None) -> pd.DataF
         Names and titles (`dataset`, `model`, `task`, `method`, `role`, `seed`, ...), `status`, and the metrics of
         protocol `clean` as fractions in [0, 1] (`train_r`, `train_f`, `test`, `test_r`, `test_f`, `asr`), those of
         protocol `released` as `released.train_r` and so on; those of attacks as e.g. `shadow.auc`, `shadow.auc_low`,
-        `shadow.auc_high`; `seconds_prepare` and `seconds_unlearn`.
+        `shadow.auc_high`; what it cost in `seconds_prepare` and `seconds_unlearn` (measured) and in `ep_prepare` and
+        `ep_unlearn` (passes over the training set, as the method declares).
 
     Raises:
         UserError: If the folder does not exist or cannot be read.
@@ -73,6 +86,7 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in found.items():
             values = zip(("", "_low", "_high"), value, strict=True) if isinstance(value, list) else [("", value)]
             row |= {f"{attack}.{name}{end}": number for end, number in values}
+    row |= {f"ep_{phase}": ep for phase, ep in metrics.get("cost", {}).items()}
     return row | {f"seconds_{phase}": s for phase, s in record["observed"]["seconds"].items()}
 
 
@@ -97,7 +111,7 @@ def table(
     """One of the paper's tables from the records that are there.
 
     Args:
-        number: 1 (data removal), 2 (class removal) or 3 (noisy-label removal).
+        number: 1 (data removal), 2 (class removal) or 3 (noisy-label removal); 4 to 6: the ablations on these.
         preset: Whose results.
         results: The folder that runs wrote to.
         format: "markdown", "latex", "csv" or "terminal".
@@ -112,13 +126,20 @@ def table(
 
 def numbered(number: int, preset: str, results: Path, protocol: Protocol) -> list[Table]:
     """The tables of one number, the standard one first; raises as `table`."""
+    chosen = presets.read(preset)
+    return [build(number, frame, chosen, protocol) for frame in numbered_frames(number, preset, results)]
+
+
+def numbered_frames(number: int, preset: str, results: Path) -> list[pd.DataFrame]:
+    """The cells of the tables of one number; raises as `table`."""
     if number not in TABLES:
         raise UserError(f"there is no table {number}: choose one of {', '.join(map(str, TABLES))}")
     chosen = presets.read(preset)
-    found = [t for t in tables_of(results, chosen, protocol) if t.number == number]
+    found = [frame for n, frame in frames(results, chosen) if n == number]
     if not found:
+        what = f"ablations on {TABLES[number]}" if number in ABLATIONS else TABLES[number]
         raise UserError(
-            f"no records of {TABLES[number]} in {results / chosen.name}: "
+            f"no records of {what} in {results / chosen.name}: "
             f"run `unlearnbench run --preset {preset} -t {TABLES[number]}`"
         )
     return found
@@ -136,34 +157,47 @@ def write(results: Path, preset: Preset) -> dict[str, Table]:
 
 def tables_of(results: Path, preset: Preset, protocol: Protocol = CLEAN) -> list[Table]:
     """The tables for which a preset has records, those with other options after the standard one."""
-    models = {dataset: training.model for dataset, training in preset.datasets.items()}
-    rows = [flat(record) for record in records(results, preset.name) if record["cell"]["role"] in GROUPS]
-    rows = [row for row in rows if row["model"] == models.get(row["dataset"], row["model"])]
-    found = []
-    for number, task in TABLES.items():
-        labels = sorted({r["task"] for r in rows if r["task"].partition("+")[0] == task}, key=lambda t: (t != task, t))
-        found += [build(number, [r for r in rows if r["task"] == label], preset, protocol) for label in labels]
-    return found
+    return [build(number, frame, preset, protocol) for number, frame in frames(results, preset)]
 
 
-def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset, protocol: Protocol) -> Table:
-    """Puts a table together from the cells of one task."""
+def frames(results: Path, preset: Preset) -> Iterator[tuple[int, pd.DataFrame]]:
+    """The cells of each table, as in `load`, with its number."""
     import pandas as pd
 
-    frame = comparable(pd.DataFrame(rows))
+    models = {dataset: training.model for dataset, training in preset.datasets.items()}
+    rows = [flat(record) for record in records(results, preset.name)]
+    rows = [row for row in rows if row["model"] == models.get(row["dataset"], row["model"])]
+    for number, task in TABLES.items():
+        here = [row for row in shown(rows, number) if row["task"].partition("+")[0] == task]
+        for label in sorted({row["task"] for row in here}, key=lambda t: (t != task, t)):
+            yield number, comparable(pd.DataFrame([row for row in here if row["task"] == label]))
+
+
+def shown(rows: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, Any]]:
+    """The rows of a table: ablations with Retrain and the methods that they are like, or all but ablations."""
+    if number not in ABLATIONS:
+        return [row for row in rows if row["role"] != "ablation"]
+    whole = {row.get("like") for row in rows if row["role"] == "ablation"}
+    if not whole:
+        return []
+    return [row for row in rows if row["role"] == "ablation" or row["method"] in {REFERENCE, *whole}]
+
+
+def build(number: int, frame: pd.DataFrame, preset: Preset, protocol: Protocol) -> Table:
+    """Puts a table together from the cells of one task."""
     asked = max(len(preset.seeds), frame["seed"].nunique())
     label, columns = frame["task"].iloc[0], frame["columns"].iloc[0]
     names = sorted(set(frame["dataset"]), key=lambda name: place(name, preset.datasets))
     datasets = {name: frame["dataset_title"][frame["dataset"] == name].iloc[0] for name in names}
     numbers = averages(frame[frame["status"] == "ok"], columns, protocol)
     titles = dict(zip(frame["method"], zip(frame["method_title"], frame["role"], strict=True), strict=True))
-    competing = [m for m, (_, role) in titles.items() if role == "method" and m != REFERENCE]
+    competing = [m for m, (_, role) in titles.items() if role in ("method", "ablation") and m != REFERENCE]
     numbers |= ranked(numbers, competing, datasets, columns)
-    ordered = sorted(titles, key=lambda m: (list(GROUPS).index(titles[m][1]), place(m.partition("+")[0], ORDER), m))
+    ordered = sorted(titles, key=lambda m: position(m, titles[m][1]))
     return Table(
         number=number,
         task=label,
-        title=f"Table {number}: {frame['task_title'].iloc[0]}, preset {preset.name}",
+        title=titled(number, frame, preset),
         datasets=datasets,
         columns=columns,
         rows=[
@@ -173,6 +207,17 @@ def build(number: int, rows: Sequence[Mapping[str, Any]], preset: Preset, protoc
         asked=asked,
         notes=list(notes(frame, asked, protocol)),
     )
+
+
+def titled(number: int, frame: pd.DataFrame, preset: Preset) -> str:
+    """What stands above a table."""
+    what = ", ablations" if number in ABLATIONS else ""
+    return f"Table {number}: {frame['task_title'].iloc[0]}{what}, preset {preset.name}"
+
+
+def position(method: str, role: str) -> tuple[int, int, str]:
+    """Where a method stands in a table, to sort by."""
+    return list(dict.fromkeys(GROUPS.values())).index(GROUPS[role]), place(method.partition("+")[0], ORDER), method
 
 
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:

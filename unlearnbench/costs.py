@@ -1,0 +1,91 @@
+"""What methods cost beside training again: passes over the training set, and seconds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench import presets, rendering
+from unlearnbench.presets import REFERENCE
+from unlearnbench.tables import numbered_frames, position, titled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PHASES = ("prepare", "unlearn")
+NOTES = (
+    "An ep is one pass, forward and backward, over the training set; a forward pass alone is a third. Methods declare "
+    "their ep; seconds are measured, on whatever machine made the records, and are means over seeds.",
+    "Prepare is what can be done before anybody asks to be forgotten. Work that is shared or kept from an earlier run, "
+    "also that of a method from which another one starts, is charged in full to everyone who uses it.",
+    "Beside Retrain: both phases together, divided by those of Retrain.",
+)
+
+
+def costs(
+    number: int,
+    preset: str = "demo",
+    results: str | Path = "results",
+    format: str = "markdown",  # noqa: A002 - as in `table`
+) -> str:
+    """The costs of the methods of one of the paper's tables.
+
+    Args:
+        number: As in `table`, likewise the others.
+        preset: Whose results.
+        results: The folder of the records.
+        format: "markdown", "latex", "csv" or "terminal".
+
+    Raises:
+        UserError: If a name is wrong or there are no records.
+    """
+    style = rendering.style_of(format)
+    frame = numbered_frames(number, preset, Path(results))[0]
+    lines = [line for _, group in frame[frame["status"] == "ok"].groupby("dataset") for line in rows(group)]
+    headers = ["Data", "Method"]
+    for unit in ("ep", "s"):
+        headers += [*(f"{phase} ({unit})" for phase in PHASES), f"beside Retrain ({unit})"]
+    if format == "csv":
+        return as_csv(headers, lines)
+    from tabulate import tabulate
+
+    text = tabulate(
+        [[shown(value) for value in line] for line in lines], headers, tablefmt=style, disable_numparse=True
+    )
+    bullet = "- " if format == "markdown" else ""
+    title = f"{titled(number, frame, presets.read(preset))}: what it costs"
+    return f"{title}\n\n{text}\n\n" + "".join(f"{bullet}{note}\n" for note in NOTES)
+
+
+def rows(group: pd.DataFrame) -> list[list[str | float]]:
+    """A line for each method on one data set, in the order of tables."""
+    names = [f"{unit}_{phase}" for unit in ("ep", "seconds") for phase in PHASES]
+    means: dict[str, Any] = group.reindex(columns=["method", *names]).groupby("method").mean().to_dict("index")
+    about: dict[str, Any] = group.drop_duplicates("method").set_index("method").to_dict("index")
+    found = []
+    for method in sorted(means, key=lambda name: position(name, about[name]["role"])):
+        line: list[str | float] = [about[method]["dataset_title"], about[method]["method_title"]]
+        for unit in ("ep", "seconds"):
+            spent = [means[method][f"{unit}_{phase}"] for phase in PHASES]
+            again = [means[REFERENCE][f"{unit}_{phase}"] for phase in PHASES] if REFERENCE in means else [math.nan]
+            line += [*spent, sum(spent) / sum(again)]
+        found.append(line)
+    return found
+
+
+def shown(value: str | float) -> str:
+    """A value in a table."""
+    return value if isinstance(value, str) else "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def as_csv(headers: Sequence[str], lines: Sequence[Sequence[str | float]]) -> str:
+    """Unrounded, empty where there is nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(headers)
+    writer.writerows([["" if value != value else value for value in line] for line in lines])  # nan is not itself
+    return text.getvalue()
