@@ -64,8 +64,8 @@ def costs(
 def rows(group: pd.DataFrame) -> list[list[str | float]]:
     """A line for each method on one data set, in the order of tables."""
     names = [f"{unit}_{phase}" for unit in ("ep", "seconds") for phase in PHASES]
-    means: dict[str, Any] = group.reindex(columns=["method", *names]).groupby("method").mean().to_dict("index")
-    about: dict[str, Any] = group.drop_duplicates("method").set_index("method").to_dict("index")
+    means: Any = group.reindex(columns=["method", *names]).groupby("method").mean().to_dict("index")
+    about: Any = group.drop_duplicates("method").set_index("method").to_dict("index")
     found = []
     for method in sorted(means, key=lambda name: position(name, about[name]["role"])):
         line: list[str | float] = [about[method]["dataset_title"], about[method]["method_title"]]
