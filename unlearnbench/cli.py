@@ -200,6 +200,33 @@ def table(number: int, preset: str, results: str, form: str | None, protocol: st
     click.echo(text, nl=False)
 
 
+@main.command()
+@click.argument("method")
+@ONE_DATASET
+@ONE_TASK
+@PRESET
+@click.option(
+    "--grid", "grids", multiple=True, metavar="KEY=V1,V2", help="What to try; repeatable.  [the suite's grid]"
+)
+@JOBS
+@DEVICE
+@RESULTS
+@CACHE
+@DATA
+def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
+    """Tries at most four points of a method's hyperparameters, and writes a log.
+
+    It works on training images only, some of them held out, with a seed, an original and a Retrain of its own.
+    """
+    from unlearnbench.tuning import tune as tune_method
+
+    grid = {key: values.split(",") for key, _, values in (text.partition("=") for text in grids)}
+    grid = {key: [parse_value(value) for value in values] for key, values in grid.items()}
+    found = tune_method(method, grid=grid or None, say=partial(click.echo, err=True), **options)
+    click.echo(found.log.read_text(encoding="utf-8"), nl=False)
+    click.echo(f"\nwritten to {found.log}", err=True)
+
+
 @main.command("list")
 @click.argument("what", metavar="methods|tasks|datasets|models|attacks|presets")
 @JSON
@@ -260,12 +287,16 @@ def parse_parameters(parameters: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         name, dot, key = left.rpartition(".")
         if not (equals and dot and name and key):
             raise UserError(f"-p wants NAME.KEY=VALUE such as laf.tau=5, not {text!r}")
-        try:
-            value = tomllib.loads(f"value = {right}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = right
-        overrides.setdefault(name, {})[key] = value
+        overrides.setdefault(name, {})[key] = parse_value(right)
     return overrides
+
+
+def parse_value(text: str) -> Any:
+    """A value as TOML has it, or a word as it stands."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def show_plan(summary: Summary) -> None:

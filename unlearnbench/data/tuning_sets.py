@@ -1,0 +1,44 @@
+"""Data sets to choose hyperparameters on: training images only, a fifth of them held out in the place of a test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unlearnbench import seeds
+from unlearnbench.data import Dataset, dataset
+from unlearnbench.data.digits import digits_8x8
+from unlearnbench.data.torchvision_sets import idx_files
+from unlearnbench.task import choose
+from unlearnbench.vision import torchvision
+
+HELD_OUT = 0.2
+
+
+@dataset(title="DIGITS-8x8, tuning", reference=digits_8x8.reference)
+def digits_8x8_tuning(root: Path) -> Dataset:
+    """The training images of digits-8x8, a fifth of them held out."""
+    whole: Dataset = digits_8x8.function(root)
+    return divided(whole.train_images, whole.train_labels)
+
+
+@dataset(
+    title="DIGITS, tuning",
+    reference="LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998",
+    files={name: md5 for name, md5 in idx_files("MNIST").items() if "train" in name},
+)
+def mnist_tuning(root: Path) -> Dataset:
+    """A fifth of the training images of mnist, a fifth of these held out."""
+    train = torchvision("datasets").MNIST(root, train=True)
+    fifth = choose(train.targets, range(10), 0.2, seeds.generator("tuning", "share"))
+    return divided(train.data[fifth].unsqueeze(1), train.targets[fifth])
+
+
+def divided(images: Tensor, labels: Tensor) -> Dataset:
+    """Holds out a stratified fifth, always the same."""
+    classes = int(labels.max()) + 1
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    held[choose(labels, range(classes), HELD_OUT, seeds.generator("tuning", "held out"))] = True
+    return Dataset(images[~held], labels[~held], images[held], labels[held], classes)
