@@ -1,0 +1,97 @@
+"""What methods say that they cost is what they do, and the table of costs charges everybody in full."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+from unlearnbench import Network, Problem, UserError, registry, seeds, tables
+from unlearnbench.costs import costs
+from unlearnbench.method import Method
+from unlearnbench.recipe import Recipe
+
+ITEMS, FORGOTTEN = 300, 40 / 300
+"""Of the problem in conftest.py."""
+OWN = [name for name, entry in registry.entries("methods").items() if entry.origin == "unlearnbench"]
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch, original: Network) -> Iterator[dict[str, int]]:
+    """Counts the images that go forward and backward through the extractor of any network."""
+    counts = {"forward": 0, "backward": 0}
+    build = Network.__init__
+
+    def flagged(self: Network, features: nn.Module, *args: Any, **kwargs: Any) -> None:
+        build(self, features, *args, **kwargs)
+        features.is_extractor = True  # type: ignore[assignment]
+
+    def note(module: nn.Module, images: tuple[Tensor], embeddings: Tensor) -> None:
+        if getattr(module, "is_extractor", False):
+            n = len(images[0])
+            counts["forward"] += n
+            if embeddings.requires_grad:
+                embeddings.register_hook(lambda _: counts.update(backward=counts["backward"] + n))
+
+    monkeypatch.setattr(Network, "__init__", flagged)
+    original.features.is_extractor = True  # type: ignore[assignment]
+    handle = nn.modules.module.register_module_forward_hook(note)
+    try:
+        yield counts
+    finally:
+        handle.remove()
+
+
+def passes(counts: dict[str, int]) -> float:
+    """Counts in passes over the training set, of which a forward pass alone is a third."""
+    return (counts["forward"] / 3 + counts["backward"] * 2 / 3) / ITEMS
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_method_costs_what_it_declares(
+    name: str, make_problem: Callable[..., Problem], builder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = registry.get(Method, name)
+    options = {**method.defaults, **({"vae_epochs": 1} if "vae_epochs" in method.defaults else {})}
+    recipe = Recipe(lr=2e-3, epochs=1)
+    original = builder.fresh("original")
+    prepared: dict[str, Tensor] = {}
+    if method.preparation:
+        with counted(monkeypatch, original) as counts, seeds.pinned("costs"):
+            problem = make_problem(method.access, "prepare", original=copy.deepcopy(original))
+            prepared = method.preparation(problem, **method.preparing(options))
+        assert passes(counts) == pytest.approx(method.prepare_cost(recipe, **method.preparing(options)), rel=0.05)
+    with counted(monkeypatch, original) as counts, seeds.pinned("costs"):
+        problem = make_problem(method.access, original=copy.deepcopy(original))
+        object.__setattr__(problem, "prepared", prepared)
+        method.unlearn(problem, options)
+    assert passes(counts) == pytest.approx(method.cost(FORGOTTEN, recipe, **options), rel=0.05, abs=0.01)
+
+
+def test_a_method_is_charged_for_what_it_starts_from(tiny: Path, tiny_run: Path) -> None:
+    frame = tables.load(tiny_run).query("task == 'data-removal'").set_index("method")
+    own = registry.get(Method, "laf-r").cost(285 / 1437, Recipe(), **registry.get(Method, "laf-r").defaults)
+    assert frame.loc["laf-r", "ep_unlearn"] == pytest.approx(frame.loc["laf", "ep_unlearn"] + own)
+    assert frame.loc["laf-r", "ep_prepare"] == frame.loc["laf", "ep_prepare"] == pytest.approx(1 / 3)
+    assert frame.loc["laf-r", "seconds_unlearn"] > frame.loc["laf", "seconds_unlearn"]
+    assert frame.loc["original", "ep_unlearn"] == 0
+
+
+def test_costs_stand_beside_those_of_retrain(tiny: Path, tiny_run: Path) -> None:
+    rows = {row["Method"]: row for row in csv.DictReader(io.StringIO(costs(1, str(tiny), tiny_run, "csv")))}
+    assert next(iter(rows)) == "Retrain"
+    assert float(rows["Retrain"]["beside Retrain (ep)"]) == float(rows["Retrain"]["beside Retrain (s)"]) == 1
+    laf = rows["LAF"]
+    together = float(laf["prepare (ep)"]) + float(laf["unlearn (ep)"])
+    assert float(laf["beside Retrain (ep)"]) == pytest.approx(together / float(rows["Retrain"]["unlearn (ep)"]))
+    for form in ("markdown", "latex", "terminal"):
+        assert "LAF+R" in costs(1, str(tiny), tiny_run, form)
+    with pytest.raises(UserError, match="format must be one of"):
+        costs(1, str(tiny), tiny_run, "html")

@@ -1,0 +1,118 @@
+"""Hyperparameters are chosen without the test set, by a rule, and what was tried is written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from unlearnbench import UserError, data, registry, tuning
+from unlearnbench.cli import main
+from unlearnbench.data import Dataset
+from unlearnbench.store import Store
+
+GRID = {"lr": [1e-6, 1e-2]}
+
+
+def rows_of(images: torch.Tensor) -> set[bytes]:
+    return {bytes(image) for image in images.flatten(1).numpy()}
+
+
+def test_the_tuning_world_has_training_images_only(store: Store, digits: Dataset) -> None:
+    world, _ = data.load("digits-8x8-tuning", Path("no"), store)
+    assert (len(world.train_labels), len(world.test_labels)) == (1153, 284)
+    assert rows_of(world.pool.train_images) == rows_of(digits.train_images)
+    assert not rows_of(world.train_images) & rows_of(world.test_images)
+    share = world.test_labels.bincount() / world.pool.train_labels.bincount()
+    assert (share - 0.2).abs().max() < 0.01
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuning.Tuning:
+    said: list[str] = []
+    found = tuning.tune(
+        "neggrad",
+        dataset="digits-8x8",
+        task="data-removal",
+        preset=tiny,
+        grid=GRID,
+        cache=cache,
+        results=tmp_path_factory.mktemp("tuned"),
+        say=said.append,
+    )
+    assert "2 points of neggrad" in said[0]
+    assert said[-1].startswith("[4/4] NegGrad lr=0.01: train_r")
+    return found
+
+
+def test_the_closest_to_retrain_is_chosen(tuned: tuning.Tuning) -> None:
+    retrain, original, *points = tuned.trials
+    assert (retrain.name, original.name, [p.point["lr"] for p in points]) == ("Retrain", "Original", [1e-6, 1e-2])
+    for one in (original, *points):
+        gaps = [abs(one.measures[name] - retrain.measures[name]) for name in ("train_r", "train_f", "test", "auc")]
+        assert one.distance == pytest.approx(sum(gaps) / 4)
+    assert tuned.best is min(points, key=lambda p: p.distance)
+    assert abs(points[0].distance - original.distance) < 1  # so small a step changes next to nothing
+
+
+def test_everything_that_was_tried_is_in_the_log_and_nothing_in_a_table(tuned: tuning.Tuning) -> None:
+    text = tuned.log.read_text()
+    assert all(f"lr = {value}" in text for value in (1e-06, 0.01))
+    assert f"Chosen: lr = {tuned.best.point['lr']}" in text
+    assert "seed 1000" in text
+    assert not list(tuned.log.parents[4].rglob("*.json"))
+    assert [path.suffix for path in tuned.log.parents[4].rglob("*") if path.is_file()] == [".md"]
+
+
+@pytest.mark.parametrize("name", [n for n, e in registry.entries("methods").items() if e.origin == "unlearnbench"])
+def test_every_method_with_something_to_tune_has_a_grid_of_the_same_size(name: str) -> None:
+    untunable = ("original", "retrain", "laf-none-l1", "laf-none-l2")  # the last two are LAF with its values
+    if name in untunable:
+        with pytest.raises(UserError, match="there is no grid"):
+            tuning.points_of(name, None)
+    else:
+        points = tuning.points_of(name, None)
+        assert len(points) == tuning.MOST_POINTS
+        method = registry.get(tuning.Method, name)
+        for point in points:
+            method.resolve(name, point)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["neggrad", "-d", "digits-8x8", "--grid", "lr=1,2,3,4,5"], "at most 4 points, and this grid has 5"),
+        (["neggrad", "-d", "digits-8x8", "--grid", "rate=1"], "unknown option of method 'neggrad': 'rate'"),
+        (["retrain", "-d", "digits-8x8"], "there is no grid for retrain: say what to try"),
+        (["neggrad", "-d", "mnist"], "unknown data set in preset tiny: 'mnist'"),
+        (["negrad", "-d", "digits-8x8"], "unknown method 'negrad': did you mean 'neggrad'"),
+    ],
+)
+def test_bad_input_gets_one_clear_message(
+    words: list[str], message: str, tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    places = ["-t", "data-removal", "--preset", str(tiny), "--cache", str(cache), "--results", str(tmp_path)]
+    done = CliRunner().invoke(main, ["tune", *words, *places])
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_a_data_set_without_a_tuning_world_is_told_which_have_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cifar10 has no tuning world; digits-8x8, mnist have one"):
+        tuning.tune("neggrad", dataset="cifar10", task="data-removal", preset="paper", results=tmp_path)
+
+
+def test_where_everything_fails_nothing_is_chosen(tiny: Path, cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="every point of neggrad failed, the last with FloatingPointError"):
+        tuning.tune(
+            "neggrad",
+            dataset="digits-8x8",
+            task="data-removal",
+            preset=tiny,
+            grid={"lr": [1e30]},
+            cache=cache,
+            results=tmp_path,
+            say=lambda _: None,
+        )
