@@ -181,13 +181,13 @@ def ep_of(cell: Cell, store: Store) -> float:
 
 def trial(cell: Cell, point: Point, store: Store, reason: str, reference: Mapping[str, float]) -> Trial:
     """Measures a network of the tuning world; `reference` is what Retrain has, empty for Retrain itself."""
-    found = store.load(cell.outputs.key)
+    title, found = registry.get(Method, cell.method).title, store.load(cell.outputs.key)
     if found is None:
-        return Trial(cell.about["method_title"], point, {}, reason=reason)
+        return Trial(title, point, {}, reason=reason)
     outputs, _ = found
     measures = measured(cell.setting, outputs, store)
     distance = sum(abs(measures[name] - value) for name, value in reference.items()) / max(1, len(reference))
-    return Trial(cell.about["method_title"], point, measures, distance)
+    return Trial(title, point, measures, distance)
 
 
 def measured(setting: Setting, outputs: Mapping[str, Tensor], store: Store) -> dict[str, float]:
