@@ -12,7 +12,9 @@ from unlearnbench.errors import UserError
 
 FILES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 """The formats that are written to disk, with the ending of their files."""
-GROUPS = {"method": "", "variant": "Variants", "elsewhere": "Made elsewhere", "control": "Controls"}
+ELSEWHERE = "elsewhere"
+"""The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
+GROUPS = {"method": "", "variant": "Variants", ELSEWHERE: "Made elsewhere", "control": "Controls"}
 """The roles that Tables 1-3 show, in this order, with what is written above them."""
 COLUMNS = {
     "train_r": "Train_r",
