@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,10 @@ def record(method: str, seed: int, values: tuple[float, ...]) -> dict[str, Any]:
             "start": "",
             "seed": seed,
         },
-        "key": {"shadows": {"count": 8}},
+        "key": {
+            "shadows": {"count": 8},
+            "attacks": {"released": {"options": {"classifier": "scikit-learn"}}, "shadow": {"options": {}}},
+        },
         "metrics": {
             "clean": dict.fromkeys(METRICS, 0.123),
             "released": dict(zip(METRICS, values, strict=True)),
@@ -105,7 +110,8 @@ def test_the_text_counts_what_agrees_and_leaves_out_what_was_wrong_in_print(pres
     inside = sum(float(row["low"]) <= 0 <= float(row["high"]) for row in trusted)
     assert len(numbers) == 20
     assert len(trusted) == 19
-    assert f"- {close} of 19 numbers differ by at most 1 point" in text
+    assert "- 20 of 36 published numbers for these data have one of ours beside them. 1 of them are known" in text
+    assert f"- {close} of 19 differ by at most 1 point." in text
     assert f"- {inside} of 19 intervals" in text
     assert '(1) is the accuracy of always answering "not a member"' in text
     assert "protocol released" in text.splitlines()[0]
@@ -119,7 +125,9 @@ def test_rank_correlation_is_that_of_the_distances_to_retrain() -> None:
     assert rank_correlation([reference, far, middle, near], "test") == "Test +1.00 (3 methods)"
     turned = [reference, pair("a", 50, 80.5), pair("b", 80, 95), pair("c", 91, 40)]
     assert rank_correlation(turned, "test") == "Test -1.00 (3 methods)"
-    assert rank_correlation([reference, far, middle], "test") == ""
+    assert rank_correlation([reference, far, middle], "test") == "Test n/a (2 methods, it takes three)"
+    assert rank_correlation([far, middle, near], "test") == "Test n/a (no trusted Retrain)"
+    assert rank_correlation([reference, near, near, near], "test") == "Test n/a (all equally close)"
 
 
 def test_clean_numbers_can_be_compared_too(preset: str, tmp_path: Path) -> None:
@@ -131,11 +139,42 @@ def test_clean_numbers_can_be_compared_too(preset: str, tmp_path: Path) -> None:
 def test_every_format_has_every_number(form: str, preset: str, tmp_path: Path) -> None:
     text = compare(1, preset, tmp_path / "results", form)
     assert all(f"{float(row['difference']):+.2f}" in text for row in rows(preset, tmp_path / "results").values())
-    assert text.count("NEGGRAD") == 4
+    assert text.count("NEGGRAD") == 5  # four numbers, and its access
+    if form == "latex":
+        assert not re.search(r"(?<!\\)[_%&#](?!.*usepackage)", text.replace(" & ", " ").split("\n", 1)[1])
+
+
+def test_what_is_missing_is_said(preset: str, tmp_path: Path) -> None:
+    broken = record("t-s", 0, (0.0, 0.0, 0.0, 0.0))
+    del broken["metrics"]
+    write_record(
+        tmp_path / "results/two/records/mnist/cnn/data-removal/t-s/0.json",
+        {**broken, "status": "failed", "reason": "ValueError: no"},
+    )
+    text = compare(1, preset, tmp_path / "results")
+    assert "- Missing: T-S on DIGITS, seed 0: failed, ValueError: no" in text
+    assert "gradient boosting of scikit-learn; that of the released code is of xgboost" in text
+
+
+def test_one_seed_is_said_to_give_no_interval(preset: str, tmp_path: Path) -> None:
+    for method in OURS:
+        (tmp_path / f"results/two/records/mnist/cnn/data-removal/{method}/1.json").unlink()
+    text = compare(1, preset, tmp_path / "results")
+    assert "With one seed there is no interval" in text
+    assert "n/a" in text
+
+
+def test_a_task_with_other_options_is_not_compared(preset: str, tmp_path: Path) -> None:
+    for path in (tmp_path / "results").rglob("*.json"):
+        made = json.loads(path.read_text())
+        made["cell"]["task"] += "+fraction=0.1"
+        path.write_text(json.dumps(made))
+    with pytest.raises(UserError, match="has no number to compare: published are those of cifar10"):
+        compare(1, preset, tmp_path / "results")
 
 
 def test_what_was_never_published_cannot_be_compared(tiny: Path, tiny_run: Path) -> None:
-    with pytest.raises(UserError, match="published are cifar10, fashion-mnist, mnist, svhn"):
+    with pytest.raises(UserError, match="published are those of cifar10, fashion-mnist, mnist, svhn"):
         compare(1, str(tiny), tiny_run)
     with pytest.raises(UserError, match="format must be one of"):
         compare(1, str(tiny), tiny_run, "html")

@@ -171,8 +171,11 @@ def test_a_misspelt_preset_is_refused(plan_of: Any, tmp_path: Path, text: str, m
         ({"tasks": ["data-remove"]}, "unknown task 'data-remove': did you mean 'data-removal'"),
         ({"methods": ["neg-grad"]}, "unknown method 'neg-grad': did you mean 'neggrad'"),
         ({"overrides": {"laf": {"tua": 1}}}, "unknown option of method 'laf': 'tua': did you mean 'tau'"),
-        ({"overrides": {"lafr": {"lr": 1}}}, "unknown method or task of this run: 'lafr'"),
-        ({"methods": ["neggrad"], "overrides": {"laf": {"tau": 1}}}, "unknown method or task of this run: 'laf'"),
+        ({"overrides": {"lafr": {"lr": 1}}}, "unknown method, task or attack of this run: 'lafr'"),
+        (
+            {"methods": ["neggrad"], "overrides": {"laf": {"tau": 1}}},
+            "unknown method, task or attack of this run: 'laf'",
+        ),
         (
             {"overrides": {"data-removal": {"fraction": 1.0, "classes": list(range(6))}}},
             "laf-r wants labels of as many",

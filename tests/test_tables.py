@@ -193,6 +193,15 @@ def test_what_was_made_under_other_conditions_is_no_number(results: Path, preset
     assert "- Missing: LAF on DIGITS-8x8, seed 0: stale, made with another recipe, data or code than Retrain" in text
 
 
+def test_numbers_of_another_attack_are_not_mixed_in(results: Path, preset: presets.Preset) -> None:
+    path = results / "two/records/digits-8x8/cnn/class-removal/laf/0.json"
+    made = record("laf", 0, {"test_r": 0.97, "test_f": 0.01, "asr": 0.53})
+    made["key"]["attacks"] = {"released": {"options": {"classifier": "xgboost"}}}
+    write_record(path, made)
+    (found,) = tables.tables_of(results, preset)
+    assert any(note.startswith("Missing: LAF on DIGITS-8x8, seed 0: stale") for note in found.notes)
+
+
 def test_another_network_than_the_presets_is_left_out(results: Path, preset: presets.Preset) -> None:
     made = record("laf", 0, {"test_r": 0.1, "test_f": 0.9, "asr": 0.9})
     made["cell"]["model"] = "other"

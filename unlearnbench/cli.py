@@ -44,6 +44,9 @@ class Commands(click.Group):
         """Runs a command."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted: what is finished is kept, and the same command goes on from here", err=True)
+            sys.exit(130)
         except UserError as error:
             raise click.UsageError(str(error)) from error
         except PermissionError as error:
@@ -98,13 +101,9 @@ def run(
     from unlearnbench.progress import Reporter
     from unlearnbench.run import run as run_plan
 
-    try:
-        summary = run_plan(
-            datasets=datasets, overrides=parse_parameters(parameters), dry_run=dry_run, progress=Reporter(), **options
-        )
-    except KeyboardInterrupt:
-        click.echo("interrupted: finished cells are kept, and the same command goes on from here", err=True)
-        sys.exit(130)
+    summary = run_plan(
+        datasets=datasets, overrides=parse_parameters(parameters), dry_run=dry_run, progress=Reporter(), **options
+    )
     if as_json:
         click.echo(json.dumps(as_data(summary), indent=1))
     elif dry_run:
@@ -132,7 +131,8 @@ def run(
 def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any) -> None:
     """Evaluates a network that was made elsewhere, as a cell of its own beside Retrain.
 
-    The weights are those of the preset's network, as `unlearnbench export` writes them.
+    The weights are those of the preset's network, as `unlearnbench export` writes them. What the comparison needs and
+    is not there (the original, Retrain, the shadow networks) is trained first: see --dry-run. Exit codes as of `run`.
     """
     from unlearnbench.judging import score as score_weights
     from unlearnbench.listing import verdict
@@ -143,11 +143,16 @@ def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: boo
         weights, overrides=parse_parameters(parameters), dry_run=dry_run, progress=Reporter(), **options
     )
     if dry_run:
-        show_plan(summary)
+        click.echo(json.dumps(as_data(summary), indent=1)) if as_json else show_plan(summary)
         return
     records = [read_record(summary.plan.results / cell.path) for cell in summary.plan.cells]
     reference, record = (record or {} for record in records)
-    click.echo(json.dumps(record, indent=1) if as_json else verdict(record, reference))
+    if as_json:
+        click.echo(json.dumps(record, indent=1))
+    elif summary.failed:
+        show_failures(summary)
+    else:
+        click.echo(verdict(record, reference))
     sys.exit(1 if summary.failed else 0)
 
 
@@ -174,13 +179,15 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 
 @main.command()
 @click.argument("number", type=int)
-@PRESET
+@click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper to compare]")
 @RESULTS
 @click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; drawn with bold type in a terminal]")
 @click.option("--protocol", metavar="clean|released", help="How networks are evaluated.  [clean; released to compare]")
 @click.option("--compare", is_flag=True, help="Beside the published numbers.")
 @click.option("--cost", is_flag=True, help="What each method took, beside Retrain.")
-def table(number: int, preset: str, results: str, form: str | None, protocol: str | None, **instead: bool) -> None:
+def table(
+    number: int, preset: str | None, results: str, form: str | None, protocol: str | None, **instead: bool
+) -> None:
     """Prints Table NUMBER of the paper from the records: 1-3 the methods, 4-6 the ablations."""
     form = form or default_format()
     if all(instead.values()) or (instead["cost"] and protocol):
@@ -188,15 +195,15 @@ def table(number: int, preset: str, results: str, form: str | None, protocol: st
     if instead["cost"]:
         from unlearnbench.costs import costs
 
-        text = costs(number, preset, results, form)
+        text = costs(number, preset or "demo", results, form)
     elif instead["compare"]:
         from unlearnbench.comparison import compare
 
-        text = compare(number, preset, results, form, protocol or "released")
+        text = compare(number, preset or "paper", results, form, protocol or "released")
     else:
         from unlearnbench.tables import table as table_of
 
-        text = table_of(number, preset, results, form, protocol or "clean")
+        text = table_of(number, preset or "demo", results, form, protocol or "clean")
     click.echo(text, nl=False)
 
 
@@ -332,6 +339,11 @@ def show_result(summary: Summary) -> None:
     folder = summary.plan.results
     failed = f", {len(summary.failed)} of them failed" if summary.failed else ""
     click.echo(f"{done} cells run{failed}; {len(summary.plan.cells) - done} were there; tables in {folder / 'tables'}")
+    show_failures(summary)
+
+
+def show_failures(summary: Summary) -> None:
+    """Says which cells did not work, and how to see more."""
     for outcome in summary.failed:
         click.echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
     if summary.failed:

@@ -13,13 +13,13 @@ from unlearnbench.errors import UserError
 from unlearnbench.presets import REFERENCE
 from unlearnbench.rendering import COLUMNS, Number, Table
 from unlearnbench.stats import Interval
-from unlearnbench.tables import numbered
+from unlearnbench.tables import TABLES, numbered
 
 HERE = Path(__file__).parent / "published"
 SEEDS = 5
 """How many seeds the published numbers are means of."""
 CLOSE = 1.0
-"""In percentage points: the difference up to which numbers count as the same where no interval can be had."""
+"""In percentage points: the difference up to which the summary calls numbers close."""
 Place = tuple[str, str, str]
 """Data set, method, metric."""
 
@@ -77,15 +77,16 @@ def compare(
     Raises:
         UserError: If a name is wrong, or there are no records of a published cell.
     """
-    style = rendering.style_of(format)
-    made = numbered(number, preset, Path(results), protocols.get(protocol))[0]
-    found = list(pairs(made))
+    rendering.style_of(format)
+    tables = numbered(number, preset, Path(results), protocols.get(protocol))
+    found = list(pairs(tables[0])) if tables[0].task == TABLES[number] else []  # not a task with other options
     if not found:
         known = sorted({dataset for dataset, _, _ in published(number)})
-        raise UserError(f"nothing to compare in table {number} of preset {preset}: published are {', '.join(known)}")
-    if format == "csv":
-        return as_csv(found)
-    return as_text(made, found, style, "- " if format == "markdown" else "", protocol)
+        raise UserError(
+            f"table {number} of preset {preset} has no number to compare: published are those of {', '.join(known)}, "
+            "with the options and networks of preset paper"
+        )
+    return as_csv(found) if format == "csv" else as_text(tables[0], found, format, protocol)
 
 
 def published(number: int) -> dict[Place, Number]:
@@ -119,10 +120,8 @@ def pairs(made: Table) -> Iterator[Pair]:
                     yield Pair(title, row.title, metric, theirs[place], ours, is_reference, wrong.get(place, ""))
 
 
-def as_text(made: Table, found: Sequence[Pair], style: str, bullet: str, protocol: str) -> str:
+def as_text(made: Table, found: Sequence[Pair], form: str, protocol: str) -> str:
     """A comparison for people."""
-    from tabulate import tabulate
-
     reasons = list(dict.fromkeys(pair.wrong for pair in found if pair.wrong))
     headers = ["Data", "Method", "Metric", "Published", "Ours", "Difference", "95 % interval", "Known wrong"]
     lines = []
@@ -140,10 +139,9 @@ def as_text(made: Table, found: Sequence[Pair], style: str, bullet: str, protoco
                 f"({1 + reasons.index(pair.wrong)})" if pair.wrong else "",
             ]
         )
-    notes = [*summary(found), *(f"({i}) {reason}" for i, reason in enumerate(reasons, start=1))]
-    text = tabulate(lines, headers, tablefmt=style, disable_numparse=True)
+    notes = [*summary(made, found), *(f"({i}) {reason}" for i, reason in enumerate(reasons, start=1)), *made.notes[1:]]
     title = f"{made.title}, protocol {protocol}, beside the published numbers (five seeds)"
-    return f"{title}\n\n{text}\n\n" + "".join(f"{bullet}{note}\n" for note in notes)
+    return rendering.grid(title, headers, lines, notes, form)
 
 
 def as_csv(found: Iterable[Pair]) -> str:
@@ -162,37 +160,46 @@ def as_csv(found: Iterable[Pair]) -> str:
     return text.getvalue()
 
 
-def summary(found: Sequence[Pair]) -> Iterator[str]:
+def summary(made: Table, found: Sequence[Pair]) -> Iterator[str]:
     """How many cells agree, and whether the methods come in the same order."""
+    everything = [place for place in published(made.number) if place[0] in made.datasets]
     trusted = [pair for pair in found if not pair.wrong]
     close = sum(abs(pair.difference) <= CLOSE for pair in trusted)
-    yield f"{close} of {len(trusted)} numbers differ by at most {CLOSE:g} point; those known to be wrong do not count."
+    yield (
+        f"{len(found)} of {len(everything)} published numbers for these data have one of ours beside them. "
+        f"{len(found) - len(trusted)} of them are known to be wrong in print and count for nothing below."
+    )
+    yield f"{close} of {len(trusted)} differ by at most {CLOSE:g} point."
     intervals = [pair.interval for pair in trusted if pair.interval]
     inside = sum(interval.low <= 0 <= interval.high for interval in intervals)
-    untested = "" if len(intervals) == len(trusted) else "; one seed gives no interval"
-    yield f"{inside} of {len(intervals)} intervals of the difference include zero{untested}."
+    if intervals:
+        yield f"{inside} of {len(intervals)} intervals of the difference (95 %, Welch) include zero."
+    else:
+        yield "With one seed there is no interval: what is chance cannot be told from what is not."
     for dataset in dict.fromkeys(pair.dataset for pair in trusted):
         here = [pair for pair in trusted if pair.dataset == dataset]
-        ranks = [text for m in dict.fromkeys(p.metric for p in here) if (text := rank_correlation(here, m))]
-        if ranks:
-            yield (
-                f"{dataset}: rank correlation (Spearman) of the methods' closeness to Retrain, published and ours: "
-                f"{', '.join(ranks)}."
-            )
-        else:
-            yield f"{dataset}: too few methods for a rank correlation, which takes three beside Retrain."
+        ranks = ", ".join(rank_correlation(here, m) for m in dict.fromkeys(p.metric for p in here))
+        yield f"{dataset}: rank correlation (Spearman) of closeness to Retrain, published and ours: {ranks}."
 
 
 def rank_correlation(here: Sequence[Pair], metric: str) -> str:
-    """Whether methods that were close to Retrain in print are close in ours; "" for fewer than three of them."""
+    """Whether methods that were close to Retrain in print are close in ours, in words."""
     from scipy.stats import spearmanr
 
+    name = COLUMNS.get(metric, metric)
     reference = [pair for pair in here if pair.metric == metric and pair.is_reference]
     others = [pair for pair in here if pair.metric == metric and not pair.is_reference]
-    if not reference or len(others) < 3:
-        return ""
-    theirs = [abs(pair.published.mean - reference[0].published.mean) for pair in others]
-    ours = [abs(pair.ours.mean - reference[0].ours.mean) for pair in others]
+    if not reference:
+        return f"{name} n/a (no trusted Retrain)"
+    if len(others) < 3:
+        return f"{name} n/a ({len(others)} methods, it takes three)"
+    theirs = [rounded_distance(pair.published, reference[0].published) for pair in others]
+    ours = [rounded_distance(pair.ours, reference[0].ours) for pair in others]
     if len(set(theirs)) < 2 or len(set(ours)) < 2:
-        return f"{COLUMNS.get(metric, metric)} n/a (all the same)"
-    return f"{COLUMNS.get(metric, metric)} {spearmanr(theirs, ours).statistic:+.2f} ({len(others)} methods)"
+        return f"{name} n/a (all equally close)"
+    return f"{name} {spearmanr(theirs, ours).statistic:+.2f} ({len(others)} methods)"
+
+
+def rounded_distance(number: Number, reference: Number) -> float:
+    """How far a printed number is from Retrain's, as tables rank it."""
+    return round(abs(round(number.mean, 2) - round(reference.mean, 2)), 2)

@@ -43,7 +43,7 @@ def costs(
     Raises:
         UserError: If a name is wrong or there are no records.
     """
-    style = rendering.style_of(format)
+    rendering.style_of(format)
     frame = numbered_frames(number, preset, Path(results))[0]
     lines = [line for _, group in frame[frame["status"] == "ok"].groupby("dataset") for line in rows(group)]
     headers = ["Data", "Method"]
@@ -51,14 +51,8 @@ def costs(
         headers += [*(f"{phase} ({unit})" for phase in PHASES), f"beside Retrain ({unit})"]
     if format == "csv":
         return as_csv(headers, lines)
-    from tabulate import tabulate
-
-    text = tabulate(
-        [[shown(value) for value in line] for line in lines], headers, tablefmt=style, disable_numparse=True
-    )
-    bullet = "- " if format == "markdown" else ""
     title = f"{titled(number, frame, presets.read(preset))}: what it costs"
-    return f"{title}\n\n{text}\n\n" + "".join(f"{bullet}{note}\n" for note in NOTES)
+    return rendering.grid(title, headers, [[shown(value) for value in line] for line in lines], NOTES, format)
 
 
 def rows(group: pd.DataFrame) -> list[list[str | float]]:

@@ -15,18 +15,19 @@ import torch
 from torch import Tensor
 
 from unlearnbench import data as datasets
-from unlearnbench import folders, registry
+from unlearnbench import folders, presets, registry
 from unlearnbench.artefacts import Job
 from unlearnbench.errors import UserError
 from unlearnbench.making import Workshop
-from unlearnbench.measuring import ELSEWHERE
 from unlearnbench.models import Model
-from unlearnbench.plan import Cell, Plan, record_path
+from unlearnbench.plan import Cell, Plan, parameters, record_path
 from unlearnbench.presets import REFERENCE
-from unlearnbench.run import Progress, Summary, carried_out, planned
+from unlearnbench.rendering import ELSEWHERE
+from unlearnbench.run import Progress, Summary, carried_out, planned, work
 from unlearnbench.setting import Setting, split_of
-from unlearnbench.store import Store, write_atomically
+from unlearnbench.store import Store, read_record, write_atomically
 
+LONGEST_NAME = 100
 NOTHING = "original"
 """The method that returns the network that it starts from as it is."""
 
@@ -73,15 +74,14 @@ def score(
         UserError: If the weights are not those of the preset's network, or another argument is wrong.
     """
     path = Path(weights)
-    called = name or path.stem
-    if called in registry.entries("methods"):
-        raise UserError(f"{called} is the name of a method: give the network another one with --name")
+    called = path.stem if name is None else name
+    check_name(called)
     plan = planned(
         preset,
         datasets=[dataset],
         tasks=[task],
         methods=[NOTHING],
-        seeds=[seed],
+        seeds=presets.parse_seeds(seed),
         overrides=overrides,
         device=device,
         results=results,
@@ -90,9 +90,33 @@ def score(
     )
     reference, untouched = (next(c for c in plan.cells if c.method == m) for m in (REFERENCE, NOTHING))
     given = brought(path, untouched.setting, plan.store)
-    command = ["unlearnbench", "score", str(path), "-d", dataset, "-t", task, "--seed", str(seed), "--name", called]
-    cell = judged(untouched, given, called, shlex.join([*command, "--preset", str(preset)]))
+    cell = judged(untouched, given, called, command(path, untouched, preset, overrides, "--name", called))
+    there = read_record(plan.results / cell.path)
+    if there is not None and there["cell"]["role"] != ELSEWHERE:
+        raise UserError(f"{plan.results / cell.path} is the record of a method: choose another --name")
     return carried_out(replace(plan, cells=[reference, cell]), preset, jobs=jobs, dry_run=dry_run, progress=progress)
+
+
+def check_name(name: str) -> None:
+    """Raises `UserError` for a name that methods or their variants have, or that would make no file."""
+    if name in registry.entries("methods"):
+        raise UserError(f"{name} is the name of a method: give the network another one with --name")
+    if not name.strip(". ") or "+" in name or len(name) > LONGEST_NAME:
+        raise UserError(f"a --name has up to {LONGEST_NAME} characters, no plus sign, and not only dots: not {name!r}")
+
+
+def command(
+    weights: Path | str,
+    cell: Cell,
+    preset: str | Path,
+    overrides: Mapping[str, Mapping[str, Any]] | None,
+    *more: str,
+) -> str:
+    """The command line that judges weights as a cell of this setting."""
+    setting = cell.setting
+    words = ["unlearnbench", "score", str(weights), "-d", setting.dataset, "-t", setting.task]
+    words += ["--seed", str(setting.seed), "--preset", str(preset), "--device", setting.device, *more]
+    return shlex.join(words + parameters(overrides or {}, (setting.task, *cell.attacks)))
 
 
 def brought(path: Path, setting: Setting, store: Store) -> Job:
@@ -109,7 +133,7 @@ def brought(path: Path, setting: Setting, store: Store) -> Job:
         raise UserError(f"{path} is no safetensors file: {error}") from error
     check_fit(path, tensors, setting, store)
     key = {"kind": "given", "sha256": hashlib.sha256(content).hexdigest()}
-    store.save(key, tensors, {"seconds": {}})
+    store.get_or_make(key, lambda: (tensors, {"seconds": {}}))
     return Job("network", key, setting, 0, 0)  # which other cells' networks are, too: something to start from
 
 
@@ -122,11 +146,13 @@ def check_fit(path: Path, tensors: Mapping[str, Tensor], setting: Setting, store
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
-            shapes = [str(shapes[name]) if name in shapes else "not there" for shapes in (found, wanted)]
+            shapes = [f"has shape {shapes[name]}" if name in shapes else "is not there" for shapes in (found, wanted)]
             raise UserError(
-                f"{path} does not have the weights of {setting.model} for {setting.dataset}: {name} is {shapes[0]}, "
-                f"and should be {shapes[1]}; `unlearnbench export` writes a file that fits"
+                f"{path} does not have the weights of {setting.model} for {setting.dataset}: {name} {shapes[0]} "
+                f"but {shapes[1]} in that network; `unlearnbench export` writes a file that fits"
             )
+        if not tensors[name].isfinite().all():
+            raise UserError(f"{path} has numbers in {name} that are not finite")
 
 
 def judged(untouched: Cell, given: Job, name: str, command: str) -> Cell:
@@ -170,7 +196,8 @@ def export(
     """Writes what a method that runs elsewhere needs: the original's weights, and what remains and must go.
 
     `original.safetensors` has the weights; `forget.npy` and `remain.npy` (int64) positions in the training set, in the
-    order of its files; `train_labels.npy` (int64) the labels that the original was trained on; `about.json` the rest.
+    order in which the suite reads it (which is torchvision's); `train_labels.npy` (int64) the labels that the original
+    was trained on; `about.json` the rest.
 
     Args:
         folder: Where to write; made if it is not there.
@@ -191,13 +218,12 @@ def export(
         UserError: If an argument is wrong or the folder cannot be written to.
     """
     folder = Path(folder)
-    folders.check_writable(folder)
     plan = planned(
         preset,
         datasets=[dataset],
         tasks=[task],
         methods=[NOTHING],
-        seeds=[seed],
+        seeds=presets.parse_seeds(seed),
         overrides=overrides,
         device=device,
         results="results",
@@ -205,14 +231,15 @@ def export(
         data=data,
     )
     cell = next(cell for cell in plan.cells if cell.method == NOTHING)
-    weights = original(plan, cell, say)
-    write_atomically(folder / "original.safetensors", weights)
-    about = described(cell, plan.store, str(preset))
+    folders.check_writable(folder)
+    write_atomically(folder / "original.safetensors", original(plan, cell, say))
+    about = described(cell, plan.store)
+    about["score"] = command("WEIGHTS.safetensors", cell, preset, overrides)
     for name, tensor in arrays(cell.setting, plan.store).items():
         write_atomically(folder / f"{name}.npy", as_npy(tensor))
         about["files"][f"{name}.npy"] = f"int64, {len(tensor)} values"
     write_atomically(folder / "about.json", json.dumps(about, indent=1).encode())
-    return f"{folder} has the original and its forget set; judge what you make of it with `{about['score']}`"
+    return f"{folder} has the original and what it must forget; judge what you make of it with\n{about['score']}"
 
 
 def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
@@ -222,6 +249,9 @@ def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
     job = cell.outputs.needs["original"]
     if not plan.store.has(job.key):
         say(f"training the original first: {job.ep:.0f} passes over the training set")
+    outcome = work(job, plan.store, plan.results, False)
+    if outcome.reason:
+        raise UserError(f"the original cannot be trained: {outcome.reason}")
     tensors, _ = Workshop(plan.store).get(job)
     return save({name: tensor.contiguous() for name, tensor in tensors.items()})
 
@@ -247,11 +277,15 @@ def as_npy(tensor: Tensor) -> bytes:
     return file.getvalue()
 
 
-def described(cell: Cell, store: Store, preset: str) -> dict[str, Any]:
+def described(cell: Cell, store: Store) -> dict[str, Any]:
     """Everything about a cell that is not in the arrays."""
     setting = cell.setting
     content, checksum = datasets.load(setting.dataset, setting.root, store)
-    names = ["-d", setting.dataset, "-t", setting.task, "--seed", str(setting.seed), "--preset", preset]
+    channels, height, width = content.shape
+    size, how = (height, width), "pixels divided by 255"
+    if setting.recipe.resize:
+        size = setting.recipe.resize, setting.recipe.resize
+        how = f"{how} and resized from {height} x {width} (bilinear, antialiased)"
     return {
         "unlearnbench": version("unlearnbench"),
         "dataset": {"name": setting.dataset, "sha256": checksum, "classes": content.num_classes},
@@ -260,9 +294,8 @@ def described(cell: Cell, store: Store, preset: str) -> dict[str, Any]:
         "network": {
             "model": setting.model,
             "options": dict(setting.model_options),
-            "input": f"float32 [n, {', '.join(map(str, content.shape))}], pixels divided by 255",
+            "input": f"float32 [n, {channels}, {size[0]}, {size[1]}], {how}; any normalisation is in the network",
         },
         "recipe": setting.recipe.values(),
         "files": {"original.safetensors": "the weights, by name as in PyTorch's state_dict"},
-        "score": shlex.join(["unlearnbench", "score", "WEIGHTS.safetensors", *names]),
     }

@@ -18,11 +18,10 @@ from unlearnbench.attacks import Attack, Audit, Observed
 from unlearnbench.making import Workshop
 from unlearnbench.plan import Cell
 from unlearnbench.protocols import PROTOCOLS, Protocol
+from unlearnbench.rendering import ELSEWHERE
 from unlearnbench.setting import Setting, shadow_split, split_of
 from unlearnbench.store import SCHEMA
 
-ELSEWHERE = "elsewhere"
-"""The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
 Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
 """Members and non-members, one entry for each shadow network."""
 

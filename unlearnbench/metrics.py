@@ -23,7 +23,7 @@ def accuracies(train_logits: Tensor, test_logits: Tensor, data: Dataset, split: 
     Training items are compared with the labels that they were trained on, test items with their true ones.
 
     Args:
-        train_logits: float32 [N, classes], without augmentation.
+        train_logits: float32 [N, classes].
         test_logits: float32 [M, classes].
         data: Where the labels come from.
         split: What was forgotten.

@@ -320,16 +320,19 @@ class _Planner:
         words = ["unlearnbench", "run", "--preset", self.preset_name]
         words += ["-d", setting.dataset, "-t", setting.task, "-m", name, "--seeds", str(setting.seed)]
         words += ["--device", setting.device]
-        for plugin in (setting.task, *with_parents([name]), *self.attacks):
-            for key, value in self.overrides.get(plugin, {}).items():
-                words += ["-p", f"{plugin}.{key}={json.dumps(value)}"]
-        return shlex.join(words)
+        return shlex.join(words + parameters(self.overrides, (setting.task, *with_parents([name]), *self.attacks)))
 
 
 def record_path(about: Mapping[str, Any]) -> Path:
     """Where a cell's record lies, below the folder of its preset's results."""
     place = (about["dataset"], about["model"], about["task"], about["method"])
     return Path("records", *(quote(part, safe="+=,") for part in place), f"{about['seed']}.json")
+
+
+def parameters(overrides: Mapping[str, Mapping[str, Any]], plugins: Iterable[str]) -> list[str]:
+    """The options of these plugins that were given, as words of the command line."""
+    found = [(name, key, value) for name in plugins for key, value in overrides.get(name, {}).items()]
+    return [word for name, key, value in found for word in ("-p", f"{name}.{key}={json.dumps(value)}")]
 
 
 def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Sequence[str]:

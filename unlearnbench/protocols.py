@@ -16,7 +16,8 @@ class Protocol:
         attack: The name of the attack whose success rate is the ASR.
         metric: Which of that attack's numbers it is.
         augmented: Whether training items are changed as in training, where the recipe augments.
-        note: What a reader must know; `{shadows}` is the number of shadow networks.
+        note: What a reader must know; `{shadows}` is the number of shadow networks, and other names are options of
+            the attack.
     """
 
     name: str
@@ -42,7 +43,8 @@ RELEASED = Protocol(
     augmented=True,
     note="Protocol released, as in the code behind the published tables: training items are augmented where the recipe "
     "augments. ASR: plain accuracy of a classifier that is trained on the unlearned network itself and scored on an "
-    "unbalanced set, so 50 is not blind guessing; `unlearnbench show` has the accuracy of a constant answer.",
+    "unbalanced set, so 50 is not blind guessing; `unlearnbench show` has the accuracy of a constant answer. The "
+    "classifier is gradient boosting of {classifier}; that of the released code is of xgboost.",
 )
 PROTOCOLS = {protocol.name: protocol for protocol in (CLEAN, RELEASED)}
 

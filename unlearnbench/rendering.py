@@ -12,7 +12,9 @@ from unlearnbench.errors import UserError
 
 FILES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 """The formats that are written to disk, with the ending of their files."""
-GROUPS = {"method": "", "ablation": "", "variant": "Variants", "elsewhere": "Made elsewhere", "control": "Controls"}
+ELSEWHERE = "elsewhere"
+"""The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
+GROUPS = {"method": "", "ablation": "", "variant": "Variants", ELSEWHERE: "Made elsewhere", "control": "Controls"}
 """Roles in the order of tables, with what is written above them."""
 COLUMNS = {
     "train_r": "Train_r",
@@ -25,6 +27,7 @@ COLUMNS = {
 """Metrics as the paper writes them."""
 STYLES = {"markdown": "pipe", "terminal": "simple", "latex": "latex_booktabs", "csv": ""}
 """What tabulate calls the formats of plain grids."""
+LATEX_NEEDS = r"% needs \usepackage{booktabs}"
 SIDE_BY_SIDE = 2
 """Data sets next to each other, as the paper has them."""
 
@@ -105,6 +108,20 @@ def style_of(form: str) -> str:
     return STYLES[form]
 
 
+def grid(title: str, headers: Sequence[str], lines: Sequence[Sequence[str]], notes: Iterable[str], form: str) -> str:
+    """A plain table with what stands above and below it, as text that ends in a line break; not for "csv"."""
+    from tabulate import tabulate
+
+    text = tabulate(lines, headers, tablefmt=style_of(form), disable_numparse=True)
+    if form == "latex":
+        above = [LATEX_NEEDS, r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(title)}}}"]
+        below = [*(rf"\par\footnotesize {escape_latex(note)}" for note in notes), r"\end{table}"]
+        return "\n".join([*above, text, *below]) + "\n"
+    if form == "markdown":
+        title, notes = escape_markdown(title), [f"- {escape_markdown(note)}" for note in notes]
+    return f"{title}\n\n{text}\n\n" + "".join(f"{note}\n" for note in notes)
+
+
 def render(made: Table, form: str) -> str:
     """A table as text, ending in a line break."""
     renderers: dict[str, Callable[[Table], str]] = {
@@ -172,7 +189,7 @@ def latex(made: Table) -> str:
     """A LaTeX table for the package booktabs."""
     marks = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
     lines = [
-        r"% needs \usepackage{booktabs}",
+        LATEX_NEEDS,
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape_latex(made.title.partition(': ')[2])}}}",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import parent_process
@@ -198,7 +199,6 @@ def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
     """
     queue: list[Job | Cell] = [*plan.shared, *plan.to_run]
     outcomes: list[Outcome] = []
-    threads = torch.get_num_threads()
     if progress:
         progress.start(plan)
     try:
@@ -213,7 +213,6 @@ def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
             "Run the same command again to go on, with a smaller -j if memory is short"
         ) from error
     finally:
-        torch.set_num_threads(threads)  # with one worker, the work was done in this process
         if progress:
             progress.finish()
     return outcomes
@@ -226,19 +225,30 @@ def is_forced(item: Job | Cell, plan: Plan) -> bool:
 
 def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
     """What a worker does: makes an artefact or a cell, on one thread; whatever goes wrong stays in its outcome."""
-    from sklearn import ensemble  # noqa: F401 - threadpool_limits only reaches libraries that are there
-
     start = time.perf_counter()
     if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
+    with one_thread():
         if isinstance(item, Job):
             status, reason = make_artefact(item, store)
         else:
             status, reason = make_cell(item, store, results, force)
     ep = item.ep if isinstance(item, Job) else item.outputs.ep
     return Outcome(str(item), status, time.perf_counter() - start, ep, reason, isinstance(item, Cell))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Everything that is computed is computed on one thread: sums depend on how many there are."""
+    from sklearn import ensemble  # noqa: F401 - threadpool_limits only reaches libraries that are there
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=1)

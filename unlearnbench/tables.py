@@ -13,7 +13,7 @@ from unlearnbench import presets, protocols, rendering
 from unlearnbench.errors import UserError
 from unlearnbench.presets import REFERENCE, Preset
 from unlearnbench.protocols import CLEAN, PROTOCOLS, Protocol
-from unlearnbench.rendering import GROUPS, Number, Row, Table
+from unlearnbench.rendering import ELSEWHERE, GROUPS, Number, Row, Table
 from unlearnbench.store import canonical, read_record, write_atomically
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as one row."""
     row = {**record["cell"], "status": record["status"], "reason": record.get("reason", "")}
     row["shadows"] = record["key"]["shadows"]["count"]
+    row["attacks"] = {name: attack["options"] for name, attack in record["key"].get("attacks", {}).items()}
     row["world"], row["date"] = world(record["key"]), record["observed"].get("date", "")
     metrics = record.get("metrics", {})
     for protocol in PROTOCOLS:
@@ -96,9 +97,10 @@ def column_of(metric: str, protocol: str) -> str:
 
 
 def world(key: Mapping[str, Any]) -> str:
-    """What all cells of a table must have in common: data, network, recipe, code of the training, shadow networks."""
+    """What all cells of a table must have in common: data, network, recipe, and how it is trained and measured."""
     original = key.get("outputs", {}).get("original", {})
-    return canonical([{k: v for k, v in original.items() if k not in ("labels", "seed")}, key["shadows"]])
+    trained = {k: v for k, v in original.items() if k not in ("labels", "seed")}
+    return canonical([trained, *(key.get(name) for name in ("shadows", "attacks", "code"))])
 
 
 def table(
@@ -228,7 +230,7 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
         if len(references):
             stale = group.index[(group["world"] != references["world"].iloc[-1]) & (group["status"] == "ok")]
             frame.loc[stale, "status"] = "stale"
-            frame.loc[stale, "reason"] = "made with another recipe, data or code than Retrain; run again"
+            frame.loc[stale, "reason"] = "made with another recipe, data, attack or code than Retrain; run again"
     return frame
 
 
@@ -276,9 +278,14 @@ def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
         f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent. "
         "Bold: closest to Retrain; underlined: second closest."
     )
-    yield protocol.note.format(shadows=frame["shadows"].max())
+    options = frame["attacks"].iloc[0].get(protocol.attack, {})
+    yield protocol.note.format(shadows=frame["shadows"].max(), **options)
     seen = []
-    for _, row in frame.drop_duplicates("method").iterrows():
+    elsewhere = frame["role"] == ELSEWHERE
+    if elsewhere.any():
+        names = ", ".join(frame.loc[elsewhere, "method_title"].unique())
+        yield f"Made elsewhere, with whatever data their makers used: {names}."
+    for _, row in frame[~elsewhere].drop_duplicates("method").iterrows():
         start = f"; starts from {row['start']}" if row["start"] else ""
         seen.append(f"{row['method_title']} ({row['access']}{start})")
     yield f"Enforced access to training data: {'; '.join(seen)}."

@@ -1,0 +1,83 @@
+"""Attacks get what they are said to get: the right items, in order, under the right transformation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unlearnbench import Audit, Scores, presets
+from unlearnbench.attacks import Attack
+from unlearnbench.data import Dataset
+from unlearnbench.making import Workshop
+from unlearnbench.measuring import Laboratory
+from unlearnbench.plan import Cell, build
+from unlearnbench.protocols import CLEAN, RELEASED
+from unlearnbench.setting import split_of
+from unlearnbench.store import Store
+
+
+@pytest.fixture
+def cell(tiny: Path, tiny_run: Path, store: Store) -> Cell:
+    plan = build(presets.read(str(tiny)), store, tiny_run / "tiny", root=tiny_run, tasks=["noisy-label-removal"])
+    return next(cell for cell in plan.cells if cell.method == "laf")
+
+
+def numbered(n: int, first: int) -> torch.Tensor:
+    """Logits that tell which item they belong to."""
+    return (torch.arange(n, dtype=torch.float32) + first)[:, None].repeat(1, 10)
+
+
+def test_an_attack_sees_every_item_once_in_its_place(cell: Cell, store: Store, digits: Dataset) -> None:
+    train, test = numbered(1437, 0), numbered(360, 5000)
+    audit = Laboratory(Workshop(store)).audit(cell, train, test)
+    split = split_of(cell.setting, digits)
+    assert split.train_labels is not None
+    places = {
+        name: getattr(audit, name).logits[:, 0].astype(int) for name in ("forgotten", "remaining", "heldout", "test")
+    }
+    assert places["forgotten"].tolist() == split.forget.tolist()
+    assert places["remaining"].tolist() == sorted(set(range(1437)) - set(split.forget.tolist()))
+    assert places["test"].tolist() == list(range(5000, 5360))
+    assert (places["heldout"] - 5000).tolist() == split.heldout.tolist()
+    for name in ("forgotten", "remaining"):
+        assert getattr(audit, name).labels.tolist() == split.train_labels[places[name]].tolist()
+    assert audit.test.labels.tolist() == digits.test_labels.tolist()
+
+
+def test_protocol_released_attacks_augmented_training_items_and_clean_does_not(
+    cell: Cell, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = {"train": numbered(1437, 0), "train_augmented": numbered(1437, 10_000), "test": numbered(360, 5000)}
+    seen: list[Audit] = []
+
+    def note(self: Attack, audit: Audit, **_: object) -> Scores:
+        seen.append(audit)
+        return Scores(np.ones(3), np.zeros(3))
+
+    monkeypatch.setattr(Attack, "score", note)
+    laboratory = Laboratory(Workshop(store))
+    for protocol, first in ((CLEAN, 0), (RELEASED, 10_000)):
+        laboratory.evaluated(cell, outputs, protocol)
+        for items in (seen[-1].forgotten, seen[-1].remaining):
+            assert (items.logits[:, 0] // 10_000 * 10_000 == first).all()
+        assert (seen[-1].test.logits[:, 0] // 1000 == 5).all()
+    laboratory.evaluated(cell, {name: outputs[name] for name in ("train", "test")}, RELEASED)
+    assert (seen[-1].forgotten.logits[:, 0] < 1437).all()
+
+
+def test_the_options_of_an_attack_reach_it(cell: Cell, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    def note(self: Attack, audit: Audit, **options: object) -> Scores:
+        given.append(options)
+        return Scores(np.ones(3), np.zeros(3))
+
+    monkeypatch.setattr(Attack, "score", note)
+    changed = replace(cell, attacks={**cell.attacks, "released": {"classifier": "xgboost"}})
+    outputs = {"train": numbered(1437, 0), "test": numbered(360, 5000)}
+    Laboratory(Workshop(store)).evaluated(changed, outputs, RELEASED)
+    assert given == [{"classifier": "xgboost"}]
