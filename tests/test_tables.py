@@ -190,7 +190,7 @@ def test_what_was_made_under_other_conditions_is_no_number(results: Path, preset
     (found,) = tables.tables_of(results, preset)
     text = render(found, "markdown")
     assert "95.00 (n=1)" in text
-    assert "- Missing: LAF on DIGITS-8x8, seed 0: stale, made with another recipe, data or code than Retrain" in text
+    assert "- Missing: LAF on DIGITS-8x8, seed 0: stale, made with another recipe, data, attack or code" in text
 
 
 def test_numbers_of_another_attack_are_not_mixed_in(results: Path, preset: presets.Preset) -> None:
