@@ -182,7 +182,8 @@ def verdict(record: dict[str, Any], reference: dict[str, Any]) -> str:
                 f"{100 * theirs[m]:.2f}",
                 f"{100 * (ours[m] - theirs[m]):+.2f}",
             ]
-            for m in ours
+            for m in COLUMNS
+            if m in ours
         ]
     title = (
         f"{name} on {record['cell']['dataset_title']}, {record['cell']['task_title']}, seed {record['cell']['seed']}"
