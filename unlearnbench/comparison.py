@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearnbench import protocols, stats
+from unlearnbench import protocols, rendering, stats
 from unlearnbench.errors import UserError
 from unlearnbench.presets import REFERENCE
-from unlearnbench.rendering import COLUMNS, Number, Table, escape_latex, escape_markdown
+from unlearnbench.rendering import COLUMNS, Number, Table
 from unlearnbench.stats import Interval
 from unlearnbench.tables import TABLES, numbered
 
@@ -20,7 +20,6 @@ SEEDS = 5
 """How many seeds the published numbers are means of."""
 CLOSE = 1.0
 """In percentage points: the difference up to which the summary calls numbers close."""
-FORMS = {"markdown": "pipe", "terminal": "simple", "latex": "latex_booktabs", "csv": ""}
 Place = tuple[str, str, str]
 """Data set, method, metric."""
 
@@ -78,8 +77,7 @@ def compare(
     Raises:
         UserError: If a name is wrong, or there are no records of a published cell.
     """
-    if format not in FORMS:
-        raise UserError(f"format must be one of {', '.join(FORMS)}, not {format!r}")
+    rendering.style_of(format)
     tables = numbered(number, preset, Path(results), protocols.get(protocol))
     found = list(pairs(tables[0])) if tables[0].task == TABLES[number] else []  # not a task with other options
     if not found:
@@ -124,9 +122,6 @@ def pairs(made: Table) -> Iterator[Pair]:
 
 def as_text(made: Table, found: Sequence[Pair], form: str, protocol: str) -> str:
     """A comparison for people."""
-    from tabulate import tabulate
-
-    write: Callable[[str], str] = {"latex": escape_latex, "markdown": escape_markdown}.get(form, str)
     reasons = list(dict.fromkeys(pair.wrong for pair in found if pair.wrong))
     headers = ["Data", "Method", "Metric", "Published", "Ours", "Difference", "95 % interval", "Known wrong"]
     lines = []
@@ -145,19 +140,8 @@ def as_text(made: Table, found: Sequence[Pair], form: str, protocol: str) -> str
             ]
         )
     notes = [*summary(made, found), *(f"({i}) {reason}" for i, reason in enumerate(reasons, start=1)), *made.notes[1:]]
-    text = tabulate(lines, headers, tablefmt=FORMS[form], disable_numparse=True)
-    title = write(f"{made.title}, protocol {protocol}, beside the published numbers (five seeds)")
-    if form == "latex":
-        return in_latex(title, text, map(write, notes))
-    bullet = "- " if form == "markdown" else ""
-    return f"{title}\n\n{text}\n\n" + "".join(f"{bullet}{write(note)}\n" for note in notes)
-
-
-def in_latex(title: str, text: str, notes: Iterable[str]) -> str:
-    """A LaTeX table for the package booktabs, of parts that are escaped already."""
-    lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering", rf"\caption{{{title}}}", text]
-    lines += [rf"\par\footnotesize {note}" for note in notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+    title = f"{made.title}, protocol {protocol}, beside the published numbers (five seeds)"
+    return rendering.grid(title, headers, lines, notes, form)
 
 
 def as_csv(found: Iterable[Pair]) -> str:
@@ -209,13 +193,8 @@ def rank_correlation(here: Sequence[Pair], metric: str) -> str:
         return f"{name} n/a (no trusted Retrain)"
     if len(others) < 3:
         return f"{name} n/a ({len(others)} methods, it takes three)"
-    theirs = [rounded_distance(pair.published, reference[0].published) for pair in others]
-    ours = [rounded_distance(pair.ours, reference[0].ours) for pair in others]
+    theirs = [pair.published.distance(reference[0].published) for pair in others]
+    ours = [pair.ours.distance(reference[0].ours) for pair in others]
     if len(set(theirs)) < 2 or len(set(ours)) < 2:
         return f"{name} n/a (all equally close)"
     return f"{name} {spearmanr(theirs, ours).statistic:+.2f} ({len(others)} methods)"
-
-
-def rounded_distance(number: Number, reference: Number) -> float:
-    """How far a printed number is from Retrain's, as tables rank it."""
-    return round(abs(round(number.mean, 2) - round(reference.mean, 2)), 2)

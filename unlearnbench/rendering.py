@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from unlearnbench.errors import UserError
+from unlearnbench.presets import ELSEWHERE
 
 FILES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 """The formats that are written to disk, with the ending of their files."""
-ELSEWHERE = "elsewhere"
-"""The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
 GROUPS = {"method": "", "variant": "Variants", ELSEWHERE: "Made elsewhere", "control": "Controls"}
 """The roles that Tables 1-3 show, in this order, with what is written above them."""
 COLUMNS = {
@@ -25,6 +24,9 @@ COLUMNS = {
     "asr": "ASR",
 }
 """Metrics as the paper writes them."""
+STYLES = {"markdown": "pipe", "terminal": "simple", "latex": "latex_booktabs", "csv": ""}
+"""What tabulate calls the formats of plain grids."""
+LATEX_NEEDS = r"% needs \usepackage{booktabs}"
 SIDE_BY_SIDE = 2
 """Data sets next to each other, as the paper has them."""
 
@@ -44,6 +46,10 @@ class Number:
     deviation: float = math.nan
     n: int = 0
     rank: int = 0
+
+    def distance(self, reference: Number) -> float:
+        """How far it is from Retrain's number, both as printed."""
+        return round(abs(round(self.mean, 2) - round(reference.mean, 2)), 2)
 
     def text(self, asked: int, plus_minus: str = "±") -> str:
         """The number as the paper prints it, with n where seeds are missing."""
@@ -92,6 +98,31 @@ class Table:
         """The name of its files, without ending."""
         _, plus, options = self.task.partition("+")
         return f"table{self.number}{plus}{options}"
+
+
+def style_of(form: str) -> str:
+    """What tabulate calls a format; "" for "csv".
+
+    Raises:
+        UserError: If there is no such format.
+    """
+    if form not in STYLES:
+        raise UserError(f"format must be one of {', '.join(STYLES)}, not {form!r}")
+    return STYLES[form]
+
+
+def grid(title: str, headers: Sequence[str], lines: Sequence[Sequence[str]], notes: Iterable[str], form: str) -> str:
+    """A plain table with what stands above and below it, as text that ends in a line break; not for "csv"."""
+    from tabulate import tabulate
+
+    text = tabulate(lines, headers, tablefmt=style_of(form), disable_numparse=True)
+    if form == "latex":
+        above = [LATEX_NEEDS, r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(title)}}}"]
+        below = [*(rf"\par\footnotesize {escape_latex(note)}" for note in notes), r"\end{table}"]
+        return "\n".join([*above, text, *below]) + "\n"
+    if form == "markdown":
+        title, notes = escape_markdown(title), [f"- {escape_markdown(note)}" for note in notes]
+    return f"{title}\n\n{text}\n\n" + "".join(f"{note}\n" for note in notes)
 
 
 def render(made: Table, form: str) -> str:
@@ -160,7 +191,7 @@ def latex(made: Table) -> str:
     """A LaTeX table for the package booktabs."""
     marks = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
     lines = [
-        r"% needs \usepackage{booktabs}",
+        LATEX_NEEDS,
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape_latex(made.title.partition(': ')[2])}}}",
