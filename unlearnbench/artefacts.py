@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -180,7 +181,8 @@ class Artefacts:
     def parameters(self) -> int:
         """How many numbers a network has."""
         options = tuple(self.setting.model_options.items())
-        return parameters_of(self.setting.model, options, self.content.shape, self.content.num_classes)
+        shapes = shapes_of(self.setting.model, options, self.content.shape, self.content.num_classes)
+        return sum(map(math.prod, shapes.values()))
 
     @property
     def logits_size(self) -> int:
@@ -189,13 +191,13 @@ class Artefacts:
 
 
 @cache
-def parameters_of(
+def shapes_of(
     model: str, options: tuple[tuple[str, Any], ...], shape: tuple[int, int, int], num_classes: int
-) -> int:
-    """How many numbers a network has, counted without making them."""
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's weights and buffers by name, without making them."""
     with torch.device("meta"):
         network = registry.get(Model, model).build(shape, num_classes, **dict(options))
-    return sum(tensor.numel() for tensor in network.state_dict().values())
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
 def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,8 +142,11 @@ def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: boo
     summary = score_weights(
         weights, overrides=parse_parameters(parameters), dry_run=dry_run, progress=Reporter(), **options
     )
+    if dry_run and as_json:
+        click.echo(json.dumps(as_data(summary), indent=1))
+        return
     if dry_run:
-        click.echo(json.dumps(as_data(summary), indent=1)) if as_json else show_plan(summary)
+        show_plan(summary)
         return
     records = [read_record(summary.plan.results / cell.path) for cell in summary.plan.cells]
     reference, record = (record or {} for record in records)

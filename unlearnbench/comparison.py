@@ -193,13 +193,8 @@ def rank_correlation(here: Sequence[Pair], metric: str) -> str:
         return f"{name} n/a (no trusted Retrain)"
     if len(others) < 3:
         return f"{name} n/a ({len(others)} methods, it takes three)"
-    theirs = [rounded_distance(pair.published, reference[0].published) for pair in others]
-    ours = [rounded_distance(pair.ours, reference[0].ours) for pair in others]
+    theirs = [pair.published.distance(reference[0].published) for pair in others]
+    ours = [pair.ours.distance(reference[0].ours) for pair in others]
     if len(set(theirs)) < 2 or len(set(ours)) < 2:
         return f"{name} n/a (all equally close)"
     return f"{name} {spearmanr(theirs, ours).statistic:+.2f} ({len(others)} methods)"
-
-
-def rounded_distance(number: Number, reference: Number) -> float:
-    """How far a printed number is from Retrain's, as tables rank it."""
-    return round(abs(round(number.mean, 2) - round(reference.mean, 2)), 2)

@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 
 from unlearnbench import data as datasets
-from unlearnbench import folders, presets, registry
-from unlearnbench.artefacts import Job
+from unlearnbench import folders, metrics, presets, registry
+from unlearnbench.artefacts import Job, shapes_of
 from unlearnbench.errors import UserError
 from unlearnbench.making import Workshop
-from unlearnbench.models import Model
 from unlearnbench.plan import Cell, Plan, parameters, record_path
-from unlearnbench.presets import REFERENCE
-from unlearnbench.rendering import ELSEWHERE
+from unlearnbench.presets import ELSEWHERE, REFERENCE
 from unlearnbench.run import Progress, Summary, carried_out, planned, work
 from unlearnbench.setting import Setting, split_of
 from unlearnbench.store import Store, read_record, write_atomically
@@ -76,18 +74,8 @@ def score(
     path = Path(weights)
     called = path.stem if name is None else name
     check_name(called)
-    plan = planned(
-        preset,
-        datasets=[dataset],
-        tasks=[task],
-        methods=[NOTHING],
-        seeds=presets.parse_seeds(seed),
-        overrides=overrides,
-        device=device,
-        results=results,
-        cache=cache,
-        data=data,
-    )
+    where = {"overrides": overrides, "device": device, "results": results, "cache": cache, "data": data}
+    plan = plan_of(dataset, task, seed, preset, **where)
     reference, untouched = (next(c for c in plan.cells if c.method == m) for m in (REFERENCE, NOTHING))
     given = brought(path, untouched.setting, plan.store)
     cell = judged(untouched, given, called, command(path, untouched, preset, overrides, "--name", called))
@@ -95,6 +83,12 @@ def score(
     if there is not None and there["cell"]["role"] != ELSEWHERE:
         raise UserError(f"{plan.results / cell.path} is the record of a method: choose another --name")
     return carried_out(replace(plan, cells=[reference, cell]), preset, jobs=jobs, dry_run=dry_run, progress=progress)
+
+
+def plan_of(dataset: str, task: str, seed: int, preset: str | Path, **where: Any) -> Plan:
+    """The plan of the network to which nothing was done, and of Retrain; other arguments as of `planned`."""
+    seeds = presets.parse_seeds(seed)
+    return planned(preset, datasets=[dataset], tasks=[task], methods=[NOTHING], seeds=seeds, **where)
 
 
 def check_name(name: str) -> None:
@@ -140,9 +134,8 @@ def brought(path: Path, setting: Setting, store: Store) -> Job:
 def check_fit(path: Path, tensors: Mapping[str, Tensor], setting: Setting, store: Store) -> None:
     """Raises `UserError` unless these are the weights of a setting's network."""
     content, _ = datasets.load(setting.dataset, setting.root, store)
-    with torch.device("meta"):
-        network = registry.get(Model, setting.model).build(content.shape, content.num_classes, **setting.model_options)
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    options = tuple(setting.model_options.items())
+    wanted = shapes_of(setting.model, options, content.shape, content.num_classes)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
@@ -196,8 +189,8 @@ def export(
     """Writes what a method that runs elsewhere needs: the original's weights, and what remains and must go.
 
     `original.safetensors` has the weights; `forget.npy` and `remain.npy` (int64) positions in the training set, in the
-    order in which the suite reads it (which is torchvision's); `train_labels.npy` (int64) the labels that the original
-    was trained on; `about.json` the rest.
+    order in which the suite reads it (torchvision's, for its data sets); `train_labels.npy` (int64) the labels that
+    the original was trained on; `about.json` the rest.
 
     Args:
         folder: Where to write; made if it is not there.
@@ -218,18 +211,8 @@ def export(
         UserError: If an argument is wrong or the folder cannot be written to.
     """
     folder = Path(folder)
-    plan = planned(
-        preset,
-        datasets=[dataset],
-        tasks=[task],
-        methods=[NOTHING],
-        seeds=presets.parse_seeds(seed),
-        overrides=overrides,
-        device=device,
-        results="results",
-        cache=cache,
-        data=data,
-    )
+    where = {"overrides": overrides, "device": device, "results": "results", "cache": cache, "data": data}
+    plan = plan_of(dataset, task, seed, preset, **where)
     cell = next(cell for cell in plan.cells if cell.method == NOTHING)
     folders.check_writable(folder)
     write_atomically(folder / "original.safetensors", original(plan, cell, say))
@@ -261,9 +244,8 @@ def arrays(setting: Setting, store: Store) -> dict[str, Tensor]:
     content, _ = datasets.load(setting.dataset, setting.root, store)
     split = split_of(setting, content)
     labels = content.train_labels if split.train_labels is None else split.train_labels
-    remains = torch.ones(len(labels), dtype=torch.bool)
-    remains[split.forget] = False
-    return {"forget": split.forget, "remain": remains.nonzero()[:, 0], "train_labels": labels}
+    remain = torch.from_numpy(~metrics.positions(split.forget, len(labels))).nonzero()[:, 0]
+    return {"forget": split.forget, "remain": remain, "train_labels": labels}
 
 
 def as_npy(tensor: Tensor) -> bytes:

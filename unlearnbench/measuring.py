@@ -17,8 +17,8 @@ from unlearnbench.artefacts import Job
 from unlearnbench.attacks import Attack, Audit, Observed
 from unlearnbench.making import Workshop
 from unlearnbench.plan import Cell
+from unlearnbench.presets import ELSEWHERE
 from unlearnbench.protocols import PROTOCOLS, Protocol
-from unlearnbench.rendering import ELSEWHERE
 from unlearnbench.setting import Setting, shadow_split, split_of
 from unlearnbench.store import SCHEMA
 
@@ -76,8 +76,7 @@ class Laboratory:
         heldout_labels = split.heldout_labels
         if heldout_labels is None:
             heldout_labels = content.test_labels[split.heldout]
-        remains = torch.ones(len(labels), dtype=torch.bool)
-        remains[split.forget] = False
+        remains = torch.from_numpy(~metrics.positions(split.forget, len(labels)))
         members, nonmembers = self.shadow_observations(setting, cell.shadows)
         return Audit(
             forgotten=observation(train[split.forget], labels[split.forget]),

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from unlearnbench.errors import UserError
+from unlearnbench.presets import ELSEWHERE
 
 FILES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 """The formats that are written to disk, with the ending of their files."""
-ELSEWHERE = "elsewhere"
-"""The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
 GROUPS = {"method": "", "ablation": "", "variant": "Variants", ELSEWHERE: "Made elsewhere", "control": "Controls"}
 """Roles in the order of tables, with what is written above them."""
 COLUMNS = {
@@ -47,6 +46,10 @@ class Number:
     deviation: float = math.nan
     n: int = 0
     rank: int = 0
+
+    def distance(self, reference: Number) -> float:
+        """How far it is from Retrain's number, both as printed."""
+        return round(abs(round(self.mean, 2) - round(reference.mean, 2)), 2)
 
     def text(self, asked: int, plus_minus: str = "±") -> str:
         """The number as the paper prints it, with n where seeds are missing."""

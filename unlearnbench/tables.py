@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench import presets, protocols, rendering
 from unlearnbench.errors import UserError
-from unlearnbench.presets import REFERENCE, Preset
+from unlearnbench.presets import ELSEWHERE, REFERENCE, Preset
 from unlearnbench.protocols import CLEAN, PROTOCOLS, Protocol
-from unlearnbench.rendering import ELSEWHERE, GROUPS, Number, Row, Table
+from unlearnbench.rendering import GROUPS, Number, Row, Table
 from unlearnbench.store import canonical, read_record, write_atomically
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
             if reference is None:
                 continue
             distances = {
-                (dataset, m, column): round(abs(round(number.mean, 2) - round(reference.mean, 2)), 2)
+                (dataset, m, column): number.distance(reference)
                 for m in competing
                 if (number := numbers.get((dataset, m, column)))
             }
