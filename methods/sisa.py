@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from unlearnbench import Access, Network, Problem, Samples, UserError, method
-from unlearnbench.training import optimizer_of
-
-Checkpoint = tuple[Network, dict[str, Any]]
-"""A network and the state of its optimiser."""
+from unlearnbench import Access, Checkpoint, Network, Problem, Samples, UserError, method, packed, unpacked
 
 
 @method(
@@ -38,7 +33,7 @@ def sisa(problem: Problem, *, shards: int = 5, slices: int = 1, votes: str = "so
         hit = part[problem.forget.index] - shard * slices
         hit = hit[(hit >= 0) & (hit < slices)]
         first = int(hit.min()) if len(hit) else slices
-        last = restored(problem, shard, first - 1) if first else None
+        last = unpacked(f"{shard}.{first - 1}", problem.prepared, problem) if first else None
         *_, (network, _) = [last, *stages(problem, problem.remain, part, shard, slices, first, last)]
         networks.append(network)
     return Ensemble(networks, votes)
@@ -55,10 +50,8 @@ def train_shards(problem: Problem, *, shards: int = 5, slices: int = 1) -> dict[
     part = part.to(problem.device)
     kept = {"part": part}
     for shard in range(shards):
-        for stage, (network, state) in enumerate(stages(problem, problem.train, part, shard, slices, 0, None)):
-            kept |= {f"{shard}.{stage}.weights.{name}": t.clone() for name, t in network.state_dict().items()}
-            for number, values in state["state"].items():
-                kept |= {f"{shard}.{stage}.optimizer.{number}.{name}": t.clone() for name, t in values.items()}
+        for stage, checkpoint in enumerate(stages(problem, problem.train, part, shard, slices, 0, None)):
+            kept |= packed(f"{shard}.{stage}", checkpoint)
     return kept
 
 
@@ -76,19 +69,6 @@ def stages(
         before, after = (round(2 * problem.recipe.epochs * s / (slices + 1)) for s in (stage, stage + 1))
         network, state = problem.fit(seen, network, after - before, state, stream=f"shard {shard}, slice {stage}")
         yield network, state
-
-
-def restored(problem: Problem, shard: int, stage: int) -> Checkpoint:
-    """The checkpoint of a shard after a slice."""
-    prefix = f"{shard}.{stage}."
-    kept = {name.removeprefix(prefix): t for name, t in problem.prepared.items() if name.startswith(prefix)}
-    network = problem.fresh_network()
-    network.load_state_dict({name[8:]: t for name, t in kept.items() if name.startswith("weights.")})
-    state = optimizer_of(problem.recipe, network).state_dict()
-    for name in (name for name in kept if name.startswith("optimizer.")):
-        _, number, what = name.split(".")
-        state["state"].setdefault(int(number), {})[what] = kept[name].clone()
-    return network, state
 
 
 class Ensemble(nn.Module):

@@ -110,7 +110,7 @@ LAF = Path(unlearnbench.__file__).with_name("methods") / "laf.py"
                 "    problem.train.labels\n    return fit_vae(problem, problem.train,",
             ),
         ),
-        ("forget", ("            residuals =", "            r.labels\n            residuals =")),
+        ("forget", ("            step(unlearn,", "            r.labels\n            step(unlearn,")),
     ],
 )
 def test_a_laf_that_reads_a_label_fails(

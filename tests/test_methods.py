@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
-from unlearnbench import Access, Network, Problem, registry, seeds, training
+from unlearnbench import Access, Network, Problem, registry, seeds, training, unpacked
 from unlearnbench.data import Dataset
 from unlearnbench.method import Method
 from unlearnbench.methods import boundary, laf_parts, scrub, sisa
@@ -348,7 +348,7 @@ def test_sisa_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
     method = registry.get(Method, "sisa")
     before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
     object.__setattr__(before, "prepared", prepared)
-    last = sisa.restored(before, 1, 1)
+    last = unpacked("1.1", prepared, before)
     *_, (network, _) = sisa.stages(before, before.train, prepared["part"], 1, 3, 2, last)
     whole = torch.cat([prepared[f"1.2.weights.{name}"].flatten() for name, _ in network.named_parameters()])
     assert torch.equal(weights(network), whole)

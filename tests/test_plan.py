@@ -45,15 +45,16 @@ def write_as_finished(plan: Plan) -> None:
 def test_everything_by_default_and_nothing_twice(plan_of: Any, tmp_path: Path) -> None:
     plan = plan_of()
     plan = dataclasses.replace(plan, store=Store(tmp_path / "empty"))
-    assert len(plan.cells) == len({cell.path for cell in plan.cells}) == 3 * 5 * 5
-    # Originals: clean and noisy, five seeds. Shadows: clean and noisy, eight. LAF is prepared once for each original.
-    assert kinds(plan) == {"original": 10, "shadow": 16, "prepared": 10, "network": 15, "outputs": 75}
+    assert len(plan.cells) == len({cell.path for cell in plan.cells}) == 3 * 15 * 5
+    # Originals: clean and noisy, five seeds. Shadows: clean and noisy, eight. LAF (with an ablation) and SISA are
+    # prepared once for each original. LAF+R starts from the network of LAF.
+    assert kinds(plan) == {"original": 10, "shadow": 16, "prepared": 20, "network": 15, "outputs": 225}
 
 
 def test_tasks_on_the_same_labels_share_originals_shadows_and_preparations(plan_of: Any, tmp_path: Path) -> None:
     plan = plan_of(tasks=["data-removal", "class-removal"], seed_list=[0])
     plan = dataclasses.replace(plan, store=Store(tmp_path / "empty"))
-    assert kinds(plan) == {"original": 1, "shadow": 8, "prepared": 1, "network": 2, "outputs": 10}
+    assert kinds(plan) == {"original": 1, "shadow": 8, "prepared": 2, "network": 2, "outputs": 30}
 
 
 def test_retrain_and_parents_come_along_and_parents_come_first(plan_of: Any) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unlearnbench.attacks import Audit, Observed, Scores, attack
+    from unlearnbench.checkpoints import Checkpoint, packed, unpacked
     from unlearnbench.data import Dataset, dataset
     from unlearnbench.errors import AccessError, UserError
     from unlearnbench.method import Access, method
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attacks": ("Audit", "Observed", "Scores", "attack"),
+    "checkpoints": ("Checkpoint", "packed", "unpacked"),
     "data": ("Dataset", "dataset"),
     "errors": ("AccessError", "UserError"),
     "method": ("Access", "method"),
@@ -42,6 +44,7 @@ __all__ = [
     "AccessError",
     "Audit",
     "Batch",
+    "Checkpoint",
     "Dataset",
     "Network",
     "Observed",
@@ -60,9 +63,11 @@ __all__ = [
     "method",
     "model",
     "of_classes",
+    "packed",
     "run",
     "table",
     "task",
+    "unpacked",
 ]
 
 

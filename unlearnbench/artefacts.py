@@ -27,8 +27,8 @@ TRAINING = ("making", "setting", "training", "samples", "seeds", "models", "data
 CODE = {
     "original": TRAINING,
     "shadow": TRAINING,
-    "prepared": (*TRAINING, "problem", "method"),
-    "outputs": (*TRAINING, "problem", "method"),
+    "prepared": (*TRAINING, "problem", "method", "checkpoints"),
+    "outputs": (*TRAINING, "problem", "method", "checkpoints"),
     "record": ("measuring", "protocols", "setting", "metrics", "stats", "attacks", "seeds", "data", "task"),
 }
 """The core modules that can change each kind of artefact; plugins and what they import come on top."""
@@ -130,21 +130,27 @@ class Artefacts:
         ep = self.setting.recipe.epochs * (train + test) / 2 / train + (train + test) / train / 3
         return Job("shadow", key, self.setting, ep, self.logits_size, index=index)
 
+    def prepared(self, name: str, options: Mapping[str, Any]) -> Job:
+        """What a method does before anyone asks to be forgotten; who prepares like another method shares its work."""
+        method = registry.get(Method, name)
+        if method.like and registry.get(Method, method.like).preparation is method.preparation:
+            return self.prepared(method.like, options)
+        key = {
+            "kind": "prepared",
+            "original": self.original.key,
+            "method": plugin_key(Method, name, options),
+            "seed": self.setting.seed,
+            "code": core("prepared"),
+        }
+        ep = method.prepare_cost(self.setting.recipe, **options)
+        return Job("prepared", key, self.setting, ep, 0, {"original": self.original}, name, options)
+
     def outputs(self, name: str, options: Mapping[str, Any], parent: Job | None) -> Job:
         """The logits of a cell's network, and what they are made of."""
         method = registry.get(Method, name)
         needs = {"original": self.original}
-        preparing = method.preparing(options)
         if method.preparation:
-            key = {
-                "kind": "prepared",
-                "original": self.original.key,
-                "method": plugin_key(Method, name, preparing),
-                "seed": self.setting.seed,
-                "code": core("prepared"),
-            }
-            ep = method.prepare_cost(self.setting.recipe, **preparing)
-            needs["prepared"] = Job("prepared", key, self.setting, ep, 0, dict(needs), name, preparing)
+            needs["prepared"] = self.prepared(name, method.preparing(options))
         if parent:
             assert parent.keep is not None
             needs["parent"] = parent.keep
