@@ -129,14 +129,21 @@ def tune(
         reference = trials[0].measures if trials else {}
         trials.append(trial(cell, point, store, outcome.reason, reference))
         say(f"[{len(trials)}/{len(tried)}] {sentence(trials[-1])}")
-    best = min(trials[2:], key=lambda t: (math.isnan(t.distance), t.distance))
+    best = min(trials[2:], key=lambda t: (math.isnan(t.distance), round(t.distance, 2)))  # of equals the first
     if math.isnan(best.distance):
         raise UserError(f"every point of {method} failed, the last with {trials[-1].reason}: give others with --grid")
-    command = shlex.join(["unlearnbench", "tune", method, "-d", dataset, "-t", task, "--preset", str(preset)])
+    command = shlex.join(
+        ["unlearnbench", "tune", method, "-d", dataset, "-t", task, "--preset", str(preset), *grid_options(grid or {})]
+    )
     write_atomically(
         log, logged(trials, best, f"{method} on {dataset}, {task}, preset {chosen.name}", command).encode()
     )
     return Tuning(trials, best, log)
+
+
+def grid_options(grid: Mapping[str, Sequence[Any]]) -> list[str]:
+    """A grid as options of the command line."""
+    return [word for key, values in grid.items() for word in ("--grid", f"{key}={','.join(map(str, values))}")]
 
 
 def by_method(plan: Plan) -> dict[str, Cell]:
@@ -229,6 +236,6 @@ def logged(trials: Sequence[Trial], best: Trial, what: str, command: str) -> str
     return (
         f"# {what}\n\n{tabulate(lines, headers, tablefmt='pipe', disable_numparse=True)}\n\n"
         f"Chosen: {chosen}. The rule: least mean absolute difference to Retrain over these four, in percentage points, "
-        f"with seed {SEED} in a world of training images, some of them held out; the test set is not used.\n\n"
+        f"and of equals the first; with seed {SEED} in a world of training images, some of them held out; the test set is not used.\n\n"
         f"    {command}\n"
     )
