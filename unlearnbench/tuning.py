@@ -236,6 +236,7 @@ def logged(trials: Sequence[Trial], best: Trial, what: str, command: str) -> str
     return (
         f"# {what}\n\n{tabulate(lines, headers, tablefmt='pipe', disable_numparse=True)}\n\n"
         f"Chosen: {chosen}. The rule: least mean absolute difference to Retrain over these four, in percentage points, "
-        f"and of equals the first; with seed {SEED} in a world of training images, some of them held out; the test set is not used.\n\n"
+        f"and of equals the first; with seed {SEED} in a world of training images, some of them held out; the test set "
+        "is not used.\n\n"
         f"    {command}\n"
     )
