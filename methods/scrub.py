@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from functools import wraps
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
-from unlearnbench import Access, Batch, Network, Problem, method
+from unlearnbench import Access, Batch, Network, Problem, Samples, method
+
+PAPER = "Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023"
 
 
-@method(
-    title="SCRUB",
-    access=Access(forget="images", remain="labels"),
-    reference="Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023, Algorithm 1",
-    cost=lambda forget, recipe, *, epochs, max_epochs, **_: (
-        1 / 3 + min(max_epochs, epochs) * forget + epochs * (1 - forget)
-    ),
-)
-def scrub(
+def trajectory(
     problem: Problem,
     *,
     lr: float = 5e-4,
@@ -29,13 +28,8 @@ def scrub(
     epochs: int = 5,
     batch: int = 32,
     forget_batch: int = 512,
-) -> Network:
-    """Alternates epochs that maximise the divergence on the forgotten items with epochs that minimise the rest.
-
-    Large batches of forgotten items are part of the method: the ascent has no bound, and its number of steps decides.
-    Adam, as in the paper's experiments on networks without BatchNorm: where the student still equals the teacher the
-    divergence has no slope, and plain SGD stays there.
-    """
+) -> Iterator[Network]:
+    """The student, in train mode, after each epoch: ascent on what must go (in the first ones), then descent."""
 
     def teacher(items: Batch) -> Tensor:
         answers: Tensor = problem.original.head(problem.features(problem.original, items))
@@ -51,7 +45,59 @@ def scrub(
             answers = student(remain.images)
             obedience = divergence(teacher(remain), answers, temperature)
             step(optimizer, gamma * cross_entropy(answers, remain.labels) + alpha * obedience)
+        yield student
+
+
+def cost_of(forget: float, *, epochs: int, max_epochs: int) -> float:
+    """The student's passes, and the teacher's answers once."""
+    return 1 / 3 + min(max_epochs, epochs) * forget + epochs * (1 - forget)
+
+
+@method(
+    title="SCRUB",
+    access=Access(forget="images", remain="labels"),
+    reference=f"{PAPER}, Algorithm 1",
+    cost=lambda forget, recipe, *, epochs, max_epochs, **_: cost_of(forget, epochs=epochs, max_epochs=max_epochs),
+)
+@wraps(trajectory, assigned=())  # its hyperparameters
+def scrub(problem: Problem, **hyperparameters: Any) -> Network:
+    """Alternates epochs that maximise the divergence on the forgotten items with epochs that minimise the rest.
+
+    Large batches of forgotten items are part of the method: the ascent has no bound, and its number of steps decides.
+    Adam, as in the paper's experiments on networks without BatchNorm: where the student still equals the teacher the
+    divergence has no slope, and plain SGD stays there.
+    """
+    *_, student = trajectory(problem, **hyperparameters)
     return student
+
+
+@method(
+    title="SCRUB+R",
+    role="variant",
+    like="scrub",
+    access=Access(forget="labels", remain="labels", validation="labels"),
+    reference=f"{PAPER}, section 3.2 (rewinding)",
+    cost=lambda forget, recipe, *, epochs, max_epochs, **_: (
+        cost_of(forget, epochs=epochs, max_epochs=max_epochs)
+        + forget * (epochs + recipe.held_out / (1 - recipe.held_out)) / 3
+    ),
+)
+@wraps(trajectory, assigned=())
+def scrub_r(problem: Problem, **hyperparameters: Any) -> Network:
+    """SCRUB, rewound to the epoch whose error on what must go is nearest to the last one's on items nobody trained on.
+
+    These are held out of the training set, have the classes of the forgotten items, and are labelled as they are.
+    """
+    students = [copy.deepcopy(student).eval() for student in trajectory(problem, **hyperparameters)]
+    wanted = error(problem, students[-1], problem.validation)
+    return min(students, key=lambda student: abs(error(problem, student, problem.forget) - wanted))
+
+
+def error(problem: Problem, student: Network, samples: Samples) -> float:
+    """The share of samples that a network gets wrong."""
+    student.requires_grad_(False)
+    answers = student.head(problem.features(student, samples)).argmax(1)
+    return float((answers != samples.labels).float().mean())
 
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of attacks, too: threads that wait for a busy core take minutes
@@ -26,6 +27,8 @@ from unlearnbench.task import Split, Task
 
 NOWHERE = Path("no", "files")
 """The bundled digits need no files."""
+HELD_OUT = 20
+"""How many items like the forgotten ones the problem below has."""
 TINY = """
 shadows = 2
 [select]
@@ -95,7 +98,12 @@ def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
         if phase == "prepare":
             view = view_to_prepare(training_set, access, generator)
         else:
-            view = view_to_forget(training_set, access, forget, generator)
+            rest = TrainingSet(digits.train_images[300:], digits.train_labels[300:])
+            like_forgotten = (rest.labels >= 5).nonzero()[:HELD_OUT, 0]
+            view = dataclasses.replace(
+                view_to_forget(training_set, access, forget, generator),
+                validation=rest.samples(like_forgotten, access.validation, generator, "the held-out part"),
+            )
         network = original or builder.fresh("original")
         return Problem(
             original=network.requires_grad_(False).eval(),  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
-from unlearnbench import Access, Network, Problem, registry, seeds, training, unpacked
+from unlearnbench import Access, Network, Problem, Samples, registry, seeds, training, unpacked
 from unlearnbench.data import Dataset
 from unlearnbench.method import Method
 from unlearnbench.methods import boundary, laf_parts, scrub, sisa
@@ -244,6 +244,24 @@ def test_scrubs_divergence_is_that_of_its_definition() -> None:
     p, q = softmax(teacher / 4, dim=1), softmax(student / 4, dim=1)
     expected = 16 * sum(float((a * (a / b).log()).sum()) for a, b in zip(p, q, strict=True)) / 5
     assert scrub.divergence(teacher, student, 4.0).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_scrub_rewinds_to_the_epoch_that_errs_as_the_last_one_does_on_held_out_items(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    options = {"lr": 1e-4, "epochs": 4, "max_epochs": 4, "gamma": 0.1, "alpha": 0.0, "batch": 130, "forget_batch": 4}
+    rewound, problem = unlearn("scrub-r", make_problem, original, **options)
+    fresh = make_problem(registry.get(Method, "scrub-r").access, original=copy.deepcopy(original))
+    students = [copy.deepcopy(student).eval() for student in scrub.trajectory(fresh, **options)]
+
+    def wrong(network: Network, samples: Samples) -> float:
+        return sum(int(network(b.images).argmax(1).ne(b.labels).sum()) for b in samples.batches(7)) / len(samples)
+
+    wanted = wrong(students[-1], problem.validation)
+    gaps = [abs(wrong(student, problem.forget) - wanted) for student in students]
+    assert len(set(gaps)) > 1
+    assert torch.equal(weights(rewound), weights(students[gaps.index(min(gaps))]))
+    assert gaps.index(min(gaps)) < 4  # it does go back
 
 
 def test_t_s_follows_the_untrained_teacher_on_what_is_forgotten_and_reads_no_label(

@@ -126,7 +126,7 @@ def test_the_command_of_a_cell_reproduces_its_key(plan_of: Any) -> None:
 def test_a_finished_cell_is_cached_and_a_changed_one_stale_with_the_reason(plan_of: Any, tmp_path: Path) -> None:
     write_as_finished(plan_of())
     assert {s.state for s in plan_of().statuses} == {"cached"}
-    text = (presets.HERE / "demo.toml").read_text().replace("batch = 32", "batch = 64")
+    text = (presets.HERE / "demo.toml").read_text().replace("\nbatch = 32", "\nbatch = 64")
     (tmp_path / "demo.toml").write_text(text)
     changed = plan_of(str(tmp_path / "demo.toml"))
     assert {(s.state, s.why) for s in changed.statuses} == {("stale", "recipe.batch: 32 -> 64")}

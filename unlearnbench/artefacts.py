@@ -19,7 +19,7 @@ from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Model
 from unlearnbench.plugin import Plugin
-from unlearnbench.setting import Setting
+from unlearnbench.setting import Setting, shape_of
 from unlearnbench.store import SCHEMA, Store, digest
 from unlearnbench.task import Split, Task
 
@@ -117,7 +117,7 @@ class Artefacts:
     @cached_property
     def original(self) -> Job:
         """The network that was trained on everything; tasks that train on the same labels share it."""
-        labels = self.content.train_labels if self.split.train_labels is None else self.split.train_labels
+        labels = self.split.labels(self.content)
         sha = hashlib.sha256(labels.numpy().tobytes()).hexdigest()
         key = {**self.training, "kind": "original", "labels": sha, "seed": self.setting.seed, "code": core("original")}
         return Job("original", key, self.setting, self.setting.recipe.epochs, 4 * self.parameters)
@@ -187,7 +187,7 @@ class Artefacts:
     def parameters(self) -> int:
         """How many numbers a network has."""
         options = tuple(self.setting.model_options.items())
-        shapes = shapes_of(self.setting.model, options, self.content.shape, self.content.num_classes)
+        shapes = shapes_of(self.setting.model, options, shape_of(self.setting, self.content), self.content.num_classes)
         return sum(map(math.prod, shapes.values()))
 
     @property

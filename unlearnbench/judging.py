@@ -14,15 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench import data as datasets
-from unlearnbench import folders, metrics, presets, registry
+from unlearnbench import data, folders, metrics, presets, registry
 from unlearnbench.artefacts import Job, shapes_of
 from unlearnbench.errors import UserError
 from unlearnbench.making import Workshop
 from unlearnbench.plan import Cell, Plan, parameters, record_path
 from unlearnbench.presets import ELSEWHERE, REFERENCE
 from unlearnbench.run import Progress, Summary, carried_out, planned, work
-from unlearnbench.setting import Setting, split_of
+from unlearnbench.setting import Setting, content_of, positions_of, shape_of, split_of
 from unlearnbench.store import Store, read_record, write_atomically
 
 LONGEST_NAME = 100
@@ -133,9 +132,9 @@ def brought(path: Path, setting: Setting, store: Store) -> Job:
 
 def check_fit(path: Path, tensors: Mapping[str, Tensor], setting: Setting, store: Store) -> None:
     """Raises `UserError` unless these are the weights of a setting's network."""
-    content, _ = datasets.load(setting.dataset, setting.root, store)
+    content = content_of(setting, store)
     options = tuple(setting.model_options.items())
-    wanted = shapes_of(setting.model, options, content.shape, content.num_classes)
+    wanted = shapes_of(setting.model, options, shape_of(setting, content), content.num_classes)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
@@ -241,11 +240,14 @@ def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
 
 def arrays(setting: Setting, store: Store) -> dict[str, Tensor]:
     """What to forget, what remains, and the labels that the original was trained on."""
-    content, _ = datasets.load(setting.dataset, setting.root, store)
+    content = content_of(setting, store)
     split = split_of(setting, content)
-    labels = content.train_labels if split.train_labels is None else split.train_labels
+    labels = split.labels(content)
     remain = torch.from_numpy(~metrics.positions(split.forget, len(labels))).nonzero()[:, 0]
-    return {"forget": split.forget, "remain": remain, "train_labels": labels}
+    place = positions_of(setting, store)
+    every = data.load(setting.dataset, setting.root, store)[0].train_labels.clone()
+    every[place] = labels
+    return {"forget": place[split.forget], "remain": place[remain], "train_labels": every}
 
 
 def as_npy(tensor: Tensor) -> bytes:
@@ -262,12 +264,12 @@ def as_npy(tensor: Tensor) -> bytes:
 def described(cell: Cell, store: Store) -> dict[str, Any]:
     """Everything about a cell that is not in the arrays."""
     setting = cell.setting
-    content, checksum = datasets.load(setting.dataset, setting.root, store)
-    channels, height, width = content.shape
-    size, how = (height, width), "pixels divided by 255"
+    content, checksum = data.load(setting.dataset, setting.root, store)
+    channels, height, width = shape_of(setting, content)
+    how = "pixels divided by 255"
     if setting.recipe.resize:
-        size = setting.recipe.resize, setting.recipe.resize
-        how = f"{how} and resized from {height} x {width} (bilinear, antialiased)"
+        stored = " x ".join(map(str, content.shape[1:]))
+        how = f"{how} and resized from {stored} (bilinear, antialiased)"
     return {
         "unlearnbench": version("unlearnbench"),
         "dataset": {"name": setting.dataset, "sha256": checksum, "classes": content.num_classes},
@@ -276,7 +278,7 @@ def described(cell: Cell, store: Store) -> dict[str, Any]:
         "network": {
             "model": setting.model,
             "options": dict(setting.model_options),
-            "input": f"float32 [n, {channels}, {size[0]}, {size[1]}], {how}; any normalisation is in the network",
+            "input": f"float32 [n, {channels}, {height}, {width}], {how}; any normalisation is in the network",
         },
         "recipe": setting.recipe.values(),
         "files": {"original.safetensors": "the weights, by name as in PyTorch's state_dict"},

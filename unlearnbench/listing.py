@@ -9,7 +9,7 @@ from typing import Any
 from unlearnbench import folders, presets, registry
 from unlearnbench.data import Source
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.method import Method
+from unlearnbench.method import LEVELS, Method
 from unlearnbench.protocols import PROTOCOLS
 from unlearnbench.rendering import COLUMNS
 from unlearnbench.tables import records
@@ -47,7 +47,7 @@ def listing(what: str) -> list[dict[str, Any]]:
 
 def method_row(method: Method) -> dict[str, Any]:
     """What a method is and what it may see of the training set."""
-    access = {f"sees {phase}": getattr(method.access, phase) for phase in ("prepare", "forget", "remain")}
+    access = {f"sees {phase}": getattr(method.access, phase) for phase in LEVELS}
     return {"role": method.role, **access, "starts from": method.start or None}
 
 

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unlearnbench import data, registry, seeds, training
+from unlearnbench import registry, seeds, training
 from unlearnbench.artefacts import Job
+from unlearnbench.data import Dataset
 from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Builder, Model, Network
 from unlearnbench.problem import Problem, View, view_to_forget, view_to_prepare
 from unlearnbench.samples import TrainingSet
-from unlearnbench.setting import Setting, shadow_members, shadow_split, split_of
+from unlearnbench.setting import (
+    Setting,
+    content_of,
+    rehearsal_of,
+    shadow_members,
+    shadow_split,
+    shape_of,
+    split_of,
+)
 from unlearnbench.store import Made, Store
+from unlearnbench.task import Split
 
 
 class ParentFailedError(Exception):
@@ -36,7 +46,7 @@ class Place:
     """
 
     setting: Setting
-    content: data.Dataset
+    content: Dataset
 
     @cached_property
     def device(self) -> torch.device:
@@ -47,13 +57,22 @@ class Place:
     def builder(self) -> Builder:
         """Builds the setting's networks."""
         model = registry.get(Model, self.setting.model)
-        shape, classes = self.content.shape, self.content.num_classes
+        shape, classes = shape_of(self.setting, self.content), self.content.num_classes
         return Builder(model, self.setting.model_options, shape, classes, self.device)
 
-    def training_set(self, content: data.Dataset, labels: Tensor | None) -> TrainingSet:
-        """The training part of a data set on the device, with the labels that a task put in place of the true ones."""
-        labels = content.train_labels if labels is None else labels
+    def training_set(self, content: Dataset, split: Split) -> TrainingSet:
+        """The training part of a data set on the device, with the labels that a task trains on."""
+        labels = split.labels(content)
         return TrainingSet(content.train_images.to(self.device), labels.to(self.device), self.setting.pipeline)
+
+    def rehearsal(self, store: Store) -> tuple[TrainingSet, Tensor]:
+        """What the recipe holds out, and which of it is like the forgotten items: of their classes, and labelled so."""
+        content = rehearsal_of(self.setting, store)
+        split = split_of(self.setting, content)
+        labels = content.test_labels.clone()
+        labels[split.heldout] = split.labels_of_heldout(content)
+        images = content.test_images.to(self.device)
+        return TrainingSet(images, labels.to(self.device), self.setting.pipeline), split.heldout
 
     def train(self, training_set: TrainingSet, index: Tensor, stream: Sequence[str | int]) -> Network:
         """A new network, trained with the setting's recipe on the items at `index`."""
@@ -81,12 +100,12 @@ class Workshop:
 
     def place(self, setting: Setting) -> Place:
         """Loads the data of a setting."""
-        return Place(setting, data.load(setting.dataset, setting.root, self.store)[0])
+        return Place(setting, content_of(setting, self.store))
 
     def original(self, job: Job) -> Made:
         """The network that will have to forget: trained on everything."""
         place = self.place(job.setting)
-        training_set = place.training_set(place.content, split_of(job.setting, place.content).train_labels)
+        training_set = place.training_set(place.content, split_of(job.setting, place.content))
         start = time.perf_counter()
         stream = (job.setting.dataset, job.setting.seed, "original")
         network = place.train(training_set, torch.arange(len(training_set.labels)), stream)
@@ -96,7 +115,7 @@ class Workshop:
         """A network trained on a random half of all images, its logits on all of them, and which half it was."""
         place = self.place(job.setting)
         pool = place.content.pool
-        training_set = place.training_set(pool, shadow_split(job.setting, pool, job.index).train_labels)
+        training_set = place.training_set(pool, shadow_split(job.setting, pool, job.index))
         member = shadow_members(job.setting, len(pool.train_labels), job.index)
         start = time.perf_counter()
         network = place.train(training_set, member.nonzero()[:, 0], (job.setting.dataset, job.index, "shadow"))
@@ -111,7 +130,7 @@ class Workshop:
         assert method.preparation is not None
         place = self.place(job.setting)
         stream = (job.setting.dataset, job.setting.seed, job.method, "prepare")
-        training_set = place.training_set(place.content, split_of(job.setting, place.content).train_labels)
+        training_set = place.training_set(place.content, split_of(job.setting, place.content))
         generator = seeds.generator(*stream)
         view = view_to_prepare(training_set, method.access, generator)
         problem = self.problem(job, place, view, generator, stream)
@@ -165,8 +184,12 @@ class Workshop:
         split = split_of(setting, place.content)
         stream = (setting.dataset, setting.task, setting.seed, job.method)
         generator = seeds.generator(*stream)
-        training_set = place.training_set(place.content, split.train_labels)
+        training_set = place.training_set(place.content, split)
         view = view_to_forget(training_set, method.access, split.forget, generator)
+        if method.access.validation:
+            held, like_forgotten = place.rehearsal(self.store)
+            validation = held.samples(like_forgotten, method.access.validation, generator, "the held-out part")
+            view = replace(view, validation=validation)
         problem = self.problem(job, place, view, generator, stream)
         seconds = {"prepare": 0.0, "unlearn": 0.0}
         for role in job.needs.keys() & {"prepared", "parent"}:

@@ -72,15 +72,12 @@ class Laboratory:
         setting = cell.setting
         content = self.workshop.place(setting).content
         split = split_of(setting, content)
-        labels = content.train_labels if split.train_labels is None else split.train_labels
-        heldout_labels = split.heldout_labels
-        if heldout_labels is None:
-            heldout_labels = content.test_labels[split.heldout]
+        labels = split.labels(content)
         remains = torch.from_numpy(~metrics.positions(split.forget, len(labels)))
         members, nonmembers = self.shadow_observations(setting, cell.shadows)
         return Audit(
             forgotten=observation(train[split.forget], labels[split.forget]),
-            heldout=observation(test[split.heldout], heldout_labels),
+            heldout=observation(test[split.heldout], split.labels_of_heldout(content)),
             remaining=observation(train[remains], labels[remains]),
             test=observation(test, content.test_labels),
             shadow_members=members,
@@ -98,7 +95,7 @@ class Laboratory:
             for job in jobs:
                 made, _ = self.workshop.get(job)
                 split = shadow_split(setting, pool, job.index)
-                labels = pool.train_labels if split.train_labels is None else split.train_labels
+                labels = split.labels(pool)
                 member = made["member"][split.forget]
                 for side, rows in ((inside, split.forget[member]), (outside, split.forget[~member])):
                     side.append(observation(made["logits"][rows], labels[rows]))

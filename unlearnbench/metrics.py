@@ -28,7 +28,7 @@ def accuracies(train_logits: Tensor, test_logits: Tensor, data: Dataset, split: 
         data: Where the labels come from.
         split: What was forgotten.
     """
-    labels = data.train_labels if split.train_labels is None else split.train_labels
+    labels = split.labels(data)
     train = (train_logits.argmax(1) == labels).numpy()
     test = (test_logits.argmax(1) == data.test_labels).numpy()
     forgotten = positions(split.forget, len(train))

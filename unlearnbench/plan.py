@@ -19,7 +19,7 @@ from unlearnbench.method import Method
 from unlearnbench.models import Model
 from unlearnbench.presets import REFERENCE, Preset
 from unlearnbench.protocols import PROTOCOLS
-from unlearnbench.setting import Setting, listed, split_of
+from unlearnbench.setting import Setting, content_of, listed, split_of
 from unlearnbench.store import Store, differences, read_record
 from unlearnbench.task import Task
 
@@ -182,10 +182,13 @@ def build(
     Raises:
         UserError: If a name, an option or a combination is wrong.
     """
+    datasets = datasets or list(preset.datasets)
     chosen = pick(methods, preset.methods, "methods")
+    if not methods and preset.methods is None:
+        chosen = [name for name in chosen if possible(name, preset, datasets)]
     planner = _Planner(preset, store, overrides or {}, root, device, preset_name or preset.name)
     cells = planner.cells(
-        datasets or list(preset.datasets),
+        datasets,
         pick(tasks, preset.tasks, "tasks"),
         chosen,
         seed_list or preset.seeds,
@@ -243,7 +246,7 @@ class _Planner:
 
     def cells_of(self, setting: Setting, methods: Sequence[str]) -> list[Cell]:
         """The cells of a setting, one for each method, parents before their children."""
-        content, _ = data.load(setting.dataset, setting.root, self.store)
+        content = content_of(setting, self.store)
         split = split_of(setting, content)
         parents = {registry.get(Method, name).start for name in methods}
         artefacts = Artefacts(setting, self.store, split, content, parents)
@@ -255,6 +258,11 @@ class _Planner:
                 raise UserError(
                     f"{name} wants labels of as many remaining items as are forgotten, but {setting.task} forgets "
                     f"{artefacts.forgotten:.0%}: leave {name} out with -m, or forget less"
+                )
+            if method.access.validation and not setting.recipe.held_out:
+                raise UserError(
+                    f"{name} needs training images that no network is trained on, and {self.preset.name} holds none "
+                    f"out for {setting.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in [recipe]"
                 )
             parent = cells.get(method.start)
             outputs = artefacts.outputs(name, self.hyperparameters(name, setting), parent.outputs if parent else None)
@@ -338,6 +346,12 @@ def parameters(overrides: Mapping[str, Mapping[str, Any]], plugins: Iterable[str
 def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Sequence[str]:
     """The names that the user gave, or else that the preset selects, or else all that are installed."""
     return given or (list(registry.usable(group)) if selected is None else selected)
+
+
+def possible(method: str, preset: Preset, datasets: Sequence[str]) -> bool:
+    """Whether a preset holds out of a data set's training images what a method needs, if it needs any."""
+    recipes = [preset.datasets[name].recipe for name in datasets if name in preset.datasets]
+    return not registry.get(Method, method).access.validation or any(recipe.held_out for recipe in recipes)
 
 
 def check_names(preset: Preset) -> None:

@@ -27,12 +27,14 @@ class View:
         forget: The items to be forgotten; only afterwards, as the next two.
         remain: The others.
         labelled: A labelled sample of the others.
+        validation: Items like the forgotten ones that no network was trained on.
     """
 
     train: Samples | None = None
     forget: Samples | None = None
     remain: Samples | None = None
     labelled: Samples | None = None
+    validation: Samples | None = None
 
 
 def view_to_prepare(training_set: TrainingSet, access: Access, generator: torch.Generator) -> View:
@@ -116,6 +118,15 @@ class Problem:
             AccessError: While preparing, or unless `Access(remain="sample-labels")` was declared.
         """
         return _declared(self._view.labelled, "labelled", 'Access(remain="sample-labels")')
+
+    @property
+    def validation(self) -> Samples:
+        """Items of the part that the recipe holds out: of the forgotten items' classes, and labelled as these were.
+
+        Raises:
+            AccessError: While preparing, or if `Access(validation=...)` was not declared.
+        """
+        return _declared(self._view.validation, "validation", 'Access(validation="labels")')
 
     def network(self) -> Network:
         """A copy of the original, or of the result of the method named by `start=`, in train mode, to be changed."""

@@ -23,6 +23,8 @@ class Recipe:
         epochs: Passes over the training set.
         resize: Height and width to which images are resized, in training and evaluation; 0: as they are.
         augment: Random changes of training images, by name; see `unlearnbench.data.augmentation`.
+        held_out: Share of the training images, in [0, 1), that no network is trained on: for methods that must choose
+            among the networks that they make. It is the same in every cell of a data set.
 
     Raises:
         UserError: If a value is out of range.
@@ -36,6 +38,7 @@ class Recipe:
     epochs: int = 20
     resize: int = 0
     augment: tuple[str, ...] = ()
+    held_out: float = 0.0
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -44,6 +47,9 @@ class Recipe:
             raise UserError(f"a recipe needs lr > 0, batch >= 1 and epochs >= 1, not {self.values()}")
         if self.weight_decay < 0 or self.momentum < 0 or self.resize < 0:
             raise UserError(f"a recipe's weight_decay, momentum and resize must not be negative: {self.values()}")
+
+        if not 0 <= self.held_out < 1:
+            raise UserError(f"a recipe's held_out must lie in [0, 1), not {self.held_out}")
 
     def values(self) -> dict[str, Any]:
         """The recipe as JSON values."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor
 
 from unlearnbench import data, registry, seeds
+from unlearnbench.data import Dataset
 from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.recipe import Recipe
-from unlearnbench.task import Split, Task
+from unlearnbench.store import Store
+from unlearnbench.task import Split, Task, choose
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,61 @@ class Setting:
         return Pipeline(self.recipe.resize, self.recipe.augment)
 
 
-def split_of(setting: Setting, content: data.Dataset) -> Split:
+def content_of(setting: Setting, store: Store) -> Dataset:
+    """The data set of a setting, without what its recipe holds out; raises as `data.load`."""
+    return divided(setting.dataset, setting.root, setting.recipe.held_out, store)[0]
+
+
+def rehearsal_of(setting: Setting, store: Store) -> Dataset:
+    """What the recipe holds out, in the place of the test set; that is empty if it holds out nothing."""
+    return divided(setting.dataset, setting.root, setting.recipe.held_out, store)[1]
+
+
+def positions_of(setting: Setting, store: Store) -> Tensor:
+    """int64 [N]: where in the data set's training images those of the setting are, ascending."""
+    whole, _ = data.load(setting.dataset, setting.root, store)
+    return (~held_out_of(setting.dataset, whole, setting.recipe.held_out)).nonzero()[:, 0]
+
+
+@lru_cache(maxsize=4)
+def divided(dataset: str, root: Path, share: float, store: Store) -> tuple[Dataset, Dataset]:
+    """A data set without the share of its training images that is held out, and with that in place of the test set."""
+    whole, _ = data.load(dataset, root, store)
+    held = held_out_of(dataset, whole, share)
+    images, labels = whole.train_images[held], whole.train_labels[held]
+    if share:
+        remaining = whole.train_images[~held], whole.train_labels[~held]
+        whole = Dataset(*remaining, whole.test_images, whole.test_labels, whole.num_classes)
+    return whole, Dataset(whole.train_images, whole.train_labels, images, labels, whole.num_classes)
+
+
+def held_out_of(dataset: str, whole: Dataset, share: float) -> Tensor:
+    """Which training images (bool [N]) are held out: this share of each class, the same for every seed and task."""
+    held = torch.zeros(len(whole.train_labels), dtype=torch.bool)
+    if share:
+        generator = seeds.generator(dataset, "held out")
+        held[choose(whole.train_labels, range(whole.num_classes), share, generator)] = True
+    return held
+
+
+def shape_of(setting: Setting, content: Dataset) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a network gets."""
+    channels, height, width = content.shape
+    size = setting.recipe.resize
+    return (channels, size, size) if size else (channels, height, width)
+
+
+def split_of(setting: Setting, content: Dataset) -> Split:
     """What a setting's task makes of its data set."""
     return drawn(setting, content, setting.seed, "split")
 
 
-def shadow_split(setting: Setting, pool: data.Dataset, index: int) -> Split:
+def shadow_split(setting: Setting, pool: Dataset, index: int) -> Split:
     """What the task would make of all images for a shadow network: items like the forgotten ones, and their labels."""
     return drawn(setting, pool, index, "shadow")
 
 
-def drawn(setting: Setting, content: data.Dataset, *stream: str | int) -> Split:
+def drawn(setting: Setting, content: Dataset, *stream: str | int) -> Split:
     """Applies a setting's task with the random numbers of a stream."""
     generator = seeds.generator(setting.dataset, setting.task, listed(setting.task_options), *stream)
     return registry.get(Task, setting.task).split(content, generator, **setting.task_options)

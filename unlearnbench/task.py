@@ -34,6 +34,14 @@ class Split:
     heldout_labels: Tensor | None = None
     test_forget: Tensor | None = None
 
+    def labels(self, data: Dataset) -> Tensor:
+        """int64 [N]: the labels that the original is trained on."""
+        return data.train_labels if self.train_labels is None else self.train_labels
+
+    def labels_of_heldout(self, data: Dataset) -> Tensor:
+        """int64 [h]: the labels that the held-out items would have been trained on."""
+        return data.test_labels[self.heldout] if self.heldout_labels is None else self.heldout_labels
+
 
 class Task(Plugin):
     """A function `(dataset, generator, **options) -> Split`, and the columns of its table.

@@ -21,7 +21,6 @@ import joblib
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import data as datasets
 from unlearnbench import folders, metrics, presets, registry, stats
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.judging import NOTHING
@@ -29,7 +28,7 @@ from unlearnbench.method import Method
 from unlearnbench.plan import Cell, Plan, build
 from unlearnbench.presets import REFERENCE, Preset
 from unlearnbench.run import choose_device, work
-from unlearnbench.setting import Setting, split_of
+from unlearnbench.setting import Setting, content_of, split_of
 from unlearnbench.store import Store, write_atomically
 
 SEED = 1000
@@ -199,11 +198,10 @@ def trial(cell: Cell, point: Point, store: Store, reason: str, reference: Mappin
 
 def measured(setting: Setting, outputs: Mapping[str, Tensor], store: Store) -> dict[str, float]:
     """What the rule compares, in percent: three accuracies, and the AUC of an attack by loss, which is balanced."""
-    content, _ = datasets.load(setting.dataset, setting.root, store)
+    content = content_of(setting, store)
     split = split_of(setting, content)
     accuracies = metrics.accuracies(outputs["train"], outputs["test"], content, split)
-    labels = content.train_labels if split.train_labels is None else split.train_labels
-    heldout = content.test_labels[split.heldout] if split.heldout_labels is None else split.heldout_labels
+    labels, heldout = split.labels(content), split.labels_of_heldout(content)
     sides = [(outputs["train"][split.forget], labels[split.forget]), (outputs["test"][split.heldout], heldout)]
     scores = [-cross_entropy(logits.double(), side, reduction="none").numpy() for logits, side in sides]
     found = {name: accuracies[name] for name in ("train_r", "train_f", "test")}

@@ -1,0 +1,140 @@
+"""What a recipe does to a data set: it may hold out a part of it, and resize its images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import unlearnbench
+from unlearnbench import UserError, data, presets
+from unlearnbench.data import Dataset
+from unlearnbench.making import Place, Workshop
+from unlearnbench.plan import build
+from unlearnbench.presets import read
+from unlearnbench.recipe import Recipe
+from unlearnbench.setting import Setting, content_of, positions_of, rehearsal_of, shape_of, split_of
+from unlearnbench.store import Store
+
+NOISY = "noisy-label-removal"
+
+
+@pytest.fixture
+def held(tiny: Path, tmp_path: Path) -> Path:
+    """A preset that holds a tenth out."""
+    path = tmp_path / "held.toml"
+    path.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 1\nheld_out = 0.1\n[data"))
+    return path
+
+
+def setting_of(preset: Path, store: Store, task: str = NOISY, seed: int = 0) -> Setting:
+    plan = build(read(str(preset)), store, Path("no"), tasks=[task], seed_list=[seed], root=Path("no"))
+    return plan.cells[0].setting
+
+
+def test_a_tenth_of_each_class_is_held_out_and_the_rest_is_where_it_says(
+    held: Path, store: Store, digits: Dataset
+) -> None:
+    setting = setting_of(held, store)
+    content, rehearsal, place = content_of(setting, store), rehearsal_of(setting, store), positions_of(setting, store)
+    assert torch.equal(content.train_images, digits.train_images[place])
+    assert torch.equal(content.train_labels, digits.train_labels[place])
+    assert torch.equal(content.test_images, digits.test_images)
+    outside = torch.ones(len(digits.train_labels), dtype=torch.bool)
+    outside[place] = False
+    assert torch.equal(rehearsal.test_images, digits.train_images[outside])
+    assert torch.equal(rehearsal.train_images, content.train_images)
+    assert rehearsal.test_labels.bincount().tolist() == (digits.train_labels.bincount() * 0.1).int().tolist()
+    other = setting_of(held, store, "data-removal", seed=3)
+    assert torch.equal(positions_of(other, store), place)
+
+
+def test_without_a_held_out_part_nothing_changes(tiny: Path, store: Store) -> None:
+    setting = setting_of(tiny, store)
+    assert content_of(setting, store) is data.load("digits-8x8", setting.root, store)[0]
+    assert len(rehearsal_of(setting, store).test_labels) == 0
+
+
+def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(held: Path, store: Store) -> None:
+    setting = setting_of(held, store)
+    place = Place(setting, content_of(setting, store))
+    part, like_forgotten = place.rehearsal(store)
+    true = rehearsal_of(setting, store).test_labels
+    wrong = part.labels != true
+    assert torch.equal(wrong.nonzero()[:, 0], like_forgotten)
+    assert like_forgotten.tolist() == sorted(set(like_forgotten.tolist()))
+    assert (true[like_forgotten] <= 4).all()
+    assert len(like_forgotten) == sum(int(0.6 * n) for n in true.bincount()[:5].tolist())
+    assert len(set(part.labels[like_forgotten].tolist())) > 5
+    assert torch.equal(split_of(setting, place.content).forget, split_of(setting, rehearsal_of(setting, store)).forget)
+
+
+@pytest.mark.parametrize("task", ["data-removal", "class-removal", NOISY])
+def test_scrub_rewinds_where_a_part_is_held_out(
+    task: str, held: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = unlearnbench.run(
+        str(held), tasks=[task], methods=["scrub", "scrub-r"], results=tmp_path, cache=cache, jobs=1
+    )
+    assert not summary.failed
+    frame = unlearnbench.load(tmp_path, "held").set_index("method")
+    assert set(frame.index) == {"retrain", "scrub", "scrub-r"}
+    assert "validation: labels" in (tmp_path / "held" / "tables" / f"table{TABLE[task]}.md").read_text()
+
+
+TABLE = {"data-removal": 1, "class-removal": 2, NOISY: 3}
+
+
+def test_who_needs_a_held_out_part_is_planned_only_where_there_is_one(held: Path, tiny: Path, store: Store) -> None:
+    def methods(preset: Path, **changes: Any) -> set[str]:
+        everything = dataclasses.replace(presets.read(str(preset)), methods=None)
+        return {cell.method for cell in build(everything, store, Path("no"), root=Path("no"), **changes).cells}
+
+    assert methods(held) - methods(tiny) == {"scrub-r"}
+    with pytest.raises(UserError, match="scrub-r needs training images that no network is trained on, and tiny holds"):
+        methods(tiny, methods=["scrub-r"])
+
+
+def test_exported_positions_are_those_in_the_whole_training_set(
+    held: Path, store: Store, digits: Dataset, tmp_path: Path
+) -> None:
+    from unlearnbench.judging import export
+
+    export(
+        tmp_path / "out", dataset="digits-8x8", task=NOISY, seed=0, preset=str(held), cache=store.root,
+        say=lambda _: None,
+    )  # fmt: skip
+    forget, remain, labels = (
+        np.load(tmp_path / "out" / f"{name}.npy") for name in ("forget", "remain", "train_labels")
+    )
+    place = positions_of(setting_of(held, store), store)
+    assert sorted([*forget, *remain]) == place.tolist()
+    assert (labels[forget] != digits.train_labels.numpy()[forget]).all()
+    assert (labels[remain] == digits.train_labels.numpy()[remain]).all()
+    assert json.loads((tmp_path / "out" / "about.json").read_text())["recipe"]["held_out"] == 0.1
+
+
+def test_the_network_is_built_for_the_size_that_images_are_resized_to(
+    tiny: Path, cache: Path, store: Store, digits: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "larger.toml"
+    path.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 1\nresize = 32\n[data"))
+    assert shape_of(setting_of(path, store), digits) == (1, 32, 32)
+    summary = unlearnbench.run(
+        str(path), tasks=["data-removal"], methods=["original"], results=tmp_path, cache=cache, jobs=1
+    )
+    assert not summary.failed
+    cell = summary.plan.cells[0]
+    weights, _ = Workshop(store).get(cell.outputs.needs["original"])
+    assert sum(tensor.numel() for tensor in weights.values()) * 4 == cell.outputs.needs["original"].size
+
+
+@pytest.mark.parametrize("share", [1.0, -0.1])
+def test_an_impossible_share_is_refused(share: float) -> None:
+    with pytest.raises(UserError, match=r"held_out must lie in \[0, 1\)"):
+        Recipe(held_out=share)
