@@ -68,7 +68,7 @@ def test_run_says_each_cell_in_a_plain_line_and_fails_with_1(tiny: Path, cache: 
     assert done.exit_code == 1
     assert "[2/2] ok digits-8x8 data-removal retrain 0" in done.stderr
     assert "failed digits-8x8 data-removal laf+phi=odd 0" in done.stderr
-    assert "failed: digits-8x8 data-removal laf+phi=odd 0: UserError: laf.phi must be one of" in done.stderr
+    assert "failed: digits-8x8 data-removal laf+phi=odd 0: UserError: phi must be one of" in done.stderr
     assert "\x1b" not in done.stderr
 
 
