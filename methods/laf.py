@@ -1,8 +1,4 @@
-"""LAF: label-agnostic forgetting (Shen et al., ICLR 2024, Algorithm 1).
-
-As in the released code, the two losses alternate per batch, each with an optimiser of its own, and the network stays in
-eval mode, so that BatchNorm keeps its statistics. Where else paper and code differ: see laf_parts.py.
-"""
+"""LAF: label-agnostic forgetting (Shen et al., ICLR 2024, Algorithm 1)."""
 
 from __future__ import annotations
 
@@ -34,7 +30,13 @@ def laf(
     phi: str = "exp-ratio",
     batch: int = 32,
 ) -> Network:
-    """Moves forgotten embeddings away from where they were and aligns those that remain; reads no label."""
+    """Moves forgotten embeddings away from where they were and aligns those that remain; reads no label.
+
+    Where paper and released code differ this follows the code: the two losses alternate per batch, each with an
+    optimiser of its own; the network stays in eval mode, so that BatchNorm keeps its statistics; the divergence of the
+    VAEs has weight 0.025 and their decoder ends in a sigmoid; phi(r) is exp(r / (r + 1)), with `phi="ratio"` the paper's
+    r / (r + 1). The similarity loss has the sign that makes it align, which is not the one that is printed.
+    """
     network = problem.network().eval()
     h, h_f = prepared_vae(problem, latent), fit_vae(problem, problem.forget, latent, vae_epochs, vae_lr)
     unlearn = torch.optim.Adam(network.features.parameters(), lr=lr_unlearn)

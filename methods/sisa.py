@@ -23,7 +23,8 @@ def sisa(problem: Problem, *, shards: int = 5, slices: int = 1, votes: str = "so
     """Trains each shard again, from its first slice with a forgotten item on, without the forgotten items.
 
     `votes="soft"` averages the probabilities of the shards, "hard" counts the shards that vote for a class. What the
-    LAF paper used is not known; its numbers look like hard votes, of which its attack can learn nothing.
+    LAF paper used is not known; its numbers look like hard votes, of which its attack can learn nothing. Unlike the
+    released code, batches are shuffled and checkpoints have the state of the optimiser.
     """
     if votes not in ("soft", "hard"):
         raise UserError(f"sisa.votes must be 'soft' or 'hard', not {votes!r}")

@@ -39,6 +39,7 @@ def listing(what: str) -> list[dict[str, Any]]:
             "options": {k: list(v) if isinstance(v, tuple) else v for k, v in plugin.defaults.items()},
             "from": f"{entries[name].origin} {entries[name].version}",
             "summary": plugin.summary,
+            "notes": plugin.notes,
             "reference": plugin.reference,
         }
         for name, plugin in registry.usable(what).items()

@@ -38,6 +38,11 @@ class Plugin:
         """The first line of the docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
+    @property
+    def notes(self) -> str:
+        """The rest of the docstring in one line: what its author chose, and where it departs from its source."""
+        return " ".join((inspect.getdoc(self.function) or "").partition("\n")[2].split())
+
     def resolve(self, name: str, *layers: Mapping[str, Any]) -> dict[str, Any]:
         """Lays settings over the defaults, the last layer winning.
 

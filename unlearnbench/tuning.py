@@ -11,7 +11,7 @@ import itertools
 import math
 import shlex
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unlearnbench import folders, metrics, presets, registry, stats
+from unlearnbench.artefacts import Job
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.judging import NOTHING
 from unlearnbench.method import Method
@@ -117,7 +118,7 @@ def tune(
     fixed = by_method(plan(methods=[NOTHING]))
     tried: list[tuple[Cell, Point]] = [(fixed[REFERENCE], {}), (fixed[NOTHING], {})]
     tried += [(by_method(plan(methods=[method], overrides={method: point}))[method], point) for point in points]
-    passes = sum(ep_of(cell, store) for cell, _ in tried)
+    passes = sum({digest: ep for cell, _ in tried for digest, ep in unmade(cell.outputs, store)}.values())
     say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {passes:.0f} passes over its training set")
     workers = jobs or (1 if where == "cuda" else joblib.cpu_count())
     made = joblib.Parallel(min(workers, len(tried)), return_as="generator", batch_size=1)(
@@ -180,9 +181,12 @@ def world_of(preset: Preset, dataset: str) -> Preset:
     return replace(preset, seeds=(SEED,), datasets={name: preset.datasets[dataset]}, shadows=2)
 
 
-def ep_of(cell: Cell, store: Store) -> float:
-    """The work of a cell, if it is not there."""
-    return 0.0 if store.has(cell.outputs.key) else cell.outputs.ep
+def unmade(job: Job, store: Store) -> Iterator[tuple[str, float]]:
+    """The artefacts that are not there of a job and of what it needs, with their work in ep."""
+    if not store.has(job.key):
+        for needed in job.needs.values():
+            yield from unmade(needed, store)
+        yield job.digest, job.ep
 
 
 def trial(cell: Cell, point: Point, store: Store, reason: str, reference: Mapping[str, float]) -> Trial:
