@@ -34,8 +34,8 @@ def laf(
 
     Where paper and released code differ this follows the code: the two losses alternate per batch, each with an
     optimiser of its own; the network stays in eval mode, so that BatchNorm keeps its statistics; the divergence of the
-    VAEs has weight 0.025 and their decoder ends in a sigmoid; phi(r) is exp(r / (r + 1)), with `phi="ratio"` the paper's
-    r / (r + 1). The similarity loss has the sign that makes it align, which is not the one that is printed.
+    VAEs has weight 0.025 and their decoder ends in a sigmoid; phi(r) is exp(r / (r + 1)), with `phi="ratio"` the
+    paper's r / (r + 1). The similarity loss has the sign that makes it align, which is not the one that is printed.
     """
     network = problem.network().eval()
     h, h_f = prepared_vae(problem, latent), fit_vae(problem, problem.forget, latent, vae_epochs, vae_lr)
