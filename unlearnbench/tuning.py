@@ -231,8 +231,9 @@ def logged(trials: Sequence[Trial], best: Trial, what: str, command: str) -> str
     lines = []
     for one in trials:
         point = ", ".join(f"{key} = {value}" for key, value in one.point.items())
-        numbers = [f"{one.measures[name]:.2f}" if one.measures else one.reason or "-" for name in names]
-        lines.append([one.name, point, *numbers, f"{one.distance:.2f}" if one is not trials[0] else ""])
+        numbers = [f"{one.measures[name]:.2f}" if one.measures else "-" for name in names]
+        distance = one.reason or f"{one.distance:.2f}" if one is not trials[0] else ""
+        lines.append([one.name, point, *numbers, distance])
     headers = ["Network", "Tried", "Train_r", "Train_f", "Held out", "AUC (loss)", "Distance"]
     chosen = ", ".join(f"{key} = {value}" for key, value in best.point.items())
     return (
