@@ -229,3 +229,53 @@ def test_a_table_that_cannot_be_had(
 ) -> None:
     with pytest.raises(UserError, match=message):
         tables.table(preset=str(results / f"{preset.name}.toml"), results=results, **arguments)
+
+
+def made_of(numbers: dict[str, tuple[float, float, float]], tmp_path: Path, role: dict[str, str] | None = None) -> str:
+    """The notes of a table of one seed with these numbers of Test_r, Test_f and ASR."""
+    for method, (test_r, test_f, asr) in numbers.items():
+        made = record(method, 0, {"test_r": test_r, "test_f": test_f, "asr": asr})
+        made["cell"] |= {"role": (role or {}).get(method, made["cell"]["role"]), "like": ""}
+        write_record(tmp_path / f"one/records/digits-8x8/cnn/class-removal/{method}/0.json", made)
+    path = tmp_path / "one.toml"
+    path.write_text('select.seeds = "0"\ndatasets.digits-8x8.model = "cnn"\n')
+    (found,) = tables.tables_of(tmp_path, presets.read(str(path)))
+    return "\n".join(found.notes)
+
+
+def test_who_does_next_to_nothing_and_who_does_damage_is_said(tmp_path: Path) -> None:
+    text = made_of(
+        {
+            "retrain": (0.98, 0.0, 0.5),
+            "original": (0.97, 0.99, 0.7),
+            "neggrad": (0.961, 0.998, 0.709),  # within a point of the original everywhere
+            "laf": (0.919, 0.0, 0.5),  # 5.1 points below the lower of the two
+            "mine": (0.921, 0.98, 0.7),  # 4.9 points below, and not like the original
+        },
+        tmp_path,
+    )
+    assert "DIGITS-8x8: NegGrad did next to nothing: within a point of the original in every column." in text
+    assert "DIGITS-8x8: LAF did damage: Test_r is more than 5 points below Retrain's and the original's." in text
+    assert text.count(" did ") == 2
+    assert text.startswith("One seed, in percent, so chance has a share in every difference.")
+
+
+def test_without_the_original_nobody_is_compared_with_it(tmp_path: Path) -> None:
+    assert " did " not in made_of({"retrain": (0.98, 0.0, 0.5), "laf": (0.5, 0.0, 0.5)}, tmp_path)
+
+
+def test_ablations_stand_in_tables_of_their_own_beside_what_they_are_part_of(results: Path, tmp_path: Path) -> None:
+    for method in ("laf-none-l1", "laf-none-l2"):
+        for seed in (0, 1):
+            made = record("laf", seed, {"test_r": 0.9, "test_f": 0.5, "asr": 0.5})
+            made["cell"] |= {"method": method, "method_title": method[-2:], "role": "ablation", "like": "laf"}
+            write_record(results / f"two/records/digits-8x8/cnn/class-removal/{method}/{seed}.json", made)
+    path = tmp_path / "two.toml"
+    path.write_text('select.seeds = "0-1"\ndatasets.digits-8x8.model = "cnn"\n')
+    second, fifth = tables.tables_of(results, presets.read(str(path)))
+    assert (second.number, fifth.number) == (2, 5)
+    assert "l1" not in [row.title for row in second.rows]
+    assert [row.title for row in fifth.rows] == ["Retrain", "l1", "l2", "LAF", "Original"]
+    assert fifth.title == "Table 5: Class removal, ablations, preset two"
+    ranks = {row.title: row.numbers["digits-8x8", "test_f"].rank for row in fifth.rows}
+    assert ranks == {"Retrain": 0, "l1": 2, "l2": 2, "LAF": 1, "Original": 0}

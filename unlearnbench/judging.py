@@ -19,14 +19,12 @@ from unlearnbench.artefacts import Job, shapes_of
 from unlearnbench.errors import UserError
 from unlearnbench.making import Workshop
 from unlearnbench.plan import Cell, Plan, parameters, record_path
-from unlearnbench.presets import ELSEWHERE, REFERENCE
+from unlearnbench.presets import ELSEWHERE, NOTHING, REFERENCE
 from unlearnbench.run import Progress, Summary, carried_out, planned, work
 from unlearnbench.setting import Setting, content_of, positions_of, shape_of, split_of
 from unlearnbench.store import Store, read_record, write_atomically
 
 LONGEST_NAME = 100
-NOTHING = "original"
-"""The method that returns the network that it starts from as it is."""
 
 
 def score(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench import presets, protocols, rendering
 from unlearnbench.errors import UserError
-from unlearnbench.presets import ELSEWHERE, REFERENCE, Preset
+from unlearnbench.presets import ELSEWHERE, NOTHING, REFERENCE, Preset
 from unlearnbench.protocols import CLEAN, PROTOCOLS, Protocol
-from unlearnbench.rendering import GROUPS, Number, Row, Table
+from unlearnbench.rendering import COLUMNS, GROUPS, Number, Row, Table
 from unlearnbench.store import canonical, read_record, write_atomically
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ ORDER = (
     *("laf-none-l1", "laf-none-l2", "laf-r", "laf"),
 )
 """The paper's order of methods; others follow by name."""
+IDLE, DAMAGED = 1.0, 5.0
+"""In percentage points: up to the first a method has changed next to nothing; beyond the second it has done damage."""
 
 
 def load(results: str | Path = "results", preset: str | None = None) -> pd.DataFrame:
@@ -176,13 +178,13 @@ def frames(results: Path, preset: Preset) -> Iterator[tuple[int, pd.DataFrame]]:
 
 
 def shown(rows: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, Any]]:
-    """The rows of a table: ablations with Retrain and the methods that they are like, or all but ablations."""
+    """The rows of a table: ablations with the controls, Retrain and the methods they are like, or all but ablations."""
     if number not in ABLATIONS:
         return [row for row in rows if row["role"] != "ablation"]
     whole = {row.get("like") for row in rows if row["role"] == "ablation"}
     if not whole:
         return []
-    return [row for row in rows if row["role"] == "ablation" or row["method"] in {REFERENCE, *whole}]
+    return [row for row in rows if row["role"] == "ablation" or row["method"] in {REFERENCE, NOTHING, *whole}]
 
 
 def build(number: int, frame: pd.DataFrame, preset: Preset, protocol: Protocol) -> Table:
@@ -207,7 +209,7 @@ def build(number: int, frame: pd.DataFrame, preset: Preset, protocol: Protocol) 
             for m, (title, role) in ((m, titles[m]) for m in ordered)
         ],
         asked=asked,
-        notes=list(notes(frame, asked, protocol)),
+        notes=[*notes(frame, asked, protocol), *remarks(numbers, titles, datasets, columns)],
     )
 
 
@@ -276,8 +278,9 @@ def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
     """What a reader must know to read a table."""
     yield (
         f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent. "
-        "Bold: closest to Retrain; underlined: second closest."
-    )
+        if asked > 1
+        else "One seed, in percent, so chance has a share in every difference. "
+    ) + ("Bold: closest to Retrain; underlined: second closest.")
     options = frame["attacks"].iloc[0].get(protocol.attack, {})
     yield protocol.note.format(shadows=frame["shadows"].max(), **options)
     seen = []
@@ -292,6 +295,32 @@ def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
     for _, row in frame[frame["status"] != "ok"].iterrows():
         where = f"{row['method_title']} on {row['dataset_title']}, seed {row['seed']}"
         yield f"Missing: {where}: {row['status']}, {row['reason']}"
+
+
+def remarks(
+    numbers: Numbers, titles: Mapping[str, tuple[str, str]], datasets: Mapping[str, str], columns: Sequence[str]
+) -> Iterable[str]:
+    """Says which methods changed next to nothing, and which damaged what should stay, by the printed means."""
+    utility = "test_r" if "test_r" in columns else "test"
+    for dataset, title in datasets.items():
+        rows = {m: {c: numbers[dataset, m, c] for c in columns if (dataset, m, c) in numbers} for m in titles}
+        both = [rows[m][utility].mean for m in (REFERENCE, NOTHING) if utility in rows.get(m, {})]
+        changed = {m: row for m, row in rows.items() if utility in row and m not in (REFERENCE, NOTHING)}
+        still = rows.get(NOTHING, {})
+        idle = [
+            titles[m][0]
+            for m, row in changed.items()
+            if still.keys() == row.keys() and all(row[c].distance(still[c]) <= IDLE for c in columns)
+        ]
+        if idle:
+            yield f"{title}: {', '.join(idle)} did next to nothing: within a point of the original in every column."
+        worst = min(both, default=0.0) - DAMAGED
+        damaged = [titles[m][0] for m, row in changed.items() if row[utility].mean < worst]
+        if damaged and len(both) == 2:
+            yield (
+                f"{title}: {', '.join(damaged)} did damage: {COLUMNS[utility]} is more than {DAMAGED:.0f} points below "
+                "Retrain's and the original's."
+            )
 
 
 def place(name: str, order: Iterable[str]) -> int:

@@ -24,10 +24,9 @@ from torch.nn.functional import cross_entropy
 from unlearnbench import folders, metrics, presets, registry, stats
 from unlearnbench.artefacts import Job
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.judging import NOTHING
 from unlearnbench.method import Method
 from unlearnbench.plan import Cell, Plan, build
-from unlearnbench.presets import REFERENCE, Preset
+from unlearnbench.presets import NOTHING, REFERENCE, Preset
 from unlearnbench.run import choose_device, work
 from unlearnbench.setting import Setting, content_of, split_of
 from unlearnbench.store import Store, write_atomically

@@ -16,6 +16,8 @@ from unlearnbench.recipe import Recipe
 HERE = Path(__file__).parent
 REFERENCE = "retrain"
 """The method that every other one is measured against."""
+NOTHING = "original"
+"""The method that returns the network that it starts from as it is."""
 ELSEWHERE = "elsewhere"
 """The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
 MOST_SEEDS = 10_000
