@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
+from overfitted import overfitted
 
 import unlearnbench
-from unlearnbench import data, registry, seeds
+from unlearnbench import Audit, data, registry, seeds
 from unlearnbench.data import Dataset
 from unlearnbench.models import Builder, Model
 from unlearnbench.problem import Problem, view_to_forget, view_to_prepare
@@ -80,6 +81,12 @@ def tiny_run(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) 
     summary = unlearnbench.run(str(tiny), results=results, cache=cache, jobs=2)
     assert not summary.failed
     return results
+
+
+@pytest.fixture(scope="session")
+def audit(digits: Dataset) -> Audit:
+    """An over-fitted network and its shadows: what every attack must find out."""
+    return overfitted(digits)
 
 
 @pytest.fixture

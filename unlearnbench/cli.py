@@ -6,6 +6,7 @@ import json
 import sys
 import tomllib
 import warnings
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,14 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON to stand
 PARAMETERS = click.option(
     "-p", "--param", "parameters", multiple=True, metavar="NAME.KEY=VALUE", help="E.g. laf.tau=5; repeatable."
 )
+DATASETS = click.option(
+    "-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set; repeatable."
+)
+TASKS = click.option("-t", "--task", "tasks", multiple=True, metavar="NAME", help="Only this task; repeatable.")
+METHODS = click.option(
+    "-m", "--method", "methods", multiple=True, metavar="NAME", help="Only this one and Retrain; repeatable."
+)
+SEEDS = click.option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [the preset's]")
 JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Workers, one thread each.  [number of cores]")
 DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Where to compute.  [auto]")
 CACHE = click.option(
@@ -73,11 +82,11 @@ def main() -> None:
     "--all", "everything", is_flag=True, help="All that the preset selects, less what -d, -t and -m leave out."
 )
 @PRESET
-@click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set; repeatable.")
-@click.option("-t", "--task", "tasks", multiple=True, metavar="NAME", help="Only this task; repeatable.")
-@click.option("-m", "--method", "methods", multiple=True, metavar="NAME", help="Only this one and Retrain; repeatable.")
+@DATASETS
+@TASKS
+@METHODS
 @PARAMETERS
-@click.option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [the preset's]")
+@SEEDS
 @JOBS
 @DEVICE
 @RESULTS
@@ -186,15 +195,26 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 @RESULTS
 @click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; drawn with bold type in a terminal]")
 @click.option("--protocol", metavar="clean|released", help="How networks are evaluated.  [clean; released to compare]")
+@click.option("--attack", metavar="NAME", help="The last column is of this attack; see `measure`.  [shadow]")
+@click.option("--metric", metavar="auc|balanced_accuracy|tpr@1%|tpr@0.1%", help="Which number of the attack.  [auc]")
 @click.option("--compare", is_flag=True, help="Beside the published numbers.")
 @click.option("--cost", is_flag=True, help="What each method took, beside Retrain.")
 def table(
-    number: int, preset: str | None, results: str, form: str | None, protocol: str | None, **instead: bool
+    number: int,
+    preset: str | None,
+    results: str,
+    form: str | None,
+    protocol: str | None,
+    attack: str | None,
+    metric: str | None,
+    **instead: bool,
 ) -> None:
     """Prints Table NUMBER of the paper from the records: 1-3 the methods, 4-6 the ablations."""
     form = form or default_format()
     if all(instead.values()) or (instead["cost"] and protocol):
         raise UserError("--cost goes neither with --compare nor with --protocol: print one after the other")
+    if any(instead.values()) and (attack or metric):
+        raise UserError("--attack and --metric go neither with --compare nor with --cost: print one after the other")
     if instead["cost"]:
         from unlearnbench.costs import costs
 
@@ -206,7 +226,7 @@ def table(
     else:
         from unlearnbench.tables import table as table_of
 
-        text = table_of(number, preset or "demo", results, form, protocol or "clean")
+        text = table_of(number, preset or "demo", results, form, protocol or "clean", attack, metric)
     click.echo(text, nl=False)
 
 
@@ -235,6 +255,38 @@ def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
     found = tune_method(method, grid=grid or None, say=partial(click.echo, err=True), **options)
     click.echo(found.log.read_text(encoding="utf-8"), nl=False)
     click.echo(f"\nwritten to {found.log}", err=True)
+
+
+@main.command()
+@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Only this attack; repeatable.")
+@PRESET
+@DATASETS
+@TASKS
+@METHODS
+@PARAMETERS
+@SEEDS
+@JOBS
+@DEVICE
+@RESULTS
+@CACHE
+@DATA
+@JSON
+def measure(attacks: tuple[str, ...], parameters: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Adds attacks to the records of finished cells, out of stored outputs: nothing is trained.
+
+    All that are installed if none is named. `table N --attack NAME --metric auc` shows what they found. Exit code 0:
+    all is measured; 1: something could not be.
+    """
+    from unlearnbench.auditing import measure as measure_cells
+
+    done = measure_cells(attacks, overrides=parse_parameters(parameters), say=partial(click.echo, err=True), **options)
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=1))
+    else:
+        click.echo(f"{len(done.done)} of {done.cells} records have something new")
+        for name, reason in {**done.without, **done.failed}.items():
+            click.echo(f"not measured: {name}: {reason}", err=True)
+    sys.exit(1 if done.without or done.failed else 0)
 
 
 @main.command("list")

@@ -155,7 +155,11 @@ def describe(record: dict[str, Any]) -> str:
         for protocol in PROTOCOLS:
             lines += [f"protocol {protocol}"]
             lines += [f"  {name:18} {number(value)}" for name, value in record["metrics"][protocol].items()]
-        for name, attack in record["metrics"]["attacks"].items():
+        more = {name: entry["found"] for name, entry in record.get("more", {}).items()}
+        for name, attack in {**record["metrics"]["attacks"], **more}.items():
+            if "n/a" in attack:
+                lines += [f"attack {name}: n/a, {attack['n/a']}"]
+                continue
             lines += [f"attack {name}: {attack['forgotten']} forgotten against {attack['heldout']} held-out items"]
             for metric in (m for m in attack if m not in ("forgotten", "heldout")):
                 lines += [f"  {metric:18} {number(attack[metric])}"]

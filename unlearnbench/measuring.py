@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unlearnbench import metrics, registry, seeds
 from unlearnbench.artefacts import Job
-from unlearnbench.attacks import Attack, Audit, Observed
+from unlearnbench.attacks import Attack, Audit, Known, NotApplicableError, Observed
 from unlearnbench.making import Workshop
 from unlearnbench.plan import Cell
 from unlearnbench.presets import ELSEWHERE
@@ -61,9 +61,8 @@ class Laboratory:
         plain = outputs["train"]
         train = outputs.get("train_augmented", plain) if protocol.augmented else plain
         content = self.workshop.place(cell.setting).content
-        attack = registry.get(Attack, protocol.attack)
         audit = self.audit(cell, train, outputs["test"])
-        membership = metrics.membership(attack.score(audit, **cell.attacks[protocol.attack]))
+        membership = attacked(audit, protocol.attack, cell.attacks[protocol.attack])
         columns = metrics.accuracies(train, outputs["test"], content, split_of(cell.setting, content))
         return {**columns, "asr": membership[protocol.metric][0]}, membership
 
@@ -75,6 +74,11 @@ class Laboratory:
         labels = split.labels(content)
         remains = torch.from_numpy(~metrics.positions(split.forget, len(labels)))
         members, nonmembers = self.shadow_observations(setting, cell.shadows)
+        rows = {
+            "forgotten": (split.forget, labels[split.forget]),
+            "heldout": (len(labels) + split.heldout, split.labels_of_heldout(content)),
+            "test": (torch.arange(len(content.test_labels)) + len(labels), content.test_labels),
+        }
         return Audit(
             forgotten=observation(train[split.forget], labels[split.forget]),
             heldout=observation(test[split.heldout], split.labels_of_heldout(content)),
@@ -83,6 +87,32 @@ class Laboratory:
             shadow_members=members,
             shadow_nonmembers=nonmembers,
             seed=seeds.derive(setting.dataset, setting.task, "attack"),
+            heldout_rows=split.heldout.numpy(),
+            ask=lambda: self.references(cell, rows),
+            same_labels=split.train_labels is None,
+        )
+
+    def references(self, cell: Cell, rows: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[Mapping[str, Known], ...]:
+        """What the shadow networks, and the second Retrain if it is there, answer on the items that an audit compares.
+
+        Args:
+            cell: Whose references.
+            rows: Positions in the pool (training items, then test items) and labels, by part of the audit.
+        """
+        asked = [self.workshop.get(job)[0] for job in cell.shadows]
+        if cell.second and self.workshop.store.has(cell.second.key):
+            outputs, _ = self.workshop.get(cell.second)
+            logits = torch.cat([outputs["train"], outputs["test"]])
+            inside = torch.ones(len(logits), dtype=torch.bool)
+            inside[len(outputs["train"]) :] = False
+            inside[rows["forgotten"][0]] = False
+            asked.append({"logits": logits, "member": inside})
+        return tuple(
+            {
+                part: Known(observation(made["logits"][where], labels), made["member"][where].numpy())
+                for part, (where, labels) in rows.items()
+            }
+            for made in asked
         )
 
     def shadow_observations(self, setting: Setting, jobs: Sequence[Job]) -> Sides:
@@ -101,6 +131,14 @@ class Laboratory:
                     side.append(observation(made["logits"][rows], labels[rows]))
             self._observations[name] = tuple(inside), tuple(outside)
         return self._observations[name]
+
+
+def attacked(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All that an attack found, as in `metrics.membership`; or why it makes no sense here, as `n/a`."""
+    try:
+        return metrics.membership(registry.get(Attack, name).score(audit, **options))
+    except NotApplicableError as reason:
+        return {"n/a": str(reason)}
 
 
 def passes(job: Job) -> dict[str, float]:

@@ -13,7 +13,7 @@ from unlearnbench.attacks import Scores
 from unlearnbench.data import Dataset
 from unlearnbench.task import Split
 
-FPRS = {"tpr@1%": 0.01}
+FPRS = {"tpr@1%": 0.01, "tpr@0.1%": 0.001}
 """The false-positive rates at which an attack's true-positive rate is reported."""
 
 
@@ -43,9 +43,10 @@ def membership(scores: Scores) -> dict[str, Any]:
     """How well an attack tells forgotten items from held-out ones.
 
     Returns:
-        `accuracy`, `balanced_accuracy` and `auc` as [value, low, high] (95 % intervals over items), `tpr@1%` (None
-        where the held-out items are too few), the accuracy of one who always answers "not a member" (`constant`), the
-        numbers of `forgotten` and `heldout` items, and the facts of the attack.
+        `accuracy`, `balanced_accuracy`, `auc`, `tpr@1%` and `tpr@0.1%` as [value, low, high] (95 % intervals over
+        items; None where the held-out items are too few for so small a false-positive rate), the accuracy of one who
+        always answers "not a member" (`constant`), the numbers of `forgotten` and `heldout` items, and the facts of the
+        attack.
     """
     sides = scores.forgotten, scores.heldout
     right = int((scores.forgotten > 0).sum() + (scores.heldout <= 0).sum())
@@ -55,7 +56,7 @@ def membership(scores: Scores) -> dict[str, Any]:
         "constant": len(scores.heldout) / items,
         "balanced_accuracy": list(stats.balanced_accuracy(*sides)),
         "auc": list(stats.auc(*sides)),
-        **{name: stats.tpr_at_fpr(*sides, fpr) for name, fpr in FPRS.items()},
+        **{name: found and list(found) for name, fpr in FPRS.items() for found in [stats.tpr_at_fpr(*sides, fpr)]},
         "forgotten": len(scores.forgotten),
         "heldout": len(scores.heldout),
         **scores.facts,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from unlearnbench.errors import unknown
+from unlearnbench import registry
+from unlearnbench.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,32 @@ RELEASED = Protocol(
 PROTOCOLS = {protocol.name: protocol for protocol in (CLEAN, RELEASED)}
 
 
-def get(name: str) -> Protocol:
-    """A protocol by name.
+METRICS = ("auc", "balanced_accuracy", "tpr@1%", "tpr@0.1%")
+"""What there is of every attack."""
+
+
+def get(name: str, attack: str | None = None, metric: str | None = None) -> Protocol:
+    """A protocol by name, or the clean one with a number of another attack in the place of the ASR.
 
     Raises:
-        UserError: If there is none of that name.
+        UserError: If there is none of that name, or no such attack or metric.
     """
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
+    if attack is None and metric is None:
+        return PROTOCOLS[name]
+    if name != CLEAN.name:
+        raise UserError("--attack and --metric go with protocol clean only")
+    known = registry.entries("attacks")
+    if attack is not None and attack not in known:
+        raise unknown("attack", attack, known)
+    if metric is not None and metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    attack, metric = attack or CLEAN.attack, metric or METRICS[0]
+    return replace(
+        CLEAN,
+        attack=attack,
+        metric=metric,
+        note=f"Protocol clean: no augmentation. The last column is {metric} of attack {attack}, on forgotten against "
+        "class-matched held-out items; closeness to Retrain is what counts. See `unlearnbench list attacks`.",
+    )

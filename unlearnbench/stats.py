@@ -71,18 +71,33 @@ def auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
     return Interval(value, max(0.0, value - half), min(1.0, value + half))
 
 
-def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float) -> float | None:
+def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float, level: float = 0.95) -> Interval | None:
     """The largest true-positive rate whose false-positive rate is at most `fpr`.
 
     Returns:
-        The rate, or None where the non-members are too few for so small a rate: fewer than 1 / fpr.
+        The rate with its exact interval at that threshold (another sample of non-members would give another one, which
+        is not in it), or None where the non-members are too few for so small a rate: fewer than 1 / fpr.
     """
     n = len(nonmembers)
     if n * fpr < 1 - 1e-9:
         return None
     allowed = int(n * fpr + 1e-9)
     threshold = np.sort(nonmembers)[n - allowed - 1] if allowed < n else -np.inf
-    return float((members > threshold).mean())
+    return proportion(int((members > threshold).sum()), len(members), level)
+
+
+def best_threshold(members: Floats, nonmembers: Floats) -> float:
+    """The threshold of the best balanced accuracy for those who say "member" above it; halfway between two scores.
+
+    Args:
+        members: Scores, float64 [m], m >= 1.
+        nonmembers: Scores, float64 [n], n >= 1.
+    """
+    scores = np.unique(np.concatenate([members, nonmembers]))
+    candidates = np.concatenate([scores[:1] - 1, (scores[1:] + scores[:-1]) / 2, scores[-1:] + 1])
+    above = 1 - np.searchsorted(np.sort(members), candidates, side="right") / len(members)
+    below = np.searchsorted(np.sort(nonmembers), candidates, side="right") / len(nonmembers)
+    return float(candidates[np.argmax(above + below)])
 
 
 def welch(a: tuple[float, float, int], b: tuple[float, float, int], level: float = 0.95) -> Interval | None:

@@ -85,7 +85,9 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     metrics = record.get("metrics", {})
     for protocol in PROTOCOLS:
         row |= {column_of(name, protocol): value for name, value in metrics.get(protocol, {}).items()}
-    for attack, found in metrics.get("attacks", {}).items():
+    more = record.get("more", {})
+    row["more"] = {attack: canonical(entry["key"]) for attack, entry in more.items()}
+    for attack, found in {**metrics.get("attacks", {}), **{name: e["found"] for name, e in more.items()}}.items():
         for name, value in found.items():
             values = zip(("", "_low", "_high"), value, strict=True) if isinstance(value, list) else [("", value)]
             row |= {f"{attack}.{name}{end}": number for end, number in values}
@@ -111,6 +113,8 @@ def table(
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - the command line calls it so
     protocol: str = CLEAN.name,
+    attack: str | None = None,
+    metric: str | None = None,
 ) -> str:
     """One of the paper's tables from the records that are there.
 
@@ -120,11 +124,13 @@ def table(
         results: The folder that runs wrote to.
         format: "markdown", "latex", "csv" or "terminal".
         protocol: "clean", or "released" as the code behind the published tables has it.
+        attack: Of which attack the last column is, instead of the protocol's.
+        metric: Which number of it: "auc" (the default), "balanced_accuracy", "tpr@1%" or "tpr@0.1%".
 
     Raises:
         UserError: If a name is wrong or there are no records.
     """
-    found = numbered(number, preset, Path(results), protocols.get(protocol))
+    found = numbered(number, preset, Path(results), protocols.get(protocol, attack, metric))
     return "\n".join(rendering.render(t, format) for t in found)
 
 
@@ -190,7 +196,8 @@ def shown(rows: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, A
 def build(number: int, frame: pd.DataFrame, preset: Preset, protocol: Protocol) -> Table:
     """Puts a table together from the cells of one task."""
     asked = max(len(preset.seeds), frame["seed"].nunique())
-    label, columns = frame["task"].iloc[0], frame["columns"].iloc[0]
+    label = frame["task"].iloc[0]
+    columns = [success_of(protocol) if column == "asr" else column for column in frame["columns"].iloc[0]]
     names = sorted(set(frame["dataset"]), key=lambda name: place(name, preset.datasets))
     datasets = {name: frame["dataset_title"][frame["dataset"] == name].iloc[0] for name in names}
     numbers = averages(frame[frame["status"] == "ok"], columns, protocol)
@@ -211,6 +218,11 @@ def build(number: int, frame: pd.DataFrame, preset: Preset, protocol: Protocol) 
         asked=asked,
         notes=[*notes(frame, asked, protocol), *remarks(numbers, titles, datasets, columns)],
     )
+
+
+def success_of(protocol: Protocol) -> str:
+    """The column with the success of a protocol's attack."""
+    return "asr" if protocol in PROTOCOLS.values() else f"{protocol.attack}.{protocol.metric}"
 
 
 def titled(number: int, frame: pd.DataFrame, preset: Preset) -> str:
@@ -246,7 +258,7 @@ def averages(frame: pd.DataFrame, columns: Sequence[str], protocol: Protocol) ->
     for names, group in frame.groupby(["dataset", "method"]):
         dataset, method = map(str, names)
         for column in columns:
-            name = column_of(column, protocol.name)
+            name = column if "." in column else column_of(column, protocol.name)
             if name not in group:  # records of an older version
                 continue
             values = 100 * group[name].dropna()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from unlearnbench.plugin import Plugin
 from unlearnbench.stats import Floats
 
 Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,44 @@ class Observed:
         result: Floats = softmax(self.logits, axis=1)
         return result
 
+    def log_posteriors(self) -> Floats:
+        """Log softmax, float64 [n, classes]."""
+        from scipy.special import log_softmax
+
+        result: Floats = log_softmax(self.logits, axis=1)
+        return result
+
+    def log_odds(self) -> Floats:
+        """Log p - log(1 - p), float64 [n, classes], exact also where p rounds to 1."""
+        from scipy.special import logsumexp
+
+        top = np.arange(len(self.logits)), self.logits.argmax(axis=1)
+        others = self.logits.copy()
+        others[top] = -np.inf
+        with np.errstate(divide="ignore"):  # at the top, where the next line puts it right
+            log_rest = np.log1p(-self.posteriors())
+        log_rest[top] = logsumexp(others, axis=1) - logsumexp(self.logits, axis=1)
+        result: Floats = self.log_posteriors() - log_rest
+        return result
+
+    def of_labels(self, values: Floats) -> Floats:
+        """The entry (float64 [n]) of each row of `values` (float64 [n, classes]) that is its label's."""
+        found: Floats = np.take_along_axis(values, self.labels[:, None], axis=1)[:, 0]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What a network of known membership answers on some items.
+
+    Attributes:
+        observed: Its answers.
+        inside: bool [n]; on which of the items it was trained.
+    """
+
+    observed: Observed
+    inside: Booleans
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -47,6 +87,10 @@ class Audit:
         shadow_members: For each shadow network, the items like the forgotten ones that it was trained on.
         shadow_nonmembers: For each shadow network, those that it was not trained on.
         seed: For the attacker's own random numbers.
+        heldout_rows: int64 [h], which of the test items the held-out ones are.
+        ask: Gives `references` when an attack first wants them.
+        same_labels: Whether the references were trained with the labels that the items have here. Not so where a task
+            replaces labels, because each shadow network draws its own.
     """
 
     forgotten: Observed
@@ -56,6 +100,21 @@ class Audit:
     shadow_members: tuple[Observed, ...]
     shadow_nonmembers: tuple[Observed, ...]
     seed: int
+    heldout_rows: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    ask: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
+    same_labels: bool = True
+
+    @cached_property
+    def references(self) -> tuple[Mapping[str, Known], ...]:
+        """The shadow networks, asked about the same "forgotten", "heldout" and "test" items as the unlearned network.
+
+        After them comes a second Retrain, if there is one: it was trained on none of these.
+        """
+        return self.ask()
+
+
+class NotApplicableError(Exception):
+    """An attack that makes no sense here; the message says why."""
 
 
 @dataclass(frozen=True)

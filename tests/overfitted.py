@@ -1,0 +1,68 @@
+"""Networks that know their training items by heart: what membership inference must find out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearnbench import Audit, Observed, registry, seeds, training
+from unlearnbench.attacks import Known
+from unlearnbench.data import Dataset
+from unlearnbench.data.augmentation import Pipeline
+from unlearnbench.models import Builder, Model
+from unlearnbench.recipe import Recipe
+from unlearnbench.samples import TrainingSet
+
+SHADOWS = 8
+
+
+def overfitted(digits: Dataset) -> Audit:
+    """A network that knows 300 of 600 digits with 40 % random labels by heart, and shadows of other halves."""
+    torch.set_num_threads(1)
+    images, labels = digits.train_images[:600], noisy(digits.train_labels[:600])
+    member = torch.arange(600) < 300
+    target = learned_by_heart(images, labels, member, 0)
+    rows = {"forgotten": member, "heldout": ~member, "test": ~member}
+    inside, outside, references = [], [], []
+    for index in range(SHADOWS):
+        order = torch.randperm(600, generator=seeds.generator("half", index // 2))
+        half = torch.zeros(600, dtype=torch.bool)
+        half[order[:300] if index % 2 else order[300:]] = True
+        logits = learned_by_heart(images, labels, half, 1 + index)
+        inside.append(observed(logits, labels, half))
+        outside.append(observed(logits, labels, ~half))
+        references.append({p: Known(observed(logits, labels, where), half[where].numpy()) for p, where in rows.items()})
+    forgotten, heldout = observed(target, labels, member), observed(target, labels, ~member)
+    parts = forgotten, heldout, forgotten, heldout
+    return Audit(*parts, tuple(inside), tuple(outside), 0, np.arange(300), lambda: tuple(references))
+
+
+def noisy(labels: Tensor) -> Tensor:
+    """Two fifths of the labels at random."""
+    generator = seeds.generator("noise", 0)
+    changed = torch.rand(len(labels), generator=generator) < 0.4
+    drawn = torch.randint(0, 10, (len(labels),), generator=generator)
+    return torch.where(changed, drawn, labels)
+
+
+def learned_by_heart(images: Tensor, labels: Tensor, member: Tensor, seed: int) -> Tensor:
+    """The logits on all images of a network that was trained on the members until it knew them."""
+    network = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu")).fresh("overfitted", seed)
+    pool = TrainingSet(images, labels)
+    samples = pool.samples(member.nonzero()[:, 0], "labels", seeds.generator("order", seed), "members")
+    assert samples is not None
+    state = None
+    for _ in range(12):
+        state = training.fit(network, samples, Recipe(lr=2e-3, weight_decay=0.0), epochs=5, state=state)
+        logits = training.predict(network, pool.pixels, Pipeline().plain)
+        known = (logits.argmax(1) == labels)[member].float().mean()
+        if known > 0.995:
+            break
+    assert known > 0.97
+    return logits
+
+
+def observed(logits: Tensor, labels: Tensor, rows: Tensor) -> Observed:
+    """What an attack sees of some rows."""
+    return Observed(logits[rows].double().numpy(), labels[rows].numpy())

@@ -1,0 +1,219 @@
+"""Every attack against an independent computation, and on a network that knows its members by heart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from unlearnbench import Audit, Observed, registry, stats
+from unlearnbench.attacks import Attack, Known, NotApplicableError
+from unlearnbench.attacks.lira import log_odds
+from unlearnbench.attacks.population import greatest, minus_entropy, minus_loss, minus_modified_entropy
+
+STRONG = ("shadow", "loss", "modified-entropy", "rmia")
+ALL = ("shadow", "loss", "confidence", "entropy", "modified-entropy", "svc", "rmia", "lira", "lira-offline")
+
+
+def softmax_by_hand(row: list[float]) -> list[float]:
+    total = math.fsum(math.exp(value) for value in row)
+    return [math.exp(value) / total for value in row]
+
+
+def some(seed: int, n: int = 20, classes: int = 4, scale: float = 2.0) -> Observed:
+    rng = np.random.default_rng(seed)
+    return Observed(rng.normal(0, scale, (n, classes)), rng.integers(0, classes, n))
+
+
+def test_statistics_of_single_networks_are_those_of_their_definitions() -> None:
+    items = some(0)
+    for index, (row, label) in enumerate(zip(items.logits.tolist(), items.labels.tolist(), strict=True)):
+        p = softmax_by_hand(row)
+        assert minus_loss(items)[index] == pytest.approx(math.log(p[label]))
+        assert minus_entropy(items)[index] == pytest.approx(math.fsum(q * math.log(q) for q in p))
+        assert greatest(items)[index] == pytest.approx(math.log(max(p) / (1 - max(p))))
+        others = math.fsum(q * math.log(1 - q) for c, q in enumerate(p) if c != label)
+        assert minus_modified_entropy(items)[index] == pytest.approx((1 - p[label]) * math.log(p[label]) + others)
+        assert log_odds(items)[index] == pytest.approx(math.log(p[label] / (1 - p[label])))
+
+
+def test_log_odds_are_exact_where_a_probability_rounds_to_one() -> None:
+    sure = Observed(np.array([[60.0, 0.0, 0.0], [0.0, 800.0, 1.0]]), np.array([0, 0]))
+    assert sure.posteriors()[0, 0] == 1.0
+    assert sure.log_odds()[0, 0] == pytest.approx(60 - math.log(2))
+    assert sure.log_odds()[1, 0] == pytest.approx(-800)
+    for statistic in (minus_loss, greatest, minus_entropy, minus_modified_entropy):
+        assert np.isfinite(statistic(sure)).all()
+
+
+def networks(items: dict[str, Observed], members: dict[str, np.ndarray], count: int, shift: float) -> Audit:
+    """References that answer by chance, and higher for the label of an item that they were trained on."""
+    rng = np.random.default_rng(1)
+    references = []
+    for index in range(count):
+        known = {}
+        for part, item in items.items():
+            inside = members[part][index]
+            logits = rng.normal(0, 1, item.logits.shape)
+            logits[np.arange(len(logits)), item.labels] += shift * inside
+            known[part] = Known(Observed(logits, item.labels), inside)
+        references.append(known)
+    empty = some(9)
+    return Audit(
+        items["forgotten"], items["heldout"], empty, items["test"], (), (), 0, np.arange(5), lambda: tuple(references)
+    )
+
+
+@pytest.fixture
+def small() -> Audit:
+    items = {"forgotten": some(2, 6), "heldout": some(3, 5), "test": some(4, 8)}
+    rng = np.random.default_rng(5)
+    members = {}
+    for part, item in items.items():
+        half = np.stack([rng.permutation([True] * 3 + [False] * 3) for _ in item.labels]).T
+        members[part] = half
+    return networks(items, members, 6, 1.0)
+
+
+def probability(observed: Observed, index: int) -> float:
+    return softmax_by_hand(observed.logits[index].tolist())[observed.labels[index]]
+
+
+def test_lira_is_the_ratio_of_two_normal_likelihoods(small: Audit) -> None:
+    found = registry.get(Attack, "lira").score(small)
+    values: dict[tuple[str, int, bool], list[float]] = {}
+    for part in ("forgotten", "heldout"):
+        for reference in small.references:
+            known = reference[part]
+            for index, inside in enumerate(known.inside.tolist()):
+                p = probability(known.observed, index)
+                values.setdefault((part, index, inside), []).append(math.log(p / (1 - p)))
+    deviation = {}
+    for side in (True, False):
+        groups = [group for (_, _, inside), group in values.items() if inside == side]
+        squares = math.fsum((v - math.fsum(g) / len(g)) ** 2 for g in groups for v in g)
+        deviation[side] = math.sqrt(squares / sum(len(g) - 1 for g in groups))
+    for part, scores in (("forgotten", found.forgotten), ("heldout", found.heldout)):
+        for index, score in enumerate(scores):
+            p = probability(getattr(small, part), index)
+            phi = math.log(p / (1 - p))
+            within, without = (np.mean(values[part, index, side]) for side in (True, False))
+            expected = norm.logpdf(phi, within, deviation[True]) - norm.logpdf(phi, without, deviation[False])
+            assert score == pytest.approx(expected)
+
+
+def test_offline_lira_counts_spreads_above_networks_without_the_item(small: Audit) -> None:
+    found = registry.get(Attack, "lira-offline").score(small)
+    distances = []
+    for index in range(6):
+        p = probability(small.forgotten, index)
+        outside = []
+        for reference in small.references:
+            if not reference["forgotten"].inside[index]:
+                q = probability(reference["forgotten"].observed, index)
+                outside.append(math.log(q / (1 - q)))
+        distances.append(math.log(p / (1 - p)) - np.mean(outside))
+    moved = found.forgotten - found.forgotten[0]
+    scale = (distances[1] - distances[0]) / moved[1]
+    assert scale > 0
+    assert moved * scale == pytest.approx(np.array(distances) - distances[0])
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.5])
+def test_rmia_is_what_two_loops_over_items_give(small: Audit, gamma: float) -> None:
+    a = 0.3
+    found = registry.get(Attack, "rmia").score(small, a=a, gamma=gamma)
+
+    def ratio(part: str, index: int) -> float:
+        outside = [probability(r[part].observed, index) for r in small.references if not r[part].inside[index]]
+        return probability(getattr(small, part), index) / ((1 + a) / 2 * np.mean(outside) + (1 - a) / 2)
+
+    shares = [np.mean([ratio("forgotten", x) / ratio("test", z) > gamma for z in range(8)]) for x in range(6)]
+    assert found.forgotten - found.forgotten[0] == pytest.approx(np.array(shares) - shares[0])
+    others = [np.mean([ratio("heldout", x) / ratio("test", z) > gamma for z in range(8)]) for x in range(5)]
+    assert found.heldout - found.forgotten[0] == pytest.approx(np.array(others) - shares[0])
+
+
+def test_the_threshold_of_population_attacks_comes_from_items_that_are_not_compared() -> None:
+    remaining, test = some(0, 40, scale=4.0), some(1, 30, scale=1.0)
+    rows = np.arange(10)
+    heldout = Observed(test.logits[rows], test.labels[rows])
+    audit = Audit(some(2, 7), heldout, remaining, test, (), (), 0, rows)
+    scores = registry.get(Attack, "confidence").score(audit)
+    threshold = (greatest(audit.forgotten) - scores.forgotten)[0]
+    assert scores.heldout == pytest.approx(greatest(heldout) - threshold)
+    free = Observed(test.logits[10:], test.labels[10:])
+
+    def balanced(at: float) -> float:
+        return float((greatest(remaining) > at).mean() + (greatest(free) <= at).mean()) / 2
+
+    assert balanced(threshold) == max(balanced(at) for at in np.linspace(-5, 15, 2001))
+
+
+def test_two_normal_distributions_have_the_auc_of_the_closed_form() -> None:
+    rng = np.random.default_rng(0)
+    for distance in (0.0, 0.5, 1.5):
+        members, nonmembers = rng.normal(distance, 1, 4000), rng.normal(0, 1, 4000)
+        found = stats.auc(members, nonmembers, level=0.999)
+        assert found.low < norm.cdf(distance / math.sqrt(2)) < found.high
+        both = np.concatenate([members, nonmembers])
+        assert found.value == pytest.approx(roc_auc_score(np.repeat([1, 0], 4000), both))
+        at = stats.best_threshold(members, nonmembers)
+        best = stats.balanced_accuracy(members - at, nonmembers - at)
+        assert best.value == pytest.approx(norm.cdf(distance / 2), abs=0.02)
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_a_network_that_knows_its_members_by_heart_is_found_out(name: str, audit: Audit) -> None:
+    scores = registry.get(Attack, name).score(audit)
+    assert stats.auc(scores.forgotten, scores.heldout).value > 0.75
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_on_items_that_are_all_outside_every_attack_is_a_coin_toss(name: str, audit: Audit) -> None:
+    """The held-out items in two halves, one of them in the place of the forgotten ones."""
+    order = np.random.default_rng(0).permutation(300)
+    halves = [np.sort(order[:150]), np.sort(order[150:])]
+
+    def part(known: Known, rows: np.ndarray) -> Known:
+        return Known(of(known.observed, rows), known.inside[rows])
+
+    def of(items: Observed, rows: np.ndarray) -> Observed:
+        return Observed(items.logits[rows], items.labels[rows])
+
+    references = tuple(
+        {"forgotten": part(r["heldout"], halves[0]), "heldout": part(r["heldout"], halves[1]), "test": r["test"]}
+        for r in audit.references
+    )
+    halved = replace(
+        audit, forgotten=of(audit.heldout, halves[0]), heldout=of(audit.heldout, halves[1]),
+        heldout_rows=halves[1], ask=lambda: references,
+    )  # fmt: skip
+    scores = registry.get(Attack, name).score(halved)
+    found = stats.auc(scores.forgotten, scores.heldout, level=0.999)
+    assert found.low < 0.5 < found.high
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_permuted_membership_is_a_coin_toss(name: str, audit: Audit) -> None:
+    scores = registry.get(Attack, name).score(audit)
+    both = np.random.default_rng(0).permutation(np.concatenate([scores.forgotten, scores.heldout]))
+    found = stats.auc(both[: len(scores.forgotten)], both[len(scores.forgotten) :], level=0.999)
+    assert found.low < 0.5 < found.high
+
+
+def test_lira_is_at_least_as_strong_as_a_threshold_on_the_loss(audit: Audit) -> None:
+    auc = {name: stats.auc(s.forgotten, s.heldout) for name in ALL for s in [registry.get(Attack, name).score(audit)]}
+    assert auc["lira"].value >= auc["loss"].value - 0.01
+
+
+def test_lira_is_not_applicable_where_references_have_other_labels(audit: Audit) -> None:
+    for name in ("lira", "lira-offline"):
+        with pytest.raises(NotApplicableError, match="replaces labels"):
+            registry.get(Attack, name).score(replace(audit, same_labels=False))
+    with pytest.raises(NotApplicableError, match="no networks to compare with"):
+        registry.get(Attack, "rmia").score(replace(audit, ask=tuple))

@@ -1,0 +1,44 @@
+"""The confidence attack of the Unlearn-Sparse and SalUn lineage, which TARF reports as "MIA"."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unlearnbench.attacks import Audit, Observed, Scores, attack
+from unlearnbench.stats import Floats
+
+MOST = 2000
+"""Items a side that the classifier learns from."""
+
+
+@attack(
+    title="Confidence SVC",
+    reference="Jia et al., Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023 (released code, SVC_MIA.py)",
+    libraries=lambda: ("scikit-learn",),
+)
+def svc(audit: Audit) -> Scores:
+    """A support-vector machine on the probability of the label, fitted to the unlearned network itself.
+
+    Members are remaining training items, non-members test items. The released code takes as many of each as there are
+    test items, the first ones, and asks about forgotten items only; here it is a random sample of at most 2,000 a side,
+    and the half of the held-out items that is not in it is what the forgotten ones are compared with.
+    """
+    from sklearn.svm import SVC
+
+    random = np.random.default_rng(audit.seed)
+    heldout = random.permutation(len(audit.heldout.labels))
+    compared = np.sort(heldout[: (len(heldout) + 1) // 2])
+    free = np.setdiff1d(np.arange(len(audit.test.labels)), audit.heldout_rows[compared])
+    members, nonmembers = confidence(audit.remaining), confidence(audit.test)[free]
+    k = min(MOST, len(members), len(nonmembers))
+    sides = [values[random.permutation(len(values))[:k]] for values in (members, nonmembers)]
+    model = SVC(C=3, gamma="auto", kernel="rbf").fit(np.concatenate(sides)[:, None], np.repeat([1, 0], k))
+    forgotten, others = confidence(audit.forgotten), confidence(audit.heldout)[compared]
+    return Scores(
+        model.decision_function(forgotten[:, None]), model.decision_function(others[:, None]), {"learned from": 2 * k}
+    )
+
+
+def confidence(observed: Observed) -> Floats:
+    """The probability of the label, float64 [n]."""
+    return observed.of_labels(observed.posteriors())
