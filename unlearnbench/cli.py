@@ -199,6 +199,9 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 @click.option("--metric", metavar="auc|balanced_accuracy|tpr@1%|tpr@0.1%", help="Which number of the attack.  [auc]")
 @click.option("--compare", is_flag=True, help="Beside the published numbers.")
 @click.option("--cost", is_flag=True, help="What each method took, beside Retrain.")
+@click.option("--distance", is_flag=True, help="How far each method is from Retrain, item by item too.")
+@CACHE
+@DATA
 def table(
     number: int,
     preset: str | None,
@@ -207,18 +210,25 @@ def table(
     protocol: str | None,
     attack: str | None,
     metric: str | None,
+    cache: str | None,
+    data: str | None,
     **instead: bool,
 ) -> None:
     """Prints Table NUMBER of the paper from the records: 1-3 the methods, 4-6 the ablations."""
     form = form or default_format()
-    if all(instead.values()) or (instead["cost"] and protocol):
-        raise UserError("--cost goes neither with --compare nor with --protocol: print one after the other")
-    if any(instead.values()) and (attack or metric):
-        raise UserError("--attack and --metric go neither with --compare nor with --cost: print one after the other")
+    asked = [f"--{name}" for name, wanted in instead.items() if wanted]
+    asked += [f"--{name}" for name, value in (("attack", attack), ("metric", metric)) if value][:1]
+    asked += ["--protocol"] if protocol and not instead["compare"] and asked else []
+    if len(asked) > 1:
+        raise UserError(f"{' and '.join(asked)} do not go together: print one after the other")
     if instead["cost"]:
         from unlearnbench.costs import costs
 
         text = costs(number, preset or "demo", results, form)
+    elif instead["distance"]:
+        from unlearnbench.distances import distances
+
+        text = distances(number, preset or "demo", results, form, cache, data)
     elif instead["compare"]:
         from unlearnbench.comparison import compare
 
@@ -255,6 +265,25 @@ def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
     found = tune_method(method, grid=grid or None, say=partial(click.echo, err=True), **options)
     click.echo(found.log.read_text(encoding="utf-8"), nl=False)
     click.echo(f"\nwritten to {found.log}", err=True)
+
+
+@main.command()
+@click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="Whose results.  [demo]")
+@RESULTS
+@click.option("--format", "form", metavar="markdown|latex", help="[markdown; drawn with bold type in a terminal]")
+@click.option("--svg", metavar="FILE", help="Also draw the critical-difference diagram.")
+@JSON
+def rank(preset: str, results: str, form: str | None, svg: str | None, as_json: bool) -> None:
+    """Ranks methods by their distance to Retrain, with what the number of tasks and seeds can support."""
+    from unlearnbench import ranking
+
+    found = ranking.rank(preset, results)
+    if svg:
+        Path(svg).write_text(ranking.diagram(found), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps(ranking.as_data(found), indent=1))
+    else:
+        click.echo(ranking.printed(found, preset, form or default_format()), nl=False)
 
 
 @main.command()

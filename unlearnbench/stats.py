@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -122,3 +123,82 @@ def welch(a: tuple[float, float, int], b: tuple[float, float, int], level: float
     freedom = (of_a + of_b) ** 2 / (of_a**2 / (n_a - 1) + of_b**2 / (n_b - 1))
     half = float(t.ppf((1 + level) / 2, freedom) * np.sqrt(of_a + of_b))
     return Interval(mean_b - mean_a, mean_b - mean_a - half, mean_b - mean_a + half)
+
+
+def paired(differences: Floats, level: float = 0.95) -> Interval:
+    """The mean of paired differences with its t-interval; without limits for fewer than two.
+
+    Args:
+        differences: One for each pair, e.g. a method's number less Retrain's with the same seed, float64 [n], n >= 1.
+        level: Confidence of the interval.
+    """
+    from scipy.stats import t
+
+    mean, n = float(differences.mean()), len(differences)
+    if n < 2:
+        return Interval(mean, -np.inf, np.inf)
+    half = float(t.ppf((1 + level) / 2, n - 1) * differences.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half)
+
+
+def friedman(scores: Floats) -> float | None:
+    """The p-value of Friedman's test that all methods are alike (Friedman, JASA 1937), ties corrected.
+
+    Args:
+        scores: float64 [blocks, methods].
+
+    Returns:
+        The p-value, or None for fewer than two blocks or three methods, or if all methods tie everywhere.
+    """
+    from scipy.stats import friedmanchisquare
+
+    blocks, methods = scores.shape
+    if blocks < 2 or methods < 3 or (scores == scores[:, :1]).all():
+        return None
+    return float(friedmanchisquare(*scores.T).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values that hold for all of several tests together (Holm, Scandinavian Journal of Statistics 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    n, adjusted, highest = len(p_values), [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (n - place) * p_values[index]))
+        adjusted[int(index)] = highest
+    return adjusted
+
+
+def signed_rank(differences: Floats) -> float:
+    """The exact two-sided p-value of Wilcoxon's signed-rank test (1945); 1 if there are no differences."""
+    from scipy.stats import wilcoxon
+
+    differences = differences[differences != 0]
+    if not len(differences):
+        return 1.0
+    exact = len(differences) <= 25 and len(np.unique(np.abs(differences))) == len(differences)
+    return float(wilcoxon(differences, method="exact" if exact else "approx").pvalue)
+
+
+def least_p(blocks: int) -> float:
+    """The smallest p-value that a two-sided signed-rank test over this many blocks can give."""
+    return float(min(1.0, 2.0 ** (1 - blocks)))
+
+
+def critical_difference(methods: int, blocks: int, level: float = 0.95) -> float:
+    """How far apart two mean ranks must be to differ by Nemenyi's test (Demsar, JMLR 2006)."""
+    from scipy.stats import studentized_range
+
+    q = float(studentized_range.ppf(level, methods, np.inf)) / np.sqrt(2)
+    return float(q * np.sqrt(methods * (methods + 1) / (6 * blocks)))
+
+
+def mean_ranks(scores: Floats) -> Floats:
+    """The mean over blocks of each method's rank, 1 for the smallest score, ties sharing theirs.
+
+    Args:
+        scores: float64 [blocks, methods].
+    """
+    from scipy.stats import rankdata
+
+    ranks: Floats = rankdata(scores, axis=1).mean(axis=0)
+    return ranks

@@ -1,0 +1,248 @@
+"""Who comes closest to Retrain, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unlearnbench import presets, rendering, stats
+from unlearnbench.distances import by_records
+from unlearnbench.errors import UserError
+from unlearnbench.presets import REFERENCE
+from unlearnbench.stats import Floats
+from unlearnbench.tables import ABLATIONS, frames
+
+LEVEL = 0.05
+RESAMPLES = 2000
+Block = tuple[str, str]
+"""Task and data set."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Mean ranks by the gap to Retrain.
+
+    Attributes:
+        methods: Titles, the best first.
+        roles: Their roles.
+        blocks: Tasks and data sets, each of which ranks all methods.
+        seeds: How many seeds each gap is the mean of, at least.
+        ranks: Mean rank of each method.
+        low: The lower end of the interval that 95 % of resamples of the seeds give.
+        high: The upper end.
+        first: The share of resamples in which a method is first.
+        friedman: The p-value for all methods being alike; None where the blocks are too few.
+        pairs: Holm-corrected p-values of pairs of methods over blocks, by their titles.
+    """
+
+    methods: Sequence[str]
+    roles: Sequence[str]
+    blocks: Sequence[Block]
+    seeds: int
+    ranks: Floats
+    low: Floats
+    high: Floats
+    first: Floats
+    friedman: float | None
+    pairs: Mapping[tuple[str, str], float]
+
+    @property
+    def critical_difference(self) -> float | None:
+        """How far apart mean ranks must be; None where the blocks are too few."""
+        if len(self.blocks) < 2:
+            return None
+        return stats.critical_difference(len(self.methods), len(self.blocks))
+
+
+def rank(
+    preset: str = "demo", results: str | Path = "results", roles: Sequence[str] = ("method", "variant")
+) -> Ranking:
+    """Ranks methods by their mean absolute gap to Retrain, over all tasks and data sets that have all of them.
+
+    Args:
+        preset: Whose results.
+        results: The folder of the records.
+        roles: Which methods take part.
+
+    Raises:
+        UserError: If there are no records, or fewer than two methods in any block.
+    """
+    gaps, titles, taking_part = gathered(preset, Path(results), roles)
+    methods = sorted(titles)
+    blocks = sorted(block for block in gaps if all(gaps[block].get(method) for method in methods))
+    if len(methods) < 2 or not blocks:
+        raise UserError(
+            f"no task and data set has all of {', '.join(titles.values()) or 'at least two methods'}: run them first"
+        )
+    seeds = min(len(gaps[block][method]) for block in blocks for method in methods)
+    means = np.array([[np.mean(gaps[block][method]) for method in methods] for block in blocks])
+    ranks = stats.mean_ranks(means)
+    resampled = np.array(list(resamples(gaps, blocks, methods)))
+    order = np.argsort(ranks, kind="stable")
+    low, high = np.quantile(resampled, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
+    first = (resampled == resampled.min(axis=1, keepdims=True)).mean(axis=0)
+    names = [titles[methods[i]] for i in order]
+    together = list(combinations(range(len(order)), 2))
+    p_values = stats.holm([stats.signed_rank(means[:, order[a]] - means[:, order[b]]) for a, b in together])
+    return Ranking(
+        methods=names,
+        roles=[taking_part[methods[i]] for i in order],
+        blocks=blocks,
+        seeds=seeds,
+        ranks=ranks[order],
+        low=low[order],
+        high=high[order],
+        first=first[order],
+        friedman=stats.friedman(means),
+        pairs={(names[a], names[b]): p for (a, b), p in zip(together, p_values, strict=True)},
+    )
+
+
+def gathered(
+    preset: str, results: Path, roles: Sequence[str]
+) -> tuple[dict[Block, dict[str, list[float]]], dict[str, str], dict[str, str]]:
+    """The gaps of every seed by block and method, and the methods' titles and roles."""
+    gaps: dict[Block, dict[str, list[float]]] = {}
+    titles: dict[str, str] = {}
+    taking_part: dict[str, str] = {}
+    for number, frame in frames(results, presets.read(preset)):
+        if number in ABLATIONS:
+            continue
+        frame = frame[frame["status"] == "ok"]
+        about = frame.drop_duplicates("method").set_index("method")
+        for (dataset, method, _), values in sorted(by_records(frame).items()):
+            role = str(about.loc[method, "role"])
+            if method != REFERENCE and role in roles:
+                titles[method], taking_part[method] = str(about.loc[method, "method_title"]), role
+                block = str(frame["task"].iloc[0]), dataset
+                gaps.setdefault(block, {}).setdefault(method, []).append(values["gap"])
+    if not gaps:
+        raise UserError(f"there are no records to rank in {results}: run `unlearnbench run --preset {preset}`")
+    return gaps, titles, taking_part
+
+
+def resamples(
+    gaps: Mapping[Block, Mapping[str, Sequence[float]]], blocks: Sequence[Block], methods: Sequence[str]
+) -> Iterator[Floats]:
+    """Mean ranks after the seeds were drawn again, with replacement and the same for all methods of a block."""
+    generator = np.random.default_rng(0)
+    for _ in range(RESAMPLES):
+        rows = []
+        for block in blocks:
+            n = min(len(gaps[block][method]) for method in methods)
+            drawn = generator.integers(0, n, n)
+            rows.append([np.mean(np.array(gaps[block][method])[drawn]) for method in methods])
+        yield stats.mean_ranks(np.array(rows))
+
+
+def printed(found: Ranking, preset: str, form: str) -> str:
+    """A ranking as text."""
+    headers = ["Method", "Mean rank", "95 % over seeds", "First"]
+    lines = [
+        [name, f"{rank:.2f}", f"[{low:.2f}, {high:.2f}]", f"{100 * first:.0f} %"]
+        for name, rank, low, high, first in zip(
+            found.methods, found.ranks, found.low, found.high, found.first, strict=True
+        )
+    ]
+    title = f"Ranks by the gap to Retrain, preset {preset}"
+    return rendering.grid(title, headers, lines, list(notes(found)), form)
+
+
+def notes(found: Ranking) -> Sequence[str]:
+    """What a ranking can and cannot say."""
+    blocks = len(found.blocks)
+    text = [
+        f"Ranked in each of {blocks} blocks ({', '.join(' on '.join(block) for block in found.blocks)}) by the mean "
+        "absolute difference to Retrain over the columns of the table; 1 is the closest. The interval is that of "
+        f"{RESAMPLES} resamples of the seeds ({found.seeds} each), and First the share of them in which a method leads."
+    ]
+    significant = [f"{a} before {b}" for (a, b), p in found.pairs.items() if p < LEVEL]
+    tests = len(found.pairs)
+    enough = next(n for n in range(2, 100) if tests * stats.least_p(n) < LEVEL)
+    if significant:
+        text.append(f"Different at {LEVEL:.0%} over blocks (Wilcoxon, Holm): {'; '.join(significant)}.")
+    elif tests * stats.least_p(blocks) >= LEVEL:
+        text.append(
+            f"No pair can be told apart at {LEVEL:.0%} with {blocks} blocks, whatever their numbers: for {tests} pairs it "
+            f"takes {enough} blocks."
+        )
+    else:
+        text.append(f"No pair differs at {LEVEL:.0%} over blocks (Wilcoxon, Holm).")
+    if found.friedman is not None:
+        text.append(f"All methods alike: p = {found.friedman:.3g} (Friedman over {blocks} blocks).")
+    if found.critical_difference is not None:
+        text.append(f"Mean ranks closer than {found.critical_difference:.2f} do not differ (Nemenyi, 95 %).")
+    return text
+
+
+def diagram(found: Ranking) -> str:
+    """The critical-difference diagram (Demsar, JMLR 2006) as SVG: methods by mean rank, bars over those alike."""
+    from xml.sax.saxutils import escape
+
+    count = len(found.methods)
+    width, left, right, top, line = 900, 60, 840, 70, 22
+    bars = cliques(found)
+    height = top + 14 * len(bars) + line * ((count + 1) // 2) + 50
+
+    def x(rank: float) -> float:
+        return left + (rank - 1) * (right - left) / max(1, count - 1)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<path d="M{left} {top}H{right}" stroke="black"/>',
+    ]
+    for tick in range(1, count + 1):
+        parts.append(f'<path d="M{x(tick):.1f} {top - 5}v5" stroke="black"/>')
+        parts.append(f'<text x="{x(tick):.1f}" y="{top - 10}" text-anchor="middle">{tick}</text>')
+    if found.critical_difference is not None:
+        end = x(1 + found.critical_difference)
+        parts.append(f'<path d="M{left} 30H{end:.1f}" stroke="black" stroke-width="2"/>')
+        parts.append(f'<text x="{left}" y="22">critical difference {found.critical_difference:.2f}</text>')
+    for number, (first, last) in enumerate(bars):
+        y = top + 12 + 14 * number
+        ends = f"M{x(found.ranks[first]) - 4:.1f} {y}H{x(found.ranks[last]) + 4:.1f}"
+        parts.append(f'<path d="{ends}" stroke="black" stroke-width="4"/>')
+    below = top + 14 * len(bars) + 24
+    for place, (name, rank) in enumerate(zip(found.methods, found.ranks, strict=True)):
+        near = place < (count + 1) // 2
+        y = below + line * (place if near else count - 1 - place)
+        edge, anchor = (left - 10, "start") if near else (right + 10, "end")
+        parts.append(f'<path d="M{x(rank):.1f} {top}V{y}H{edge}" fill="none" stroke="gray"/>')
+        text = f"{escape(name)} ({rank:.2f})"
+        parts.append(f'<text x="{edge}" y="{y - 4}" text-anchor="{anchor}">{text}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def as_data(found: Ranking) -> dict[str, Any]:
+    """A ranking as JSON values."""
+    columns = {"rank": found.ranks, "low": found.low, "high": found.high, "first": found.first}
+    return {
+        "methods": [
+            {"method": name, **{key: float(values[i]) for key, values in columns.items()}}
+            for i, name in enumerate(found.methods)
+        ],
+        "blocks": [list(block) for block in found.blocks],
+        "seeds": found.seeds,
+        "friedman": found.friedman,
+        "critical_difference": found.critical_difference,
+        "pairs": [[a, b, p] for (a, b), p in found.pairs.items()],
+    }
+
+
+def cliques(found: Ranking) -> list[tuple[int, int]]:
+    """The longest runs of methods whose mean ranks lie within the critical difference."""
+    limit = found.critical_difference
+    if limit is None:
+        return [(0, len(found.methods) - 1)]
+    runs = []
+    for first, start in enumerate(found.ranks):
+        last = max(i for i, rank in enumerate(found.ranks) if rank - start <= limit)
+        if last > first and not any(f <= first and last <= l_ for f, l_ in runs):
+            runs.append((first, last))
+    return runs
