@@ -30,12 +30,12 @@ HEADERS = {
     **{f"disagreement_{part}": f"Dis_{short}" for part, short in PARTS.items()},
 }
 NOTES = (
-    "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. ToW, tug of "
-    "war (Zhao et al., NeurIPS 2024): (1 - |difference of Train_f|) (1 - |of Train_r|) (1 - |of Test|), in percent; "
+    "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. ToW, "
+    "tug of war (Zhao et al., NeurIPS 2024): (1 - |difference of Train_f|) (1 - |of Train_r|) (1 - |of Test|), in percent; "
     "100 is Retrain.",
     "JSD: Jensen-Shannon divergence between the class probabilities of a network and of Retrain with the same seed, in "
-    "percent of one bit, averaged over forgotten (f), remaining (r) and test items (t). Dis: share of items on which they "
-    "choose different classes. Two Retrains differ, too: compare with the control, if it was run.",
+    "percent of one bit, averaged over forgotten (f), remaining (r) and test items (t). Dis: share of items on which "
+    "they choose different classes. Two Retrains differ, too: compare with the control, if it was run.",
 )
 
 
@@ -73,8 +73,8 @@ def distances(
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["Data", "Method", *(f"{h}{end}" for h in HEADERS.values() for end in (" mean", " std", " n"))])
         for place, title, numbers in lines:
-            values = [v for n in numbers for v in (n.mean, n.deviation, n.n)]
-            writer.writerow([place, title, *("" if v != v else v for v in values)])
+            unrounded = [value for n in numbers for value in (n.mean, n.deviation, n.n)]
+            writer.writerow([place, title, *("" if value != value else value for value in unrounded)])
         return text.getvalue()
     title = f"{titled(number, frame, presets.read(preset))}: distance to Retrain"
     shown = [[place, name, *(shown_as(n) for n in numbers)] for place, name, numbers in lines]
@@ -88,15 +88,19 @@ Key = tuple[str, str, int]
 def by_records(frame: pd.DataFrame) -> dict[Key, dict[str, float]]:
     """Gap and tug of war, from the numbers of the tables."""
     found: dict[Key, dict[str, float]] = {}
-    for (dataset, seed), group in frame.groupby(["dataset", "seed"]):
-        cells: dict[str, Any] = group.set_index("method").to_dict("index")
+    names: Any
+    for names, group in frame.groupby(["dataset", "seed"]):
+        cells: Any = group.set_index("method").to_dict("index")
         reference = cells.get(REFERENCE)
         if reference is None:
             continue
         for method, cell in cells.items():
             gaps = [abs(cell[column] - reference[column]) for column in cell["columns"]]
             pulls = [1 - abs(cell[column] - reference[column]) for column in ("train_f", "train_r", "test")]
-            found[str(dataset), method, int(seed)] = {"gap": 100 * float(np.mean(gaps)), "tow": 100 * math.prod(pulls)}
+            found[str(names[0]), method, int(names[1])] = {
+                "gap": 100 * float(np.mean(gaps)),
+                "tow": 100 * math.prod(pulls),
+            }
     return found
 
 
@@ -160,9 +164,8 @@ def jensen_shannon(p: Floats, q: Floats) -> Floats:
 
 def rows(frame: pd.DataFrame, found: Mapping[Key, Mapping[str, float]]) -> Iterator[tuple[str, str, list[Number]]]:
     """A line for each method on each data set, in the order of tables."""
-    about: dict[Any, Any] = (
-        frame.drop_duplicates(["dataset", "method"]).set_index(["dataset", "method"]).to_dict("index")
-    )
+    first = frame.drop_duplicates(["dataset", "method"])
+    about: Any = first.set_index(["dataset", "method"]).to_dict("index")
     for dataset, method in sorted(about, key=lambda key: (key[0], position(key[1], about[key]["role"]))):
         cells = [values for (d, m, _), values in found.items() if (d, m) == (dataset, method)]
         if method != REFERENCE and cells:

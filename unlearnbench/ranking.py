@@ -168,8 +168,8 @@ def notes(found: Ranking) -> Sequence[str]:
         text.append(f"Different at {LEVEL:.0%} over blocks (Wilcoxon, Holm): {'; '.join(significant)}.")
     elif tests * stats.least_p(blocks) >= LEVEL:
         text.append(
-            f"No pair can be told apart at {LEVEL:.0%} with {blocks} blocks, whatever their numbers: for {tests} pairs it "
-            f"takes {enough} blocks."
+            f"No pair can be told apart at {LEVEL:.0%} with {blocks} blocks, whatever their numbers: for {tests} pairs "
+            f"it takes {enough} blocks."
         )
     else:
         text.append(f"No pair differs at {LEVEL:.0%} over blocks (Wilcoxon, Holm).")
@@ -240,7 +240,7 @@ def cliques(found: Ranking) -> list[tuple[int, int]]:
     limit = found.critical_difference
     if limit is None:
         return [(0, len(found.methods) - 1)]
-    runs = []
+    runs: list[tuple[int, int]] = []
     for first, start in enumerate(found.ranks):
         last = max(i for i, rank in enumerate(found.ranks) if rank - start <= limit)
         if last > first and not any(f <= first and last <= l_ for f, l_ in runs):
