@@ -31,8 +31,8 @@ HEADERS = {
 }
 NOTES = (
     "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. ToW, "
-    "tug of war (Zhao et al., NeurIPS 2024): (1 - |difference of Train_f|) (1 - |of Train_r|) (1 - |of Test|), in percent; "
-    "100 is Retrain.",
+    "tug of war (Zhao et al., NeurIPS 2024): (1 - |difference of Train_f|) (1 - |of Train_r|) (1 - |of Test|), in "
+    "percent; 100 is Retrain.",
     "JSD: Jensen-Shannon divergence between the class probabilities of a network and of Retrain with the same seed, in "
     "percent of one bit, averaged over forgotten (f), remaining (r) and test items (t). Dis: share of items on which "
     "they choose different classes. Two Retrains differ, too: compare with the control, if it was run.",

@@ -193,7 +193,8 @@ def diagram(found: Ranking) -> str:
         return left + (rank - 1) * (right - left) / max(1, count - 1)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
+        ' font-size="13">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<path d="M{left} {top}H{right}" stroke="black"/>',
     ]

@@ -1,0 +1,148 @@
+"""Distances and ranks against scipy and definitions; and no claim that the number of blocks cannot support."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import friedmanchisquare, norm, t, wilcoxon
+
+from unlearnbench import UserError, ranking, stats
+from unlearnbench.distances import distances, jensen_shannon
+from unlearnbench.store import write_record
+
+GAPS = {"boundary": [0.10, 0.12], "laf": [0.02, 0.03], "scrub": [0.04, 0.01], "neggrad": [0.30, 0.20]}
+TASKS = {"data-removal": "Data removal", "class-removal": "Class removal", "noisy-label-removal": "Noisy labels"}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> tuple[str, Path]:
+    """Records of three tasks in which methods are as far from Retrain as `GAPS` says, times the task's number."""
+    for (number, task), (method, gaps) in product(enumerate(TASKS, start=1), [*GAPS.items(), ("retrain", [0.0, 0.0])]):
+        for seed, gap in enumerate(gaps):
+            shift = gap * number
+            numbers = {"train_r": 1 - shift, "train_f": 0.9 - shift, "test": 0.95 - shift, "asr": 0.5 + shift}
+            made = {
+                "schema": 1,
+                "status": "ok",
+                "cell": {
+                    "dataset": "digits-8x8", "dataset_title": "DIGITS-8x8", "model": "cnn", "task": task,
+                    "task_title": TASKS[task], "columns": ["train_r", "train_f", "test", "asr"], "method": method,
+                    "method_title": method.title(), "role": "method", "access": "nothing", "start": "", "seed": seed,
+                },
+                "key": {"shadows": {"count": 8}},
+                "metrics": {"clean": numbers, "attacks": {}},
+                "observed": {"seconds": {"prepare": 0.0, "unlearn": 1.0}},
+            }  # fmt: skip
+            write_record(tmp_path / f"mine/records/digits-8x8/cnn/{task}/{method}/{seed}.json", made)
+    path = tmp_path / "mine.toml"
+    path.write_text('select.seeds = "0-1"\ndatasets.digits-8x8.model = "cnn"\n')
+    return str(path), tmp_path
+
+
+def test_ranks_are_means_over_tasks_of_the_order_of_gaps(results: tuple[str, Path]) -> None:
+    found = ranking.rank(*results)
+    assert list(found.methods) == ["Scrub", "Laf", "Boundary", "Neggrad"] or list(found.methods)[:2] == ["Laf", "Scrub"]
+    assert dict(zip(found.methods, found.ranks.tolist(), strict=True)) == {
+        "Laf": 1.5, "Scrub": 1.5, "Boundary": 3.0, "Neggrad": 4.0,
+    }  # fmt: skip
+    assert found.seeds == 2
+    assert found.friedman is not None
+    order = dict(zip(found.methods, zip(found.low, found.high, found.first, strict=True), strict=True))
+    assert order["Neggrad"] == (4.0, 4.0, 0.0)
+    assert order["Laf"][0] < 1.5 < order["Laf"][1]
+    assert 0.2 < order["Laf"][2] < 1.0
+
+
+def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) -> None:
+    text = ranking.printed(ranking.rank(*results), "mine", "markdown")
+    assert (
+        "No pair can be told apart at 5% with 3 blocks, whatever their numbers: for 6 pairs it takes 8 blocks." in text
+    )
+    assert "before" not in text
+
+
+def test_the_diagram_is_svg_with_every_method_once(results: tuple[str, Path]) -> None:
+    found = ranking.rank(*results)
+    root = ElementTree.fromstring(ranking.diagram(found))
+    texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    for name, rank in zip(found.methods, found.ranks, strict=True):
+        assert texts.count(f"{name} ({rank:.2f})") == 1
+
+
+def test_gaps_are_means_over_columns_in_points(results: tuple[str, Path], tmp_path: Path) -> None:
+    text = distances(1, *results, format="csv", cache=tmp_path / "cache")
+    rows = {line.split(",")[1]: line.split(",") for line in text.splitlines()[1:]}
+    assert float(rows["Laf"][2]) == pytest.approx(2.5)
+    assert float(rows["Laf"][3]) == pytest.approx(math.sqrt(0.5))
+    assert float(rows["Laf"][5]) == pytest.approx(100 * (0.98**3 + 0.97**3) / 2)
+    assert "Retrain" not in rows
+    assert rows["Laf"][8:11] == ["", "", "0"]  # no outputs, so no divergence
+    assert "n/a" in distances(1, *results, cache=tmp_path / "cache")
+
+
+def test_jensen_shannon_is_scipys_squared_and_in_bits() -> None:
+    rng = np.random.default_rng(0)
+    p, q = rng.dirichlet(np.ones(5), 20), rng.dirichlet(np.ones(5), 20)
+    assert jensen_shannon(p, q) == pytest.approx([jensenshannon(a, b, base=2) ** 2 for a, b in zip(p, q, strict=True)])
+    assert jensen_shannon(np.eye(3)[:1], np.eye(3)[1:2])[0] == pytest.approx(1.0)
+    assert (jensen_shannon(p, p) == 0).all()
+
+
+def test_tests_over_blocks_are_scipys() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(8, 4))
+    assert stats.friedman(scores) == pytest.approx(friedmanchisquare(*scores.T).pvalue)
+    difference = scores[:, 0] - scores[:, 1]
+    assert stats.signed_rank(difference) == pytest.approx(wilcoxon(difference, method="exact").pvalue)
+    assert stats.signed_rank(np.zeros(5)) == 1.0
+    assert stats.friedman(scores[:1]) is None
+    assert stats.friedman(np.ones((4, 3))) is None
+
+
+def test_the_least_p_is_what_the_test_gives_when_all_differences_agree() -> None:
+    for blocks in range(2, 12):
+        assert stats.signed_rank(np.arange(1.0, blocks + 1)) == pytest.approx(stats.least_p(blocks))
+
+
+def test_holms_correction_is_that_of_a_published_example() -> None:
+    """The example of Aickin & Gensler, American Journal of Public Health 1996, in its order and out of it."""
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+
+
+@pytest.mark.parametrize(("methods", "q"), [(3, 2.343), (5, 2.728), (10, 3.164)])
+def test_the_critical_difference_is_that_of_demsars_table(methods: int, q: float) -> None:
+    expected = q * math.sqrt(methods * (methods + 1) / (6 * 12))
+    assert stats.critical_difference(methods, 12) == pytest.approx(expected, abs=2e-3)
+
+
+def test_paired_intervals_are_student_and_cover_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(2)
+    sample = rng.normal(1, 2, 5)
+    found = stats.paired(sample)
+    low, high = t.interval(0.95, 4, sample.mean(), sample.std(ddof=1) / math.sqrt(5))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert stats.paired(sample[:1]).low == -math.inf
+    hits = sum(i.low <= 1 <= i.high for i in (stats.paired(rng.normal(1, 2, 5)) for _ in range(2000)))
+    margin = norm.ppf(0.9995) * math.sqrt(0.95 * 0.05 / 2000)
+    assert abs(hits / 2000 - 0.95) < margin
+
+
+def test_auc_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(3)
+    truth = norm.cdf(0.8 / math.sqrt(2))
+    found = (stats.auc(rng.normal(0.8, 1, 150), rng.normal(0, 1, 150)) for _ in range(1500))
+    hits = sum(i.low <= truth <= i.high for i in found)
+    assert abs(hits / 1500 - 0.95) < 0.02
+
+
+def test_nothing_to_rank_is_said(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    with pytest.raises(UserError, match="there are no records to rank"):
+        ranking.rank("demo", tmp_path)
