@@ -219,7 +219,7 @@ def test_boundary_expand_gives_back_a_network_of_the_old_width(make_problem: Mak
 def test_scrubs_max_step_raises_the_divergence_on_what_is_forgotten(
     make_problem: MakeProblem, original: Network
 ) -> None:
-    """From a student that already differs (where it does not, there is no slope), with the weight of the rest at zero."""
+    """From a student that already differs: where it does not, there is no slope. The rest has weight zero."""
     method = registry.get(Method, "scrub")
     options = {"epochs": 1, "max_epochs": 1, "alpha": 0.0, "gamma": 0.0, "weight_decay": 0.0, "forget_batch": 8}
     problem = make_problem(method.access, original=copy.deepcopy(original))
