@@ -1,4 +1,4 @@
-"""Boundary unlearning: across the nearest decision boundary, or into a class that is thrown away."""
+"""Boundary unlearning, Shrink: forgotten images go across their nearest decision boundary."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from torch.nn.functional import cross_entropy
 
 from unlearnbench import Access, Network, Problem, method
 
-PAPER = "Chen et al., Boundary Unlearning, CVPR 2023"
-
 
 @method(
     title="Boundary",
     access=Access(forget="labels"),
-    reference=f"{PAPER}, section 3.2 (Boundary Shrink)",
+    reference="Chen et al., Boundary Unlearning, CVPR 2023, section 3.2 (Boundary Shrink)",
     # A step of the network, and of the original a forward and backward pass to the pixels and another forward pass.
     cost=lambda forget, recipe, *, epochs, **_: epochs * forget * (1 + 1 + 1 / 3),
 )
@@ -50,40 +48,3 @@ def nearest_other_class(original: nn.Module, images: Tensor, labels: Tensor, eps
         crossed = ((images + eps * slope.sign()).clamp(0, 1) * 255).round() / 255
         others: Tensor = original(crossed).scatter(1, labels[:, None], -torch.inf)
     return others.argmax(1)
-
-
-@method(
-    title="Boundary Expand",
-    role="variant",
-    access=Access(forget="images"),
-    reference=f"{PAPER}, section 3.3 (Boundary Expanding)",
-    cost=lambda forget, recipe, *, epochs, **_: epochs * forget,
-)
-def boundary_expand(
-    problem: Problem, *, lr: float = 1e-5, momentum: float = 0.9, epochs: int = 10, batch: int = 64
-) -> Network:
-    """Trains the forgotten images into an additional class, which is then removed."""
-    network = problem.network()
-    narrow = network.get_submodule(network.last_layer)
-    assert isinstance(narrow, nn.Linear)
-    wide = nn.Linear(narrow.in_features, problem.num_classes + 1).to(problem.device)
-    with torch.no_grad():
-        wide.weight[:-1], wide.bias[:-1] = narrow.weight, narrow.bias
-    replace_last_layer(network, wide)
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum)
-    for forget in problem.forget.batches(batch, epochs):
-        target = torch.full_like(forget.index, problem.num_classes)
-        optimizer.zero_grad()
-        cross_entropy(network(forget.images), target).backward()
-        optimizer.step()
-    with torch.no_grad():
-        narrow.weight.copy_(wide.weight[:-1])
-        narrow.bias.copy_(wide.bias[:-1])
-    replace_last_layer(network, narrow)
-    return network
-
-
-def replace_last_layer(network: Network, layer: nn.Module) -> None:
-    """Puts another layer in the place of a network's last one."""
-    parent, _, name = network.last_layer.rpartition(".")
-    setattr(network.get_submodule(parent), name, layer)

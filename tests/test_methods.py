@@ -219,13 +219,37 @@ def test_boundary_expand_gives_back_a_network_of_the_old_width(make_problem: Mak
 def test_scrubs_max_step_raises_the_divergence_on_what_is_forgotten(
     make_problem: MakeProblem, original: Network
 ) -> None:
-    """One epoch of ascent alone (the weight of everything else is zero), measured by the definition."""
+    """From a student that already differs: where it does not, there is no slope. The rest has weight zero."""
+    method = registry.get(Method, "scrub")
     options = {"epochs": 1, "max_epochs": 1, "alpha": 0.0, "gamma": 0.0, "weight_decay": 0.0, "forget_batch": 8}
-    small, problem = unlearn("scrub", make_problem, original, lr=1e-4, **options)
-    large, _ = unlearn("scrub", make_problem, original, lr=1e-3, **options)
+    problem = make_problem(method.access, original=copy.deepcopy(original))
+    student = copy.deepcopy(original)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    object.__setattr__(problem, "_start", student)
+    network = method.unlearn(problem, method.resolve("scrub", {**options, "lr": 1e-4}))
+    assert isinstance(network, Network)
     images = problem.forget.images
-    first, second = (mean_divergence(original, network, images, 4.0) for network in (small, large))
-    assert 0 <= first < second
+    before, after = (mean_divergence(original, n, images, 4.0) for n in (student, network))
+    assert after > 1.5 * before > 0
+
+
+def test_scrub_ascends_in_its_first_epochs_only_and_always_descends(
+    make_problem: MakeProblem, original: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[tuple[str, int]] = []
+    batches = Samples.batches
+
+    def note(self: Samples, size: int, epochs: int = 1) -> Any:
+        passes.append((self.name, size))
+        return batches(self, size, epochs)
+
+    monkeypatch.setattr(Samples, "batches", note)
+    unlearn("scrub", make_problem, original, max_epochs=2, epochs=4, batch=20, forget_batch=16)
+    both = [("the forget set", 16), ("the remaining set", 20)]
+    assert passes == [*both, *both, both[1], both[1]]
 
 
 def test_scrubs_min_step_learns_from_labels_and_stays_near_the_original(

@@ -1,0 +1,313 @@
+"""Each method beside its algorithm written out once more, step by step, on the same batches: the same weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unlearnbench import Network, Problem, Samples, concat, registry, seeds, training, unpacked
+from unlearnbench.data import Dataset
+from unlearnbench.method import Method
+from unlearnbench.methods import laf_parts
+from unlearnbench.models import Builder, Model
+from unlearnbench.recipe import Recipe
+from unlearnbench.samples import TrainingSet
+
+MakeProblem = Callable[..., Problem]
+Made = tuple[Any, Problem, Network]
+
+
+@pytest.fixture(scope="module")
+def original(digits: Dataset) -> Network:
+    """A network that knows half of what it was taught, so that there is something to follow."""
+    network = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu")).fresh("original")
+    samples = TrainingSet(digits.train_images[:300], digits.train_labels[:300]).everything(seeds.generator("order"))
+    assert samples is not None
+    training.fit(network, samples, Recipe(lr=2e-3, epochs=2))
+    return network
+
+
+@pytest.fixture
+def unlearned(make_problem: MakeProblem, original: Network) -> Callable[..., Made]:
+    """Runs a method; returns what it gives, the same problem anew, and the network to begin from."""
+
+    def make(name: str, **options: Any) -> Made:
+        method = registry.get(Method, name)
+        hyperparameters = method.resolve(name, options)
+        problems = [make_problem(method.access, original=copy.deepcopy(original)) for _ in range(2)]
+        if method.preparation:
+            before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
+            with seeds.pinned("test"):
+                prepared = method.preparation(before, **method.preparing(hyperparameters))
+            for problem in problems:
+                object.__setattr__(problem, "prepared", prepared)
+        with seeds.pinned("test"):
+            network = method.unlearn(problems[0], hyperparameters)
+        return network, problems[1], copy.deepcopy(original).requires_grad_(True)
+
+    return make
+
+
+def same(found: nn.Module, wanted: nn.Module) -> None:
+    """The same weights."""
+    mine, theirs = dict(found.named_parameters()), dict(wanted.named_parameters())
+    assert mine.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert torch.allclose(mine[name], tensor, atol=2e-5), name
+
+
+def nearly_same(found: nn.Module, wanted: nn.Module, start: nn.Module) -> None:
+    """Much nearer to each other than to where they began.
+
+    For methods that begin where their loss has no slope: what rounding leaves there, Adam makes whole steps of.
+    """
+    mine, theirs, before = (torch.cat([p.detach().flatten() for p in n.parameters()]) for n in (found, wanted, start))
+    assert (mine - theirs).norm() < 0.2 * (theirs - before).norm()
+
+
+def likeliest_other(answers: Tensor, labels: Tensor) -> Tensor:
+    """The most probable class but the label, written out."""
+    found = []
+    for row, label in zip(answers.tolist(), labels.tolist(), strict=True):
+        found.append(max((value, index) for index, value in enumerate(row) if index != label)[1])
+    return torch.tensor(found)
+
+
+def nll(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy, written out."""
+    log_p = logits - logits.exp().sum(1, keepdim=True).log()
+    return -torch.stack([row[label] for row, label in zip(log_p, labels.tolist(), strict=True)]).mean()
+
+
+def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(teacher || student), written out."""
+    p, q = torch.softmax(teacher / temperature, 1), torch.softmax(student / temperature, 1)
+    return temperature**2 * (p * (p / q).log()).sum(1).mean()
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def test_boundary(unlearned: Callable[..., Made]) -> None:
+    """One step of FGSM away from the label, in whole levels of grey; then the most probable other class."""
+    options = {"eps": 0.3, "lr": 0.02, "momentum": 0.9, "epochs": 2, "batch": 16}
+    found, problem, network = unlearned("boundary", **options)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    moved = 0
+    for _ in range(2):
+        for batch in problem.forget.batches(16):
+            images = batch.images.clone().requires_grad_(True)
+            nll(problem.original(images), batch.labels).backward()
+            assert images.grad is not None
+            crossed = images.detach() + 0.3 * torch.sign(images.grad)
+            crossed = torch.round(torch.clamp(crossed, 0, 1) * 255) / 255
+            answers = [problem.original(x).softmax(1) for x in (crossed, batch.images)]
+            targets, without_change = (likeliest_other(answer, batch.labels) for answer in answers)
+            moved += int((targets != without_change).sum())
+            descend(optimizer, nll(network(batch.images), targets))
+    assert moved > 5  # the changed image decides, not the image
+    same(found, network)
+
+
+def test_boundary_expand(unlearned: Callable[..., Made]) -> None:
+    """A class more, into which all forgotten images go; then it is cut off."""
+    found, problem, network = unlearned("boundary-expand", lr=0.02, momentum=0.9, epochs=2, batch=16)
+    with seeds.pinned("test"):
+        extra = nn.Linear(128, 11)
+    body, last = nn.Sequential(network.features, network.head[0]), network.head[1]
+    weight = torch.cat([last.weight.detach(), extra.weight.detach()[10:]]).requires_grad_(True)
+    bias = torch.cat([last.bias.detach(), extra.bias.detach()[10:]]).requires_grad_(True)
+    optimizer = torch.optim.SGD([*body.parameters(), weight, bias], lr=0.02, momentum=0.9)
+    for _ in range(2):
+        for batch in problem.forget.batches(16):
+            logits = body(batch.images) @ weight.T + bias
+            descend(optimizer, nll(logits, torch.full((len(batch),), 10)))
+    with torch.no_grad():
+        last.weight.copy_(weight[:10])
+        last.bias.copy_(bias[:10])
+    same(found, network)
+
+
+def test_neggrad_plus(unlearned: Callable[..., Made]) -> None:
+    found, problem, network = unlearned("neggrad-plus", beta=0.8, lr=1e-3, epochs=2, batch=32)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+    def forever() -> Iterator[Any]:
+        while True:
+            yield from problem.forget.batches(32)
+
+    forgotten = forever()
+    for _ in range(2):
+        for remain in problem.remain.batches(32):
+            forget = next(forgotten)
+            loss = 0.8 * nll(network(remain.images), remain.labels) - 0.2 * nll(network(forget.images), forget.labels)
+            descend(optimizer, loss)
+    same(found, network)
+
+
+def test_scrub(unlearned: Callable[..., Made]) -> None:
+    """As many epochs of ascent as asked for, each before an epoch of descent."""
+    options = {"lr": 3e-4, "max_epochs": 2, "epochs": 3, "forget_batch": 16, "alpha": 0.7, "gamma": 0.9}
+    found, problem, network = unlearned("scrub", **options, temperature=3.0, weight_decay=0.01)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-4, weight_decay=0.01)
+    for epoch in range(3):
+        if epoch in (0, 1):
+            for forget in problem.forget.batches(16):
+                descend(optimizer, -divergence(problem.original(forget.images), network(forget.images), 3.0))
+        for remain in problem.remain.batches(32):
+            answers = network(remain.images)
+            obedience = divergence(problem.original(remain.images), answers, 3.0)
+            descend(optimizer, 0.9 * nll(answers, remain.labels) + 0.7 * obedience)
+    nearly_same(found, network, problem.original)
+
+
+def test_t_s(unlearned: Callable[..., Made]) -> None:
+    """A random part of what remains learns from the original, what must go from a network that knows nothing."""
+    found, problem, network = unlearned("t-s", fraction=0.5, temperature=2.0, lr=1e-3, epochs=2, batch=32)
+    bad = problem.fresh_network("incompetent teacher")
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    kept = problem.remain.sample(130)
+    forgotten = set(problem.forget.index.tolist())
+    for _ in range(2):
+        for batch in concat(kept, problem.forget).batches(32):
+            teachers = [bad if i in forgotten else problem.original for i in batch.index.tolist()]
+            taught = torch.stack([t(x[None])[0].detach() for t, x in zip(teachers, batch.images, strict=True)])
+            descend(optimizer, divergence(taught, network(batch.images), 2.0) / 4)  # the method has no square
+    nearly_same(found, network, problem.original)
+
+
+def test_unrolling_first(unlearned: Callable[..., Made]) -> None:
+    """Forgotten items first, then the others, then the gradients of the first, as they were taken, are added back."""
+    found, problem, network = unlearned("unrolling-first", lr=0.05, epochs=2, multiple=1.5, batch=16)
+    taken: list[list[Tensor]] = []
+    batches = [("forget", problem.forget, 1), ("remain", problem.remain, 2)]
+    for part, samples, epochs in batches:
+        for batch in samples.batches(16, epochs):
+            slopes = torch.autograd.grad(nll(network(batch.images), batch.labels), list(network.parameters()))
+            with torch.no_grad():
+                for weights, slope in zip(network.parameters(), slopes, strict=True):
+                    weights -= 0.05 * slope
+            if part == "forget":
+                taken.append([0.05 * slope for slope in slopes])
+    with torch.no_grad():
+        for weights, *parts in zip(network.parameters(), *taken, strict=True):
+            weights += 1.5 * torch.stack(parts).sum(0)
+    assert len(taken) == 3
+    same(found, network)
+
+
+@pytest.mark.parametrize("name", ["laf", "laf-none-l2"])
+def test_laf_with_and_without_its_second_loss(name: str, unlearned: Callable[..., Made]) -> None:
+    """Algorithm 1: h rebuilds what remains, h_f what must go; and both losses after each other for every batch."""
+    options = {"vae_epochs": 2, "epochs": 2, "lr_unlearn": 1e-3, "lr_align": 2e-3, "tau": 4.0}
+    options = {k: v for k, v in options.items() if k in registry.get(Method, name).defaults}
+    found, problem, network = unlearned(name, **options)
+    extractor = network.features
+    with seeds.pinned("test"):
+        h = laf_parts.prepared_vae(problem, 8)
+        h_f = laf_parts.fit_vae(problem, problem.forget, 8, 2, 1e-3)
+        assert not torch.equal(h.mean.weight, h_f.mean.weight)
+        first, second = (torch.optim.Adam(extractor.parameters(), lr=lr) for lr in (1e-3, 2e-3))
+
+        def phi(embeddings: Tensor, vae: laf_parts.VAE) -> Tensor:
+            residual = ((embeddings - vae(embeddings)[0]) ** 2).sum(1)
+            return (residual / (residual + 1)).exp().sum()
+
+        def distances(images: Tensor) -> Tensor:
+            new, old = extractor(images), problem.original.features(images)
+            return 1 - (new * old).sum(1) / (new.norm(dim=1) * old.norm(dim=1))
+
+        for _ in range(2):
+            for f, r in zip(problem.forget.batches(32), problem.remain.batches(32), strict=False):
+                descend(first, phi(extractor(r.images), h) - phi(extractor(f.images), h_f))
+                if name != "laf-none-l2":
+                    apart, away = distances(r.images), distances(f.images)
+                    descend(second, apart.sum() - len(apart) * (away / 4.0).exp().sum().log())
+    nearly_same(found, network, problem.original)
+
+
+def test_laf_without_its_first_loss(unlearned: Callable[..., Made]) -> None:
+    found, problem, network = unlearned("laf-none-l1", epochs=2, lr_align=2e-3, tau=4.0)
+    optimizer = torch.optim.Adam(network.features.parameters(), lr=2e-3)
+    for _ in range(2):
+        for f, r in zip(problem.forget.batches(32), problem.remain.batches(32), strict=False):
+            descend(optimizer, laf_parts.realignment_loss(problem, network, r, f, 4.0))
+    same(found, network)
+
+
+def test_the_vae_draws_its_latent() -> None:
+    vae = laf_parts.VAE(6, 3)
+    embeddings = torch.rand(4, 6)
+    torch.manual_seed(0)
+    rebuilt, mean, deviation = vae(embeddings)
+    torch.manual_seed(0)
+    latent = mean + deviation * torch.randn(4, 3)
+    assert torch.allclose(rebuilt, vae.decoder(latent))
+    assert not torch.allclose(rebuilt, vae.decoder(mean))
+
+
+@pytest.mark.parametrize("name", ["laf", "laf-none-l1", "laf-none-l2"])
+def test_laf_leaves_the_statistics_of_batchnorm_alone(name: str, make_problem: MakeProblem) -> None:
+    torch.manual_seed(0)
+    features = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.BatchNorm1d(16))
+    network = Network(features, nn.Linear(16, 10), "head")
+    method = registry.get(Method, name)
+    options = {"epochs": 1, "vae_epochs": 1, "latent": 2}
+    options = method.resolve(name, {k: v for k, v in options.items() if k in method.defaults})
+    problem = make_problem(method.access, original=copy.deepcopy(network))
+    if method.preparation:
+        before = make_problem(method.access, "prepare", original=copy.deepcopy(network))
+        object.__setattr__(problem, "prepared", method.preparation(before, **method.preparing(options)))
+    found = method.unlearn(problem, options)
+    assert isinstance(found, Network)
+    assert torch.equal(found.features[2].running_mean, torch.zeros(16))
+    assert not torch.equal(found.features[1].weight, network.features[1].weight)
+
+
+def test_sisa_goes_back_to_before_the_first_forgotten_item(unlearned: Callable[..., Made]) -> None:
+    """Shard by shard: the checkpoint before the first affected slice, then that slice and the next without the item."""
+    shards, slices = 20, 4
+    found, problem, _ = unlearned("sisa", shards=shards, slices=slices)
+    part, forgotten = problem.prepared["part"], problem.forget.index
+    epochs = [0, 1, 0, 1]  # of one epoch 2 / 5 for each slice, rounded as it adds up
+    firsts = []
+    for shard in range(shards):
+        hit = [int(part[i]) - shard * slices for i in forgotten if 0 <= int(part[i]) - shard * slices < slices]
+        first = min(hit, default=slices)
+        firsts.append(first)
+        network, state = unpacked(f"{shard}.{first - 1}", problem.prepared, problem) if first else (None, None)
+        for stage in range(first, slices):
+            place = part[problem.remain.index]
+            seen = problem.remain.subset((place >= shard * slices) & (place <= shard * slices + stage))
+            network, state = problem.fit(seen, network, epochs[stage], state, stream=f"shard {shard}, slice {stage}")
+        assert network is not None
+        same(found.networks[shard], network)
+    assert len(set(firsts)) > 2
+
+
+@pytest.mark.parametrize(("slices", "wanted"), [(1, [20]), (4, [8, 8, 8, 8]), (3, [10, 10, 10])])
+def test_a_sliced_shard_costs_what_a_whole_one_would(
+    slices: int, wanted: list[int], make_problem: MakeProblem, original: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent: list[tuple[int, int]] = []
+
+    def note(self: Problem, samples: Samples, network: Any, epochs: int, *_: Any, **__: Any) -> Any:
+        spent.append((len(samples), epochs))
+        return self.fresh_network(), {"state": {}}
+
+    monkeypatch.setattr(Problem, "fit", note)
+    method = registry.get(Method, "sisa")
+    problem = make_problem(method.access, "prepare", original=copy.deepcopy(original))
+    object.__setattr__(problem, "recipe", Recipe(epochs=20))
+    assert method.preparation is not None
+    method.preparation(problem, shards=2, slices=slices)
+    assert [epochs for _, epochs in spent] == wanted * 2
+    assert sum(items * epochs for items, epochs in spent) == pytest.approx(20 * 300, rel=0.02)
