@@ -14,15 +14,3 @@ def retrain(problem: Problem) -> Network:
     """Trains a new network, from other random weights than the original's, on what remains."""
     network, _ = problem.fit(problem.remain, stream="retrain")
     return network
-
-
-@method(
-    title="Retrain, again",
-    role="control",
-    access=Access(remain="labels"),
-    reference="The noise floor: the same with other random numbers",
-)
-def retrain_2(problem: Problem) -> Network:
-    """Trains as Retrain does, with random weights and an order of its own: no difference to it is forgetting."""
-    network, _ = problem.fit(problem.remain, stream="retrain-2")
-    return network

@@ -143,9 +143,7 @@ def audit(
     """
     record = read_record(results / cell.path)
     assert record is not None
-    second = cell.second.digest if cell.second and store.has(cell.second.key) else None
-    context = {"second": second, "core": core("record")}
-    keys = {name: {**attack_key(name, options), **context} for name, options in attacks.items()}
+    keys = {name: {**attack_key(name, options), "core": core("record")} for name, options in attacks.items()}
     more = record.setdefault("more", {})
     missing = [n for n in attacks if n not in more or canonical(more[n]["key"]) != canonical(keys[n])]
     failed: dict[str, str] = {}

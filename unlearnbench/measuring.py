@@ -93,20 +93,13 @@ class Laboratory:
         )
 
     def references(self, cell: Cell, rows: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[Mapping[str, Known], ...]:
-        """What the shadow networks, and the second Retrain if it is there, answer on the items that an audit compares.
+        """What the shadow networks answer on the items that an audit compares.
 
         Args:
             cell: Whose references.
             rows: Positions in the pool (training items, then test items) and labels, by part of the audit.
         """
         asked = [self.workshop.get(job)[0] for job in cell.shadows]
-        if cell.second and self.workshop.store.has(cell.second.key):
-            outputs, _ = self.workshop.get(cell.second)
-            logits = torch.cat([outputs["train"], outputs["test"]])
-            inside = torch.ones(len(logits), dtype=torch.bool)
-            inside[len(outputs["train"]) :] = False
-            inside[rows["forgotten"][0]] = False
-            asked.append({"logits": logits, "member": inside})
         return tuple(
             {
                 part: Known(observation(made["logits"][where], labels), made["member"][where].numpy())

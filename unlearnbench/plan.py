@@ -17,7 +17,7 @@ from unlearnbench.attacks import Attack
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import Method
 from unlearnbench.models import Model
-from unlearnbench.presets import REFERENCE, SECOND, Preset
+from unlearnbench.presets import REFERENCE, Preset
 from unlearnbench.protocols import PROTOCOLS
 from unlearnbench.setting import Setting, content_of, listed, split_of
 from unlearnbench.store import Store, differences, read_record
@@ -39,7 +39,6 @@ class Cell:
         path: Of the record, below the results folder.
         about: What tables and people need to know: names, titles, role, options.
         command: What reproduces it.
-        second: The outputs of a second Retrain of the same split: a network without the forgotten items, for attacks.
     """
 
     setting: Setting
@@ -52,7 +51,6 @@ class Cell:
     path: Path
     about: Mapping[str, Any]
     command: str
-    second: Job | None = None
 
     def __str__(self) -> str:
         return " ".join(str(self.about[name]) for name in ("dataset", "task", "method", "seed"))
@@ -254,7 +252,6 @@ class _Planner:
         artefacts = Artefacts(setting, self.store, split, content, parents)
         shadows = [artefacts.shadow(index) for index in range(self.preset.shadows)]
         cells: dict[str, Cell] = {}
-        second = artefacts.outputs(SECOND, {}, None)
         for name in methods:
             method = registry.get(Method, name)
             if method.access.remain == "sample-labels" and artefacts.forgotten > 0.5:
@@ -281,7 +278,6 @@ class _Planner:
                 path=record_path(about),
                 about=about,
                 command=self.command(name, setting),
-                second=second,
             )
         return list(cells.values())
 

@@ -136,8 +136,14 @@ def table(
 
 def numbered(number: int, preset: str, results: Path, protocol: Protocol) -> list[Table]:
     """The tables of one number, the standard one first; raises as `table`."""
-    chosen = presets.read(preset)
-    return [build(number, frame, chosen, protocol) for frame in numbered_frames(number, preset, results)]
+    chosen, found = presets.read(preset), numbered_frames(number, preset, results)
+    column = success_of(protocol)
+    if column != "asr" and not any(column in frame and frame[column].notna().any() for frame in found):
+        raise UserError(
+            f"no record has {column}: run `unlearnbench measure --preset {preset} --attack {protocol.attack}`, or it is not "
+            "applicable here (`unlearnbench show` says why), or the held-out items are too few for it"
+        )
+    return [build(number, frame, chosen, protocol) for frame in found]
 
 
 def numbered_frames(number: int, preset: str, results: Path) -> list[pd.DataFrame]:
@@ -322,7 +328,7 @@ def remarks(
         idle = [
             titles[m][0]
             for m, row in changed.items()
-            if still.keys() == row.keys() and all(row[c].distance(still[c]) <= IDLE for c in columns)
+            if still.keys() == row.keys() and all(row[c].distance(still[c]) <= IDLE for c in row)
         ]
         if idle:
             yield f"{title}: {', '.join(idle)} did next to nothing: within a point of the original in every column."

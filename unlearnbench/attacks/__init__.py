@@ -106,10 +106,7 @@ class Audit:
 
     @cached_property
     def references(self) -> tuple[Mapping[str, Known], ...]:
-        """The shadow networks, asked about the same "forgotten", "heldout" and "test" items as the unlearned network.
-
-        After them comes a second Retrain, if there is one: it was trained on none of these.
-        """
+        """The shadow networks, asked about the same "forgotten", "heldout" and "test" items as the unlearned network."""
         return self.ask()
 
 

@@ -16,8 +16,6 @@ from unlearnbench.recipe import Recipe
 HERE = Path(__file__).parent
 REFERENCE = "retrain"
 """The method that every other one is measured against."""
-SECOND = "retrain-2"
-"""Retrain once more, with other random numbers: how far apart two networks are that forgot perfectly."""
 NOTHING = "original"
 """The method that returns the network that it starts from as it is."""
 ELSEWHERE = "elsewhere"
