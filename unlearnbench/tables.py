@@ -140,8 +140,8 @@ def numbered(number: int, preset: str, results: Path, protocol: Protocol) -> lis
     column = success_of(protocol)
     if column != "asr" and not any(column in frame and frame[column].notna().any() for frame in found):
         raise UserError(
-            f"no record has {column}: run `unlearnbench measure --preset {preset} --attack {protocol.attack}`, or it is not "
-            "applicable here (`unlearnbench show` says why), or the held-out items are too few for it"
+            f"no record has {column}: run `unlearnbench measure --preset {preset} --attack {protocol.attack}`, or it is "
+            "not applicable here (`unlearnbench show` says why), or the held-out items are too few for it"
         )
     return [build(number, frame, chosen, protocol) for frame in found]
 

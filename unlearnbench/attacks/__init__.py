@@ -106,7 +106,7 @@ class Audit:
 
     @cached_property
     def references(self) -> tuple[Mapping[str, Known], ...]:
-        """The shadow networks, asked about the same "forgotten", "heldout" and "test" items as the unlearned network."""
+        """The shadow networks, asked about the same "forgotten", "heldout" and "test" items."""
         return self.ask()
 
 
