@@ -17,7 +17,9 @@ PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
     access=Access(forget="images", remain="images"),
     like="laf",
     reference=PAPER,
-    cost=lambda forget, recipe, *, epochs, **_: 2 * forget * epochs + 1 / 3,
+    cost=lambda forget, recipe, *, epochs, **_: (
+        2 * forget * epochs + (2 * forget * epochs if recipe.augment else 1) / 3
+    ),
 )
 def none_l1(
     problem: Problem, *, epochs: int = 20, lr_align: float = 1e-4, tau: float = 20.0, batch: int = 32
@@ -37,8 +39,10 @@ def none_l1(
     access=Access(prepare="images", forget="images", remain="images"),
     like="laf",
     reference=PAPER,
-    cost=lambda forget, recipe, *, epochs, **_: 2 * forget * epochs + forget / 3,
-    prepare_cost=lambda recipe, **_: 1 / 3,
+    cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
+        2 * forget * epochs + forget * (vae_epochs if recipe.augment else 1) / 3
+    ),
+    prepare_cost=lambda recipe, *, vae_epochs, **_: (vae_epochs if recipe.augment else 1) / 3,
 )
 def none_l2(
     problem: Problem,

@@ -312,7 +312,13 @@ def remarks(
             for m, row in changed.items()
             if still.keys() == row.keys() and all(row[c].distance(still[c]) <= IDLE for c in columns)
         ]
-        if idle:
+        reference = rows.get(REFERENCE, {})
+        if still and reference and all(n.distance(still[c]) <= 2 * IDLE for c, n in reference.items() if c in still):
+            yield (
+                f"{title}: Retrain itself is within {2 * IDLE:.0f} points of the original in every column, so this table "
+                "can hardly tell forgetting from doing nothing."
+            )
+        elif idle:
             yield f"{title}: {', '.join(idle)} did next to nothing: within a point of the original in every column."
         worst = min(both, default=0.0) - DAMAGED
         damaged = [titles[m][0] for m, row in changed.items() if row[utility].mean < worst]
