@@ -315,8 +315,8 @@ def remarks(
         reference = rows.get(REFERENCE, {})
         if still and reference and all(n.distance(still[c]) <= 2 * IDLE for c, n in reference.items() if c in still):
             yield (
-                f"{title}: Retrain itself is within {2 * IDLE:.0f} points of the original in every column, so this table "
-                "can hardly tell forgetting from doing nothing."
+                f"{title}: Retrain itself is within {2 * IDLE:.0f} points of the original in every column, so this "
+                "table can hardly tell forgetting from doing nothing."
             )
         elif idle:
             yield f"{title}: {', '.join(idle)} did next to nothing: within a point of the original in every column."

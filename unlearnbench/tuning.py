@@ -235,15 +235,11 @@ def logged(trials: Sequence[Trial], best: Trial, what: str, command: str) -> str
         lines.append([one.name, point, *numbers, distance])
     headers = ["Network", "Tried", "Train_r", "Train_f", "Held out", "AUC (loss)", "Distance"]
     chosen = ", ".join(f"{key} = {value}" for key, value in best.point.items())
-    idle = (
-        " No point is closer than the original, to which nothing was done."
-        if trials[1].distance <= best.distance
-        else ""
-    )
+    idle = " No point is closer than the original, to which nothing was done."
     return (
         f"# {what}\n\n{tabulate(lines, headers, tablefmt='pipe', disable_numparse=True)}\n\n"
         f"Chosen: {chosen}. The rule: least mean absolute difference to Retrain over these four, in percentage points, "
         f"and of equals the first; with seed {SEED} in a world of training images, some of them held out; the test set "
-        f"is not used.{idle}\n\n"
+        f"is not used.{idle if trials[1].distance <= best.distance else ''}\n\n"
         f"    {command}\n"
     )
