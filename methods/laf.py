@@ -16,9 +16,9 @@ from unlearnbench.methods.laf_parts import fit_vae, prepared_vae, realignment_lo
     # Two losses on as many forgotten as remaining items. Old embeddings are computed once, but for augmented images, of
     # which every batch is new; the VAEs themselves are negligible.
     cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
-        4 * forget * epochs + (forget * (2 * epochs + vae_epochs) if recipe.augment else 1) / 3
+        4 * forget * epochs + recipe.frozen_cost(forget * (2 * epochs + vae_epochs))
     ),
-    prepare_cost=lambda recipe, *, vae_epochs, **_: (vae_epochs if recipe.augment else 1) / 3,
+    prepare_cost=lambda recipe, *, vae_epochs, **_: recipe.frozen_cost(vae_epochs),
 )
 def laf(
     problem: Problem,

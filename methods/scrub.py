@@ -50,7 +50,8 @@ def trajectory(
 def cost_of(forget: float, recipe: Any, epochs: int, max_epochs: int) -> float:
     """The student's passes, and the teacher's answers: once, but for augmented images."""
     student = min(max_epochs, epochs) * forget + epochs * (1 - forget)
-    return student + (student if recipe.augment else 1) / 3
+    total: float = student + recipe.frozen_cost(student)
+    return total
 
 
 @method(

@@ -14,7 +14,7 @@ from unlearnbench import Access, Network, Problem, concat, method
     reference="Chundawat et al., Can Bad Teaching Induce Forgetting?, AAAI 2023, Eq. 5",
     # A step of the student on each item, and both teachers' answers: once, but for augmented images.
     cost=lambda forget, recipe, *, epochs, fraction, **_: (
-        (epochs + (epochs if recipe.augment else 1) * 2 / 3) * (forget + fraction * (1 - forget))
+        (epochs + recipe.frozen_cost(2 * epochs, once=2)) * (forget + fraction * (1 - forget))
     ),
 )
 def t_s(

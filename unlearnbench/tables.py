@@ -276,11 +276,9 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
 
 def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
     """What a reader must know to read a table."""
-    yield (
-        f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent. "
-        if asked > 1
-        else "One seed, in percent, so chance has a share in every difference. "
-    ) + ("Bold: closest to Retrain; underlined: second closest.")
+    several = f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent."
+    single = "One seed, in percent, so chance has a share in every difference."
+    yield f"{several if asked > 1 else single} Bold: closest to Retrain; underlined: second closest."
     options = frame["attacks"].iloc[0].get(protocol.attack, {})
     yield protocol.note.format(shadows=frame["shadows"].max(), **options)
     seen = []
@@ -310,7 +308,7 @@ def remarks(
         idle = [
             titles[m][0]
             for m, row in changed.items()
-            if still.keys() == row.keys() and all(row[c].distance(still[c]) <= IDLE for c in columns)
+            if still.keys() == row.keys() and all(row[c].distance(still[c]) <= IDLE for c in row)
         ]
         reference = rows.get(REFERENCE, {})
         if still and reference and all(n.distance(still[c]) <= 2 * IDLE for c, n in reference.items() if c in still):

@@ -11,7 +11,7 @@ import itertools
 import math
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unlearnbench import folders, metrics, presets, registry, stats
-from unlearnbench.artefacts import Job
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import Method
-from unlearnbench.plan import Cell, Plan, build
+from unlearnbench.plan import Cell, Plan, build, unmade
 from unlearnbench.presets import NOTHING, REFERENCE, Preset
 from unlearnbench.run import choose_device, work
 from unlearnbench.setting import Setting, content_of, split_of
@@ -117,7 +116,7 @@ def tune(
     fixed = by_method(plan(methods=[NOTHING]))
     tried: list[tuple[Cell, Point]] = [(fixed[REFERENCE], {}), (fixed[NOTHING], {})]
     tried += [(by_method(plan(methods=[method], overrides={method: point}))[method], point) for point in points]
-    passes = sum({digest: ep for cell, _ in tried for digest, ep in unmade(cell.outputs, store)}.values())
+    passes = sum({job.digest: job.ep for cell, _ in tried for job in unmade(cell.outputs, store)}.values())
     say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {passes:.0f} passes over its training set")
     workers = jobs or (1 if where == "cuda" else joblib.cpu_count())
     made = joblib.Parallel(min(workers, len(tried)), return_as="generator", batch_size=1)(
@@ -178,14 +177,6 @@ def world_of(preset: Preset, dataset: str) -> Preset:
         worlds = [entry.removesuffix(SUFFIX) for entry in known if entry.endswith(SUFFIX)]
         raise UserError(f"{dataset} has no tuning world; {', '.join(worlds)} have one, as a data set NAME{SUFFIX}")
     return replace(preset, seeds=(SEED,), datasets={name: preset.datasets[dataset]}, shadows=2)
-
-
-def unmade(job: Job, store: Store) -> Iterator[tuple[str, float]]:
-    """The artefacts that are not there of a job and of what it needs, with their work in ep."""
-    if not store.has(job.key):
-        for needed in job.needs.values():
-            yield from unmade(needed, store)
-        yield job.digest, job.ep
 
 
 def trial(cell: Cell, point: Point, store: Store, reason: str, reference: Mapping[str, float]) -> Trial:
