@@ -19,7 +19,10 @@ from unlearnbench import Access, Network, Problem, method
 def boundary_expand(
     problem: Problem, *, lr: float = 1e-5, momentum: float = 0.9, epochs: int = 10, batch: int = 64
 ) -> Network:
-    """Trains the forgotten images into an additional class, which is then removed."""
+    """Trains the forgotten images into an additional class, which is then removed.
+
+    A later port of the released code leaves the additional class in the network; here, as in the paper, it is cut off.
+    """
     network = problem.network()
     narrow = network.get_submodule(network.last_layer)
     assert isinstance(narrow, nn.Linear)

@@ -13,9 +13,12 @@ from unlearnbench.methods.laf_parts import fit_vae, prepared_vae, realignment_lo
     title="LAF",
     access=Access(prepare="images", forget="images", remain="images"),
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1",
-    # Two losses on as many forgotten as remaining items, and old embeddings once; the VAEs are negligible.
-    cost=lambda forget, recipe, *, epochs, **_: 4 * forget * epochs + 1 / 3,
-    prepare_cost=lambda recipe, **_: 1 / 3,
+    # Two losses on as many forgotten as remaining items. Old embeddings are computed once, but for augmented images, of
+    # which every batch is new; the VAEs themselves are negligible.
+    cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
+        4 * forget * epochs + recipe.frozen_cost(forget * (2 * epochs + vae_epochs))
+    ),
+    prepare_cost=lambda recipe, *, vae_epochs, **_: recipe.frozen_cost(vae_epochs),
 )
 def laf(
     problem: Problem,

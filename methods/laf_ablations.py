@@ -17,7 +17,7 @@ PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
     access=Access(forget="images", remain="images"),
     like="laf",
     reference=PAPER,
-    cost=lambda forget, recipe, *, epochs, **_: 2 * forget * epochs + 1 / 3,
+    cost=lambda forget, recipe, *, epochs, **_: 2 * forget * epochs + recipe.frozen_cost(2 * forget * epochs),
 )
 def none_l1(
     problem: Problem, *, epochs: int = 20, lr_align: float = 1e-4, tau: float = 20.0, batch: int = 32
@@ -37,8 +37,10 @@ def none_l1(
     access=Access(prepare="images", forget="images", remain="images"),
     like="laf",
     reference=PAPER,
-    cost=lambda forget, recipe, *, epochs, **_: 2 * forget * epochs + forget / 3,
-    prepare_cost=lambda recipe, **_: 1 / 3,
+    cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
+        2 * forget * epochs + recipe.frozen_cost(forget * vae_epochs, once=forget)
+    ),
+    prepare_cost=lambda recipe, *, vae_epochs, **_: recipe.frozen_cost(vae_epochs),
 )
 def none_l2(
     problem: Problem,

@@ -90,14 +90,15 @@ def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def prepared_vae(problem: Problem, latent: int) -> VAE:
     """The VAE of all embeddings, h, from the first phase."""
-    vae = VAE(problem.features(problem.original, problem.forget).shape[1], latent).to(problem.device)
+    vae = VAE(problem.prepared["encoder.0.weight"].shape[1], latent).to(problem.device)
     vae.load_state_dict(problem.prepared)
     return vae.requires_grad_(False)
 
 
 def fit_vae(problem: Problem, samples: Samples, latent: int, epochs: int, lr: float) -> VAE:
     """Stage 1: a VAE of the original's embeddings of these samples."""
-    vae = VAE(problem.features(problem.original, samples).shape[1], latent).to(problem.device)
+    one = samples.subset(samples.index.new_zeros(1))  # an image suffices to see how long an embedding is
+    vae = VAE(problem.features(problem.original, one).shape[1], latent).to(problem.device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=lr)
     for batch in samples.batches(32, epochs):
         embeddings = problem.features(problem.original, batch)

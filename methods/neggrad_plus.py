@@ -23,7 +23,8 @@ def neggrad_plus(
     """Descends beta * CE(remaining) - (1 - beta) * CE(forgotten); an epoch is a pass over what remains.
 
     Of the two forms in the released code this is the one without a penalty on the distance to the original, with Adam
-    instead of SGD as all networks here are trained with. Forgotten items are shuffled in every pass over them.
+    instead of SGD as all networks here are trained with. Forgotten items are shuffled in every pass over them. Five
+    epochs, where the original has ten.
     """
     network = problem.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=lr)

@@ -47,24 +47,28 @@ def trajectory(
         yield student
 
 
-def cost_of(forget: float, *, epochs: int, max_epochs: int) -> float:
-    """The student's passes, and the teacher's answers once."""
-    return 1 / 3 + min(max_epochs, epochs) * forget + epochs * (1 - forget)
+def cost_of(forget: float, recipe: Any, epochs: int, max_epochs: int) -> float:
+    """The student's passes, and the teacher's answers: once, but for augmented images."""
+    student = min(max_epochs, epochs) * forget + epochs * (1 - forget)
+    total: float = student + recipe.frozen_cost(student)
+    return total
 
 
 @method(
     title="SCRUB",
     access=Access(forget="images", remain="labels"),
     reference=f"{PAPER}, Algorithm 1",
-    cost=lambda forget, recipe, *, epochs, max_epochs, **_: cost_of(forget, epochs=epochs, max_epochs=max_epochs),
+    cost=lambda forget, recipe, *, epochs, max_epochs, **_: cost_of(forget, recipe, epochs, max_epochs),
 )
-@wraps(trajectory, assigned=())  # its hyperparameters
+@wraps(trajectory, assigned=())  # it takes the hyperparameters of what it wraps; without this line it would have none
 def scrub(problem: Problem, **hyperparameters: Any) -> Network:
     """Alternates epochs that maximise the divergence on the forgotten items with epochs that minimise the rest.
 
     Large batches of forgotten items are part of the method: the ascent has no bound, and its number of steps decides.
-    Adam, as in the paper's experiments on networks without BatchNorm: where the student still equals the teacher the
-    divergence has no slope, and plain SGD stays there.
+    The released notebooks differ; this has the temperature, alpha and gamma of one and the epochs of another, a weight
+    decay of 5e-4, and no decay of the learning rate, which they have after three epochs or later. Adam, as in the
+    paper's experiments on networks without BatchNorm: where the student still equals the teacher the divergence has no
+    slope, and plain SGD stays there.
     """
     *_, student = trajectory(problem, **hyperparameters)
     return student

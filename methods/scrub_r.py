@@ -17,8 +17,7 @@ from unlearnbench.methods.scrub import PAPER, cost_of, trajectory
     access=Access(forget="labels", remain="labels", validation="labels"),
     reference=f"{PAPER}, section 3.2 (rewinding)",
     cost=lambda forget, recipe, *, epochs, max_epochs, **_: (
-        cost_of(forget, epochs=epochs, max_epochs=max_epochs)
-        + forget * (epochs + recipe.held_out / (1 - recipe.held_out)) / 3
+        cost_of(forget, recipe, epochs, max_epochs) + forget * (epochs + recipe.held_out / (1 - recipe.held_out)) / 3
     ),
 )
 @wraps(trajectory, assigned=())

@@ -12,8 +12,10 @@ from unlearnbench import Access, Network, Problem, concat, method
     title="T-S",
     access=Access(forget="images", remain="images"),
     reference="Chundawat et al., Can Bad Teaching Induce Forgetting?, AAAI 2023, Eq. 5",
-    # A step of the student on each item, and both teachers' answers once.
-    cost=lambda forget, recipe, *, epochs, fraction, **_: (epochs + 2 / 3) * (forget + fraction * (1 - forget)),
+    # A step of the student on each item, and both teachers' answers: once, but for augmented images.
+    cost=lambda forget, recipe, *, epochs, fraction, **_: (
+        (epochs + recipe.frozen_cost(2 * epochs, once=2)) * (forget + fraction * (1 - forget))
+    ),
 )
 def t_s(
     problem: Problem,
@@ -27,7 +29,7 @@ def t_s(
     """Distils from two teachers on the forgotten items and a `fraction` of the others; reads no label.
 
     The loss is the Kullback-Leibler divergence as it is defined; the released code divides it by the number of classes,
-    too, which Adam does not notice.
+    too, which Adam does not notice. Batches of 128, half of its.
     """
     student = problem.network()
     good = problem.original

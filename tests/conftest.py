@@ -19,6 +19,7 @@ from overfitted import overfitted
 import unlearnbench
 from unlearnbench import Audit, data, registry, seeds
 from unlearnbench.data import Dataset
+from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.models import Builder, Model
 from unlearnbench.problem import Problem, view_to_forget, view_to_prepare
 from unlearnbench.recipe import Recipe
@@ -98,14 +99,21 @@ def builder() -> Builder:
 def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
     """Builds the problem that a method would be handed, on the first 300 digits, for the data-removal task."""
 
-    def make(access: unlearnbench.Access, phase: str = "forget", original: torch.nn.Module | None = None) -> Problem:
-        training_set = TrainingSet(digits.train_images[:300], digits.train_labels[:300])
+    def make(
+        access: unlearnbench.Access,
+        phase: str = "forget",
+        original: torch.nn.Module | None = None,
+        recipe: Recipe | None = None,
+    ) -> Problem:
+        recipe = recipe or Recipe(lr=2e-3, epochs=1)
+        pipeline = Pipeline(recipe.resize, recipe.augment)
+        training_set = TrainingSet(digits.train_images[:300], digits.train_labels[:300], pipeline)
         generator = seeds.generator("test")
         forget = (training_set.labels >= 5).nonzero()[:40, 0]
         if phase == "prepare":
             view = view_to_prepare(training_set, access, generator)
         else:
-            rest = TrainingSet(digits.train_images[300:], digits.train_labels[300:])
+            rest = TrainingSet(digits.train_images[300:], digits.train_labels[300:], pipeline)
             like_forgotten = (rest.labels >= 5).nonzero()[:HELD_OUT, 0]
             view = dataclasses.replace(
                 view_to_forget(training_set, access, forget, generator),
@@ -114,7 +122,7 @@ def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
         network = original or builder.fresh("original")
         return Problem(
             original=network.requires_grad_(False).eval(),  # type: ignore[arg-type]
-            recipe=Recipe(lr=2e-3, epochs=1),
+            recipe=recipe,
             num_classes=10,
             device=torch.device("cpu"),
             generator=generator,

@@ -54,23 +54,28 @@ def passes(counts: dict[str, int]) -> float:
     return (counts["forward"] / 3 + counts["backward"] * 2 / 3) / ITEMS
 
 
+@pytest.mark.parametrize("augment", [(), ("flip",)])
 @pytest.mark.parametrize("name", OWN)
 def test_a_method_costs_what_it_declares(
-    name: str, make_problem: Callable[..., Problem], builder: Any, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    augment: tuple[str, ...],
+    make_problem: Callable[..., Problem],
+    builder: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     method = registry.get(Method, name)
-    fitting = {"vae_epochs": 1, "batch": 20}  # twenty divides what is forgotten and what remains
+    fitting = {"vae_epochs": 3, "batch": 20}  # twenty divides what is forgotten and what remains
     options = method.resolve(name, {key: value for key, value in fitting.items() if key in method.defaults})
-    recipe = Recipe(lr=2e-3, epochs=1)
+    recipe = Recipe(lr=2e-3, epochs=1, augment=augment)
     original = builder.fresh("original")
     prepared: dict[str, Tensor] = {}
     if method.preparation:
         with counted(monkeypatch, original) as counts, seeds.pinned("costs"):
-            problem = make_problem(method.access, "prepare", original=copy.deepcopy(original))
+            problem = make_problem(method.access, "prepare", original=copy.deepcopy(original), recipe=recipe)
             prepared = method.preparation(problem, **method.preparing(options))
         assert passes(counts) == pytest.approx(method.prepare_cost(recipe, **method.preparing(options)), rel=0.05)
     with counted(monkeypatch, original) as counts, seeds.pinned("costs"):
-        problem = make_problem(method.access, original=copy.deepcopy(original))
+        problem = make_problem(method.access, original=copy.deepcopy(original), recipe=recipe)
         object.__setattr__(problem, "prepared", prepared)
         method.unlearn(problem, options)
     assert passes(counts) == pytest.approx(method.cost(FORGOTTEN, recipe, **options), rel=0.05, abs=0.01)

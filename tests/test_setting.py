@@ -75,9 +75,7 @@ def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(held: Path, 
 
 
 @pytest.mark.parametrize("task", ["data-removal", "class-removal", NOISY])
-def test_scrub_rewinds_where_a_part_is_held_out(
-    task: str, held: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scrub_rewinds_where_a_part_is_held_out(task: str, held: Path, cache: Path, tmp_path: Path) -> None:
     summary = unlearnbench.run(
         str(held), tasks=[task], methods=["scrub", "scrub-r"], results=tmp_path, cache=cache, jobs=1
     )

@@ -260,6 +260,14 @@ def test_who_does_next_to_nothing_and_who_does_damage_is_said(tmp_path: Path) ->
     assert text.startswith("One seed, in percent, so chance has a share in every difference.")
 
 
+def test_where_retrain_hardly_differs_from_the_original_nobody_is_blamed_for_doing_nothing(tmp_path: Path) -> None:
+    text = made_of(
+        {"retrain": (0.98, 0.97, 0.5), "original": (0.985, 0.985, 0.51), "laf": (0.984, 0.984, 0.509)}, tmp_path
+    )
+    assert "Retrain itself is within 2 points of the original in every column" in text
+    assert " did " not in text
+
+
 def test_without_the_original_nobody_is_compared_with_it(tmp_path: Path) -> None:
     assert " did " not in made_of({"retrain": (0.98, 0.0, 0.5), "laf": (0.5, 0.0, 0.5)}, tmp_path)
 

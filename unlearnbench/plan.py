@@ -113,17 +113,11 @@ class Plan:
         found: dict[str, Job] = {}
         for cell in self.to_run:
             for job in (*cell.shadows, cell.outputs):
-                for needed in self._missing(job, again=cell.method in self.forced and job is cell.outputs):
+                for needed in unmade(job, self.store, again=cell.method in self.forced and job is cell.outputs):
                     found.setdefault(needed.digest, needed)
             if cell.outputs.digest in found and cell.outputs.keep:  # then it is no work of its own
                 found[cell.outputs.keep.digest] = replace(cell.outputs.keep, ep=0.0)
         return list(found.values())
-
-    def _missing(self, job: Job, again: bool = False) -> Iterator[Job]:
-        if again or not self.store.has(job.key):
-            for needed in job.needs.values():
-                yield from self._missing(needed)
-            yield job
 
     @property
     def shared(self) -> list[Job]:
@@ -140,6 +134,14 @@ class Plan:
     def size(self) -> int:
         """The disk that it will take, in bytes."""
         return sum(job.size for job in self.missing)
+
+
+def unmade(job: Job, store: Store, again: bool = False) -> Iterator[Job]:
+    """What has to be made for a job, each after what it needs, the job last; nothing if it is there, unless `again`."""
+    if again or not store.has(job.key):
+        for needed in job.needs.values():
+            yield from unmade(needed, store)
+        yield job
 
 
 def short(reason: str) -> str:

@@ -51,6 +51,15 @@ class Recipe:
         if not 0 <= self.held_out < 1:
             raise UserError(f"a recipe's held_out must lie in [0, 1), not {self.held_out}")
 
+    def frozen_cost(self, passes: float, once: float = 1.0) -> float:
+        """The ep of forward passes of a frozen network, whose embeddings `problem.features` keeps where it can.
+
+        Args:
+            passes: Over the training set, all counted: the cost where images are augmented, so that none repeats.
+            once: Those over different images: the cost where they are not.
+        """
+        return (passes if self.augment else once) / 3
+
     def values(self) -> dict[str, Any]:
         """The recipe as JSON values."""
         return asdict(self)

@@ -294,11 +294,9 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
 
 def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
     """What a reader must know to read a table."""
-    yield (
-        f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent. "
-        if asked > 1
-        else "One seed, in percent, so chance has a share in every difference. "
-    ) + ("Bold: closest to Retrain; underlined: second closest.")
+    several = f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent."
+    single = "One seed, in percent, so chance has a share in every difference."
+    yield f"{several if asked > 1 else single} Bold: closest to Retrain; underlined: second closest."
     options = frame["attacks"].iloc[0].get(protocol.attack, {})
     yield protocol.note.format(shadows=frame["shadows"].max(), **options)
     seen = []
@@ -330,7 +328,13 @@ def remarks(
             for m, row in changed.items()
             if still.keys() == row.keys() and all(row[c].distance(still[c]) <= IDLE for c in row)
         ]
-        if idle:
+        reference = rows.get(REFERENCE, {})
+        if still and reference and all(n.distance(still[c]) <= 2 * IDLE for c, n in reference.items() if c in still):
+            yield (
+                f"{title}: Retrain itself is within {2 * IDLE:.0f} points of the original in every column, so this "
+                "table can hardly tell forgetting from doing nothing."
+            )
+        elif idle:
             yield f"{title}: {', '.join(idle)} did next to nothing: within a point of the original in every column."
         worst = min(both, default=0.0) - DAMAGED
         damaged = [titles[m][0] for m, row in changed.items() if row[utility].mean < worst]

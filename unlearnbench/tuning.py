@@ -11,7 +11,7 @@ import itertools
 import math
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unlearnbench import folders, metrics, presets, registry, stats
-from unlearnbench.artefacts import Job
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import Method
-from unlearnbench.plan import Cell, Plan, build
+from unlearnbench.plan import Cell, Plan, build, unmade
 from unlearnbench.presets import NOTHING, REFERENCE, Preset
 from unlearnbench.run import choose_device, work
 from unlearnbench.setting import Setting, content_of, split_of
@@ -117,7 +116,7 @@ def tune(
     fixed = by_method(plan(methods=[NOTHING]))
     tried: list[tuple[Cell, Point]] = [(fixed[REFERENCE], {}), (fixed[NOTHING], {})]
     tried += [(by_method(plan(methods=[method], overrides={method: point}))[method], point) for point in points]
-    passes = sum({digest: ep for cell, _ in tried for digest, ep in unmade(cell.outputs, store)}.values())
+    passes = sum({job.digest: job.ep for cell, _ in tried for job in unmade(cell.outputs, store)}.values())
     say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {passes:.0f} passes over its training set")
     workers = jobs or (1 if where == "cuda" else joblib.cpu_count())
     made = joblib.Parallel(min(workers, len(tried)), return_as="generator", batch_size=1)(
@@ -180,14 +179,6 @@ def world_of(preset: Preset, dataset: str) -> Preset:
     return replace(preset, seeds=(SEED,), datasets={name: preset.datasets[dataset]}, shadows=2)
 
 
-def unmade(job: Job, store: Store) -> Iterator[tuple[str, float]]:
-    """The artefacts that are not there of a job and of what it needs, with their work in ep."""
-    if not store.has(job.key):
-        for needed in job.needs.values():
-            yield from unmade(needed, store)
-        yield job.digest, job.ep
-
-
 def trial(cell: Cell, point: Point, store: Store, reason: str, reference: Mapping[str, float]) -> Trial:
     """Measures a network of the tuning world; `reference` is what Retrain has, empty for Retrain itself."""
     title, found = registry.get(Method, cell.method).title, store.load(cell.outputs.key)
@@ -235,10 +226,11 @@ def logged(trials: Sequence[Trial], best: Trial, what: str, command: str) -> str
         lines.append([one.name, point, *numbers, distance])
     headers = ["Network", "Tried", "Train_r", "Train_f", "Held out", "AUC (loss)", "Distance"]
     chosen = ", ".join(f"{key} = {value}" for key, value in best.point.items())
+    idle = " No point is closer than the original, to which nothing was done."
     return (
         f"# {what}\n\n{tabulate(lines, headers, tablefmt='pipe', disable_numparse=True)}\n\n"
         f"Chosen: {chosen}. The rule: least mean absolute difference to Retrain over these four, in percentage points, "
         f"and of equals the first; with seed {SEED} in a world of training images, some of them held out; the test set "
-        "is not used.\n\n"
+        f"is not used.{idle if trials[1].distance <= best.distance else ''}\n\n"
         f"    {command}\n"
     )
