@@ -31,7 +31,7 @@ def boundary(
     images on what they should forget; here, as in the paper, the class is always another one.
     """
     network = problem.network()
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum)
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, fused=True)
     for forget in problem.forget.batches(batch, epochs):
         target = nearest_other_class(problem.original, forget.images, forget.labels, eps)
         optimizer.zero_grad()

@@ -30,7 +30,7 @@ def boundary_expand(
     with torch.no_grad():
         wide.weight[:-1], wide.bias[:-1] = narrow.weight, narrow.bias
     replace_last_layer(network, wide)
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum)
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, fused=True)
     for forget in problem.forget.batches(batch, epochs):
         target = torch.full_like(forget.index, problem.num_classes)
         optimizer.zero_grad()

@@ -42,8 +42,8 @@ def laf(
     """
     network = problem.network().eval()
     h, h_f = prepared_vae(problem, latent), fit_vae(problem, problem.forget, latent, vae_epochs, vae_lr)
-    unlearn = torch.optim.Adam(network.features.parameters(), lr=lr_unlearn)
-    align = torch.optim.Adam(network.features.parameters(), lr=lr_align)
+    unlearn = torch.optim.Adam(network.features.parameters(), lr=lr_unlearn, fused=True)
+    align = torch.optim.Adam(network.features.parameters(), lr=lr_align, fused=True)
     for _ in range(epochs):
         for f, r in zip(problem.forget.batches(batch), problem.remain.batches(batch), strict=False):
             step(unlearn, unlearning_loss(h, h_f, network.features(r.images), network.features(f.images), phi))

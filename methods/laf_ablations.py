@@ -24,7 +24,7 @@ def none_l1(
 ) -> Network:
     """LAF without L_UE: embeddings are only aligned with the old ones, and contrasted."""
     network = problem.network().eval()
-    align = torch.optim.Adam(network.features.parameters(), lr=lr_align)
+    align = torch.optim.Adam(network.features.parameters(), lr=lr_align, fused=True)
     for _ in range(epochs):
         for f, r in zip(problem.forget.batches(batch), problem.remain.batches(batch), strict=False):
             step(align, realignment_loss(problem, network, r, f, tau))
@@ -56,7 +56,7 @@ def none_l2(
     """LAF without L_RA: nothing brings the embeddings of what remains back to where the head expects them."""
     network = problem.network().eval()
     h, h_f = prepared_vae(problem, latent), fit_vae(problem, problem.forget, latent, vae_epochs, vae_lr)
-    unlearn = torch.optim.Adam(network.features.parameters(), lr=lr_unlearn)
+    unlearn = torch.optim.Adam(network.features.parameters(), lr=lr_unlearn, fused=True)
     for _ in range(epochs):
         for f, r in zip(problem.forget.batches(batch), problem.remain.batches(batch), strict=False):
             step(unlearn, unlearning_loss(h, h_f, network.features(r.images), network.features(f.images), phi))

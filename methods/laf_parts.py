@@ -99,7 +99,7 @@ def fit_vae(problem: Problem, samples: Samples, latent: int, epochs: int, lr: fl
     """Stage 1: a VAE of the original's embeddings of these samples."""
     one = samples.subset(samples.index.new_zeros(1))  # an image suffices to see how long an embedding is
     vae = VAE(problem.features(problem.original, one).shape[1], latent).to(problem.device)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)
     for batch in samples.batches(32, epochs):
         embeddings = problem.features(problem.original, batch)
         step(optimizer, vae_loss(embeddings, *vae(embeddings)))

@@ -25,7 +25,7 @@ def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: i
         raise UserError(f"laf-r.repair must be 'head' or 'all', not {repair!r}")
     network = problem.network().eval()
     repaired = network.head if repair == "head" else network
-    optimizer = torch.optim.Adam(repaired.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(repaired.parameters(), lr=lr, fused=True)
     for sample in problem.labelled.batches(batch, epochs):
         loss = cross_entropy(network(sample.images), sample.labels)
         optimizer.zero_grad()

@@ -27,7 +27,7 @@ def neggrad_plus(
     epochs, where the original has ten.
     """
     network = problem.network()
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
     forgotten = chain.from_iterable(problem.forget.batches(batch) for _ in repeat(None))
     for remain, forget in zip(problem.remain.batches(batch, epochs), forgotten, strict=False):
         keep = cross_entropy(network(remain.images), remain.labels)

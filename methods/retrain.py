@@ -1,4 +1,4 @@
-"""Retrain: the gold standard that every method is measured against."""
+"""Retrain: the gold standard that every method is measured against, and a second one that says how far chance goes."""
 
 from __future__ import annotations
 
@@ -13,4 +13,11 @@ from unlearnbench import Access, Network, Problem, method
 def retrain(problem: Problem) -> Network:
     """Trains a new network, from other random weights than the original's, on what remains."""
     network, _ = problem.fit(problem.remain, stream="retrain")
+    return network
+
+
+@method(title="Retrain again", access=Access(remain="labels"), role="control")
+def retrain_2(problem: Problem) -> Network:
+    """Retrain once more with other random numbers: no method can be closer to Retrain than this for a reason."""
+    network, _ = problem.fit(problem.remain, stream="retrain-2")
     return network

@@ -35,7 +35,7 @@ def trajectory(
         return answers
 
     student = problem.network()
-    optimizer = torch.optim.Adam(student.parameters(), lr=lr, weight_decay=weight_decay)
+    optimizer = torch.optim.Adam(student.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     for epoch in range(epochs):
         if epoch < max_epochs:
             for forget in problem.forget.batches(forget_batch):

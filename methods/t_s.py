@@ -35,7 +35,7 @@ def t_s(
     good = problem.original
     bad = problem.fresh_network("incompetent teacher").requires_grad_(False).eval()
     kept = problem.remain.sample(int(fraction * len(problem.remain)))
-    optimizer = torch.optim.Adam(student.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(student.parameters(), lr=lr, fused=True)
     for items in concat(kept, problem.forget).batches(batch, epochs):
         right, wrong = (teacher.head(problem.features(teacher, items)) for teacher in (good, bad))
         taught = torch.where((items.source == 1)[:, None], wrong, right)

@@ -100,7 +100,7 @@ def test_boundary(unlearned: Callable[..., Made]) -> None:
     """One step of FGSM away from the label, in whole levels of grey; then the most probable other class."""
     options = {"eps": 0.3, "lr": 0.02, "momentum": 0.9, "epochs": 2, "batch": 16}
     found, problem, network = unlearned("boundary", **options)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, fused=True)
     moved = 0
     for _ in range(2):
         for batch in problem.forget.batches(16):
@@ -125,7 +125,7 @@ def test_boundary_expand(unlearned: Callable[..., Made]) -> None:
     body, last = nn.Sequential(network.features, network.head[0]), network.head[1]
     weight = torch.cat([last.weight.detach(), extra.weight.detach()[10:]]).requires_grad_(True)
     bias = torch.cat([last.bias.detach(), extra.bias.detach()[10:]]).requires_grad_(True)
-    optimizer = torch.optim.SGD([*body.parameters(), weight, bias], lr=0.02, momentum=0.9)
+    optimizer = torch.optim.SGD([*body.parameters(), weight, bias], lr=0.02, momentum=0.9, fused=True)
     for _ in range(2):
         for batch in problem.forget.batches(16):
             logits = body(batch.images) @ weight.T + bias
@@ -138,7 +138,7 @@ def test_boundary_expand(unlearned: Callable[..., Made]) -> None:
 
 def test_neggrad_plus(unlearned: Callable[..., Made]) -> None:
     found, problem, network = unlearned("neggrad-plus", beta=0.8, lr=1e-3, epochs=2, batch=32)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
 
     def forever() -> Iterator[Any]:
         while True:
@@ -157,7 +157,7 @@ def test_scrub(unlearned: Callable[..., Made]) -> None:
     """As many epochs of ascent as asked for, each before an epoch of descent."""
     options = {"lr": 3e-4, "max_epochs": 2, "epochs": 3, "forget_batch": 16, "alpha": 0.7, "gamma": 0.9}
     found, problem, network = unlearned("scrub", **options, temperature=3.0, weight_decay=0.01)
-    optimizer = torch.optim.Adam(network.parameters(), lr=3e-4, weight_decay=0.01)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-4, weight_decay=0.01, fused=True)
     for epoch in range(3):
         if epoch in (0, 1):
             for forget in problem.forget.batches(16):
@@ -173,7 +173,7 @@ def test_t_s(unlearned: Callable[..., Made]) -> None:
     """A random part of what remains learns from the original, what must go from a network that knows nothing."""
     found, problem, network = unlearned("t-s", fraction=0.5, temperature=2.0, lr=1e-3, epochs=2, batch=32)
     bad = problem.fresh_network("incompetent teacher")
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     kept = problem.remain.sample(130)
     forgotten = set(problem.forget.index.tolist())
     for _ in range(2):
@@ -236,7 +236,7 @@ def test_laf_with_and_without_its_second_loss(name: str, unlearned: Callable[...
 
 def test_laf_without_its_first_loss(unlearned: Callable[..., Made]) -> None:
     found, problem, network = unlearned("laf-none-l1", epochs=2, lr_align=2e-3, tau=4.0)
-    optimizer = torch.optim.Adam(network.features.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(network.features.parameters(), lr=2e-3, fused=True)
     for _ in range(2):
         for f, r in zip(problem.forget.batches(32), problem.remain.batches(32), strict=False):
             descend(optimizer, laf_parts.realignment_loss(problem, network, r, f, 4.0))

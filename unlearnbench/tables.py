@@ -321,7 +321,7 @@ def remarks(
     for dataset, title in datasets.items():
         rows = {m: {c: numbers[dataset, m, c] for c in columns if (dataset, m, c) in numbers} for m in titles}
         both = [rows[m][utility].mean for m in (REFERENCE, NOTHING) if utility in rows.get(m, {})]
-        changed = {m: row for m, row in rows.items() if utility in row and m not in (REFERENCE, NOTHING)}
+        changed = {m: r for m, r in rows.items() if utility in r and m != REFERENCE and titles[m][1] != "control"}
         still = rows.get(NOTHING, {})
         idle = [
             titles[m][0]

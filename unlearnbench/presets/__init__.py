@@ -16,6 +16,8 @@ from unlearnbench.recipe import Recipe
 HERE = Path(__file__).parent
 REFERENCE = "retrain"
 """The method that every other one is measured against."""
+AGAIN = "retrain-2"
+"""The method that is the reference once more, with other random numbers."""
 NOTHING = "original"
 """The method that returns the network that it starts from as it is."""
 ELSEWHERE = "elsewhere"
