@@ -34,7 +34,7 @@ def numbered(n: int, first: int) -> torch.Tensor:
 def test_an_attack_sees_every_item_once_in_its_place(cell: Cell, store: Store, digits: Dataset) -> None:
     train, test = numbered(1437, 0), numbered(360, 5000)
     audit = Laboratory(Workshop(store)).audit(cell, train, test)
-    split = split_of(cell.setting, digits)
+    split = split_of(cell.setting, store)
     assert split.train_labels is not None
     places = {
         name: getattr(audit, name).logits[:, 0].astype(int) for name in ("forgotten", "remaining", "heldout", "test")

@@ -18,7 +18,7 @@ from unlearnbench.making import Place, Workshop
 from unlearnbench.plan import build
 from unlearnbench.presets import read
 from unlearnbench.recipe import Recipe
-from unlearnbench.setting import Setting, content_of, positions_of, rehearsal_of, shape_of, split_of
+from unlearnbench.setting import Setting, content_of, positions_of, rehearsal_of, rehearsal_split, shape_of, split_of
 from unlearnbench.store import Store
 
 NOISY = "noisy-label-removal"
@@ -62,7 +62,7 @@ def test_without_a_held_out_part_nothing_changes(tiny: Path, store: Store) -> No
 
 def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(held: Path, store: Store) -> None:
     setting = setting_of(held, store)
-    place = Place(setting, content_of(setting, store))
+    place = Place(setting, content_of(setting, store), split_of(setting, store))
     part, like_forgotten = place.rehearsal(store)
     true = rehearsal_of(setting, store).test_labels
     wrong = part.labels != true
@@ -71,7 +71,7 @@ def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(held: Path, 
     assert (true[like_forgotten] <= 4).all()
     assert len(like_forgotten) == sum(int(0.6 * n) for n in true.bincount()[:5].tolist())
     assert len(set(part.labels[like_forgotten].tolist())) > 5
-    assert torch.equal(split_of(setting, place.content).forget, split_of(setting, rehearsal_of(setting, store)).forget)
+    assert torch.equal(place.split.forget, rehearsal_split(setting, store).forget)
 
 
 @pytest.mark.parametrize("task", ["data-removal", "class-removal", NOISY])

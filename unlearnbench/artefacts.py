@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -19,16 +19,19 @@ from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Model
 from unlearnbench.plugin import Plugin
+from unlearnbench.relearning import ITEMS, STEPS
 from unlearnbench.setting import Setting, shape_of
 from unlearnbench.store import SCHEMA, Store, digest
 from unlearnbench.task import Split, Task
 
 TRAINING = ("making", "setting", "training", "samples", "seeds", "models", "data", "data.augmentation", "task")
+UNLEARNING = (*TRAINING, "problem", "method", "checkpoints")
 CODE = {
     "original": TRAINING,
     "shadow": TRAINING,
-    "prepared": (*TRAINING, "problem", "method", "checkpoints"),
-    "outputs": (*TRAINING, "problem", "method", "checkpoints"),
+    "prepared": UNLEARNING,
+    "outputs": UNLEARNING,
+    "relearning": (*UNLEARNING, "relearning"),
     "record": ("measuring", "protocols", "setting", "metrics", "stats", "attacks", "seeds", "data", "task"),
 }
 """The core modules that can change each kind of artefact; plugins and what they import come on top."""
@@ -39,13 +42,13 @@ class Job:
     """An artefact and how it is made.
 
     Attributes:
-        kind: "original", "shadow", "prepared", "network" or "outputs".
+        kind: "original", "shadow", "prepared", "network", "outputs" or "relearning".
         key: Everything that goes in.
         setting: Of the first cell that wants it.
         ep: Work, in passes over the training set.
         size: Bytes on disk, roughly.
         needs: The artefacts that it is made of, by role.
-        method: For "prepared", "network" and "outputs".
+        method: For all but "original" and "shadow".
         options: That method's hyperparameters, resolved.
         index: For "shadow".
         keep: For "outputs": the network to be kept on the way, because other methods start from it.
@@ -107,6 +110,7 @@ class Artefacts:
             "model": plugin_key(Model, setting.model, setting.model_options),
             "recipe": setting.recipe.values(),
             "on": {"device": setting.device, "torch": minor(torch.__version__), "precision": "fp32"},
+            **({} if setting.fleet is None else {"fleet": setting.fleet}),
         }
 
     @cached_property
@@ -194,6 +198,12 @@ class Artefacts:
     def logits_size(self) -> int:
         """Bytes of the logits of all images."""
         return 4 * self.content.num_classes * (len(self.content.train_labels) + len(self.content.test_labels))
+
+
+def relearning(outputs: Job) -> Job:
+    """How soon the network behind some outputs knows again what it has forgotten; it is made once more for that."""
+    key = {**outputs.key, "kind": "relearning", "how": {"items": ITEMS, "steps": STEPS}, "code": core("relearning")}
+    return replace(outputs, kind="relearning", key=key, size=4 * STEPS, keep=None)
 
 
 @cache

@@ -1,27 +1,35 @@
-"""More attacks on cells that are there: from stored outputs alone, nothing is trained."""
+"""More about cells that are there: attacks out of stored outputs, and what takes networks of its own if asked for."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import joblib
 
 from unlearnbench import presets, registry
-from unlearnbench.artefacts import attack_key, core
+from unlearnbench.artefacts import Job, attack_key, core, relearning
 from unlearnbench.attacks import Attack
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.measuring import attacked
-from unlearnbench.plan import Cell
+from unlearnbench.plan import Cell, Plan, unmade
+from unlearnbench.presets import AGAIN, REFERENCE
 from unlearnbench.protocols import PROTOCOLS
-from unlearnbench.run import laboratory, one_thread, planned, reason_of, several
+from unlearnbench.relearning import found_in
+from unlearnbench.run import in_parallel, laboratory, one_thread, planned, reason_of, several, work
 from unlearnbench.store import Store, canonical, read_record, write_record
 
 EVERY = 10
 """How many lines of progress there are, about."""
+OF_A_FLEET = "u-lira"
+"""The attack that asks a fleet of unlearned networks."""
+GONE = "its outputs, or those of shadow networks, are no longer in the cache"
+Key = tuple[str, str, str, int]
+"""Data set, task, method and seed."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Measured:
         attacks: The attacks that were asked for.
         cells: How many cells have a valid record.
         done: Names of the cells that got something new.
-        failed: Why an attack failed, by cell and attack.
+        failed: Why something failed, by cell and what.
         without: Why a cell could not be measured, by its name.
     """
 
@@ -41,6 +49,42 @@ class Measured:
     done: Sequence[str]
     failed: Mapping[str, str]
     without: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be found out about a cell.
+
+    Attributes:
+        cell: The cell.
+        attacks: Which attacks, with their options.
+        again: The outputs of a second Retrain, if there is one: one more network that never saw what was forgotten.
+        fleet: The outputs of the same cell in the worlds of a fleet.
+        relearning: How it learns again.
+    """
+
+    cell: Cell
+    attacks: Mapping[str, Mapping[str, Any]]
+    again: Job | None = None
+    fleet: Sequence[Job] = ()
+    relearning: Job | None = None
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What it takes beside stored outputs."""
+        return [*self.fleet, *([self.relearning] if self.relearning else [])]
+
+    def keys(self) -> dict[str, dict[str, Any]]:
+        """What goes into everything that is to be found out, by name: how ("key"), and of which artefacts ("of")."""
+        found: dict[str, dict[str, Any]] = {}
+        for name, options in self.attacks.items():
+            fleet = [job.digest for job in self.fleet] if name == OF_A_FLEET else []
+            key = {**attack_key(name, options), "core": core("record"), "again": bool(self.again), "fleet": len(fleet)}
+            found[name] = {"key": key, "of": {"again": self.again and self.again.digest, "fleet": fleet}}
+        if self.relearning:
+            key = {"how": self.relearning.key["how"], "code": self.relearning.key["code"]}
+            found["relearning"] = {"key": key, "of": self.relearning.digest}
+        return found
 
 
 def measure(
@@ -52,14 +96,17 @@ def measure(
     methods: str | Sequence[str] = (),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     seeds: str | int | Sequence[int] | None = None,
+    fleet: int = 0,
+    relearn: bool = False,
     jobs: int | None = None,
     device: str = "auto",
     results: str | Path = "results",
     cache: str | Path | None = None,
     data: str | Path | None = None,
+    dry_run: bool = False,
     say: Callable[[str], object] = print,
 ) -> Measured:
-    """Adds attacks to the records of finished cells, out of their stored outputs.
+    """Adds attacks to the records of finished cells, out of their stored outputs; nothing is trained for that.
 
     Args:
         attacks: Names of attacks; all that are installed and that runs do not measure anyway if empty.
@@ -69,22 +116,27 @@ def measure(
         methods: Names of methods.
         overrides: Options by name of an attack.
         seeds: As in `run`.
+        fleet: For attack u-lira: how many networks to train, and to treat with every method; even. 0: without it.
+        relearn: Also unlearn every cell again, to see how soon it knows again what it has forgotten.
         jobs: Workers.
-        device: Where the networks were made; nothing is computed there.
+        device: Where the networks were made, and where a fleet is made.
         results: Folder of the records.
         cache: Folder of artefacts.
         data: Folder with the data sets' files.
+        dry_run: Only say what it takes.
         say: Is told how it goes.
 
     Raises:
         UserError: If a name or an option is wrong, or no cell has a record.
     """
-    wanted = chosen(several(attacks), overrides or {})
-    plan = planned(
+    wanted = chosen(several(attacks), overrides or {}, fleet)
+    names = several(methods)
+    plans = partial(
+        planned,
         preset,
         datasets=several(datasets),
         tasks=several(tasks),
-        methods=several(methods),
+        methods=[*names, AGAIN] if names else (),
         seeds=() if seeds is None else presets.parse_seeds(seeds),
         overrides=None,
         device=device,
@@ -92,40 +144,63 @@ def measure(
         cache=cache,
         data=data,
     )
-    finished = [cell for cell, status in zip(plan.cells, plan.statuses, strict=True) if status.state == "cached"]
-    if not finished:
+    plan = plans()
+    worlds = [{key_of(cell): cell for cell in plans(fleet=index).cells} for index in range(fleet)]
+    finished = [c for c, s in zip(plan.cells, plan.statuses, strict=True) if s.state == "cached"]
+    asked = [cell for cell in finished if not names or cell.method in (*names, REFERENCE)]
+    if not asked:
         raise UserError(f"no cell of preset {preset} has a valid record in {plan.results}: run it first")
-    gone = "its outputs, or those of shadow networks, are no longer in the cache"
-    without = {str(cell): gone for cell in finished if not complete(cell, plan.store)}
-    ready = [cell for cell in finished if str(cell) not in without]
-    say(f"{len(wanted)} attacks on {len(ready)} cells, from stored outputs: {', '.join(wanted)}")
-    began = time.perf_counter()
+    without = {str(cell): GONE for cell in asked if not complete(cell, plan.store)}
+    again = {key_of(c): c.outputs for c in finished if c.method == AGAIN}
+    orders = [
+        Order(
+            cell=cell,
+            attacks=wanted,
+            again=None if cell.method == AGAIN else again.get(key_of(cell, AGAIN)),
+            fleet=[world[key_of(cell)].outputs for world in worlds],
+            relearning=relearning(cell.outputs) if relearn else None,
+        )
+        for cell in asked
+        if str(cell) not in without
+    ]
+    say(f"{', '.join([*wanted, *(['relearning'] if relearn else [])])}: {len(orders)} cells, from stored outputs")
+    workers = jobs or joblib.cpu_count()
+    made = prepared(orders, plan, workers, dry_run, say)
     done: list[str] = []
-    failed: dict[str, str] = {}
-    work = joblib.Parallel(jobs or joblib.cpu_count(), return_as="generator_unordered", batch_size=1)(
-        joblib.delayed(audit)(cell, wanted, plan.store, plan.results) for cell in ready
-    )
-    for count, (name, new, reasons) in enumerate(work, start=1):
-        failed |= {f"{name}, {attack}": reason for attack, reason in reasons.items()}
-        done += [name] * new
-        if count == 1 or count % max(1, len(ready) // EVERY) == 0:
-            left = (time.perf_counter() - began) / count * (len(ready) - count)
-            say(f"[{count}/{len(ready)}] about {left:.0f} s left")
-    return Measured(list(wanted), len(finished), done, failed, without)
+    failed = dict(made)
+    if not dry_run:
+        began = time.perf_counter()
+        results_of = in_parallel(audit, [(order, plan.store, plan.results) for order in orders], workers)
+        for count, (name, new, reasons) in enumerate(results_of, start=1):
+            failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
+            done += [name] * new
+            if count == 1 or count % max(1, len(orders) // EVERY) == 0:
+                say(f"[{count}/{len(orders)}] {left(began, count / len(orders))}")
+    return Measured(list(wanted), len(asked), done, failed, without)
 
 
-def chosen(names: Sequence[str], overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def chosen(names: Sequence[str], overrides: Mapping[str, Mapping[str, Any]], fleet: int) -> dict[str, dict[str, Any]]:
     """The attacks with their options; raises as `measure`."""
     known = registry.entries("attacks")
     ordinary = {protocol.attack for protocol in PROTOCOLS.values()}
     for name in (*names, *overrides):
         if name not in known:
             raise unknown("attack", name, known)
-    names = names or [name for name in registry.usable("attacks") if name not in ordinary]
+    if fleet < 0 or fleet % 2 or fleet == 2:
+        raise UserError(f"a fleet has 4, 6, 8, ... networks, because they come in pairs, not {fleet}")
+    if OF_A_FLEET in names and not fleet:
+        raise UserError(f"{OF_A_FLEET} needs a fleet of unlearned networks: say how many, e.g. --fleet 16")
+    names = names or [name for name in registry.usable("attacks") if name not in (*ordinary, OF_A_FLEET)]
     for name in names:
         if name in ordinary:
             raise UserError(f"every run measures attack {name} anyway: its numbers are in the records")
+    names = list(dict.fromkeys([*names, *([OF_A_FLEET] if fleet else [])]))
     return {name: registry.get(Attack, name).resolve(name, overrides.get(name, {})) for name in names}
+
+
+def key_of(cell: Cell, method: str = "") -> Key:
+    """What a cell and its like in a fleet's world have in common; with another method, what names that one's cell."""
+    return cell.setting.dataset, cell.setting.task, method or cell.method, cell.setting.seed
 
 
 def complete(cell: Cell, store: Store) -> bool:
@@ -133,28 +208,70 @@ def complete(cell: Cell, store: Store) -> bool:
     return all(store.has(job.key) for job in (cell.outputs, *cell.shadows))
 
 
-def audit(
-    cell: Cell, attacks: Mapping[str, Mapping[str, Any]], store: Store, results: Path
-) -> tuple[str, bool, dict[str, str]]:
-    """What a worker does: adds to a cell's record what is not there of some attacks.
+def left(began: float, share: float) -> str:
+    """An estimate of the time that is left after this share of the work."""
+    seconds = (time.perf_counter() - began) * (1 / share - 1)
+    return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
+
+
+def prepared(
+    orders: Sequence[Order], plan: Plan, workers: int, dry_run: bool, say: Callable[[str], object]
+) -> dict[str, str]:
+    """Makes what orders need beside stored outputs; returns why something could not be made, by its name."""
+    missing = {job.digest: job for order in orders for wanted in order.jobs for job in unmade(wanted, plan.store)}
+    by_products = {job.keep.digest for job in missing.values() if job.keep}
+    missing = {digest: job for digest, job in missing.items() if digest not in by_products}
+    if not missing:
+        return {}
+    total = sum(map(passes, missing.values()))
+    say(f"{len(missing)} artefacts to make for that, about {total:.0f} passes over the training set")
+    if dry_run:
+        return {}
+    began, ep, failed = time.perf_counter(), 0.0, {}
+    first = ("original", "prepared")
+    queue = sorted(missing.values(), key=lambda job: first.index(job.kind) if job.kind in first else len(first))
+    size = {str(job): passes(job) for job in queue}
+    for count, made in enumerate(in_parallel(work, [(job, plan.store, plan.results, False) for job in queue], workers)):
+        ep += size[made.name]
+        if made.status == "failed":
+            failed[made.name] = made.reason
+        if count % max(1, len(queue) // (2 * EVERY)) == 0:
+            say(f"[{count + 1}/{len(queue)}] {made.name}  ({left(began, ep / total if ep else 1 / len(queue))})")
+    return failed
+
+
+def passes(job: Job) -> float:
+    """The work of a job, in passes over the data set's training set; that of a fleet's world is about half of it."""
+    return job.ep * (1 if job.setting.fleet is None else 0.5)
+
+
+def audit(order: Order, store: Store, results: Path) -> tuple[str, bool, dict[str, str]]:
+    """What a worker does: adds to a cell's record what is not there of what was ordered.
 
     Returns:
-        The cell's name, whether anything was added, and why an attack failed, by its name.
+        The cell's name, whether anything was added, and why something failed, by its name.
     """
+    cell = order.cell
     record = read_record(results / cell.path)
     assert record is not None
-    keys = {name: {**attack_key(name, options), "core": core("record")} for name, options in attacks.items()}
-    more = record.setdefault("more", {})
-    missing = [n for n in attacks if n not in more or canonical(more[n]["key"]) != canonical(keys[n])]
+    more, keys = record.setdefault("more", {}), order.keys()
+    missing = [
+        n for n in keys if n not in more or canonical({k: more[n].get(k) for k in keys[n]}) != canonical(keys[n])
+    ]
     failed: dict[str, str] = {}
     if missing:
         lab = laboratory(store)
         outputs, _ = lab.workshop.get(cell.outputs)
         with one_thread():
-            seen = lab.audit(cell, outputs["train"], outputs["test"])
+            seen = lab.audit(cell, outputs["train"], outputs["test"], order.again, order.fleet)
             for name in missing:
                 try:
-                    more[name] = {"key": keys[name], "found": attacked(seen, name, attacks[name])}
+                    if name == "relearning":
+                        assert order.relearning is not None
+                        found = found_in(lab.workshop.get(order.relearning)[0])
+                    else:
+                        found = attacked(seen, name, order.attacks[name])
+                    more[name] = {**keys[name], "found": found}
                 except Exception as error:  # whatever a plugin raised
                     failed[name] = reason_of(error)
         write_record(results / cell.path, record)

@@ -200,6 +200,8 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 @click.option("--compare", is_flag=True, help="Beside the published numbers.")
 @click.option("--cost", is_flag=True, help="What each method took, beside Retrain.")
 @click.option("--distance", is_flag=True, help="How far each method is from Retrain, item by item too.")
+@click.option("--paired", is_flag=True, help="Differences to Retrain seed by seed, beside the noise floor.")
+@click.option("--relearning", is_flag=True, help="How soon what was forgotten is back; see `measure --relearn`.")
 @CACHE
 @DATA
 def table(
@@ -229,6 +231,14 @@ def table(
         from unlearnbench.distances import distances
 
         text = distances(number, preset or "demo", results, form, cache, data)
+    elif instead["paired"]:
+        from unlearnbench.differences import paired
+
+        text = paired(number, preset or "demo", results, form)
+    elif instead["relearning"]:
+        from unlearnbench.recovery import recovery
+
+        text = recovery(number, preset or "demo", results, form)
     elif instead["compare"]:
         from unlearnbench.comparison import compare
 
@@ -294,17 +304,20 @@ def rank(preset: str, results: str, form: str | None, svg: str | None, as_json: 
 @METHODS
 @PARAMETERS
 @SEEDS
+@click.option("--fleet", type=int, default=0, metavar="N", help="Train N networks for attack u-lira.  [none]")
+@click.option("--relearn", is_flag=True, help="Unlearn again, and see how soon what was forgotten is back.")
 @JOBS
 @DEVICE
 @RESULTS
 @CACHE
 @DATA
+@DRY_RUN
 @JSON
 def measure(attacks: tuple[str, ...], parameters: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Adds attacks to the records of finished cells, out of stored outputs: nothing is trained.
+    """Adds attacks to the records of finished cells, out of stored outputs: nothing is trained for that.
 
-    All that are installed if none is named. `table N --attack NAME --metric auc` shows what they found. Exit code 0:
-    all is measured; 1: something could not be.
+    All that are installed if none is named. `table N --attack NAME --metric auc` shows what they found. Only --fleet
+    and --relearn make networks: say --dry-run first. Exit code 0: all is measured; 1: something could not be.
     """
     from unlearnbench.auditing import measure as measure_cells
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearnbench import presets, rendering
+from unlearnbench.noise import floor
 from unlearnbench.presets import REFERENCE
 from unlearnbench.rendering import Number
 from unlearnbench.stats import Floats
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PARTS = {"forget": "f", "remain": "r", "test": "t"}
 HEADERS = {
     "gap": "Gap",
+    "floors": "Floors",
     "tow": "ToW",
     **{f"jsd_{part}": f"JSD_{short}" for part, short in PARTS.items()},
     **{f"disagreement_{part}": f"Dis_{short}" for part, short in PARTS.items()},
@@ -32,7 +34,8 @@ HEADERS = {
 NOTES = (
     "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. ToW, "
     "tug of war (Zhao et al., NeurIPS 2024): (1 - |difference of Train_f|) (1 - |of Train_r|) (1 - |of Test|), in "
-    "percent; 100 is Retrain.",
+    "percent; 100 is Retrain. Floors: the same gap in units of the noise floor of each column, which is what a second "
+    "Retrain differs by (root mean square over seeds, at least one item); n/a unless control `retrain-2` was run.",
     "JSD: Jensen-Shannon divergence between the class probabilities of a network and of Retrain with the same seed, in "
     "percent of one bit, averaged over forgotten (f), remaining (r) and test items (t). Dis: share of items on which "
     "they choose different classes. Two Retrains differ, too: compare with the control, if it was run.",
@@ -89,18 +92,27 @@ def by_records(frame: pd.DataFrame) -> dict[Key, dict[str, float]]:
     """Gap and tug of war, from the numbers of the tables."""
     found: dict[Key, dict[str, float]] = {}
     names: Any
+    floors = {
+        (str(dataset), column): floor(group, column)
+        for dataset, group in frame.groupby("dataset")
+        for column in group["columns"].iloc[0]
+    }
     for names, group in frame.groupby(["dataset", "seed"]):
         cells: Any = group.set_index("method").to_dict("index")
         reference = cells.get(REFERENCE)
         if reference is None:
             continue
         for method, cell in cells.items():
-            gaps = [abs(cell[column] - reference[column]) for column in cell["columns"]]
+            gaps = {column: abs(cell[column] - reference[column]) for column in cell["columns"]}
+            units = [(gap, floors[str(names[0]), column]) for column, gap in gaps.items()]
             pulls = [1 - abs(cell[column] - reference[column]) for column in ("train_f", "train_r", "test")]
             found[str(names[0]), method, int(names[1])] = {
-                "gap": 100 * float(np.mean(gaps)),
+                "gap": 100 * float(np.mean(list(gaps.values()))),
                 "tow": 100 * math.prod(pulls),
             }
+            if all(noise for _, noise in units):
+                in_floors = [gap / noise for gap, noise in units if noise]
+                found[str(names[0]), method, int(names[1])]["floors"] = float(np.mean(in_floors))
     return found
 
 
@@ -131,12 +143,12 @@ def answers(plan: Plan, cell: Cell) -> dict[str, Floats]:
     """The class probabilities of a cell's network, by part."""
     import torch
 
-    from unlearnbench.setting import content_of, split_of
+    from unlearnbench.setting import split_of
 
     loaded = plan.store.load(cell.outputs.key)
     assert loaded is not None
     outputs, _ = loaded
-    split = split_of(cell.setting, content_of(cell.setting, plan.store))
+    split = split_of(cell.setting, plan.store)
     remains = torch.ones(len(outputs["train"]), dtype=torch.bool)
     remains[split.forget] = False
     parts = {"forget": outputs["train"][split.forget], "remain": outputs["train"][remains], "test": outputs["test"]}

@@ -239,7 +239,7 @@ def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
 def arrays(setting: Setting, store: Store) -> dict[str, Tensor]:
     """What to forget, what remains, and the labels that the original was trained on."""
     content = content_of(setting, store)
-    split = split_of(setting, content)
+    split = split_of(setting, store)
     labels = split.labels(content)
     remain = torch.from_numpy(~metrics.positions(split.forget, len(labels))).nonzero()[:, 0]
     place = positions_of(setting, store)

@@ -160,6 +160,9 @@ def describe(record: dict[str, Any]) -> str:
             if "n/a" in attack:
                 lines += [f"attack {name}: n/a, {attack['n/a']}"]
                 continue
+            if name == "relearning":
+                lines += [relearned(attack)]
+                continue
             lines += [f"attack {name}: {attack['forgotten']} forgotten against {attack['heldout']} held-out items"]
             for metric in (m for m in attack if m not in ("forgotten", "heldout")):
                 lines += [f"  {metric:18} {number(attack[metric])}"]
@@ -169,6 +172,16 @@ def describe(record: dict[str, Any]) -> str:
     lines += [f"made        {observed['date']} on {observed['host']}, torch {observed['torch']}"]
     lines += [f"reproduce   {observed['command']}"]
     return "\n".join([*lines, *(["", record["traceback"].rstrip()] if "traceback" in record else [])])
+
+
+def relearned(found: dict[str, Any]) -> str:
+    """How soon a network learned again, in a sentence."""
+    steps = f"{found['limit']} steps do not bring" if found["steps"] is None else f"{found['steps']} steps bring"
+    return (
+        f"relearning {found['items']} forgotten items: {steps} back what was known of {found['others']} others "
+        f"(accuracy {100 * found['original']:.2f} %, now {100 * found['before']:.2f} %, "
+        f"after {found['limit']} steps {100 * found['after']:.2f} %)"
+    )
 
 
 def verdict(record: dict[str, Any], reference: dict[str, Any]) -> str:

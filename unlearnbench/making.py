@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench import registry, seeds, training
+from unlearnbench import registry, relearning, seeds, training
 from unlearnbench.artefacts import Job
 from unlearnbench.data import Dataset
 from unlearnbench.fingerprint import fingerprint
@@ -23,6 +23,7 @@ from unlearnbench.setting import (
     Setting,
     content_of,
     rehearsal_of,
+    rehearsal_split,
     shadow_members,
     shadow_split,
     shape_of,
@@ -43,10 +44,12 @@ class Place:
     Attributes:
         setting: The setting.
         content: Its data set.
+        split: What its task makes of it.
     """
 
     setting: Setting
     content: Dataset
+    split: Split
 
     @cached_property
     def device(self) -> torch.device:
@@ -68,7 +71,7 @@ class Place:
     def rehearsal(self, store: Store) -> tuple[TrainingSet, Tensor]:
         """What the recipe holds out, and which of it is like the forgotten items: of their classes, and labelled so."""
         content = rehearsal_of(self.setting, store)
-        split = split_of(self.setting, content)
+        split = rehearsal_split(self.setting, store)
         labels = content.test_labels.clone()
         labels[split.heldout] = split.labels_of_heldout(content)
         images = content.test_images.to(self.device)
@@ -100,14 +103,14 @@ class Workshop:
 
     def place(self, setting: Setting) -> Place:
         """Loads the data of a setting."""
-        return Place(setting, content_of(setting, self.store))
+        return Place(setting, content_of(setting, self.store), split_of(setting, self.store))
 
     def original(self, job: Job) -> Made:
         """The network that will have to forget: trained on everything."""
         place = self.place(job.setting)
-        training_set = place.training_set(place.content, split_of(job.setting, place.content))
+        training_set = place.training_set(place.content, place.split)
         start = time.perf_counter()
-        stream = (job.setting.dataset, job.setting.seed, "original")
+        stream = (*job.setting.origin, job.setting.seed, "original")
         network = place.train(training_set, torch.arange(len(training_set.labels)), stream)
         return network.state_dict(), {"seconds": time.perf_counter() - start}
 
@@ -129,8 +132,8 @@ class Workshop:
         method = method_as_planned(job)
         assert method.preparation is not None
         place = self.place(job.setting)
-        stream = (job.setting.dataset, job.setting.seed, job.method, "prepare")
-        training_set = place.training_set(place.content, split_of(job.setting, place.content))
+        stream = (*job.setting.origin, job.setting.seed, job.method, "prepare")
+        training_set = place.training_set(place.content, place.split)
         generator = seeds.generator(*stream)
         view = view_to_prepare(training_set, method.access, generator)
         problem = self.problem(job, place, view, generator, stream)
@@ -160,14 +163,14 @@ class Workshop:
         pipeline = setting.pipeline
         train = place.content.train_images.to(place.device)
         test = place.content.test_images.to(place.device)
-        stream = (setting.dataset, setting.task, setting.seed, job.method, "outputs")
+        stream = (*setting.origin, setting.task, setting.seed, job.method, "outputs")
         with seeds.pinned(*stream):  # a method may give something that answers by chance
             logits = {
                 "train": training.predict(network, train, pipeline.plain),
                 "test": training.predict(network, test, pipeline.plain),
             }
             if pipeline.augment:
-                generator = seeds.generator(setting.dataset, setting.seed, "augmented outputs")
+                generator = seeds.generator(*setting.origin, setting.seed, "augmented outputs")
                 changed = partial(pipeline.augmented, generator=generator)
                 logits["train_augmented"] = training.predict(network, train, changed)
         for part, values in logits.items():
@@ -177,12 +180,24 @@ class Workshop:
             check_finite(values, job.method)
         return logits, info
 
+    def relearning(self, job: Job) -> Made:
+        """How a cell's network does on forgotten items while it learns a few of them again, and the original before."""
+        place = self.place(job.setting)
+        network, info = self.unlearn(job)
+        original = place.builder.trained(self.get(job.needs["original"])[0])
+        generator = seeds.generator(*job.setting.origin, job.setting.task, job.setting.seed, "relearning")
+        forget = place.training_set(place.content, place.split).samples(
+            place.split.forget, "labels", generator, "the forget set"
+        )
+        assert forget is not None
+        return relearning.curves(network, original, forget, job.setting.recipe), info
+
     def unlearn(self, job: Job) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
         """Runs a method; returns what it gives, and the seconds of its phases, its parents' included."""
         method = method_as_planned(job)
         setting, place = job.setting, self.place(job.setting)
-        split = split_of(setting, place.content)
-        stream = (setting.dataset, setting.task, setting.seed, job.method)
+        split = place.split
+        stream = (*setting.origin, setting.task, setting.seed, job.method)
         generator = seeds.generator(*stream)
         training_set = place.training_set(place.content, split)
         view = view_to_forget(training_set, method.access, split.forget, generator)

@@ -19,11 +19,13 @@ from unlearnbench.making import Workshop
 from unlearnbench.plan import Cell
 from unlearnbench.presets import ELSEWHERE
 from unlearnbench.protocols import PROTOCOLS, Protocol
-from unlearnbench.setting import Setting, shadow_split, split_of
+from unlearnbench.setting import Setting, compared, shadow_members, shadow_split
 from unlearnbench.store import SCHEMA
 
 Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
 """Members and non-members, one entry for each shadow network."""
+Items = Mapping[str, tuple[Tensor, Tensor]]
+"""Where items are among all images, training items first, and their labels (int64 both), by part of an audit."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Laboratory:
     def record(self, cell: Cell) -> dict[str, Any]:
         """Measures a cell: accuracies and attacks, as functions of its outputs."""
         outputs, info = self.workshop.get(cell.outputs)
-        found: dict[str, dict[str, Any]] = {"attacks": {}}
+        place = self.workshop.place(cell.setting)
+        found: dict[str, dict[str, Any]] = {"items": metrics.items(place.content, place.split), "attacks": {}}
         for protocol in PROTOCOLS.values():
             found[protocol.name], found["attacks"][protocol.attack] = self.evaluated(cell, outputs, protocol)
         if cell.about["role"] != ELSEWHERE:
@@ -60,25 +63,36 @@ class Laboratory:
         """The columns of a protocol's tables, and all that its attack found."""
         plain = outputs["train"]
         train = outputs.get("train_augmented", plain) if protocol.augmented else plain
-        content = self.workshop.place(cell.setting).content
+        place = self.workshop.place(cell.setting)
         audit = self.audit(cell, train, outputs["test"])
         membership = attacked(audit, protocol.attack, cell.attacks[protocol.attack])
-        columns = metrics.accuracies(train, outputs["test"], content, split_of(cell.setting, content))
+        columns = metrics.accuracies(train, outputs["test"], place.content, place.split)
         return {**columns, "asr": membership[protocol.metric][0]}, membership
 
-    def audit(self, cell: Cell, train: Tensor, test: Tensor) -> Audit:
-        """What an attacker of a cell has in hand, if the network answers this (float32 [items, classes])."""
+    def audit(
+        self, cell: Cell, train: Tensor, test: Tensor, again: Job | None = None, fleet: Sequence[Job] = ()
+    ) -> Audit:
+        """What an attacker of a cell has in hand.
+
+        Args:
+            cell: The cell.
+            train: What its network answers on training items, float32 [items, classes].
+            test: Likewise on test items.
+            again: The outputs of a second Retrain.
+            fleet: The outputs of the same cell in the worlds of a fleet.
+        """
         setting = cell.setting
-        content = self.workshop.place(setting).content
-        split = split_of(setting, content)
+        place = self.workshop.place(setting)
+        content, split = place.content, place.split
         labels = split.labels(content)
         remains = torch.from_numpy(~metrics.positions(split.forget, len(labels)))
         members, nonmembers = self.shadow_observations(setting, cell.shadows)
-        rows = {
-            "forgotten": (split.forget, labels[split.forget]),
-            "heldout": (len(labels) + split.heldout, split.labels_of_heldout(content)),
-            "test": (torch.arange(len(content.test_labels)) + len(labels), content.test_labels),
+        sides = compared(content, split)
+        items = {
+            "forgotten": (sides["forgotten"], labels[split.forget]),
+            "heldout": (sides["heldout"], split.labels_of_heldout(content)),
         }
+        everything = torch.arange(len(content.test_labels)) + len(labels), content.test_labels
         return Audit(
             forgotten=observation(train[split.forget], labels[split.forget]),
             heldout=observation(test[split.heldout], split.labels_of_heldout(content)),
@@ -88,25 +102,31 @@ class Laboratory:
             shadow_nonmembers=nonmembers,
             seed=seeds.derive(setting.dataset, setting.task, "attack"),
             heldout_rows=split.heldout.numpy(),
-            ask=lambda: self.references(cell, rows),
+            ask=lambda: self.references(cell, items | {"test": everything}, again),
+            ask_fleet=lambda: tuple(known(*self.sailed(job), items) for job in fleet),
             same_labels=split.train_labels is None,
         )
 
-    def references(self, cell: Cell, rows: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[Mapping[str, Known], ...]:
-        """What the shadow networks answer on the items that an audit compares.
+    def references(self, cell: Cell, items: Items, again: Job | None) -> tuple[Mapping[str, Known], ...]:
+        """What networks of known membership answer on some items: the shadows, and a second Retrain."""
+        shadows = [self.workshop.get(job)[0] for job in cell.shadows]
+        found = [(made["logits"], made["member"]) for made in shadows]
+        if again:
+            logits, split = self.workshop.get(again)[0], self.workshop.place(cell.setting).split
+            answers = torch.cat([logits["train"], logits["test"]])
+            member = torch.arange(len(answers)) < len(logits["train"])
+            member[split.forget] = False
+            found.append((answers, member))
+        return tuple(known(answers, member, items) for answers, member in found)
 
-        Args:
-            cell: Whose references.
-            rows: Positions in the pool (training items, then test items) and labels, by part of the audit.
-        """
-        asked = [self.workshop.get(job)[0] for job in cell.shadows]
-        return tuple(
-            {
-                part: Known(observation(made["logits"][where], labels), made["member"][where].numpy())
-                for part, (where, labels) in rows.items()
-            }
-            for made in asked
-        )
+    def sailed(self, job: Job) -> tuple[Tensor, Tensor]:
+        """The logits on all images of a network of a fleet, and which of them it was trained on."""
+        assert job.setting.fleet is not None
+        outputs, _ = self.workshop.get(job)
+        member = shadow_members(job.setting, len(outputs["train"]) + len(outputs["test"]), job.setting.fleet)
+        logits = torch.empty(len(member), outputs["train"].shape[1])
+        logits[member], logits[~member] = outputs["train"], outputs["test"]
+        return logits, member
 
     def shadow_observations(self, setting: Setting, jobs: Sequence[Job]) -> Sides:
         """What the shadows answer on items such as the task forgets: those that each was trained on, and the others."""
@@ -124,6 +144,14 @@ class Laboratory:
                     side.append(observation(made["logits"][rows], labels[rows]))
             self._observations[name] = tuple(inside), tuple(outside)
         return self._observations[name]
+
+
+def known(logits: Tensor, member: Tensor, items: Items) -> dict[str, Known]:
+    """What a network answers on some items, by part of an audit, if it answers this on all images."""
+    return {
+        part: Known(observation(logits[where], labels), member[where].numpy())
+        for part, (where, labels) in items.items()
+    }
 
 
 def attacked(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,15 @@ def accuracies(train_logits: Tensor, test_logits: Tensor, data: Dataset, split: 
     return found
 
 
+def items(data: Dataset, split: Split) -> dict[str, int]:
+    """How many items each of these accuracies is the mean over; for "asr" the larger of its two sides."""
+    forgotten, test = len(split.forget), len(data.test_labels)
+    found = {"train_r": len(data.train_labels) - forgotten, "train_f": forgotten, "test": test}
+    if split.test_forget is not None:
+        found |= {"test_r": test - len(split.test_forget), "test_f": len(split.test_forget)}
+    return {**found, "asr": max(forgotten, len(split.heldout))}
+
+
 def membership(scores: Scores) -> dict[str, Any]:
     """How well an attack tells forgotten items from held-out ones.
 

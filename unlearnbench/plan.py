@@ -164,6 +164,7 @@ def build(
     device: str = "cpu",
     force: bool = False,
     preset_name: str = "",
+    fleet: int | None = None,
 ) -> Plan:
     """Resolves a preset and filters into cells and what they need.
 
@@ -180,6 +181,7 @@ def build(
         device: "cpu" or "cuda".
         force: Run finished cells of these methods again.
         preset_name: What the user called the preset, for the command that reproduces a cell.
+        fleet: The index of the fleet's world in which everything happens; None for the data sets as they are.
 
     Raises:
         UserError: If a name, an option or a combination is wrong.
@@ -188,7 +190,7 @@ def build(
     chosen = pick(methods, preset.methods, "methods")
     if not methods and preset.methods is None:
         chosen = [name for name in chosen if possible(name, preset, datasets)]
-    planner = _Planner(preset, store, overrides or {}, root, device, preset_name or preset.name)
+    planner = _Planner(preset, store, overrides or {}, root, device, preset_name or preset.name, fleet)
     cells = planner.cells(
         datasets,
         pick(tasks, preset.tasks, "tasks"),
@@ -209,6 +211,7 @@ class _Planner:
     root: Path
     device: str
     preset_name: str
+    fleet: int | None
 
     def cells(
         self, datasets: Sequence[str], tasks: Sequence[str], methods: Sequence[str], seed_list: Sequence[int]
@@ -242,14 +245,15 @@ class _Planner:
         task_options = registry.get(Task, task).resolve(
             task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})
         )
-        setting = Setting(dataset, self.root, model, model_options, recipe, task, task_options, seed, self.device)
+        names = dataset, self.root, model, model_options, recipe, task, task_options, seed, self.device
+        setting = Setting(*names, self.fleet)
         _ = setting.pipeline  # a misspelt augmentation is an error now, not in a worker
         return setting
 
     def cells_of(self, setting: Setting, methods: Sequence[str]) -> list[Cell]:
         """The cells of a setting, one for each method, parents before their children."""
         content = content_of(setting, self.store)
-        split = split_of(setting, content)
+        split = split_of(setting, self.store)
         parents = {registry.get(Method, name).start for name in methods}
         artefacts = Artefacts(setting, self.store, split, content, parents)
         shadows = [artefacts.shadow(index) for index in range(self.preset.shadows)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import joblib
 import torch
@@ -26,6 +26,8 @@ from unlearnbench.measuring import Laboratory, observed
 from unlearnbench.plan import Cell, Plan, build
 from unlearnbench.rendering import Table
 from unlearnbench.store import SCHEMA, Store, write_record
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,9 @@ def planned(
     cache: str | Path | None,
     data: str | Path | None,
     force: bool = False,
+    fleet: int | None = None,
 ) -> Plan:
-    """The plan of a selection; arguments as in `run`."""
+    """The plan of a selection; arguments as in `run`, and the index of a fleet's world in which all happens."""
     chosen = presets.read(str(preset))
     store = Store(folders.cache(cache))
     folders.check_writable(store.root)
@@ -170,6 +173,7 @@ def planned(
         device=choose_device(device),
         force=force,
         preset_name=str(preset),
+        fleet=fleet,
     )
 
 
@@ -202,20 +206,31 @@ def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
     if progress:
         progress.start(plan)
     try:
-        tasks = (joblib.delayed(work)(item, plan.store, plan.results, is_forced(item, plan)) for item in queue)
-        for outcome in joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)(tasks):
+        calls = [(item, plan.store, plan.results, is_forced(item, plan)) for item in queue]
+        for outcome in in_parallel(work, calls, jobs):
             outcomes.append(outcome)
             if progress:
                 progress.done(outcome)
-    except TerminatedWorkerError as error:
-        raise UserError(
-            "a worker process died, perhaps for lack of memory; the finished cells are kept. "
-            "Run the same command again to go on, with a smaller -j if memory is short"
-        ) from error
     finally:
         if progress:
             progress.finish()
     return outcomes
+
+
+def in_parallel(function: Callable[..., Result], calls: Iterable[tuple[Any, ...]], jobs: int) -> Iterator[Result]:
+    """The results of calls of a function by several workers, as they come.
+
+    Raises:
+        UserError: If a worker dies.
+    """
+    try:
+        tasks = (joblib.delayed(function)(*arguments) for arguments in calls)
+        yield from joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)(tasks)
+    except TerminatedWorkerError as error:
+        raise UserError(
+            "a worker process died, perhaps for lack of memory; what is finished is kept. "
+            "Run the same command again to go on, with a smaller -j if memory is short"
+        ) from error
 
 
 def is_forced(item: Job | Cell, plan: Plan) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Setting:
         task_options: Its options, resolved.
         seed: The seed of the cell.
         device: "cpu" or "cuda".
+        fleet: None for the data set's own training and test part; otherwise the index of a world in which a random half
+            of both is trained on, and what an audit of this setting compares is forgotten as far as it is there.
     """
 
     dataset: str
@@ -44,6 +46,12 @@ class Setting:
     task_options: Mapping[str, Any]
     seed: int
     device: str
+    fleet: int | None = None
+
+    @property
+    def origin(self) -> tuple[str | int, ...]:
+        """What names the data in streams of random numbers."""
+        return (self.dataset,) if self.fleet is None else (self.dataset, "fleet", self.fleet)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -53,6 +61,8 @@ class Setting:
 
 def content_of(setting: Setting, store: Store) -> Dataset:
     """The data set of a setting, without what its recipe holds out; raises as `data.load`."""
+    if setting.fleet is not None:
+        return half_of(setting, store)[0]
     return divided(setting.dataset, setting.root, setting.recipe.held_out, store)[0]
 
 
@@ -95,9 +105,40 @@ def shape_of(setting: Setting, content: Dataset) -> tuple[int, int, int]:
     return (channels, size, size) if size else (channels, height, width)
 
 
-def split_of(setting: Setting, content: Dataset) -> Split:
+def split_of(setting: Setting, store: Store) -> Split:
     """What a setting's task makes of its data set."""
-    return drawn(setting, content, setting.seed, "split")
+    if setting.fleet is not None:
+        return half_of(setting, store)[1]
+    return drawn(setting, content_of(setting, store), setting.seed, "split")
+
+
+def rehearsal_split(setting: Setting, store: Store) -> Split:
+    """What a setting's task makes of what its recipe holds out: `heldout` are the items like the forgotten ones."""
+    return drawn(setting, rehearsal_of(setting, store), setting.seed, "split")
+
+
+def half_of(setting: Setting, store: Store) -> tuple[Dataset, Split]:
+    """The world of a fleet: half of all images is its training part, and whatever is compared there must go.
+
+    An item has the label that it has, or would have, in the setting itself, so that networks of many such worlds say
+    what a network answers on it that was trained on it and forgot it, and what one that never saw it.
+    """
+    assert setting.fleet is not None
+    own = replace(setting, fleet=None)
+    content, split = content_of(own, store), split_of(own, store)
+    rows = compared(content, split)
+    images, labels = content.pool.train_images, torch.cat([split.labels(content), content.test_labels])
+    labels[rows["heldout"]] = split.labels_of_heldout(content)
+    goes = torch.zeros(len(labels), dtype=torch.bool)
+    goes[torch.cat(list(rows.values()))] = True
+    inside = shadow_members(setting, len(labels), setting.fleet)
+    half = Dataset(images[inside], labels[inside], images[~inside], labels[~inside], content.num_classes)
+    return half, Split(goes[inside].nonzero()[:, 0], goes[~inside].nonzero()[:, 0])
+
+
+def compared(content: Dataset, split: Split) -> dict[str, Tensor]:
+    """Where the items that an audit compares are among all images, training items first (int64), by side."""
+    return {"forgotten": split.forget, "heldout": len(content.train_labels) + split.heldout}
 
 
 def shadow_split(setting: Setting, pool: Dataset, index: int) -> Split:

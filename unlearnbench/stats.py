@@ -112,7 +112,7 @@ def welch(a: tuple[float, float, int], b: tuple[float, float, int], level: float
     Returns:
         The interval, or None where one side has fewer than two values.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     (mean_a, std_a, n_a), (mean_b, std_b, n_b) = a, b
     if min(n_a, n_b) < 2:
@@ -121,7 +121,7 @@ def welch(a: tuple[float, float, int], b: tuple[float, float, int], level: float
     if of_a + of_b == 0:
         return Interval(mean_b - mean_a, mean_b - mean_a, mean_b - mean_a)
     freedom = (of_a + of_b) ** 2 / (of_a**2 / (n_a - 1) + of_b**2 / (n_b - 1))
-    half = float(t.ppf((1 + level) / 2, freedom) * np.sqrt(of_a + of_b))
+    half = float(stdtrit(freedom, (1 + level) / 2) * np.sqrt(of_a + of_b))
     return Interval(mean_b - mean_a, mean_b - mean_a - half, mean_b - mean_a + half)
 
 
@@ -132,12 +132,12 @@ def paired(differences: Floats, level: float = 0.95) -> Interval:
         differences: One for each pair, e.g. a method's number less Retrain's with the same seed, float64 [n], n >= 1.
         level: Confidence of the interval.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     mean, n = float(differences.mean()), len(differences)
     if n < 2:
         return Interval(mean, -np.inf, np.inf)
-    half = float(t.ppf((1 + level) / 2, n - 1) * differences.std(ddof=1) / np.sqrt(n))
+    half = float(stdtrit(n - 1, (1 + level) / 2) * differences.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,8 @@ from unlearnbench import presets, protocols, rendering
 from unlearnbench.errors import UserError
 from unlearnbench.presets import ELSEWHERE, NOTHING, REFERENCE, Preset
 from unlearnbench.protocols import CLEAN, PROTOCOLS, Protocol
-from unlearnbench.rendering import COLUMNS, GROUPS, Number, Row, Table
+from unlearnbench.remarks import Numbers, overdone, remarks
+from unlearnbench.rendering import GROUPS, Number, Row, Table
 from unlearnbench.store import canonical, read_record, write_atomically
 
 if TYPE_CHECKING:
@@ -35,8 +37,6 @@ ORDER = (
     *("laf-none-l1", "laf-none-l2", "laf-r", "laf"),
 )
 """The paper's order of methods; others follow by name."""
-IDLE, DAMAGED = 1.0, 5.0
-"""In percentage points: up to the first a method has changed next to nothing; beyond the second it has done damage."""
 
 
 def load(results: str | Path = "results", preset: str | None = None) -> pd.DataFrame:
@@ -50,8 +50,9 @@ def load(results: str | Path = "results", preset: str | None = None) -> pd.DataF
         Names and titles (`dataset`, `model`, `task`, `method`, `role`, `seed`, ...), `status`, and the metrics of
         protocol `clean` as fractions in [0, 1] (`train_r`, `train_f`, `test`, `test_r`, `test_f`, `asr`), those of
         protocol `released` as `released.train_r` and so on; those of attacks as e.g. `shadow.auc`, `shadow.auc_low`,
-        `shadow.auc_high`; what it cost in `seconds_prepare` and `seconds_unlearn` (measured) and in `ep_prepare` and
-        `ep_unlearn` (passes over the training set, as the method declares).
+        `shadow.auc_high`; how many items an accuracy is the mean over as `items.train_r` and so on; what it cost in
+        `seconds_prepare` and `seconds_unlearn` (measured) and in `ep_prepare` and `ep_unlearn` (passes over the
+        training set, as the method declares).
 
     Raises:
         UserError: If the folder does not exist or cannot be read.
@@ -86,11 +87,12 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     for protocol in PROTOCOLS:
         row |= {column_of(name, protocol): value for name, value in metrics.get(protocol, {}).items()}
     more = record.get("more", {})
-    row["more"] = {attack: canonical(entry["key"]) for attack, entry in more.items()}
+    row["more"] = {name: canonical(entry["key"]) for name, entry in more.items()}
     for attack, found in {**metrics.get("attacks", {}), **{name: e["found"] for name, e in more.items()}}.items():
         for name, value in found.items():
             values = zip(("", "_low", "_high"), value, strict=True) if isinstance(value, list) else [("", value)]
             row |= {f"{attack}.{name}{end}": number for end, number in values}
+    row |= {f"items.{name}": number for name, number in metrics.get("items", {}).items()}
     row |= {f"ep_{phase}": ep for phase, ep in metrics.get("cost", {}).items()}
     return row | {f"seconds_{phase}": s for phase, s in record["observed"]["seconds"].items()}
 
@@ -140,8 +142,8 @@ def numbered(number: int, preset: str, results: Path, protocol: Protocol) -> lis
     column = success_of(protocol)
     if column != "asr" and not any(column in frame and frame[column].notna().any() for frame in found):
         raise UserError(
-            f"no record has {column}: run `unlearnbench measure --preset {preset} --attack {protocol.attack}`, or it is "
-            "not applicable here (`unlearnbench show` says why), or the held-out items are too few for it"
+            f"no record has {column}: run `unlearnbench measure --preset {preset} --attack {protocol.attack}`, or it "
+            "is not applicable here (`unlearnbench show` says why), or the held-out items are too few for it"
         )
     return [build(number, frame, chosen, protocol) for frame in found]
 
@@ -211,6 +213,7 @@ def build(number: int, frame: pd.DataFrame, preset: Preset, protocol: Protocol) 
     competing = [m for m, (_, role) in titles.items() if role in ("method", "ablation") and m != REFERENCE]
     numbers |= ranked(numbers, competing, datasets, columns)
     ordered = sorted(titles, key=lambda m: position(m, titles[m][1]))
+    too_much = overdone(frame, protocol) if protocol.name == CLEAN.name else ()
     return Table(
         number=number,
         task=label,
@@ -222,7 +225,7 @@ def build(number: int, frame: pd.DataFrame, preset: Preset, protocol: Protocol) 
             for m, (title, role) in ((m, titles[m]) for m in ordered)
         ],
         asked=asked,
-        notes=[*notes(frame, asked, protocol), *remarks(numbers, titles, datasets, columns)],
+        notes=[*notes(frame, asked, protocol), *remarks(numbers, titles, datasets, columns), *too_much],
     )
 
 
@@ -243,7 +246,10 @@ def position(method: str, role: str) -> tuple[int, int, str]:
 
 
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Marks as stale what was made under other conditions than the newest Retrain of its data set."""
+    """Marks as stale what was made under other conditions than the newest Retrain of its data set.
+
+    What `measure` added under other conditions is left out.
+    """
     frame = frame.copy()
     for _, group in frame.groupby("dataset"):
         references = group[(group["method"] == REFERENCE) & (group["status"] == "ok")].sort_values("date")
@@ -251,11 +257,11 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
             stale = group.index[(group["world"] != references["world"].iloc[-1]) & (group["status"] == "ok")]
             frame.loc[stale, "status"] = "stale"
             frame.loc[stale, "reason"] = "made with another recipe, data, attack or code than Retrain; run again"
+            for name, key in references["more"].iloc[-1].items():
+                other = frame.index.isin(group.index) & frame["more"].map(lambda more, n=name, k=key: more.get(n) != k)
+                for column in [c for c in map(str, frame.columns) if c.startswith(f"{name}.")]:
+                    frame.loc[other, column] = math.nan
     return frame
-
-
-Numbers = dict[tuple[str, str, str], Number]
-"""Numbers by data set, method and column."""
 
 
 def averages(frame: pd.DataFrame, columns: Sequence[str], protocol: Protocol) -> Numbers:
@@ -311,38 +317,6 @@ def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
     for _, row in frame[frame["status"] != "ok"].iterrows():
         where = f"{row['method_title']} on {row['dataset_title']}, seed {row['seed']}"
         yield f"Missing: {where}: {row['status']}, {row['reason']}"
-
-
-def remarks(
-    numbers: Numbers, titles: Mapping[str, tuple[str, str]], datasets: Mapping[str, str], columns: Sequence[str]
-) -> Iterable[str]:
-    """Says which methods changed next to nothing, and which damaged what should stay, by the printed means."""
-    utility = "test_r" if "test_r" in columns else "test"
-    for dataset, title in datasets.items():
-        rows = {m: {c: numbers[dataset, m, c] for c in columns if (dataset, m, c) in numbers} for m in titles}
-        both = [rows[m][utility].mean for m in (REFERENCE, NOTHING) if utility in rows.get(m, {})]
-        changed = {m: r for m, r in rows.items() if utility in r and m != REFERENCE and titles[m][1] != "control"}
-        still = rows.get(NOTHING, {})
-        idle = [
-            titles[m][0]
-            for m, row in changed.items()
-            if still.keys() == row.keys() and all(row[c].distance(still[c]) <= IDLE for c in row)
-        ]
-        reference = rows.get(REFERENCE, {})
-        if still and reference and all(n.distance(still[c]) <= 2 * IDLE for c, n in reference.items() if c in still):
-            yield (
-                f"{title}: Retrain itself is within {2 * IDLE:.0f} points of the original in every column, so this "
-                "table can hardly tell forgetting from doing nothing."
-            )
-        elif idle:
-            yield f"{title}: {', '.join(idle)} did next to nothing: within a point of the original in every column."
-        worst = min(both, default=0.0) - DAMAGED
-        damaged = [titles[m][0] for m, row in changed.items() if row[utility].mean < worst]
-        if damaged and len(both) == 2:
-            yield (
-                f"{title}: {', '.join(damaged)} did damage: {COLUMNS[utility]} is more than {DAMAGED:.0f} points below "
-                "Retrain's and the original's."
-            )
 
 
 def place(name: str, order: Iterable[str]) -> int:

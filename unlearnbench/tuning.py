@@ -193,7 +193,7 @@ def trial(cell: Cell, point: Point, store: Store, reason: str, reference: Mappin
 def measured(setting: Setting, outputs: Mapping[str, Tensor], store: Store) -> dict[str, float]:
     """What the rule compares, in percent: three accuracies, and the AUC of an attack by loss, which is balanced."""
     content = content_of(setting, store)
-    split = split_of(setting, content)
+    split = split_of(setting, store)
     accuracies = metrics.accuracies(outputs["train"], outputs["test"], content, split)
     labels, heldout = split.labels(content), split.labels_of_heldout(content)
     sides = [(outputs["train"][split.forget], labels[split.forget]), (outputs["test"][split.heldout], heldout)]

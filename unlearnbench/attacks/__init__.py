@@ -89,6 +89,7 @@ class Audit:
         seed: For the attacker's own random numbers.
         heldout_rows: int64 [h], which of the test items the held-out ones are.
         ask: Gives `references` when an attack first wants them.
+        ask_fleet: Likewise `fleet`.
         same_labels: Whether the references were trained with the labels that the items have here. Not so where a task
             replaces labels, because each shadow network draws its own.
     """
@@ -102,12 +103,21 @@ class Audit:
     seed: int
     heldout_rows: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     ask: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
+    ask_fleet: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
     same_labels: bool = True
 
     @cached_property
     def references(self) -> tuple[Mapping[str, Known], ...]:
-        """The shadow networks, asked about the same "forgotten", "heldout" and "test" items."""
+        """The shadow networks and, if there is one, a second Retrain, asked about "forgotten", "heldout" and "test"."""
         return self.ask()
+
+    @cached_property
+    def fleet(self) -> tuple[Mapping[str, Known], ...]:
+        """Networks that the method under audit has treated, asked about the same "forgotten" and "heldout" items.
+
+        Each was trained on a random half of all images and then forgot what was among it of these items.
+        """
+        return self.ask_fleet()
 
 
 class NotApplicableError(Exception):

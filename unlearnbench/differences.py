@@ -1,0 +1,135 @@
+"""Paired differences to Retrain with their intervals, in points and in units of the noise floor."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearnbench import presets, rendering, stats
+from unlearnbench.noise import differences, floor
+from unlearnbench.presets import REFERENCE
+from unlearnbench.rendering import COLUMNS
+from unlearnbench.tables import numbered_frames, position, titled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's number less Retrain's.
+
+    Attributes:
+        mean: Over seeds, in percentage points.
+        low: The lower end of its 95 % t-interval; minus infinity for a single seed.
+        high: The upper end.
+        seeds: How many there are.
+        floor: The noise floor, in percentage points; None if there is no second Retrain.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    floor: float | None
+
+    @property
+    def floors(self) -> float | None:
+        """How many noise floors the mean is away from zero."""
+        return abs(self.mean) / self.floor if self.floor else None
+
+    def __str__(self) -> str:
+        around = "" if self.seeds < 2 else f" [{self.low:+.2f}, {self.high:+.2f}]"
+        return f"{self.mean:+.2f}{around}" + ("" if self.floors is None else f" ({self.floors:.1f})")
+
+
+def paired(
+    number: int,
+    preset: str = "demo",
+    results: str | Path = "results",
+    format: str = "markdown",  # noqa: A002 - as in `table`
+) -> str:
+    """The differences to Retrain of the methods of one of the paper's tables.
+
+    Args:
+        number: As in `table`, likewise the others.
+        preset: Whose results.
+        results: The folder of the records.
+        format: "markdown", "latex", "csv" or "terminal".
+
+    Raises:
+        UserError: If a name is wrong or there are no records.
+    """
+    rendering.style_of(format)
+    frame = numbered_frames(number, preset, Path(results))[0]
+    columns = list(frame["columns"].iloc[0])
+    lines = list(rows(frame[frame["status"] == "ok"], columns))
+    if format == "csv":
+        return as_csv(lines, columns)
+    shown = [[place, name, *("-" if d is None else str(d) for d in found)] for place, name, found in lines]
+    title = f"{titled(number, frame, presets.read(preset))}: less Retrain with the same seed"
+    headers = ["Data", "Method", *(COLUMNS.get(column, column) for column in columns)]
+    seeds = max((d.seeds for _, _, found in lines for d in found if d), default=0)
+    return rendering.grid(title, headers, shown, notes(seeds), format)
+
+
+def rows(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, str, list[Difference | None]]]:
+    """A line for each method on each data set, in the order of tables."""
+    for _, group in frame.groupby("dataset"):
+        floors = {column: floor(group, column) for column in columns}
+        about = group.drop_duplicates("method").set_index("method")
+        for method in sorted(about.index, key=lambda name: position(name, str(about.loc[name, "role"]))):
+            if method != REFERENCE:
+                found = [difference(group, method, column, floors[column]) for column in columns]
+                yield str(about.loc[method, "dataset_title"]), str(about.loc[method, "method_title"]), found
+
+
+def difference(group: pd.DataFrame, method: str, column: str, noise: float | None) -> Difference | None:
+    """A method's difference in a column; None without a seed that both have."""
+    between = 100 * differences(group, method, column)
+    if not len(between):
+        return None
+    found = stats.paired(between, 1 - LEVEL)
+    return Difference(found.value, found.low, found.high, len(between), None if noise is None else 100 * noise)
+
+
+def notes(seeds: int) -> Iterator[str]:
+    """What these numbers can and cannot say."""
+    yield (
+        "In percentage points, averaged over seeds. In parentheses: how many noise floors that is. A noise floor is "
+        "the root mean square, over seeds, of what a second Retrain differs by (control `retrain-2`), but at least one "
+        "item; what is within about two is as close as chance lets anyone come."
+    )
+    if seeds < 2:
+        yield "One seed has no interval: it takes two."
+        return
+    yield (
+        f"In brackets: the {1 - LEVEL:.0%} t-interval over {seeds} seeds, for each number by itself. It takes "
+        "differences to be normal, which so few seeds cannot show."
+    )
+    enough = next(n for n in range(2, 100) if stats.least_p(n) < LEVEL)
+    if seeds < enough:
+        yield (
+            f"Without that assumption {seeds} seeds cannot tell anybody from Retrain: a signed-rank test does not fall "
+            f"below p = {stats.least_p(seeds):.2g}. For {LEVEL} it takes {enough} seeds."
+        )
+
+
+def as_csv(lines: Sequence[tuple[str, str, list[Difference | None]]], columns: Sequence[str]) -> str:
+    """One line for each number, unrounded, empty where there is nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["dataset", "method", "metric", "mean", "low", "high", "n", "noise floor"])
+    for place, name, found in lines:
+        for column, d in zip(columns, found, strict=True):
+            if d is not None:
+                ends = ["" if math.isinf(end) else end for end in (d.low, d.high)]
+                writer.writerow([place, name, column, d.mean, *ends, d.seeds, "" if d.floor is None else d.floor])
+    return text.getvalue()
