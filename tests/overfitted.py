@@ -35,7 +35,8 @@ def overfitted(digits: Dataset) -> Audit:
         references.append({p: Known(observed(logits, labels, where), half[where].numpy()) for p, where in rows.items()})
     forgotten, heldout = observed(target, labels, member), observed(target, labels, ~member)
     parts = forgotten, heldout, forgotten, heldout
-    return Audit(*parts, tuple(inside), tuple(outside), 0, np.arange(300), lambda: tuple(references))
+    asked = tuple(references)
+    return Audit(*parts, tuple(inside), tuple(outside), 0, np.arange(300), lambda: asked, lambda: asked)
 
 
 def noisy(labels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from unlearnbench.attacks.lira import log_odds
 from unlearnbench.attacks.population import greatest, minus_entropy, minus_loss, minus_modified_entropy
 
 STRONG = ("shadow", "loss", "modified-entropy", "rmia")
-ALL = ("shadow", "loss", "confidence", "entropy", "modified-entropy", "svc", "rmia", "lira", "lira-offline")
+ALL = ("shadow", "loss", "confidence", "entropy", "modified-entropy", "svc", "rmia", "lira", "lira-offline", "u-lira")
 
 
 def softmax_by_hand(row: list[float]) -> list[float]:
@@ -68,15 +68,20 @@ def networks(items: dict[str, Observed], members: dict[str, np.ndarray], count: 
     )
 
 
+def in_half_of(networks: int, items: int, seed: int) -> np.ndarray:
+    """Which network has which item: each item is in half of the networks."""
+    rng = np.random.default_rng(seed)
+    half = np.arange(networks) < networks // 2
+    return np.stack([rng.permutation(half) for _ in range(items)]).T
+
+
+MEMBERS = {"forgotten": in_half_of(6, 6, 5), "heldout": in_half_of(6, 5, 6), "test": in_half_of(6, 8, 7)}
+
+
 @pytest.fixture
 def small() -> Audit:
     items = {"forgotten": some(2, 6), "heldout": some(3, 5), "test": some(4, 8)}
-    rng = np.random.default_rng(5)
-    members = {}
-    for part, item in items.items():
-        half = np.stack([rng.permutation([True] * 3 + [False] * 3) for _ in item.labels]).T
-        members[part] = half
-    return networks(items, members, 6, 1.0)
+    return networks(items, MEMBERS, 6, 1.0)
 
 
 def probability(observed: Observed, index: int) -> float:
@@ -191,7 +196,7 @@ def test_on_items_that_are_all_outside_every_attack_is_a_coin_toss(name: str, au
     )
     halved = replace(
         audit, forgotten=of(audit.heldout, halves[0]), heldout=of(audit.heldout, halves[1]),
-        heldout_rows=halves[1], ask=lambda: references,
+        heldout_rows=halves[1], ask=lambda: references, ask_fleet=lambda: references,
     )  # fmt: skip
     scores = registry.get(Attack, name).score(halved)
     found = stats.auc(scores.forgotten, scores.heldout, level=0.999)
@@ -217,3 +222,14 @@ def test_lira_is_not_applicable_where_references_have_other_labels(audit: Audit)
             registry.get(Attack, name).score(replace(audit, same_labels=False))
     with pytest.raises(NotApplicableError, match="no networks to compare with"):
         registry.get(Attack, "rmia").score(replace(audit, ask=tuple))
+
+
+def test_u_lira_is_lira_among_networks_that_were_unlearned(small: Audit) -> None:
+    fleet = networks({p: getattr(small, p) for p in ("forgotten", "heldout", "test")}, MEMBERS, 6, 2.0).references
+    found = registry.get(Attack, "u-lira").score(replace(small, ask_fleet=lambda: fleet, same_labels=False))
+    wanted = registry.get(Attack, "lira").score(replace(small, ask=lambda: fleet))
+    assert found.forgotten.tolist() == wanted.forgotten.tolist()
+    assert found.heldout.tolist() == wanted.heldout.tolist()
+    assert found.facts == {"fleet": 6}
+    with pytest.raises(NotApplicableError, match="needs a fleet of unlearned networks"):
+        registry.get(Attack, "u-lira").score(small)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from unlearnbench import UserError, load, table
+from unlearnbench import UserError, load, run, table
 from unlearnbench.auditing import measure
 from unlearnbench.cli import main
 from unlearnbench.making import Workshop
@@ -83,21 +84,10 @@ def test_what_cannot_be_measured_is_said(tiny: Path, finished: Path, cache: Path
 
 
 def test_the_command_says_what_it_did(tiny: Path, finished: Path, cache: Path) -> None:
-    places = [
-        "--preset",
-        str(tiny),
-        "--results",
-        str(finished),
-        "--cache",
-        str(cache),
-        "-t",
-        "class-removal",
-        "-j",
-        "1",
-    ]
+    places = ["--preset", str(tiny), "--results", str(finished), "--cache", str(cache), "-t", "class-removal", "-j1"]
     done = CliRunner().invoke(main, ["measure", "--attack", "entropy", *places])
     assert done.exit_code == 0
-    assert "1 attacks on 5 cells, from stored outputs: entropy" in done.stderr
+    assert "entropy: 5 cells, from stored outputs" in done.stderr
     assert "5 of 5 records have something new" in done.stdout
     text = CliRunner().invoke(
         main, ["show", "digits-8x8", "class-removal", "laf", "0", "--preset", str(tiny), "--results", str(finished)]
@@ -112,9 +102,100 @@ def test_distances_and_ranks_of_a_real_run(tiny: Path, finished: Path, cache: Pa
     places = ["--preset", str(tiny), "--results", str(finished)]
     done = CliRunner().invoke(main, ["table", "3", "--distance", *places, "--cache", str(cache)])
     assert done.exit_code == 0
-    assert "n/a" not in done.stdout
+    rows = [line for line in done.stdout.splitlines() if "DIGITS" in line]
+    assert [line.count("n/a") for line in rows] == [1] * 4  # the noise floor: there is no second Retrain here
     assert "Original" in done.stdout
     ranked = CliRunner().invoke(main, ["rank", *places, "--svg", str(tmp_path / "cd.svg"), "--json"])
     assert ranked.exit_code == 0
     assert {row["method"] for row in json.loads(ranked.stdout)["methods"]} == {"NegGrad", "LAF", "LAF+R"}
     assert (tmp_path / "cd.svg").read_text().startswith("<svg")
+
+
+def found(finished: Path, task: str, what: str) -> Mapping[str, Any]:
+    """What records of a task have of an attack, by method."""
+    records = [json.loads(path.read_text()) for path in finished.glob(f"*/records/*/*/{task}/*/0.json")]
+    return {r["cell"]["method"]: r["more"][what]["found"] for r in records if what in r.get("more", {})}
+
+
+@pytest.mark.parametrize("task", ["data-removal", "noisy-label-removal"])
+def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
+    task: str, tiny: Path, finished: Path, cache: Path
+) -> None:
+    said: list[str] = []
+    wanted: dict[str, Any] = {"tasks": task, "methods": ["neggrad", "laf-r"], "fleet": 4}
+    asked = measure("loss", preset=tiny, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted)
+    assert (asked.done, asked.failed) == ([], {})
+    assert "artefacts to make for that, about" in said[1]
+    assert found(finished, task, "u-lira") == {}
+    done = measured(tiny, finished, cache, ("loss",), **wanted)
+    assert (len(done.done), done.failed) == (3, {})
+    scores = found(finished, task, "u-lira")
+    assert set(scores) == {"retrain", "neggrad", "laf-r"}
+    for score in scores.values():
+        assert score["fleet"] == 4
+        assert 0 <= score["auc"][1] <= score["auc"][0] <= score["auc"][2] <= 1
+    said.clear()
+    measure((), preset=tiny, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted)
+    assert not any("to make" in line for line in said)
+    assert "u-lira.auc" in table(TABLE[task], str(tiny), finished, attack="u-lira")
+
+
+TABLE = {"data-removal": 1, "noisy-label-removal": 3}
+
+
+def test_learning_again_is_measured_beside_retrain(tiny: Path, finished: Path, cache: Path) -> None:
+    done = measured(tiny, finished, cache, ("loss",), tasks="class-removal", methods="laf", relearn=True)
+    assert (len(done.done), done.failed) == (2, {})
+    curves = found(finished, "class-removal", "relearning")
+    frame = load(finished).query("task == 'class-removal'").set_index("method")
+    for method, curve in curves.items():
+        assert (curve["items"], curve["limit"]) == (20, 50)
+        assert curve["items"] + curve["others"] == curve["items"] + min(1000, frame.loc[method, "items.train_f"] - 20)
+        assert curve["before"] == pytest.approx(frame.loc[method, "train_f"], abs=0.1)
+        assert curve["after"] >= curve["before"]
+    assert curves["laf"]["original"] == curves["retrain"]["original"]  # both are asked about the same items
+    places = ["--preset", str(tiny), "--results", str(finished)]
+    shown = CliRunner().invoke(main, ["table", "2", "--relearning", *places])
+    assert shown.exit_code == 0
+    assert [line.split("|")[2].strip() for line in shown.stdout.splitlines() if "DIGITS" in line] == ["Retrain", "LAF"]
+    text = CliRunner().invoke(main, ["show", "digits-8x8", "class-removal", "laf", "0", *places]).stdout
+    assert "relearning 20 forgotten items: " in text
+    nothing = CliRunner().invoke(main, ["table", "1", "--relearning", *places])
+    assert nothing.exit_code == 2
+    assert "run `unlearnbench measure --relearn" in nothing.stderr
+
+
+def test_a_second_retrain_is_one_more_reference(tiny: Path, finished: Path, cache: Path) -> None:
+    run(str(tiny), tasks="data-removal", methods="retrain-2", results=finished, cache=cache, jobs=1)
+    measured(tiny, finished, cache, ("rmia",), tasks="data-removal", methods="laf")
+    counts = {method: score["references"] for method, score in found(finished, "data-removal", "rmia").items()}
+    assert counts == {"retrain": 3, "laf": 3}
+    measured(tiny, finished, cache, ("rmia",), tasks="data-removal", methods="retrain-2")
+    assert found(finished, "data-removal", "rmia")["retrain-2"]["references"] == 3  # the first Retrain is one
+    text = (
+        CliRunner().invoke(main, ["table", "1", "--paired", "--preset", str(tiny), "--results", str(finished)]).stdout
+    )
+    assert "Retrain again" in text
+    assert "One seed has no interval" in text
+
+
+def test_what_was_measured_otherwise_than_retrain_is_left_out(tiny: Path, finished: Path, cache: Path) -> None:
+    measured(tiny, finished, cache, ("loss",), tasks="data-removal")
+    path = next(finished.glob("*/records/*/*/data-removal/laf/0.json"))
+    record = json.loads(path.read_text())
+    record["more"]["loss"]["key"]["code"] = "of another version"
+    path.write_text(json.dumps(record))
+    rows = {
+        line.split("|")[1].strip(): line
+        for line in table(1, str(tiny), finished, attack="loss").splitlines()
+        if "|" in line
+    }
+    assert rows["LAF"].rstrip("| ").endswith("-")
+    assert not rows["LAF+R"].rstrip("| ").endswith("-")
+
+
+def test_fleets_come_in_pairs_and_only_for_who_asks(tiny: Path, finished: Path, cache: Path) -> None:
+    with pytest.raises(UserError, match="a fleet has 4, 6, 8"):
+        measured(tiny, finished, cache, ("loss",), fleet=5)
+    with pytest.raises(UserError, match="u-lira needs a fleet"):
+        measured(tiny, finished, cache, ("u-lira",))

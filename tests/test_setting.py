@@ -18,7 +18,16 @@ from unlearnbench.making import Place, Workshop
 from unlearnbench.plan import build
 from unlearnbench.presets import read
 from unlearnbench.recipe import Recipe
-from unlearnbench.setting import Setting, content_of, positions_of, rehearsal_of, rehearsal_split, shape_of, split_of
+from unlearnbench.setting import (
+    Setting,
+    content_of,
+    positions_of,
+    rehearsal_of,
+    rehearsal_split,
+    shadow_members,
+    shape_of,
+    split_of,
+)
 from unlearnbench.store import Store
 
 NOISY = "noisy-label-removal"
@@ -136,3 +145,28 @@ def test_the_network_is_built_for_the_size_that_images_are_resized_to(
 def test_an_impossible_share_is_refused(share: float) -> None:
     with pytest.raises(UserError, match=r"held_out must lie in \[0, 1\)"):
         Recipe(held_out=share)
+
+
+@pytest.mark.parametrize("task", ["data-removal", "class-removal", NOISY])
+def test_a_fleets_worlds_hold_every_compared_item_in_half_of_them_where_it_must_go(
+    task: str, tiny: Path, store: Store
+) -> None:
+    setting = setting_of(tiny, store, task)
+    content, split = content_of(setting, store), split_of(setting, store)
+    rows = torch.cat([split.forget, len(content.train_labels) + split.heldout])
+    labels = torch.cat([split.labels(content)[split.forget], split.labels_of_heldout(content)])
+    times = torch.zeros(len(content.pool.train_labels), dtype=torch.int64)
+    for index in range(4):
+        world = dataclasses.replace(setting, fleet=index)
+        half, goes = content_of(world, store), split_of(world, store)
+        member = shadow_members(world, len(times), index)
+        place = member.nonzero()[:, 0]
+        assert torch.equal(half.train_images, content.pool.train_images[place])
+        assert torch.equal(half.test_images, content.pool.train_images[~member])
+        assert torch.equal(place[goes.forget], rows[member[rows]].sort().values)
+        expected = dict(zip(rows.tolist(), labels.tolist(), strict=True))
+        forgotten = zip(place[goes.forget].tolist(), half.train_labels[goes.forget].tolist(), strict=True)
+        assert all(expected[row] == label for row, label in forgotten)
+        times[place[goes.forget]] += 1
+    assert (times[rows] == 2).all()
+    assert times.sum() == 2 * len(rows)

@@ -58,7 +58,8 @@ class Order:
     Attributes:
         cell: The cell.
         attacks: Which attacks, with their options.
-        again: The outputs of a second Retrain, if there is one: one more network that never saw what was forgotten.
+        again: The outputs of a second Retrain (for that one of the first), if there is one: one more network that never
+            saw what was forgotten.
         fleet: The outputs of the same cell in the worlds of a fleet.
         relearning: How it learns again.
     """
@@ -151,12 +152,12 @@ def measure(
     if not asked:
         raise UserError(f"no cell of preset {preset} has a valid record in {plan.results}: run it first")
     without = {str(cell): GONE for cell in asked if not complete(cell, plan.store)}
-    again = {key_of(c): c.outputs for c in finished if c.method == AGAIN}
+    retrained = {key_of(c): c.outputs for c in finished if c.method in (REFERENCE, AGAIN)}
     orders = [
         Order(
             cell=cell,
             attacks=wanted,
-            again=None if cell.method == AGAIN else again.get(key_of(cell, AGAIN)),
+            again=retrained.get(key_of(cell, REFERENCE if cell.method == AGAIN else AGAIN)),
             fleet=[world[key_of(cell)].outputs for world in worlds],
             relearning=relearning(cell.outputs) if relearn else None,
         )

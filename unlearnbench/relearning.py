@@ -80,7 +80,7 @@ def found_in(made: Mapping[str, Tensor]) -> dict[str, Any]:
         accuracies in [0, 1]: "original", "before", "after" all steps.
     """
     after, level = made["after"].double(), BACK * float(made["original"].double())
-    back = (after >= level).nonzero()
+    back = (after >= level - 1e-6).nonzero()  # the accuracies were float32
     return {
         "steps": int(back[0, 0]) if len(back) else None,
         "limit": len(after) - 1,

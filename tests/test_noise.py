@@ -1,0 +1,134 @@
+"""The noise floor, differences in its units, and who overdid it: against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t
+
+from unlearnbench import differences, noise, table
+from unlearnbench.distances import distances
+from unlearnbench.protocols import CLEAN
+from unlearnbench.remarks import overdone
+from unlearnbench.store import write_record
+
+ROLES = {"retrain-2": "control", "original": "control"}
+TRAIN_F = {
+    "retrain": [0.90, 0.92, 0.91],
+    "retrain-2": [0.91, 0.90, 0.91],
+    "laf": [0.80, 0.84, 0.80],
+    "t-s": [0.5, 1, 1],
+}
+
+
+def record(method: str, seed: int, train_f: float, auc: tuple[float, float, float], title: str = "") -> dict[str, Any]:
+    numbers = {"train_r": 0.99, "train_f": train_f, "test": 0.95, "asr": 0.5}
+    return {
+        "schema": 1,
+        "status": "ok",
+        "cell": {
+            "dataset": "digits-8x8", "dataset_title": "DIGITS", "model": "cnn", "task": "data-removal",
+            "task_title": "Data removal", "columns": list(numbers), "method": method, "method_title": title or method,
+            "role": ROLES.get(method, "method"), "access": "nothing", "start": "", "seed": seed,
+        },
+        "key": {"shadows": {"count": 8}},
+        "metrics": {
+            "clean": numbers,
+            "items": {"train_r": 1000, "train_f": 50, "test": 400, "asr": 200},
+            "attacks": {"shadow": {"auc": list(auc)}},
+        },
+        "observed": {"seconds": {"prepare": 0.0, "unlearn": 1.0}},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> tuple[str, Path]:
+    for method, values in TRAIN_F.items():
+        for seed, value in enumerate(values):
+            made = record(method, seed, value, (0.5, 0.4, 0.6))
+            write_record(tmp_path / f"mine/records/digits-8x8/cnn/data-removal/{method}/{seed}.json", made)
+    path = tmp_path / "mine.toml"
+    path.write_text('select.seeds = "0-2"\ndatasets.digits-8x8.model = "cnn"\n')
+    return str(path), tmp_path
+
+
+@pytest.fixture
+def frame(results: tuple[str, Path]) -> pd.DataFrame:
+    from unlearnbench import load
+
+    return load(results[1])
+
+
+def test_the_floor_is_the_root_mean_square_of_two_retrains_but_at_least_an_item(frame: pd.DataFrame) -> None:
+    assert noise.floor(frame, "train_f") == pytest.approx(0.02)  # rms of .01, .02, 0 is .0129, and an item is 1/50
+    frame["items.train_f"] = 5000
+    assert noise.floor(frame, "train_f") == pytest.approx(math.sqrt((0.01**2 + 0.02**2) / 3))
+    assert noise.floor(frame, "asr") == pytest.approx(0.5 / 200)
+    assert noise.floor(frame[frame["method"] != "retrain-2"], "train_f") is None
+
+
+def test_differences_are_those_of_equal_seeds(frame: pd.DataFrame) -> None:
+    found = noise.differences(frame.sample(frac=1, random_state=0), "laf", "train_f")
+    assert sorted(found.tolist()) == pytest.approx([-0.11, -0.10, -0.08])
+    without = frame[~((frame["method"] == "retrain") & (frame["seed"] == 1))]
+    assert sorted(noise.differences(without, "laf", "train_f").tolist()) == pytest.approx([-0.11, -0.10])
+
+
+def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -> None:
+    lines = differences.paired(1, *results, format="csv").splitlines()
+    rows = {tuple(line.split(",")[1:3]): line.split(",")[3:] for line in lines[1:]}
+    sample = np.array([-10.0, -8.0, -11.0])
+    low, high = t.interval(0.95, 2, sample.mean(), sample.std(ddof=1) / math.sqrt(3))
+    assert [float(v) for v in rows["laf", "train_f"]] == pytest.approx([sample.mean(), low, high, 3, 2.0])
+    assert not any(name == "retrain" for name, _ in rows)
+    text = differences.paired(1, *results)
+    assert f"{sample.mean():+.2f} [{low:+.2f}, {high:+.2f}] ({-sample.mean() / 2:.1f})" in text
+    assert "3 seeds cannot tell anybody from Retrain" in text
+    assert "does not fall below p = 0.25. For 0.05 it takes 6 seeds." in text
+    gaps = distances(1, *results, format="csv", cache=results[1] / "cache").splitlines()
+    by_name = [dict(zip(gaps[0].split(","), line.split(","), strict=True)) for line in gaps[1:]]
+    laf = next(row for row in by_name if row["Method"] == "laf")
+    assert float(laf["Floors mean"]) == pytest.approx(-sample.mean() / 2.0 / 4)
+
+
+def test_who_forgets_more_than_retrain_is_named(results: tuple[str, Path]) -> None:
+    text = table(1, *results)
+    assert "DIGITS: over-unlearned, which gives forgotten items away as well: laf (Train\\_f 9.7 points" in text
+    assert "t-s (" not in text.split("over-unlearned")[1].split("\n")[0]  # on average below, but not for sure
+    assert "retrain-2 (" not in text.split("over-unlearned")[1].split("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("aucs", "named"),
+    [
+        ([(0.3, 0.2, 0.4), (0.35, 0.25, 0.45)], True),
+        ([(0.3, 0.2, 0.4), (0.45, 0.35, 0.55)], False),  # with one seed it may be chance
+        ([(0.7, 0.6, 0.8), (0.65, 0.55, 0.75)], False),
+    ],
+)
+def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
+    aucs: list[tuple[float, float, float]], named: bool
+) -> None:
+    from unlearnbench.tables import flat
+
+    rows = [record("retrain", seed, 0.9, (0.5, 0.4, 0.6)) for seed in (0, 1)]
+    rows += [record("laf", seed, 0.9, auc) for seed, auc in enumerate(aucs)]
+    said = list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))
+    assert said == (
+        ["DIGITS: over-unlearned, which gives forgotten items away as well: laf (AUC of attack shadow 32.5)."]
+        if named
+        else []
+    )
+
+
+def test_a_single_seed_must_be_far_below() -> None:
+    from unlearnbench.tables import flat
+
+    for train_f, named in ((0.86, False), (0.84, True)):
+        rows = [record("retrain", 0, 0.9, (0.5, 0.4, 0.6)), record("laf", 0, train_f, (0.5, 0.4, 0.6))]
+        assert bool(list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))) == named

@@ -1,0 +1,71 @@
+"""Learning again: a few forgotten items, and how soon the others are known."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from unlearnbench import Access, Problem, training
+from unlearnbench.relearning import BACK, ITEMS, STEPS, curves, found_in
+
+
+@pytest.fixture
+def problem(make_problem: Callable[..., Problem]) -> Problem:
+    """Forty items of classes 5 to 9, of which an original that learned them knows most."""
+    access = Access(forget="labels", remain="labels")
+    untrained = make_problem(access)
+    network, _ = untrained.fit(untrained.forget, epochs=15)
+    return make_problem(access, original=network)
+
+
+def test_each_step_is_one_on_the_same_items_and_the_others_are_asked_after_it(problem: Problem) -> None:
+    network = problem.fresh_network()
+    before = copy.deepcopy(network.state_dict())
+    made = curves(
+        network, problem.original, problem.forget.shuffled_by(torch.Generator().manual_seed(3)), problem.recipe
+    )
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
+    again, others = problem.forget.subset(order[:ITEMS]), problem.forget.subset(order[ITEMS:])
+    optimizer = torch.optim.Adam(network.parameters(), lr=problem.recipe.lr, weight_decay=problem.recipe.weight_decay)
+    accuracies = []
+    for _ in range(STEPS + 1):
+        network.eval()
+        hits = network(others.images).argmax(1) == others.labels
+        accuracies.append(hits.float().mean().item())
+        loss = cross_entropy(network(again.images), again.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert made["after"].tolist() == pytest.approx(accuracies, abs=1.01 / len(others))  # one item may go either way
+    assert made["after"][:5].tolist() == pytest.approx(accuracies[:5])
+    hits = training.predict(problem.original, others.pixels, others.pipeline.plain).argmax(1) == others.labels
+    assert made["original"].item() == pytest.approx(hits.float().mean().item())
+    assert (int(made["items"]), int(made["others"])) == (20, 20)
+
+
+def test_who_forgot_nothing_is_back_at_once_and_who_never_knew_is_not(problem: Problem) -> None:
+    idle = found_in(curves(problem.network(), problem.original, problem.forget, problem.recipe))
+    assert (idle["steps"], idle["before"]) == (0, idle["original"])
+    fresh = found_in(curves(problem.fresh_network(), problem.original, problem.forget, problem.recipe))
+    assert fresh["steps"] is None or fresh["steps"] > 1
+    assert fresh["before"] < 0.5 < idle["before"]
+
+
+def test_the_steps_are_counted_to_the_first_that_is_good_enough() -> None:
+    after = torch.tensor([0.0, 0.5, BACK * 0.8, 0.1, 0.9])
+    made = {"after": after, "original": torch.tensor(0.8), "items": torch.tensor(5), "others": torch.tensor(9)}
+    assert found_in(made) == {
+        "steps": 2, "limit": 4, "original": pytest.approx(0.8), "before": 0.0, "after": pytest.approx(0.9), "items": 5,
+        "others": 9,
+    }  # fmt: skip
+    assert found_in({**made, "after": after[:2]})["steps"] is None
+
+
+def test_what_has_no_weights_cannot_learn_again(problem: Problem) -> None:
+    with pytest.raises(TypeError, match="no weights that could learn again"):
+        curves(lambda images: torch.zeros(len(images), 10), problem.original, problem.forget, problem.recipe)
