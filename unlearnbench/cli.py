@@ -325,7 +325,8 @@ def measure(attacks: tuple[str, ...], parameters: tuple[str, ...], as_json: bool
     if as_json:
         click.echo(json.dumps(asdict(done), indent=1))
     else:
-        click.echo(f"{len(done.done)} of {done.cells} records have something new")
+        new = "would be read" if options["dry_run"] else "have something new"
+        click.echo(f"{done.cells if options['dry_run'] else len(done.done)} of {done.cells} records {new}")
         for name, reason in {**done.without, **done.failed}.items():
             click.echo(f"not measured: {name}: {reason}", err=True)
     sys.exit(1 if done.without or done.failed else 0)
