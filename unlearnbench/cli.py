@@ -437,6 +437,11 @@ def show_result(summary: Summary) -> None:
     folder = summary.plan.results
     failed = f", {len(summary.failed)} of them failed" if summary.failed else ""
     click.echo(f"{done} cells run{failed}; {len(summary.plan.cells) - done} were there; tables in {folder / 'tables'}")
+    if summary.outcomes:
+        total = summary.workers * summary.seconds
+        shares = ", ".join(f"{kind} {seconds / total:.0%}" for kind, seconds in summary.spent.items())
+        ep = sum(outcome.ep for outcome in summary.outcomes)
+        click.echo(f"{summary.seconds:.0f} s with {summary.workers} workers, {ep:.0f} passes: {shares}")
     show_failures(summary)
 
 
@@ -468,6 +473,8 @@ def as_data(summary: Summary) -> dict[str, Any]:
         "cells": cells,
         "ep": round(plan.ep, 3),
         "bytes": plan.size,
+        "seconds": round(summary.seconds, 3),
+        "spent": {kind: round(seconds, 3) for kind, seconds in summary.spent.items()},
         "tables": sorted(summary.tables),
     }
 

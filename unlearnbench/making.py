@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unlearnbench import registry, relearning, seeds, training
 from unlearnbench.artefacts import Job
+from unlearnbench.clock import spending
 from unlearnbench.data import Dataset
 from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
@@ -98,8 +99,13 @@ class Workshop:
 
     def get(self, job: Job) -> Made:
         """Reads an artefact, or makes it and everything that it needs."""
+        return self.store.get_or_make(job.key, lambda: self.made(job))
+
+    def made(self, job: Job) -> Made:
+        """Makes an artefact, whether it is there or not."""
         make: Callable[[Job], Made] = getattr(self, job.kind)
-        return self.store.get_or_make(job.key, lambda: make(job))
+        with spending("training" if job.kind in ("original", "shadow") else "unlearning"):
+            return make(job)
 
     def place(self, setting: Setting) -> Place:
         """Loads the data of a setting."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from unlearnbench import metrics, registry, seeds
 from unlearnbench.artefacts import Job
 from unlearnbench.attacks import Attack, Audit, Known, NotApplicableError, Observed
+from unlearnbench.clock import spending
 from unlearnbench.making import Workshop
 from unlearnbench.plan import Cell
 from unlearnbench.presets import ELSEWHERE
@@ -44,8 +45,9 @@ class Laboratory:
         outputs, info = self.workshop.get(cell.outputs)
         place = self.workshop.place(cell.setting)
         found: dict[str, dict[str, Any]] = {"items": metrics.items(place.content, place.split), "attacks": {}}
-        for protocol in PROTOCOLS.values():
-            found[protocol.name], found["attacks"][protocol.attack] = self.evaluated(cell, outputs, protocol)
+        with spending("attacks"):
+            for protocol in PROTOCOLS.values():
+                found[protocol.name], found["attacks"][protocol.attack] = self.evaluated(cell, outputs, protocol)
         if cell.about["role"] != ELSEWHERE:
             found["cost"] = passes(cell.outputs)
         return {

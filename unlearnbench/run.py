@@ -18,7 +18,7 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
-from unlearnbench import folders, presets, tables
+from unlearnbench import clock, folders, presets, tables
 from unlearnbench.artefacts import Job
 from unlearnbench.errors import UserError
 from unlearnbench.making import ParentFailedError, Workshop
@@ -41,6 +41,7 @@ class Outcome:
         ep: How much work it was, in passes over the training set.
         reason: Why it did not work.
         is_cell: Whether it was a cell.
+        spent: Its seconds by kind of work; see `clock.KINDS`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Outcome:
     ep: float
     reason: str = ""
     is_cell: bool = True
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 class Progress(Protocol):
@@ -72,16 +74,26 @@ class Summary:
         plan: What was wanted.
         outcomes: Of everything that was not there before.
         tables: All tables for which the preset has records by now, by the name of their files.
+        seconds: How long that took, the tables not included.
+        workers: How many there were.
     """
 
     plan: Plan
     outcomes: Sequence[Outcome] = ()
     tables: Mapping[str, Table] = field(default_factory=dict)
+    seconds: float = 0.0
+    workers: int = 1
 
     @property
     def failed(self) -> list[Outcome]:
         """The cells that did not work."""
         return [o for o in self.outcomes if o.is_cell and o.status != "ok"]
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """The seconds of all workers by kind of work; those in which a worker had nothing to do are "idle"."""
+        found = {kind: sum(o.spent.get(kind, 0.0) for o in self.outcomes) for kind in clock.KINDS}
+        return {**found, "idle": max(0.0, self.workers * self.seconds - sum(found.values()))}
 
 
 def run(
@@ -186,8 +198,11 @@ def carried_out(
     if dry_run:
         return Summary(plan)
     folders.check_writable(plan.results)
-    outcomes = execute(plan, workers(jobs, plan), progress)
-    return Summary(plan, outcomes, tables.write(plan.results.parent, presets.read(str(preset))))
+    start, several_workers = time.perf_counter(), workers(jobs, plan)
+    outcomes = execute(plan, several_workers, progress)
+    seconds = time.perf_counter() - start
+    made = tables.write(plan.results.parent, presets.read(str(preset)))
+    return Summary(plan, outcomes, made, seconds, several_workers)
 
 
 def several(names: str | Sequence[str]) -> Sequence[str]:
@@ -243,13 +258,15 @@ def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
     start = time.perf_counter()
     if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with one_thread():
+    clock.taken()
+    with one_thread(), clock.spending("machinery"):
         if isinstance(item, Job):
             status, reason = make_artefact(item, store)
         else:
             status, reason = make_cell(item, store, results, force)
     ep = item.ep if isinstance(item, Job) else item.outputs.ep
-    return Outcome(str(item), status, time.perf_counter() - start, ep, reason, isinstance(item, Cell))
+    seconds = time.perf_counter() - start
+    return Outcome(str(item), status, seconds, ep, reason, isinstance(item, Cell), clock.taken())
 
 
 @contextmanager
