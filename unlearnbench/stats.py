@@ -81,7 +81,7 @@ def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float, level: float = 0
 
     Returns:
         The rate, or None where the non-members are too few for so small a rate: fewer than 1 / fpr. The interval allows
-        for other members and for other non-members: their number above the true threshold is binomial, so that this lies
+        for other members and for other non-members: their number above the true threshold is binomial, so that it lies
         between two of them; it goes from the lower exact limit at the one to the upper at the other (Bonferroni, so it
         is rather too wide).
     """
