@@ -13,10 +13,11 @@ def sham(problem: Problem) -> Network:
 
     Whatever a method achieves must be more than what any blow of this size does.
     """
-    network = problem.network()
+    network, before = problem.network(), list(problem.original.parameters())
+    sizes = [(new - old).square().mean().sqrt() for new, old in zip(network.parameters(), before, strict=True)]
+    network.load_state_dict(problem.original.state_dict())
     with torch.no_grad():
-        for changed, before in zip(network.parameters(), problem.original.parameters(), strict=True):
-            size = (changed - before).square().mean().sqrt()
-            noise = torch.randn(before.shape, generator=problem.generator)
-            changed.copy_(before + size * noise.to(before.device))
+        for weights, size in zip(network.parameters(), sizes, strict=True):
+            noise = torch.randn(weights.shape, generator=problem.generator)
+            weights.add_(size * noise.to(weights.device))
     return network

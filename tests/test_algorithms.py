@@ -311,3 +311,18 @@ def test_a_sliced_shard_costs_what_a_whole_one_would(
     method.preparation(problem, shards=2, slices=slices)
     assert [epochs for _, epochs in spent] == wanted * 2
     assert sum(items * epochs for items, epochs in spent) == pytest.approx(20 * 300, rel=0.02)
+
+
+def test_sham_moves_every_tensor_as_far_as_laf_did_but_elsewhere(make_problem: MakeProblem, original: Network) -> None:
+    problem = make_problem(registry.get(Method, "sham").access, original=copy.deepcopy(original))
+    laf = copy.deepcopy(original)
+    with torch.no_grad():
+        for place, weights in enumerate(laf.parameters()):
+            weights.add_(torch.full_like(weights, 0.01 * place))
+    object.__setattr__(problem, "_start", laf)
+    network = registry.get(Method, "sham").unlearn(problem, {})
+    for place, (found, before) in enumerate(zip(network.parameters(), original.parameters(), strict=True)):
+        change = (found - before).double()
+        assert change.square().mean().sqrt().item() == pytest.approx(0.01 * place, rel=0.5)  # the smallest has 10
+        assert change.numel() < 1000 or change.std().item() == pytest.approx(0.01 * place, rel=0.05)
+        assert place == 0 or abs(change.mean().item()) < 0.01 * place * 4 / change.numel() ** 0.5

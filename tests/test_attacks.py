@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from unlearnbench import Audit, Observed, registry, stats
+from unlearnbench import Audit, Observed, metrics, registry, stats
 from unlearnbench.attacks import Attack, Known, NotApplicableError
 from unlearnbench.attacks.lira import log_odds
 from unlearnbench.attacks.population import greatest, minus_entropy, minus_loss, minus_modified_entropy
@@ -172,6 +172,11 @@ def test_two_normal_distributions_have_the_auc_of_the_closed_form() -> None:
         assert best.value == pytest.approx(norm.cdf(distance / 2), abs=0.02)
 
 
+def of(items: Observed, rows: np.ndarray) -> Observed:
+    """Some of the items."""
+    return Observed(items.logits[rows], items.labels[rows])
+
+
 @pytest.mark.parametrize("name", STRONG)
 def test_a_network_that_knows_its_members_by_heart_is_found_out(name: str, audit: Audit) -> None:
     scores = registry.get(Attack, name).score(audit)
@@ -186,9 +191,6 @@ def test_on_items_that_are_all_outside_every_attack_is_a_coin_toss(name: str, au
 
     def part(known: Known, rows: np.ndarray) -> Known:
         return Known(of(known.observed, rows), known.inside[rows])
-
-    def of(items: Observed, rows: np.ndarray) -> Observed:
-        return Observed(items.logits[rows], items.labels[rows])
 
     references = tuple(
         {"forgotten": part(r["heldout"], halves[0]), "heldout": part(r["heldout"], halves[1]), "test": r["test"]}
@@ -205,10 +207,48 @@ def test_on_items_that_are_all_outside_every_attack_is_a_coin_toss(name: str, au
 
 @pytest.mark.parametrize("name", ALL)
 def test_permuted_membership_is_a_coin_toss(name: str, audit: Audit) -> None:
-    scores = registry.get(Attack, name).score(audit)
-    both = np.random.default_rng(0).permutation(np.concatenate([scores.forgotten, scores.heldout]))
-    found = stats.auc(both[: len(scores.forgotten)], both[len(scores.forgotten) :], level=0.999)
+    """Forgotten and held-out items change sides at random before anybody is asked."""
+    order = np.random.default_rng(1).permutation(600)
+    sides = order[:300], order[300:]
+
+    def dealt(one: Observed, other: Observed, rows: np.ndarray) -> Observed:
+        logits, labels = np.concatenate([one.logits, other.logits]), np.concatenate([one.labels, other.labels])
+        return Observed(logits[rows], labels[rows])
+
+    def known(reference: dict[str, Known], rows: np.ndarray) -> Known:
+        one, other = reference["forgotten"], reference["heldout"]
+        return Known(dealt(one.observed, other.observed, rows), np.concatenate([one.inside, other.inside])[rows])
+
+    references = tuple(
+        {"forgotten": known(r, sides[0]), "heldout": known(r, sides[1]), "test": r["test"]} for r in audit.references
+    )
+    forgotten, heldout = (dealt(audit.forgotten, audit.heldout, rows) for rows in sides)
+    mixed = replace(
+        audit, forgotten=forgotten, heldout=heldout, heldout_rows=np.arange(300), ask=lambda: references,
+        ask_fleet=lambda: references,
+    )  # fmt: skip
+    scores = registry.get(Attack, name).score(mixed)
+    found = stats.auc(scores.forgotten, scores.heldout, level=0.999)
     assert found.low < 0.5 < found.high
+
+
+@pytest.mark.parametrize("name", [*STRONG, "svc", "lira", "lira-offline"])
+def test_members_are_told_by_the_sign_of_scores_too(name: str, audit: Audit) -> None:
+    if name in ("loss", "modified-entropy", "svc"):  # these learn on remaining and on other test items
+        rows = np.arange(150)
+        audit = replace(audit, heldout=of(audit.heldout, rows), heldout_rows=rows)
+    scores = registry.get(Attack, name).score(audit)
+    assert scores.thresholded
+    assert stats.balanced_accuracy(scores.forgotten, scores.heldout).value > 0.65
+
+
+def test_where_nothing_is_left_to_choose_a_threshold_with_there_is_no_accuracy(audit: Audit) -> None:
+    scores = registry.get(Attack, "loss").score(audit)  # every test item is compared
+    assert not scores.thresholded
+    found = metrics.membership(scores)
+    assert found["balanced_accuracy"] is None
+    assert found["auc"][0] > 0.75
+    assert not registry.get(Attack, "rmia").score(replace(audit, same_labels=False)).thresholded
 
 
 def test_lira_is_at_least_as_strong_as_a_threshold_on_the_loss(audit: Audit) -> None:

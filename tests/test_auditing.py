@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from unlearnbench import UserError, load, run, table
+from unlearnbench.artefacts import Job
 from unlearnbench.auditing import measure
 from unlearnbench.cli import main
 from unlearnbench.making import Workshop
+from unlearnbench.measuring import Laboratory
+from unlearnbench.run import planned
+from unlearnbench.setting import shadow_members
+from unlearnbench.store import Store
 
 QUICK = ("loss", "rmia", "lira")
 
@@ -74,11 +80,14 @@ def test_what_cannot_be_measured_is_said(tiny: Path, finished: Path, cache: Path
         measured(tiny, finished, cache, ("los",))
     with pytest.raises(UserError, match="every run measures attack shadow anyway"):
         measured(tiny, finished, cache, ("shadow",))
-    with pytest.raises(UserError, match="no cell of preset .* has a valid record"):
+    with pytest.raises(UserError, match="no cell of preset .* can be measured: no valid record in"):
         measured(tiny, tmp_path / "nothing", cache)
-    elsewhere = measured(tiny, finished, tmp_path / "empty")
-    assert elsewhere.done == []
-    assert len(elsewhere.without) == 15
+    with pytest.raises(UserError, match="can be measured: its outputs, or those of shadow networks, are no longer"):
+        measured(tiny, finished, tmp_path / "empty")
+    next(finished.glob("*/records/*/*/class-removal/laf/0.json")).unlink()
+    partly = measured(tiny, finished, cache, tasks="class-removal")
+    assert len(partly.done) == 4
+    assert partly.without == {"digits-8x8 class-removal laf 0": f"no valid record in {finished / 'tiny'}: run it first"}
     with pytest.raises(UserError, match="unknown metric 'acu': did you mean 'auc'"):
         table(1, str(tiny), finished, attack="loss", metric="acu")
 
@@ -87,7 +96,7 @@ def test_the_command_says_what_it_did(tiny: Path, finished: Path, cache: Path) -
     places = ["--preset", str(tiny), "--results", str(finished), "--cache", str(cache), "-t", "class-removal", "-j1"]
     done = CliRunner().invoke(main, ["measure", "--attack", "entropy", *places])
     assert done.exit_code == 0
-    assert "entropy: 5 cells, from stored outputs" in done.stderr
+    assert "entropy: 5 of 5 cells lack some of it" in done.stderr
     assert "5 of 5 records have something new" in done.stdout
     text = CliRunner().invoke(
         main, ["show", "digits-8x8", "class-removal", "laf", "0", "--preset", str(tiny), "--results", str(finished)]
@@ -111,6 +120,13 @@ def test_distances_and_ranks_of_a_real_run(tiny: Path, finished: Path, cache: Pa
     assert (tmp_path / "cd.svg").read_text().startswith("<svg")
 
 
+def outputs_of(tiny: Path, finished: Path, cache: Path, task: str, method: str, fleet: int) -> Job:
+    """The outputs of a method in a world of a fleet."""
+    where: dict[str, Any] = {"device": "cpu", "results": finished, "cache": cache, "data": None, "overrides": None}
+    plan = planned(tiny, datasets=(), tasks=[task], methods=[method], seeds=(), fleet=fleet, **where)
+    return next(cell.outputs for cell in plan.cells if cell.method == method)
+
+
 def found(finished: Path, task: str, what: str) -> Mapping[str, Any]:
     """What records of a task have of an attack, by method."""
     records = [json.loads(path.read_text()) for path in finished.glob(f"*/records/*/*/{task}/*/0.json")]
@@ -129,13 +145,24 @@ def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
     assert found(finished, task, "u-lira") == {}
     done = measured(tiny, finished, cache, ("loss",), **wanted)
     assert (len(done.done), done.failed) == (3, {})
+    record = json.loads(next(finished.glob(f"*/records/*/*/{task}/laf-r/0.json")).read_text())
+    fleet = [outputs_of(tiny, finished, cache, task, "laf-r", index) for index in range(4)]
+    assert record["more"]["u-lira"]["of"]["fleet"] == [job.digest for job in fleet]  # this method's, not another's
+    lab = Laboratory(Workshop(Store(cache)))
+    for index, job in enumerate(fleet):
+        made, _ = lab.workshop.get(job)
+        logits, member = lab.sailed(job)
+        assert torch.equal(member, shadow_members(job.setting, 1797, index))
+        assert torch.equal(logits[member], made["train"])
+        assert torch.equal(logits[~member], made["test"])
     scores = found(finished, task, "u-lira")
     assert set(scores) == {"retrain", "neggrad", "laf-r"}
     for score in scores.values():
         assert score["fleet"] == 4
         assert 0 <= score["auc"][1] <= score["auc"][0] <= score["auc"][2] <= 1
     said.clear()
-    measure((), preset=tiny, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted)
+    measure("loss", preset=tiny, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted)
+    assert "0 of 3 cells lack some of it" in said[0]
     assert not any("to make" in line for line in said)
     assert "u-lira.auc" in table(TABLE[task], str(tiny), finished, attack="u-lira")
 
@@ -199,3 +226,24 @@ def test_fleets_come_in_pairs_and_only_for_who_asks(tiny: Path, finished: Path, 
         measured(tiny, finished, cache, ("loss",), fleet=5)
     with pytest.raises(UserError, match="u-lira needs a fleet"):
         measured(tiny, finished, cache, ("u-lira",))
+
+
+def test_what_cannot_learn_again_is_said_once(
+    tiny: Path, finished: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise TypeError("no weights")
+
+    monkeypatch.setattr("unlearnbench.relearning.curves", broken)
+    done = measured(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", relearn=True)
+    assert list(done.failed.values()) == ["TypeError: no weights"] * 2  # of Retrain, too
+    assert found(finished, "data-removal", "relearning") == {}
+    assert set(found(finished, "data-removal", "loss")) == {"retrain", "neggrad"}
+
+
+def test_cells_with_other_options_are_reached_with_these(tiny: Path, finished: Path, cache: Path) -> None:
+    other = {"neggrad": {"epochs": 2}}
+    run(str(tiny), tasks="data-removal", methods="neggrad", overrides=other, results=finished, cache=cache, jobs=1)
+    done = measured(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", overrides=other)
+    assert len(done.done) == 2
+    assert "neggrad+epochs=2" in found(finished, "data-removal", "loss")

@@ -86,7 +86,9 @@ def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -
     low, high = t.interval(0.95, 2, sample.mean(), sample.std(ddof=1) / math.sqrt(3))
     assert [float(v) for v in rows["laf", "train_f"]] == pytest.approx([sample.mean(), low, high, 3, 2.0])
     assert not any(name == "retrain" for name, _ in rows)
+    assert rows["laf", "train_r"] == ["0.0", "", "", "3", "0.1"]  # all seeds agree, which is no spread of zero
     text = differences.paired(1, *results)
+    assert f"would stay within {t.ppf(0.975, 3) / math.sqrt(3):.1f} of them" in text
     assert f"{sample.mean():+.2f} [{low:+.2f}, {high:+.2f}] ({-sample.mean() / 2:.1f})" in text
     assert "3 seeds cannot tell anybody from Retrain" in text
     assert "does not fall below p = 0.25. For 0.05 it takes 6 seeds." in text
@@ -106,8 +108,9 @@ def test_who_forgets_more_than_retrain_is_named(results: tuple[str, Path]) -> No
 @pytest.mark.parametrize(
     ("aucs", "named"),
     [
-        ([(0.3, 0.2, 0.4), (0.35, 0.25, 0.45)], True),
-        ([(0.3, 0.2, 0.4), (0.45, 0.35, 0.55)], False),  # with one seed it may be chance
+        ([(0.3, 0.2, 0.39), (0.35, 0.31, 0.39)], True),
+        ([(0.3, 0.2, 0.39), (0.35, 0.25, 0.45)], False),  # Retrain's interval begins at 0.4
+        ([(0.3, 0.2, 0.39), (0.45, 0.35, 0.55)], False),  # with one seed it may be chance
         ([(0.7, 0.6, 0.8), (0.65, 0.55, 0.75)], False),
     ],
 )
@@ -126,9 +129,28 @@ def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
     )
 
 
+def test_a_difference_must_be_two_noise_floors_to_be_clear() -> None:
+    from unlearnbench.tables import flat
+
+    for gap, named in ((0.03, False), (0.05, True)):  # the floor is one item of fifty
+        rows = [record("retrain", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
+        rows += [record("retrain-2", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
+        rows += [record("laf", seed, 0.9 + seed / 100 - gap + seed / 1e4, (0.5, 0.4, 0.6)) for seed in range(3)]
+        assert bool(list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))) == named
+
+
 def test_a_single_seed_must_be_far_below() -> None:
     from unlearnbench.tables import flat
 
     for train_f, named in ((0.86, False), (0.84, True)):
         rows = [record("retrain", 0, 0.9, (0.5, 0.4, 0.6)), record("laf", 0, train_f, (0.5, 0.4, 0.6))]
         assert bool(list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))) == named
+
+
+def test_another_retrain_stays_within_the_reach_as_often_as_is_said() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(4000):
+        first, second, third = rng.normal(0, 1, (3, 5))
+        hits += abs((third - first).mean()) <= differences.reach(5) * math.sqrt(((second - first) ** 2).mean())
+    assert 0.93 < hits / 4000 < 0.98

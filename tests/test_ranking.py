@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import friedmanchisquare, norm, t, wilcoxon
 
 from unlearnbench import UserError, ranking, stats
-from unlearnbench.distances import distances, jensen_shannon
+from unlearnbench.distances import compared, distances, jensen_shannon
 from unlearnbench.store import write_record
 
 GAPS = {"boundary": [0.10, 0.12], "laf": [0.02, 0.03], "scrub": [0.04, 0.01], "neggrad": [0.30, 0.20]}
@@ -59,6 +60,44 @@ def test_ranks_are_means_over_tasks_of_the_order_of_gaps(results: tuple[str, Pat
     assert 0.2 < order["Laf"][2] < 1.0
 
 
+def test_seeds_are_paired_and_only_those_that_all_have_count(results: tuple[str, Path]) -> None:
+    folder = results[1]
+    path = next(folder.glob("mine/records/*/*/data-removal/laf/0.json"))
+    path.unlink()  # laf's better seed: of the others only seed 1 counts there now
+    found = ranking.rank(*results)
+    assert found.seeds == 1
+    assert found.dropped == {}
+    ranks = dict(zip(found.methods, found.ranks.tolist(), strict=True))
+    assert ranks["Laf"] == pytest.approx((1.5 + 1.5 + 2) / 3)
+    for place in folder.glob("mine/records/*/*/class-removal/laf/*.json"):
+        place.unlink()
+    text = ranking.printed(ranking.rank(*results), "mine", "markdown")
+    assert "Left out: class-removal on digits-8x8, which lacks Laf." in text
+
+
+def test_resamples_draw_the_same_seeds_for_all_methods() -> None:
+    gaps = np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])  # the same order with every seed, so in every resample
+    assert {tuple(ranks) for ranks in ranking.resamples([gaps, gaps])} == {(1.0, 2.0, 3.0)}
+
+
+def test_one_seed_says_nothing_about_stability(results: tuple[str, Path]) -> None:
+    for path in results[1].glob("mine/records/*/*/*/*/1.json"):
+        path.unlink()
+    text = ranking.printed(ranking.rank(*results), "mine", "markdown")
+    assert "One seed cannot say how stable ranks are" in text
+    assert [line.split("|")[3].strip() for line in text.splitlines() if "Laf" in line] == ["-"]
+
+
+def test_bars_join_methods_within_the_critical_difference(results: tuple[str, Path]) -> None:
+    found = ranking.rank(*results)
+    limit = found.critical_difference
+    assert limit is not None
+    assert limit == pytest.approx(2.569 * math.sqrt(4 * 5 / (6 * 3)), abs=2e-3)
+    assert ranking.cliques(found) == [(0, 3)]
+    closer = replace(found, ranks=np.array([1.0, 2.0, 3.0, 1.5 + limit]))
+    assert ranking.cliques(closer) == [(0, 2), (1, 3)]
+
+
 def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) -> None:
     text = ranking.printed(ranking.rank(*results), "mine", "markdown")
     assert (
@@ -80,10 +119,18 @@ def test_gaps_are_means_over_columns_in_points(results: tuple[str, Path], tmp_pa
     rows = {line.split(",")[1]: line.split(",") for line in text.splitlines()[1:]}
     assert float(rows["Laf"][2]) == pytest.approx(2.5)
     assert float(rows["Laf"][3]) == pytest.approx(math.sqrt(0.5))
-    assert float(rows["Laf"][5]) == pytest.approx(100 * (0.98**3 + 0.97**3) / 2)
+    assert rows["Laf"][5:8] == ["", "", "0"]  # no second Retrain, so no noise floor
+    assert float(rows["Laf"][8]) == pytest.approx(100 * (0.98**3 + 0.97**3) / 2)
     assert "Retrain" not in rows
-    assert rows["Laf"][8:11] == ["", "", "0"]  # no outputs, so no divergence
+    assert rows["Laf"][11:14] == ["", "", "0"]  # no outputs, so no divergence
     assert "n/a" in distances(1, *results, cache=tmp_path / "cache")
+
+
+def test_disagreement_counts_items_of_different_classes() -> None:
+    mine = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
+    parts = {"forget": mine[:3], "remain": mine, "test": mine[:1]}
+    found = compared(parts, {part: values[:, ::-1] if part == "forget" else values for part, values in parts.items()})
+    assert (found["disagreement_forget"], found["disagreement_remain"], found["jsd_test"]) == (100.0, 0.0, 0.0)
 
 
 def test_jensen_shannon_is_scipys_squared_and_in_bits() -> None:
@@ -101,6 +148,9 @@ def test_tests_over_blocks_are_scipys() -> None:
     difference = scores[:, 0] - scores[:, 1]
     assert stats.signed_rank(difference) == pytest.approx(wilcoxon(difference, method="exact").pvalue)
     assert stats.signed_rank(np.zeros(5)) == 1.0
+    tied = np.full(5, 0.01)
+    assert stats.signed_rank(tied) == pytest.approx(stats.least_p(5))
+    assert stats.signed_rank(np.array([1.0, 1.0, 1.0, -1.0])) == pytest.approx(10 / 16)
     assert stats.friedman(scores[:1]) is None
     assert stats.friedman(np.ones((4, 3))) is None
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from unlearnbench import Access, Problem, training
+from unlearnbench.recovery import rows
 from unlearnbench.relearning import BACK, ITEMS, STEPS, curves, found_in
 
 
@@ -69,3 +72,22 @@ def test_the_steps_are_counted_to_the_first_that_is_good_enough() -> None:
 def test_what_has_no_weights_cannot_learn_again(problem: Problem) -> None:
     with pytest.raises(TypeError, match="no weights that could learn again"):
         curves(lambda images: torch.zeros(len(images), 10), problem.original, problem.forget, problem.recipe)
+
+
+def test_the_index_is_beside_retrain_and_only_where_it_says_something() -> None:
+    def cells(method: str, steps: list[float | None]) -> list[dict[str, object]]:
+        about = {"dataset": "d", "dataset_title": "D", "method": method, "method_title": method, "role": "method"}
+        curve = {"limit": 50, "before": 0.1, "after": 0.9}
+        return [
+            {**about, "seed": seed, "relearning.steps": taken, **{f"relearning.{k}": v for k, v in curve.items()}}
+            for seed, taken in enumerate(steps)
+        ]
+
+    def index(mine: list[float | None], retrain: list[float | None]) -> float:
+        frame = pd.DataFrame([*cells("retrain", retrain), *cells("laf", mine)])
+        return next(line[-1] for line in rows(frame) if line[1] == "laf")
+
+    assert index([1.0, 3.0], [10.0, 30.0]) == pytest.approx(2.01 / 20.01)
+    assert index([20.0, None], [10.0, 30.0]) == pytest.approx(35.01 / 20.01)
+    assert math.isnan(index([0.0, 1.0], [0.0, 0.0]))
+    assert math.isnan(index([None, None], [None, None]))

@@ -65,7 +65,26 @@ def test_tpr_at_a_small_fpr_is_read_off_the_roc_curve(fpr: float) -> None:
     false, true, _ = roc_curve(*truth(members, nonmembers), drop_intermediate=False)
     found = stats.tpr_at_fpr(members, nonmembers, fpr)
     assert found is not None
-    assert found == stats.proportion(round(300 * true[false <= fpr].max()), 300)
+    assert found.value == pytest.approx(true[false <= fpr].max())
+    at_threshold = stats.proportion(round(300 * found.value), 300)
+    assert found.low < at_threshold.low
+    assert found.high > at_threshold.high
+
+
+@pytest.mark.parametrize("n", [150, 1000])
+def test_intervals_of_the_tpr_allow_for_other_nonmembers(n: int) -> None:
+    rng = np.random.default_rng(4)
+    truth_ = norm.sf(norm.isf(0.01) - 1.5)
+    found = [stats.tpr_at_fpr(rng.normal(1.5, 1, n), rng.normal(0, 1, n), 0.01) for _ in range(600)]
+    hits = sum(interval.low <= truth_ <= interval.high for interval in found if interval)
+    assert len(found) == 600
+    assert hits / 600 > 0.94
+
+
+def test_perfect_separation_of_a_few_items_is_not_certainty() -> None:
+    found = stats.auc(np.array([3.0, 4.0, 5.0]), np.array([0.0, 1.0, 2.0]))
+    assert found == stats.proportion(3, 3)
+    assert stats.auc(np.zeros(3), np.ones(4)) == stats.proportion(0, 3)
 
 
 def test_tpr_at_an_fpr_that_the_nonmembers_do_not_support_is_not_available() -> None:

@@ -38,7 +38,7 @@ class Measured:
 
     Attributes:
         attacks: The attacks that were asked for.
-        cells: How many cells have a valid record.
+        cells: How many cells were asked for.
         done: Names of the cells that got something new.
         failed: Why something failed, by cell and what.
         without: Why a cell could not be measured, by its name.
@@ -87,6 +87,12 @@ class Order:
             found["relearning"] = {"key": key, "of": self.relearning.digest}
         return found
 
+    def missing(self, record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """What a record does not have yet, as in `keys`."""
+        more = record.get("more", {})
+        there = {name: {part: entry.get(part) for part in ("key", "of")} for name, entry in more.items()}
+        return {name: key for name, key in self.keys().items() if canonical(there.get(name)) != canonical(key)}
+
 
 def measure(
     attacks: str | Sequence[str] = (),
@@ -115,7 +121,7 @@ def measure(
         datasets: As in `run`, likewise the next two.
         tasks: Names of tasks.
         methods: Names of methods.
-        overrides: Options by name of an attack.
+        overrides: Options by name of an attack; or of a method or task, to measure cells that were run with them.
         seeds: As in `run`.
         fleet: For attack u-lira: how many networks to train, and to treat with every method; even. 0: without it.
         relearn: Also unlearn every cell again, to see how soon it knows again what it has forgotten.
@@ -130,7 +136,9 @@ def measure(
     Raises:
         UserError: If a name or an option is wrong, or no cell has a record.
     """
-    wanted = chosen(several(attacks), overrides or {}, fleet)
+    overrides = overrides or {}
+    of_attacks = {name: options for name, options in overrides.items() if name in registry.entries("attacks")}
+    wanted = chosen(several(attacks), of_attacks, fleet)
     names = several(methods)
     plans = partial(
         planned,
@@ -139,20 +147,21 @@ def measure(
         tasks=several(tasks),
         methods=[*names, AGAIN] if names else (),
         seeds=() if seeds is None else presets.parse_seeds(seeds),
-        overrides=None,
+        overrides={name: options for name, options in overrides.items() if name not in of_attacks},
         device=device,
         results=results,
         cache=cache,
         data=data,
     )
     plan = plans()
+    asked = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE)]
+    without = reasons_not_to(plan, asked)
+    ready = [cell for cell in asked if str(cell) not in without]
+    if not ready:
+        raise UserError(f"no cell of preset {preset} can be measured: {next(iter(without.values()))}")
     worlds = [{key_of(cell): cell for cell in plans(fleet=index).cells} for index in range(fleet)]
-    finished = [c for c, s in zip(plan.cells, plan.statuses, strict=True) if s.state == "cached"]
-    asked = [cell for cell in finished if not names or cell.method in (*names, REFERENCE)]
-    if not asked:
-        raise UserError(f"no cell of preset {preset} has a valid record in {plan.results}: run it first")
-    without = {str(cell): GONE for cell in asked if not complete(cell, plan.store)}
-    retrained = {key_of(c): c.outputs for c in finished if c.method in (REFERENCE, AGAIN)}
+    retrained = {key_of(cell): cell.outputs for cell in plan.cells if cell.method in (REFERENCE, AGAIN)}
+    retrained = {key: outputs for key, outputs in retrained.items() if plan.store.has(outputs.key)}
     orders = [
         Order(
             cell=cell,
@@ -161,23 +170,39 @@ def measure(
             fleet=[world[key_of(cell)].outputs for world in worlds],
             relearning=relearning(cell.outputs) if relearn else None,
         )
-        for cell in asked
-        if str(cell) not in without
+        for cell in ready
     ]
-    say(f"{', '.join([*wanted, *(['relearning'] if relearn else [])])}: {len(orders)} cells, from stored outputs")
+    orders = [order for order in orders if order.missing(read_record(plan.results / order.cell.path) or {})]
+    what = ", ".join([*wanted, *(["relearning"] if relearn else [])])
+    say(f"{what}: {len(orders)} of {len(asked)} cells lack some of it; attacks need stored outputs only")
     workers = jobs or joblib.cpu_count()
-    made = prepared(orders, plan, workers, dry_run, say)
+    failed = prepared(orders, plan, workers, dry_run, say)
     done: list[str] = []
-    failed = dict(made)
     if not dry_run:
-        began = time.perf_counter()
-        results_of = in_parallel(audit, [(order, plan.store, plan.results) for order in orders], workers)
-        for count, (name, new, reasons) in enumerate(results_of, start=1):
-            failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
-            done += [name] * new
-            if count == 1 or count % max(1, len(orders) // EVERY) == 0:
-                say(f"[{count}/{len(orders)}] {left(began, count / len(orders))}")
+        done = carried_out(orders, plan, workers, failed, say)
     return Measured(list(wanted), len(asked), done, failed, without)
+
+
+def carried_out(
+    orders: Sequence[Order], plan: Plan, workers: int, failed: dict[str, str], say: Callable[[str], object]
+) -> list[str]:
+    """Adds to records what was ordered; returns the cells that got something new, and adds to `failed` what was not."""
+    began, done = time.perf_counter(), []
+    found = in_parallel(audit, [(order, plan.store, plan.results) for order in orders], workers)
+    for count, (name, new, reasons) in enumerate(found, start=1):
+        failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
+        done += [name] * new
+        if count == 1 or count % max(1, len(orders) // EVERY) == 0:
+            say(f"[{count}/{len(orders)}] {left(began, count / len(orders))}")
+    return done
+
+
+def reasons_not_to(plan: Plan, cells: Sequence[Cell]) -> dict[str, str]:
+    """Why cells cannot be measured, by their names."""
+    to_run = {str(cell) for cell in plan.to_run}
+    missing = {str(cell): f"no valid record in {plan.results}: run it first" for cell in cells if str(cell) in to_run}
+    gone = {str(cell): GONE for cell in cells if str(cell) not in to_run and not complete(cell, plan.store)}
+    return missing | gone
 
 
 def chosen(names: Sequence[str], overrides: Mapping[str, Mapping[str, Any]], fleet: int) -> dict[str, dict[str, Any]]:
@@ -255,24 +280,25 @@ def audit(order: Order, store: Store, results: Path) -> tuple[str, bool, dict[st
     cell = order.cell
     record = read_record(results / cell.path)
     assert record is not None
-    more, keys = record.setdefault("more", {}), order.keys()
-    missing = [
-        n for n in keys if n not in more or canonical({k: more[n].get(k) for k in keys[n]}) != canonical(keys[n])
-    ]
+    more, missing = record.setdefault("more", {}), order.missing(record)
+    if not all(store.has(job.key) for job in order.fleet):  # why it is not there has been said
+        missing.pop(OF_A_FLEET, None)
+    if order.relearning and not store.has(order.relearning.key):
+        missing.pop("relearning", None)
     failed: dict[str, str] = {}
     if missing:
         lab = laboratory(store)
         outputs, _ = lab.workshop.get(cell.outputs)
         with one_thread():
             seen = lab.audit(cell, outputs["train"], outputs["test"], order.again, order.fleet)
-            for name in missing:
+            for name, key in missing.items():
                 try:
                     if name == "relearning":
                         assert order.relearning is not None
                         found = found_in(lab.workshop.get(order.relearning)[0])
                     else:
                         found = attacked(seen, name, order.attacks[name])
-                    more[name] = {**keys[name], "found": found}
+                    more[name] = {**key, "found": found}
                 except Exception as error:  # whatever a plugin raised
                     failed[name] = reason_of(error)
         write_record(results / cell.path, record)

@@ -28,7 +28,7 @@ class Difference:
 
     Attributes:
         mean: Over seeds, in percentage points.
-        low: The lower end of its 95 % t-interval; minus infinity for a single seed.
+        low: The lower end of its 95 % t-interval, as far as there are such differences; -100 for a single seed.
         high: The upper end.
         seeds: How many there are.
         floor: The noise floor, in percentage points; None if there is no second Retrain.
@@ -41,12 +41,17 @@ class Difference:
     floor: float | None
 
     @property
+    def spread(self) -> bool:
+        """Whether seeds differ: if all agree to the last digit, they do not say how much others would."""
+        return self.seeds > 1 and self.high > self.low
+
+    @property
     def floors(self) -> float | None:
         """How many noise floors the mean is away from zero."""
         return abs(self.mean) / self.floor if self.floor else None
 
     def __str__(self) -> str:
-        around = "" if self.seeds < 2 else f" [{self.low:+.2f}, {self.high:+.2f}]"
+        around = f" [{self.low:+.2f}, {self.high:+.2f}]" if self.spread else ""
         return f"{self.mean:+.2f}{around}" + ("" if self.floors is None else f" ({self.floors:.1f})")
 
 
@@ -97,7 +102,8 @@ def difference(group: pd.DataFrame, method: str, column: str, noise: float | Non
     if not len(between):
         return None
     found = stats.paired(between, 1 - LEVEL)
-    return Difference(found.value, found.low, found.high, len(between), None if noise is None else 100 * noise)
+    ends = max(found.low, -100.0), min(found.high, 100.0)
+    return Difference(found.value, *ends, len(between), None if noise is None else 100 * noise)
 
 
 def notes(seeds: int) -> Iterator[str]:
@@ -105,14 +111,15 @@ def notes(seeds: int) -> Iterator[str]:
     yield (
         "In percentage points, averaged over seeds. In parentheses: how many noise floors that is. A noise floor is "
         "the root mean square, over seeds, of what a second Retrain differs by (control `retrain-2`), but at least one "
-        "item; what is within about two is as close as chance lets anyone come."
+        f"item. With {seeds} seeds another Retrain would stay within {reach(seeds):.1f} of them, 95 times in 100."
     )
     if seeds < 2:
         yield "One seed has no interval: it takes two."
         return
     yield (
         f"In brackets: the {1 - LEVEL:.0%} t-interval over {seeds} seeds, for each number by itself. It takes "
-        "differences to be normal, which so few seeds cannot show."
+        "differences to be normal, which so few seeds cannot show. Where all seeds agree there is none: they do "
+        "not say how far others would be."
     )
     enough = next(n for n in range(2, 100) if stats.least_p(n) < LEVEL)
     if seeds < enough:
@@ -120,6 +127,13 @@ def notes(seeds: int) -> Iterator[str]:
             f"Without that assumption {seeds} seeds cannot tell anybody from Retrain: a signed-rank test does not fall "
             f"below p = {stats.least_p(seeds):.2g}. For {LEVEL} it takes {enough} seeds."
         )
+
+
+def reach(seeds: int) -> float:
+    """How many noise floors the mean over seeds of another Retrain's differences reaches in 95 of 100 cases."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(seeds, 1 - LEVEL / 2) / math.sqrt(seeds))
 
 
 def as_csv(lines: Sequence[tuple[str, str, list[Difference | None]]], columns: Sequence[str]) -> str:
@@ -130,6 +144,6 @@ def as_csv(lines: Sequence[tuple[str, str, list[Difference | None]]], columns: S
     for place, name, found in lines:
         for column, d in zip(columns, found, strict=True):
             if d is not None:
-                ends = ["" if math.isinf(end) else end for end in (d.low, d.high)]
+                ends = [d.low, d.high] if d.spread else ["", ""]
                 writer.writerow([place, name, column, d.mean, *ends, d.seeds, "" if d.floor is None else d.floor])
     return text.getvalue()

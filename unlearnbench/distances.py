@@ -34,8 +34,9 @@ HEADERS = {
 NOTES = (
     "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. ToW, "
     "tug of war (Zhao et al., NeurIPS 2024): (1 - |difference of Train_f|) (1 - |of Train_r|) (1 - |of Test|), in "
-    "percent; 100 is Retrain. Floors: the same gap in units of the noise floor of each column, which is what a second "
-    "Retrain differs by (root mean square over seeds, at least one item); n/a unless control `retrain-2` was run.",
+    "percent; 100 is Retrain. Floors: the mean over columns of the same differences, each in units of its noise floor, "
+    "which is what a second Retrain differs by (root mean square over seeds, at least one item); that one itself has "
+    "just below 1. n/a unless control `retrain-2` was run.",
     "JSD: Jensen-Shannon divergence between the class probabilities of a network and of Retrain with the same seed, in "
     "percent of one bit, averaged over forgotten (f), remaining (r) and test items (t). Dis: share of items on which "
     "they choose different classes. Two Retrains differ, too: compare with the control, if it was run.",

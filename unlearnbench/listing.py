@@ -15,6 +15,11 @@ from unlearnbench.rendering import COLUMNS
 from unlearnbench.tables import records
 from unlearnbench.task import Task
 
+FEW = " (too few held-out items for so small a false-positive rate)"
+WITHOUT = " (the attack has no threshold here)"
+WHY = {"accuracy": WITHOUT, "balanced_accuracy": WITHOUT, "tpr@1%": FEW, "tpr@0.1%": FEW}
+"""Why there may be no number."""
+
 
 def listing(what: str) -> list[dict[str, Any]]:
     """What is installed of a kind.
@@ -165,7 +170,7 @@ def describe(record: dict[str, Any]) -> str:
                 continue
             lines += [f"attack {name}: {attack['forgotten']} forgotten against {attack['heldout']} held-out items"]
             for metric in (m for m in attack if m not in ("forgotten", "heldout")):
-                lines += [f"  {metric:18} {number(attack[metric])}"]
+                lines += [f"  {metric:18} {number(attack[metric])}{WHY.get(metric, '') * (attack[metric] is None)}"]
     options = cell["hyperparameters"].items()
     lines += ["options     " + (", ".join(f"{k}={v}" for k, v in options) or "none")]
     lines += [f"{f'seconds {phase}':16} {value:.2f}" for phase, value in observed["seconds"].items()]
@@ -215,7 +220,7 @@ def number(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:6}"
     if value is None:
-        return "n/a (too few held-out items for so small a false-positive rate)"
+        return "n/a"
     if isinstance(value, list):
         return f"{100 * value[0]:6.2f} %  [{100 * value[1]:.2f}, {100 * value[2]:.2f}]"
     return f"{100 * value:6.2f} %"

@@ -53,17 +53,17 @@ def membership(scores: Scores) -> dict[str, Any]:
 
     Returns:
         `accuracy`, `balanced_accuracy`, `auc`, `tpr@1%` and `tpr@0.1%` as [value, low, high] (95 % intervals over
-        items; None where the held-out items are too few for so small a false-positive rate), the accuracy of one who
-        always answers "not a member" (`constant`), the numbers of `forgotten` and `heldout` items, and the facts of the
-        attack.
+        items; None for the first two if the attack has no threshold, and for the last two if the held-out items are too
+        few for so small a false-positive rate), the accuracy of one who always answers "not a member" (`constant`), the
+        numbers of `forgotten` and `heldout` items, and the facts of the attack.
     """
     sides = scores.forgotten, scores.heldout
     right = int((scores.forgotten > 0).sum() + (scores.heldout <= 0).sum())
     items = len(scores.forgotten) + len(scores.heldout)
     return {
-        "accuracy": list(stats.proportion(right, items)),
+        "accuracy": list(stats.proportion(right, items)) if scores.thresholded else None,
         "constant": len(scores.heldout) / items,
-        "balanced_accuracy": list(stats.balanced_accuracy(*sides)),
+        "balanced_accuracy": list(stats.balanced_accuracy(*sides)) if scores.thresholded else None,
         "auc": list(stats.auc(*sides)),
         **{name: found and list(found) for name, fpr in FPRS.items() for found in [stats.tpr_at_fpr(*sides, fpr)]},
         "forgotten": len(scores.forgotten),

@@ -21,6 +21,8 @@ LEVEL = 0.05
 RESAMPLES = 2000
 Block = tuple[str, str]
 """Task and data set."""
+Gaps = dict[Block, dict[str, dict[int, float]]]
+"""Gaps in percentage points, by block, method and seed."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,10 @@ class Ranking:
         methods: Titles, the best first.
         roles: Their roles.
         blocks: Tasks and data sets, each of which ranks all methods.
-        seeds: How many seeds each gap is the mean of, at least.
+        seeds: The smallest number of seeds that a block's gaps are means of: those that all methods have.
+        dropped: Blocks that do not count, each with the methods that it lacks.
         ranks: Mean rank of each method.
-        low: The lower end of the interval that 95 % of resamples of the seeds give.
+        low: The lower end of the range of 95 % of resamples of the seeds.
         high: The upper end.
         first: The share of resamples in which a method is first.
         friedman: The p-value for all methods being alike; None where the blocks are too few.
@@ -44,6 +47,7 @@ class Ranking:
     roles: Sequence[str]
     blocks: Sequence[Block]
     seeds: int
+    dropped: Mapping[Block, Sequence[str]]
     ranks: Floats
     low: Floats
     high: Floats
@@ -74,15 +78,16 @@ def rank(
     """
     gaps, titles, taking_part = gathered(preset, Path(results), roles)
     methods = sorted(titles)
-    blocks = sorted(block for block in gaps if all(gaps[block].get(method) for method in methods))
+    shared = {block: table for block in sorted(gaps) if len(table := in_common(gaps[block], methods))}
+    blocks = list(shared)
     if len(methods) < 2 or not blocks:
         raise UserError(
-            f"no task and data set has all of {', '.join(titles.values()) or 'at least two methods'}: run them first"
+            f"no task and data set has all of {', '.join(titles.values()) or 'at least two methods'} with one seed: "
+            "run them first"
         )
-    seeds = min(len(gaps[block][method]) for block in blocks for method in methods)
-    means = np.array([[np.mean(gaps[block][method]) for method in methods] for block in blocks])
+    means = np.array([table.mean(axis=0) for table in shared.values()])
     ranks = stats.mean_ranks(means)
-    resampled = np.array(list(resamples(gaps, blocks, methods)))
+    resampled = np.array(list(resamples(list(shared.values()))))
     order = np.argsort(ranks, kind="stable")
     low, high = np.quantile(resampled, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
     first = (resampled == resampled.min(axis=1, keepdims=True)).mean(axis=0)
@@ -93,7 +98,11 @@ def rank(
         methods=names,
         roles=[taking_part[methods[i]] for i in order],
         blocks=blocks,
-        seeds=seeds,
+        seeds=min(map(len, shared.values())),
+        dropped={
+            block: [titles[m] for m in methods if m not in gaps[block]] or ["a seed that all have"]
+            for block in sorted(gaps.keys() - shared.keys())
+        },
         ranks=ranks[order],
         low=low[order],
         high=high[order],
@@ -103,11 +112,9 @@ def rank(
     )
 
 
-def gathered(
-    preset: str, results: Path, roles: Sequence[str]
-) -> tuple[dict[Block, dict[str, list[float]]], dict[str, str], dict[str, str]]:
-    """The gaps of every seed by block and method, and the methods' titles and roles."""
-    gaps: dict[Block, dict[str, list[float]]] = {}
+def gathered(preset: str, results: Path, roles: Sequence[str]) -> tuple[Gaps, dict[str, str], dict[str, str]]:
+    """The gaps by block, method and seed, and the methods' titles and roles."""
+    gaps: Gaps = {}
     titles: dict[str, str] = {}
     taking_part: dict[str, str] = {}
     for number, frame in frames(results, presets.read(preset)):
@@ -115,36 +122,41 @@ def gathered(
             continue
         frame = frame[frame["status"] == "ok"]
         about = frame.drop_duplicates("method").set_index("method")
-        for (dataset, method, _), values in sorted(by_records(frame).items()):
+        for (dataset, method, seed), values in sorted(by_records(frame).items()):
             role = str(about.loc[method, "role"])
             if method != REFERENCE and role in roles:
                 titles[method], taking_part[method] = str(about.loc[method, "method_title"]), role
                 block = str(frame["task"].iloc[0]), dataset
-                gaps.setdefault(block, {}).setdefault(method, []).append(values["gap"])
+                gaps.setdefault(block, {}).setdefault(method, {})[seed] = values["gap"]
     if not gaps:
         raise UserError(f"there are no records to rank in {results}: run `unlearnbench run --preset {preset}`")
     return gaps, titles, taking_part
 
 
-def resamples(
-    gaps: Mapping[Block, Mapping[str, Sequence[float]]], blocks: Sequence[Block], methods: Sequence[str]
-) -> Iterator[Floats]:
-    """Mean ranks after the seeds were drawn again, with replacement and the same for all methods of a block."""
+def in_common(block: Mapping[str, Mapping[int, float]], methods: Sequence[str]) -> Floats:
+    """The gaps of the seeds that all methods have, float64 [seeds, methods]; none if a method is not there at all."""
+    seeds = set.intersection(*(set(block.get(method, {})) for method in methods)) if methods else set()
+    return np.array([[block[method][seed] for method in methods] for seed in sorted(seeds)])
+
+
+def resamples(blocks: Sequence[Floats]) -> Iterator[Floats]:
+    """Mean ranks after the seeds of each block were drawn again, with replacement and the same for all methods.
+
+    Args:
+        blocks: Gaps, float64 [seeds, methods].
+    """
     generator = np.random.default_rng(0)
     for _ in range(RESAMPLES):
-        rows = []
-        for block in blocks:
-            n = min(len(gaps[block][method]) for method in methods)
-            drawn = generator.integers(0, n, n)
-            rows.append([np.mean(np.array(gaps[block][method])[drawn]) for method in methods])
-        yield stats.mean_ranks(np.array(rows))
+        drawn = [gaps[generator.integers(0, len(gaps), len(gaps))].mean(axis=0) for gaps in blocks]
+        yield stats.mean_ranks(np.array(drawn))
 
 
 def printed(found: Ranking, preset: str, form: str) -> str:
     """A ranking as text."""
-    headers = ["Method", "Mean rank", "95 % over seeds", "First"]
+    headers = ["Method", "Mean rank", "Seeds drawn again", "First"]
+    told = found.seeds > 1
     lines = [
-        [name, f"{rank:.2f}", f"[{low:.2f}, {high:.2f}]", f"{100 * first:.0f} %"]
+        [name, f"{rank:.2f}", f"{low:.2f} to {high:.2f}" if told else "-", f"{100 * first:.0f} %" if told else "-"]
         for name, rank, low, high, first in zip(
             found.methods, found.ranks, found.low, found.high, found.first, strict=True
         )
@@ -158,13 +170,22 @@ def notes(found: Ranking) -> Sequence[str]:
     blocks = len(found.blocks)
     text = [
         f"Ranked in each of {blocks} blocks ({', '.join(' on '.join(block) for block in found.blocks)}) by the mean "
-        "absolute difference to Retrain over the columns of the table; 1 is the closest. The interval is that of "
-        f"{RESAMPLES} resamples of the seeds ({found.seeds} each), and First the share of them in which a method leads."
+        "absolute difference to Retrain over the columns of the table; 1 is the closest."
     ]
+    if found.seeds > 1:
+        text.append(
+            f"Seeds drawn again: where 95 % of {RESAMPLES} resamples of the {found.seeds} seeds lie, and First the "
+            "share of them in which a method leads. That says how stable ranks are; with so few seeds it is no "
+            "confidence interval, but narrower."
+        )
+    else:
+        text.append("One seed cannot say how stable ranks are: it takes two, and more are better.")
+    for block, missing in found.dropped.items():
+        text.append(f"Left out: {' on '.join(block)}, which lacks {', '.join(missing)}.")
     significant = [f"{a} before {b}" for (a, b), p in found.pairs.items() if p < LEVEL]
     tests = len(found.pairs)
     enough = next(n for n in range(2, 100) if tests * stats.least_p(n) < LEVEL)
-    if significant:
+    if significant and tests * stats.least_p(blocks) < LEVEL:
         text.append(f"Different at {LEVEL:.0%} over blocks (Wilcoxon, Holm): {'; '.join(significant)}.")
     elif tests * stats.least_p(blocks) >= LEVEL:
         text.append(
@@ -176,7 +197,7 @@ def notes(found: Ranking) -> Sequence[str]:
     if found.friedman is not None:
         text.append(f"All methods alike: p = {found.friedman:.3g} (Friedman over {blocks} blocks).")
     if found.critical_difference is not None:
-        text.append(f"Mean ranks closer than {found.critical_difference:.2f} do not differ (Nemenyi, 95 %).")
+        text.append(f"Mean ranks closer than {found.critical_difference:.2f} cannot be told apart (Nemenyi, 95 %).")
     return text
 
 
@@ -230,6 +251,7 @@ def as_data(found: Ranking) -> dict[str, Any]:
         ],
         "blocks": [list(block) for block in found.blocks],
         "seeds": found.seeds,
+        "dropped": [[*block, list(missing)] for block, missing in found.dropped.items()],
         "friedman": found.friedman,
         "critical_difference": found.critical_difference,
         "pairs": [[a, b, p] for (a, b), p in found.pairs.items()],

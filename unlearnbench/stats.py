@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+MOST_SIGNS = 16
+"""Up to how many differences all their signs are gone through."""
 
 
 class Interval(NamedTuple):
@@ -69,6 +71,8 @@ def auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
     value = float(of_members.mean())
     spread = np.sqrt(of_members.var(ddof=1) / m + of_nonmembers.var(ddof=1) / n)
     half = float(norm.ppf((1 + level) / 2) * spread)
+    if value in (0.0, 1.0):  # the spread is zero, but only because the items are few
+        return proportion(round(value * min(m, n)), min(m, n), level)
     return Interval(value, max(0.0, value - half), min(1.0, value + half))
 
 
@@ -76,15 +80,26 @@ def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float, level: float = 0
     """The largest true-positive rate whose false-positive rate is at most `fpr`.
 
     Returns:
-        The rate with its exact interval at that threshold (another sample of non-members would give another one, which
-        is not in it), or None where the non-members are too few for so small a rate: fewer than 1 / fpr.
+        The rate, or None where the non-members are too few for so small a rate: fewer than 1 / fpr. The interval allows
+        for other members and for other non-members: their number above the true threshold is binomial, so that it lies
+        between two of them; it goes from the lower exact limit at the one to the upper at the other (Bonferroni, so it
+        is rather too wide).
     """
+    from scipy.stats import binom
+
     n = len(nonmembers)
     if n * fpr < 1 - 1e-9:
         return None
-    allowed = int(n * fpr + 1e-9)
-    threshold = np.sort(nonmembers)[n - allowed - 1] if allowed < n else -np.inf
-    return proportion(int((members > threshold).sum()), len(members), level)
+    tail = (1 - level) / 4
+    ascending = np.sort(nonmembers)
+
+    def rate(allowed: int) -> Interval:
+        threshold = ascending[n - allowed - 1] if allowed < n else -np.inf
+        return proportion(int((members > threshold).sum()), len(members), 1 - 2 * tail)
+
+    few, many = (int(binom.ppf(share, n, fpr)) for share in (tail, 1 - tail))
+    low = rate(few - 1).low if few else 0.0  # perhaps no non-member is above
+    return Interval(rate(int(n * fpr + 1e-9)).value, low, rate(many).high)
 
 
 def best_threshold(members: Floats, nonmembers: Floats) -> float:
@@ -169,14 +184,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def signed_rank(differences: Floats) -> float:
-    """The exact two-sided p-value of Wilcoxon's signed-rank test (1945); 1 if there are no differences."""
-    from scipy.stats import wilcoxon
+    """The two-sided p-value of Wilcoxon's signed-rank test (1945); 1 if there are no differences.
+
+    It is exact, also with ties, for up to 16 differences, and a normal approximation beyond.
+    """
+    from scipy.stats import permutation_test, rankdata, wilcoxon
 
     differences = differences[differences != 0]
     if not len(differences):
         return 1.0
-    exact = len(differences) <= 25 and len(np.unique(np.abs(differences))) == len(differences)
-    return float(wilcoxon(differences, method="exact" if exact else "approx").pvalue)
+    if len(differences) > MOST_SIGNS:
+        return float(wilcoxon(differences, method="approx").pvalue)
+
+    def signed_ranks(values: Floats, axis: int = -1) -> Floats:
+        total: Floats = (np.sign(values) * rankdata(np.abs(values), axis=axis)).sum(axis=axis)
+        return total
+
+    every = 2**MOST_SIGNS + 1
+    found = permutation_test((differences,), signed_ranks, permutation_type="samples", n_resamples=every)
+    return float(found.pvalue)
 
 
 def least_p(blocks: int) -> float:

@@ -141,11 +141,21 @@ def numbered(number: int, preset: str, results: Path, protocol: Protocol) -> lis
     chosen, found = presets.read(preset), numbered_frames(number, preset, results)
     column = success_of(protocol)
     if column != "asr" and not any(column in frame and frame[column].notna().any() for frame in found):
-        raise UserError(
-            f"no record has {column}: run `unlearnbench measure --preset {preset} --attack {protocol.attack}`, or it "
-            "is not applicable here (`unlearnbench show` says why), or the held-out items are too few for it"
-        )
+        raise UserError(f"no record has {column}: {why_not(found, preset, protocol)}")
     return [build(number, frame, chosen, protocol) for frame in found]
+
+
+def why_not(found: Sequence[pd.DataFrame], preset: str, protocol: Protocol) -> str:
+    """Why no record has a number of an attack."""
+    reasons = [
+        reason for frame in found if (name := f"{protocol.attack}.n/a") in frame for reason in frame[name].dropna()
+    ]
+    if reasons:
+        return str(reasons[0])
+    if any(f"{protocol.attack}.auc" in frame for frame in found):
+        few = "the held-out items are too few for it"
+        return few if protocol.metric.startswith("tpr") else "the attack has no threshold here"
+    return f"run `unlearnbench measure --preset {preset} --attack {protocol.attack}`"
 
 
 def numbered_frames(number: int, preset: str, results: Path) -> list[pd.DataFrame]:

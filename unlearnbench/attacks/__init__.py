@@ -132,11 +132,13 @@ class Scores:
         forgotten: float64 [f].
         heldout: float64 [h]; of the items that the forgotten ones are compared with.
         facts: Counts that a record shall have, by name.
+        thresholded: Whether zero means anything. Where it does not, accuracies are not applicable.
     """
 
     forgotten: Floats
     heldout: Floats
     facts: Mapping[str, int] = field(default_factory=dict)
+    thresholded: bool = True
 
 
 class Attack(Plugin):

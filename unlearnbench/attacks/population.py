@@ -2,7 +2,7 @@
 
 Yeom et al., Privacy Risk in Machine Learning, CSF 2018 (loss); Song & Mittal, Systematic Evaluation of Privacy Risks,
 USENIX Security 2021 (the others). The threshold is the one that best tells the remaining training items from test items
-that are not compared, under the unlearned network itself.
+that are not compared, under the unlearned network itself; there is none if all are compared.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def minus_modified_entropy(observed: Observed) -> Floats:
 def by(statistic: Callable[[Observed], Floats], audit: Audit) -> Scores:
     """A statistic, less the threshold that best tells remaining training items from test items not compared."""
     compared = np.isin(np.arange(len(audit.test.labels)), audit.heldout_rows)
-    outside = statistic(audit.test)
-    if not compared.all():
-        outside = outside[~compared]
-    threshold = best_threshold(statistic(audit.remaining), outside)
-    return Scores(statistic(audit.forgotten) - threshold, statistic(audit.heldout) - threshold)
+    forgotten, heldout = statistic(audit.forgotten), statistic(audit.heldout)
+    if compared.all():
+        return Scores(forgotten, heldout, thresholded=False)
+    threshold = best_threshold(statistic(audit.remaining), statistic(audit.test)[~compared])
+    return Scores(forgotten - threshold, heldout - threshold)

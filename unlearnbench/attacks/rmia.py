@@ -17,6 +17,7 @@ def rmia(audit: Audit, *, a: float = 0.3, gamma: float = 1.0) -> Scores:
 
     References are the shadow networks that were not trained on an item. "Member" is said above the threshold that is
     best for the references, each asked about as if it were the unlearned network, with the others as its references.
+    Where references have other labels, theirs says nothing about this network, and there is none.
 
     Args:
         audit: What the attacker has.
@@ -35,7 +36,8 @@ def rmia(audit: Audit, *, a: float = 0.3, gamma: float = 1.0) -> Scores:
     threshold = best_threshold(np.concatenate(members), np.concatenate(nonmembers))
     everywhere = ratios(population, a)
     found = [beaten(ratios(part, a), everywhere, gamma) - threshold for part in (forgotten, heldout)]
-    return Scores(found[0], found[1], {"references": len(forgotten.references), "population": len(everywhere)})
+    facts = {"references": len(forgotten.references), "population": len(everywhere)}
+    return Scores(found[0], found[1], facts, thresholded=audit.same_labels)
 
 
 def probability(observed: Observed) -> Floats:
