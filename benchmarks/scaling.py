@@ -132,8 +132,8 @@ def machinery(folder: Path, cells: int) -> None:
     shown = time.perf_counter() - start
     outside = seconds - summary.seconds
     print(
-        f"{cells} cells: {seconds:.1f} s, of which planning and tables {outside:.1f} s; per cell and worker, in ms: {parts}; "
-        f"machinery and planning {every * (spent['machinery'] + outside):.2f} ms a cell\\n"
+        f"{cells} cells: {seconds:.1f} s, of which planning and tables {outside:.1f} s; per cell and worker, in ms: "
+        f"{parts}; machinery and planning {every * (spent['machinery'] + outside):.2f} ms a cell\\n"
         f"  all there: run {again:.2f} s, table {shown:.2f} s",
         flush=True,
     )

@@ -58,9 +58,7 @@ def main() -> None:
             beside, _ = timed(folder, f"{method}-given", **where, methods=[method])
             alone, with_given = alone + seconds, with_given + beside
             print(f"  {method:18} alone {seconds:6.1f} s ({ep:.0f} passes), with all given {beside:6.1f} s", flush=True)
-        print(
-            f"(i) one after the other, each with its own Original, Retrain and shadows: {alone:.0f} s, {alone / suite:.1f} times the suite"
-        )
+        print(f"(i) alone, each with its own Original, Retrain and shadows: {alone:.0f} s, {alone / suite:.1f} times")
         print(f"(ii) one after the other, these given: {with_given:.0f} s, {with_given / suite:.2f} times the suite")
 
 

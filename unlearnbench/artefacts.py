@@ -216,6 +216,20 @@ def shapes_of(
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
+@cache
+def flop_of(model: str, options: tuple[tuple[str, Any], ...], shape: tuple[int, int, int], num_classes: int) -> float:
+    """Floating-point operations of training on an image, two for each multiplication with its addition.
+
+    Those of convolutions and matrix products, forward and backward, as torch counts them.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network = registry.get(Model, model).build(shape, num_classes, **dict(options))
+        network(torch.rand(2, *shape)).sum().backward()
+    return float(counter.get_total_flops()) / 2
+
+
 def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """A plugin in keys: what it is called, told and made of; with its version if it is not the suite's own."""
     plugin, entry = registry.get(kind, name), registry.entries(f"{kind.kind}s")[name]

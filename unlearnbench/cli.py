@@ -442,6 +442,8 @@ def show_result(summary: Summary) -> None:
         shares = ", ".join(f"{kind} {seconds / total:.0%}" for kind, seconds in summary.spent.items())
         ep = sum(outcome.ep for outcome in summary.outcomes)
         click.echo(f"{summary.seconds:.0f} s with {summary.workers} workers, {ep:.0f} passes: {shares}")
+        if summary.speed:
+            click.echo(f"trainings: {', '.join(f'{rate:.0f} {unit}' for unit, rate in summary.speed.items())} a worker")
     show_failures(summary)
 
 
@@ -475,6 +477,7 @@ def as_data(summary: Summary) -> dict[str, Any]:
         "bytes": plan.size,
         "seconds": round(summary.seconds, 3),
         "spent": {kind: round(seconds, 3) for kind, seconds in summary.spent.items()},
+        "speed": {unit: round(rate, 3) for unit, rate in summary.speed.items()},
         "tables": sorted(summary.tables),
     }
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench import registry, relearning, seeds, training
-from unlearnbench.artefacts import Job
+from unlearnbench.artefacts import Job, flop_of
 from unlearnbench.clock import spending
 from unlearnbench.data import Dataset
 from unlearnbench.fingerprint import fingerprint
@@ -84,7 +84,16 @@ class Place:
         samples = training_set.samples(index, "labels", seeds.generator(*stream, "order"), "the training set")
         assert samples is not None
         training.fit(network, samples, self.setting.recipe)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
         return network
+
+    def speed(self, images: int, seconds: float) -> dict[str, float]:
+        """What is known of a training on so many images: seconds, images per second, and GFLOP per second."""
+        setting, rate = self.setting, images * self.setting.recipe.epochs / seconds
+        options = tuple(setting.model_options.items())
+        flop = flop_of(setting.model, options, shape_of(setting, self.content), self.content.num_classes)
+        return {"seconds": seconds, "images/s": rate, "GFLOP/s": rate * flop / 1e9}
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class Workshop:
         start = time.perf_counter()
         stream = (*job.setting.origin, job.setting.seed, "original")
         network = place.train(training_set, torch.arange(len(training_set.labels)), stream)
-        return network.state_dict(), {"seconds": time.perf_counter() - start}
+        return network.state_dict(), place.speed(len(training_set.labels), time.perf_counter() - start)
 
     def shadow(self, job: Job) -> Made:
         """A network trained on a random half of all images, its logits on all of them, and which half it was."""
@@ -128,10 +137,10 @@ class Workshop:
         member = shadow_members(job.setting, len(pool.train_labels), job.index)
         start = time.perf_counter()
         network = place.train(training_set, member.nonzero()[:, 0], (job.setting.dataset, job.index, "shadow"))
-        seconds = time.perf_counter() - start
+        info = place.speed(int(member.sum()), time.perf_counter() - start)
         logits = training.predict(network, training_set.pixels, job.setting.pipeline.plain)
         check_finite(logits, f"shadow network {job.index}")
-        return {"logits": logits, "member": member}, {"seconds": seconds}
+        return {"logits": logits, "member": member}, info
 
     def prepared(self, job: Job) -> Made:
         """What a method does before anyone asks to be forgotten."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol, TypeVar
 
 import joblib
@@ -42,6 +43,7 @@ class Outcome:
         reason: Why it did not work.
         is_cell: Whether it was a cell.
         spent: Its seconds by kind of work; see `clock.KINDS`.
+        speed: Of a training: "images/s" and "GFLOP/s".
     """
 
     name: str
@@ -51,6 +53,7 @@ class Outcome:
     reason: str = ""
     is_cell: bool = True
     spent: Mapping[str, float] = field(default_factory=dict)
+    speed: Mapping[str, float] = field(default_factory=dict)
 
 
 class Progress(Protocol):
@@ -88,6 +91,12 @@ class Summary:
     def failed(self) -> list[Outcome]:
         """The cells that did not work."""
         return [o for o in self.outcomes if o.is_cell and o.status != "ok"]
+
+    @property
+    def speed(self) -> dict[str, float]:
+        """The median speed of trainings, each by one worker; empty if nothing was trained."""
+        found = [outcome.speed for outcome in self.outcomes if outcome.speed]
+        return {unit: median(speed[unit] for speed in found) for unit in ("images/s", "GFLOP/s") if found}
 
     @property
     def spent(self) -> dict[str, float]:
@@ -259,14 +268,15 @@ def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
     if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     clock.taken()
+    speed: Mapping[str, float] = {}
     with one_thread(), clock.spending("machinery"):
         if isinstance(item, Job):
-            status, reason = make_artefact(item, store)
+            status, reason, speed = make_artefact(item, store)
         else:
             status, reason = make_cell(item, store, results, force)
     ep = item.ep if isinstance(item, Job) else item.outputs.ep
     seconds = time.perf_counter() - start
-    return Outcome(str(item), status, seconds, ep, reason, isinstance(item, Cell), clock.taken())
+    return Outcome(str(item), status, seconds, ep, reason, isinstance(item, Cell), clock.taken(), speed)
 
 
 @contextmanager
@@ -289,13 +299,17 @@ def laboratory(store: Store) -> Laboratory:
     return Laboratory(Workshop(store))
 
 
-def make_artefact(job: Job, store: Store) -> tuple[str, str]:
-    """Makes an artefact; if that fails, the cells that need it will say so in their records."""
+def make_artefact(job: Job, store: Store) -> tuple[str, str, Mapping[str, float]]:
+    """Makes an artefact; if that fails, the cells that need it will say so in their records.
+
+    Returns:
+        The status, the reason, and the speed if it was a training.
+    """
     try:
-        laboratory(store).workshop.get(job)
+        _, info = laboratory(store).workshop.get(job)
     except (Exception, SystemExit) as error:  # whatever a plugin raised
-        return "failed", reason_of(error)
-    return "made", ""
+        return "failed", reason_of(error), {}
+    return "made", "", info if job.kind in ("original", "shadow") else {}
 
 
 def make_cell(cell: Cell, store: Store, results: Path, force: bool) -> tuple[str, str]:

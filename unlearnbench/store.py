@@ -38,11 +38,11 @@ def digest(key: Key) -> str:
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """The places in which two keys differ, in words, e.g. `["recipe.epochs: 16 -> 20"]`."""
+    if canonical(old) == canonical(new):
+        return []
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         names = sorted({*old, *new})
         return [d for n in names for d in differences(old.get(n), new.get(n), f"{path}.{n}" if path else n)]
-    if canonical(old) == canonical(new):
-        return []
     if path.endswith("code"):
         return [f"{path} changed"]
     return [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
