@@ -8,7 +8,7 @@ demo: .venv/.installed
 	$(BIN)/unlearnbench run --all
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
