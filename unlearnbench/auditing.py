@@ -20,8 +20,9 @@ from unlearnbench.plan import Cell, Plan, unmade
 from unlearnbench.presets import AGAIN, REFERENCE
 from unlearnbench.protocols import PROTOCOLS
 from unlearnbench.relearning import found_in
-from unlearnbench.run import in_parallel, laboratory, one_thread, planned, reason_of, several, work
+from unlearnbench.run import laboratory, one_thread, perished, planned, reason_of, several, work
 from unlearnbench.store import Store, canonical, read_record, write_record
+from unlearnbench.workers import in_parallel
 
 EVERY = 10
 """How many lines of progress there are, about."""
@@ -189,7 +190,8 @@ def carried_out(
     """Adds to records what was ordered; returns the cells that got something new, and adds to `failed` what was not."""
     began, done = time.perf_counter(), []
     found = in_parallel(audit, [(order, plan.store, plan.results) for order in orders], workers)
-    for count, (name, new, reasons) in enumerate(found, start=1):
+    for count, end in enumerate(found, start=1):
+        name, new, reasons = end.result or (str(orders[end.index].cell), False, {"measuring": end.reason})
         failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
         done += [name] * new
         if count == 1 or count % max(1, len(orders) // EVERY) == 0:
@@ -257,9 +259,10 @@ def prepared(
     first = ("original", "prepared")
     queue = sorted(missing.values(), key=lambda job: first.index(job.kind) if job.kind in first else len(first))
     size = {str(job): passes(job) for job in queue}
-    for count, made in enumerate(in_parallel(work, [(job, plan.store, plan.results, False) for job in queue], workers)):
+    for count, end in enumerate(in_parallel(work, [(job, plan.store, plan.results, False) for job in queue], workers)):
+        made = end.result or perished(queue[end.index], end.reason, plan.results, None)
         ep += size[made.name]
-        if made.status == "failed":
+        if made.status != "made":
             failed[made.name] = made.reason
         if count % max(1, len(queue) // (2 * EVERY)) == 0:
             say(f"[{count + 1}/{len(queue)}] {made.name}  ({left(began, ep / total if ep else 1 / len(queue))})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tomllib
 import warnings
@@ -46,6 +47,15 @@ ONE_TASK = click.option("-t", "--task", required=True, metavar="NAME", help="The
 ONE_SEED = click.option("--seed", type=int, default=0, metavar="N", help="The seed.  [0]")
 
 
+class TerminatedError(BaseException):
+    """A batch system, or whoever, has sent SIGTERM."""
+
+
+def terminated(*_: object) -> None:
+    """Ends a run as Ctrl-C does, so that nothing is left half-way and no process stays behind."""
+    raise TerminatedError
+
+
 class Commands(click.Group):
     """Commands whose `UserError` becomes one message and exit code 2."""
 
@@ -53,9 +63,9 @@ class Commands(click.Group):
         """Runs a command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TerminatedError) as error:
             click.echo("interrupted: what is finished is kept, and the same command goes on from here", err=True)
-            sys.exit(130)
+            sys.exit(143 if isinstance(error, TerminatedError) else 130)
         except UserError as error:
             raise click.UsageError(str(error)) from error
         except PermissionError as error:
@@ -73,7 +83,7 @@ def main() -> None:
     unlearnbench export DIR, score     for networks that are made elsewhere
     unlearnbench list methods          what is there, and what each may see
     """  # noqa: D301 - click looks for this very character
-    warnings.filterwarnings("ignore", message=".*tasks which were still being processed")  # said by joblib on Ctrl-C
+    signal.signal(signal.SIGTERM, terminated)
     warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"warning: {message}", err=True)
 
 
@@ -94,6 +104,9 @@ def main() -> None:
 @DATA
 @DRY_RUN
 @click.option("--force", is_flag=True, help="Unlearn and measure finished cells again.")
+@click.option("--retry-failed", is_flag=True, help="Run cells again that failed before.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Give a cell up after so long.  [never]")
 @JSON
 def run(
     everything: bool,  # what happens anyway: the flag is for saying so
@@ -413,6 +426,8 @@ def show_plan(summary: Summary) -> None:
     made = [f"{kinds.count(kind)} {name}" for kind, name in KINDS.items() if kinds.count(kind)]
     what = f", with {', '.join(made)}" if made else ""
     click.echo(f"\n{len(plan.to_run)} of {len(plan.cells)} cells to run{what}")
+    if plan.failed_before:
+        click.echo(f"{len(plan.failed_before)} cells failed before and are left as they are: see --retry-failed")
     click.echo(f"about {plan.ep:.0f} passes over the training set, and {plan.size / 1e6:.1f} MB in {plan.store.root}")
 
 
@@ -433,10 +448,15 @@ def show_result(summary: Summary) -> None:
     for made in summary.tables.values():
         if made.task in labels:
             click.echo(render(made, default_format()))
-    done = sum(o.is_cell for o in summary.outcomes)
-    folder = summary.plan.results
-    failed = f", {len(summary.failed)} of them failed" if summary.failed else ""
-    click.echo(f"{done} cells run{failed}; {len(summary.plan.cells) - done} were there; tables in {folder / 'tables'}")
+    done = [o for o in summary.outcomes if o.is_cell]
+    folder, total = summary.plan.results, len(summary.plan.cells)
+    bad = sum(o.status != "ok" for o in done)
+    there = total - len(summary.plan.to_run)
+    left = total - there - len(done)
+    click.echo(
+        f"{len(done)} cells run{f', {bad} of them failed' if bad else ''}; {there} were there"
+        f"{f'; {left} not run' if left else ''}; tables in {folder / 'tables'}"
+    )
     if summary.outcomes:
         total = summary.workers * summary.seconds
         shares = ", ".join(f"{kind} {seconds / total:.0%}" for kind, seconds in summary.spent.items())
@@ -453,6 +473,8 @@ def show_failures(summary: Summary) -> None:
         click.echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
     if summary.failed:
         click.echo("`unlearnbench show DATASET TASK METHOD SEED` prints the traceback of such a cell", err=True)
+    if summary.plan.failed_before:
+        click.echo(f"{len(summary.plan.failed_before)} of them failed before: --retry-failed runs them again", err=True)
 
 
 def as_data(summary: Summary) -> dict[str, Any]:

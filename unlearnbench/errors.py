@@ -10,6 +10,10 @@ class UserError(Exception):
     """Bad input: the message says what is wrong and what to do. The command line shows it and exits with 2."""
 
 
+class StorageError(UserError):
+    """A file could not be written: the disk is full, or the folder is not writable."""
+
+
 class AccessError(Exception):
     """A method reached for something that its declared `Access` does not include."""
 

@@ -61,7 +61,7 @@ class Status:
     """What is there of a cell.
 
     Attributes:
-        state: "cached", "to run", "stale" or "failed" (which is tried again).
+        state: "cached", "to run", "stale" or "failed" (which is tried again only if asked for).
         why: For "stale" and "failed".
     """
 
@@ -78,12 +78,14 @@ class Plan:
         results: The folder of the records.
         store: The artefacts.
         forced: Methods of which finished cells run again.
+        retry: Whether failed cells run again.
     """
 
     cells: Sequence[Cell]
     results: Path
     store: Store
     forced: Container[str] = ()
+    retry: bool = False
 
     def status(self, cell: Cell) -> Status:
         """Compares the record of a cell, if there is one, with what the plan wants."""
@@ -94,7 +96,7 @@ class Plan:
         if reasons:
             return Status("stale", "; ".join(dict.fromkeys(short(r) for r in reasons)))
         if record["status"] != "ok":
-            return Status("failed", record.get("reason", record["status"]))
+            return Status("failed", f"{record['status']}: {record.get('reason', 'no reason is given')}")
         return Status("cached")
 
     @cached_property
@@ -104,8 +106,15 @@ class Plan:
 
     @cached_property
     def to_run(self) -> list[Cell]:
-        """The cells without a valid record."""
-        return [c for c, s in zip(self.cells, self.statuses, strict=True) if s.state != "cached"]
+        """The cells without a valid record; without those that failed before, unless they are tried again."""
+        done = ("cached",) if self.retry else ("cached", "failed")
+        return [c for c, s in zip(self.cells, self.statuses, strict=True) if s.state not in done]
+
+    @property
+    def failed_before(self) -> dict[str, str]:
+        """Why cells failed in an earlier run that are not tried again, by their names."""
+        found = zip(self.cells, self.statuses, strict=True)
+        return {} if self.retry else {str(c): s.why for c, s in found if s.state == "failed"}
 
     @cached_property
     def missing(self) -> list[Job]:
@@ -163,6 +172,7 @@ def build(
     root: Path,
     device: str = "cpu",
     force: bool = False,
+    retry: bool = False,
     preset_name: str = "",
     fleet: int | None = None,
 ) -> Plan:
@@ -180,6 +190,7 @@ def build(
         root: The folder with the data sets' files.
         device: "cpu" or "cuda".
         force: Run finished cells of these methods again.
+        retry: Run failed cells again.
         preset_name: What the user called the preset, for the command that reproduces a cell.
         fleet: The index of the fleet's world in which everything happens; None for the data sets as they are.
 
@@ -198,7 +209,7 @@ def build(
         seed_list or preset.seeds,
     )
     cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
-    return Plan(cells, results, store, frozenset(chosen) if force else ())
+    return Plan(cells, results, store, frozenset(chosen) if force else (), retry)
 
 
 @dataclass(frozen=True)

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import joblib
 import torch
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from unlearnbench import clock, folders, presets, tables
 from unlearnbench.artefacts import Job
-from unlearnbench.errors import UserError
+from unlearnbench.errors import StorageError, UserError
 from unlearnbench.making import ParentFailedError, Workshop
 from unlearnbench.measuring import Laboratory, observed
 from unlearnbench.plan import Cell, Plan, build
 from unlearnbench.rendering import Table
-from unlearnbench.store import SCHEMA, Store, write_record
+from unlearnbench.store import SCHEMA, Store, differences, read_record, write_record
+from unlearnbench.workers import in_parallel
 
-Result = TypeVar("Result")
+STATUSES = ("ok", "failed", "diverged", "timeout", "out-of-memory", "crashed", "skipped")
+"""What can become of a cell: its numbers are there; an exception; numbers that are not finite; too long; no memory;
+the process died; the method that it starts from has no result."""
+FATES = {
+    "timeout": "not done within {limit:g} s",
+    "crashed": "its process died, alone too: it was killed, perhaps for lack of memory, or it exited",
+}
+"""What is known of work whose process did not survive."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Outcome:
 
     Attributes:
         name: What it was.
-        status: "made" for an artefact; "ok", "failed" or "skipped" for a cell; "failed" for both.
+        status: One of `STATUSES` for a cell; "made", or one of these but "ok", for an artefact.
         seconds: How long it took.
         ep: How much work it was, in passes over the training set.
         reason: Why it did not work.
@@ -89,8 +97,10 @@ class Summary:
 
     @property
     def failed(self) -> list[Outcome]:
-        """The cells that did not work."""
-        return [o for o in self.outcomes if o.is_cell and o.status != "ok"]
+        """The cells that did not work, now or in an earlier run and were not tried again."""
+        before = ((name, *why.partition(": ")) for name, why in self.plan.failed_before.items())
+        earlier = [Outcome(name, status, 0.0, 0.0, reason) for name, status, _, reason in before]
+        return earlier + [o for o in self.outcomes if o.is_cell and o.status != "ok"]
 
     @property
     def speed(self) -> dict[str, float]:
@@ -120,6 +130,9 @@ def run(
     data: str | Path | None = None,
     dry_run: bool = False,
     force: bool = False,
+    retry_failed: bool = False,
+    fail_fast: bool = False,
+    timeout: float | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Runs every cell of a selection that has no valid record yet, and writes the tables.
@@ -138,6 +151,9 @@ def run(
         data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA or the user's data folder.
         dry_run: Only plan.
         force: Run finished cells again. What cells share, such as originals and shadows, is kept.
+        retry_failed: Run cells again that failed before.
+        fail_fast: Stop at the first cell that fails.
+        timeout: Seconds after which a cell, or a method's preparation, is given up.
         progress: Is told how it goes.
 
     Returns:
@@ -158,8 +174,11 @@ def run(
         cache=cache,
         data=data,
         force=force,
+        retry=retry_failed,
     )
-    return carried_out(plan, preset, jobs=jobs, dry_run=dry_run, progress=progress)
+    return carried_out(
+        plan, preset, jobs=jobs, dry_run=dry_run, progress=progress, fail_fast=fail_fast, timeout=timeout
+    )
 
 
 def planned(
@@ -175,6 +194,7 @@ def planned(
     cache: str | Path | None,
     data: str | Path | None,
     force: bool = False,
+    retry: bool = False,
     fleet: int | None = None,
 ) -> Plan:
     """The plan of a selection; arguments as in `run`, and the index of a fleet's world in which all happens."""
@@ -193,22 +213,32 @@ def planned(
         root=folders.data(data),
         device=choose_device(device),
         force=force,
+        retry=retry,
         preset_name=str(preset),
         fleet=fleet,
     )
 
 
 def carried_out(
-    plan: Plan, preset: str | Path, *, jobs: int | None, dry_run: bool, progress: Progress | None
+    plan: Plan,
+    preset: str | Path,
+    *,
+    jobs: int | None,
+    dry_run: bool,
+    progress: Progress | None,
+    fail_fast: bool = False,
+    timeout: float | None = None,
 ) -> Summary:
     """Does the work of a plan and writes the tables; arguments as in `run`."""
     if jobs is not None and jobs < 1:
         raise UserError(f"-j must be at least 1, not {jobs}")
+    if timeout is not None and timeout <= 0:
+        raise UserError(f"--timeout must be more than 0 seconds, not {timeout:g}")
     if dry_run:
         return Summary(plan)
     folders.check_writable(plan.results)
     start, several_workers = time.perf_counter(), workers(jobs, plan)
-    outcomes = execute(plan, several_workers, progress)
+    outcomes = execute(plan, several_workers, progress, fail_fast, timeout)
     seconds = time.perf_counter() - start
     made = tables.write(plan.results.parent, presets.read(str(preset)))
     return Summary(plan, outcomes, made, seconds, several_workers)
@@ -219,7 +249,9 @@ def several(names: str | Sequence[str]) -> Sequence[str]:
     return (names,) if isinstance(names, str) else names
 
 
-def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
+def execute(
+    plan: Plan, jobs: int, progress: Progress | None, fail_fast: bool = False, timeout: float | None = None
+) -> list[Outcome]:
     """Does the work of a plan.
 
     The queue is in an order in which everything comes after what it needs, so a worker seldom waits; if it gets ahead,
@@ -231,30 +263,27 @@ def execute(plan: Plan, jobs: int, progress: Progress | None) -> list[Outcome]:
         progress.start(plan)
     try:
         calls = [(item, plan.store, plan.results, is_forced(item, plan)) for item in queue]
-        for outcome in in_parallel(work, calls, jobs):
-            outcomes.append(outcome)
-            if progress:
-                progress.done(outcome)
+        with closing(in_parallel(work, calls, jobs, timeout)) as found:
+            for done in found:
+                outcome = done.result or perished(queue[done.index], done.reason, plan.results, timeout)
+                outcomes.append(outcome)
+                if progress:
+                    progress.done(outcome)
+                if fail_fast and outcome.is_cell and outcome.status != "ok":
+                    break
     finally:
         if progress:
             progress.finish()
     return outcomes
 
 
-def in_parallel(function: Callable[..., Result], calls: Iterable[tuple[Any, ...]], jobs: int) -> Iterator[Result]:
-    """The results of calls of a function by several workers, as they come.
-
-    Raises:
-        UserError: If a worker dies.
-    """
-    try:
-        tasks = (joblib.delayed(function)(*arguments) for arguments in calls)
-        yield from joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)(tasks)
-    except TerminatedWorkerError as error:
-        raise UserError(
-            "a worker process died, perhaps for lack of memory; what is finished is kept. "
-            "Run the same command again to go on, with a smaller -j if memory is short"
-        ) from error
+def perished(item: Job | Cell, fate: str, results: Path, limit: float | None) -> Outcome:
+    """What became of an item whose process did not survive it; for a cell, there is a record of it."""
+    reason = FATES[fate].format(limit=limit or 0.0)
+    if isinstance(item, Cell):
+        write_record(results / item.path, failure(item, fate, reason))
+    ep = item.ep if isinstance(item, Job) else item.outputs.ep
+    return Outcome(str(item), fate, 0.0, ep, reason, isinstance(item, Cell))
 
 
 def is_forced(item: Job | Cell, plan: Plan) -> bool:
@@ -269,7 +298,7 @@ def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     clock.taken()
     speed: Mapping[str, float] = {}
-    with one_thread(), clock.spending("machinery"):
+    with one_thread(), redirect_stdout(sys.stderr), clock.spending("machinery"):  # what plugins print is no result
         if isinstance(item, Job):
             status, reason, speed = make_artefact(item, store)
         else:
@@ -307,8 +336,10 @@ def make_artefact(job: Job, store: Store) -> tuple[str, str, Mapping[str, float]
     """
     try:
         _, info = laboratory(store).workshop.get(job)
+    except StorageError:
+        raise
     except (Exception, SystemExit) as error:  # whatever a plugin raised
-        return "failed", reason_of(error), {}
+        return status_of(error), reason_of(error), {}
     return "made", "", info if job.kind in ("original", "shadow") else {}
 
 
@@ -316,22 +347,45 @@ def make_cell(cell: Cell, store: Store, results: Path, force: bool) -> tuple[str
     """Makes a cell's record, of success or of failure."""
     if force:
         store.remove(cell.outputs.key)
+    elif made_meanwhile(cell, results):
+        return "ok", ""
     try:
         record = laboratory(store).record(cell)
-        write_record(results / cell.path, record)
+    except StorageError:
+        raise
     except (Exception, SystemExit) as error:  # whatever a plugin raised
-        status = "skipped" if isinstance(error, ParentFailedError) else "failed"
-        record = {
-            "schema": SCHEMA,
-            "status": status,
-            "reason": reason_of(error),
-            "traceback": traceback.format_exc(),
-            "cell": dict(cell.about),
-            "key": dict(cell.key),
-            "observed": observed(cell, {}),
-        }
-        write_record(results / cell.path, record)
+        record = {**failure(cell, status_of(error), reason_of(error)), "traceback": traceback.format_exc()}
+    write_record(results / cell.path, record)
     return record["status"], record.get("reason", "")
+
+
+def made_meanwhile(cell: Cell, results: Path) -> bool:
+    """Whether another run on the same folder has made a cell's record since this one was planned."""
+    record = read_record(results / cell.path)
+    return record is not None and record["status"] == "ok" and not differences(record["key"], cell.key)
+
+
+def failure(cell: Cell, status: str, reason: str) -> dict[str, Any]:
+    """The record of a cell that has no numbers."""
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "reason": reason,
+        "cell": dict(cell.about),
+        "key": dict(cell.key),
+        "observed": observed(cell, {}),
+    }
+
+
+def status_of(error: BaseException) -> str:
+    """What kind of failure an exception is."""
+    if isinstance(error, ParentFailedError):
+        return "skipped"
+    if isinstance(error, FloatingPointError):
+        return "diverged"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "out-of-memory"
+    return "failed"
 
 
 def reason_of(error: BaseException) -> str:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.errors import UserError
+from unlearnbench.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the records. A newer one is refused, so a change of meaning must raise it."""
 
 Key = Mapping[str, Any]
@@ -49,7 +49,22 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader finds all of it or the old one, even if the machine stops half-way."""
+    """Writes a file so that a reader finds all of it or the old one, even if the machine stops half-way.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    try:
+        replace_whole(path, content)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}. What is finished is kept: "
+            "make room, or choose another folder, and run the same command again"
+        ) from error
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """A temporary file, fsync, rename, fsync of the folder; nothing is left behind if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -90,19 +105,25 @@ class Store:
         return self.path(key).exists()
 
     def load(self, key: Key) -> Made | None:
-        """Reads an artefact, its tensors mapped from the file; None if it is not there, damaged, or of another key."""
-        from safetensors import SafetensorError, safe_open
+        """Reads an artefact, its tensors mapped from the file; None if it is not there.
 
-        if not self.has(key):
+        One that is damaged, or of another key, is set aside with a warning, and is not there either.
+        """
+        path = self.path(key)
+        if not path.exists():
             return None
         try:
-            with safe_open(self.path(key), framework="pt") as file:
-                facts = json.loads(file.metadata()["facts"])
-                if facts["key"] != json.loads(canonical(key)):
-                    return None
-                return {name: file.get_tensor(name) for name in file.keys()}, facts["info"]  # noqa: SIM118
-        except (SafetensorError, ValueError, KeyError, TypeError):
-            return None
+            tensors, facts = opened(path)
+            if facts["key"] == json.loads(canonical(key)):
+                return tensors, facts["info"]
+            why = "it was made of something else than its name says"
+        except DamagedError as error:
+            why = str(error)
+        aside = self.root / "damaged" / f"{path.parent.name}-{path.name}"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(aside)
+        warnings.warn(f"an artefact is damaged and will be made again: {why}; set aside as {aside}", stacklevel=2)
+        return None
 
     def save(self, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
         """Writes an artefact."""
@@ -110,7 +131,8 @@ class Store:
 
         facts = canonical({"key": key, "info": info})
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        write_atomically(self.path(key), save(whole, metadata={"facts": facts}))
+        metadata = {"facts": facts, "sha256": checksum(facts, whole)}
+        write_atomically(self.path(key), save(whole, metadata=metadata))
 
     def remove(self, key: Key) -> None:
         """Forgets an artefact, if it is there."""
@@ -135,31 +157,97 @@ class Store:
         return found
 
 
+class DamagedError(Exception):
+    """A file of the store that is not as it was written; the message says how."""
+
+
+def opened(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of an artefact, mapped from its file, and its facts ("key" and "info").
+
+    Raises:
+        DamagedError: If anything in the file is not as it was written.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text = metadata["facts"]
+        if metadata["sha256"] != checksum(text, tensors):
+            raise DamagedError("its checksum is wrong")
+        facts: dict[str, Any] = json.loads(text)
+        return tensors, facts
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
+        raise DamagedError(f"it cannot be read ({type(error).__name__}: {error})") from error
+
+
+def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of everything in an artefact: its facts, and name, type, shape and bytes of each tensor."""
+    import torch
+
+    sha = hashlib.sha256(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
+
+
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Reads the record of a cell; None if there is none, or, with a warning, if it cannot be understood.
+    """Reads the record of a cell; None if there is none, or, with a warning, if it is not as it was written.
 
     Raises:
         UserError: If the record was written by a newer version, or the folder cannot be read.
     """
     try:
-        record = json.loads(path.read_bytes())
+        record = parsed(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:
-        record = None
+    except DamagedError as error:
+        warnings.warn(f"the record {path} is damaged and is not used: {error}", stacklevel=2)
+        return None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the folder's permissions") from error
-    if not isinstance(record, dict) or type(record.get("schema")) is not int:
-        record = {"schema": 0}
     if record["schema"] > SCHEMA:
         raise UserError(f"{path} was written by a newer unlearnbench: run pip install -U unlearnbench")
-    parts = {"status": str, "key": dict, "cell": dict, "observed": dict}
-    if all(isinstance(record.get(name), kind) for name, kind in parts.items()):
-        return record
-    warnings.warn(f"the record {path} is damaged and is not used", stacklevel=2)
-    return None
+    return record
+
+
+def parsed(content: bytes) -> dict[str, Any]:
+    """The record in a file.
+
+    Raises:
+        DamagedError: If it is not as it was written.
+    """
+    try:
+        record = json.loads(content)
+    except ValueError as error:
+        raise DamagedError("it is no JSON") from error
+    parts = {"schema": int, "status": str, "key": dict, "cell": dict, "observed": dict}
+    if not isinstance(record, dict) or not all(isinstance(record.get(name), kind) for name, kind in parts.items()):
+        raise DamagedError("something is missing")
+    if record["schema"] == SCHEMA and record.get("sha256") != record_checksum(record):  # schema 1 had none
+        raise DamagedError("its checksum is wrong")
+    return record
+
+
+def record_problem(path: Path) -> str:
+    """What is wrong with the record in a file; "" if nothing is."""
+    try:
+        parsed(path.read_bytes())
+    except (DamagedError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Writes the record of a cell."""
-    write_atomically(path, (json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    """Writes the record of a cell, with a checksum; a damaged one that lies there is set aside."""
+    if path.exists() and record_problem(path):
+        path.replace(path.with_suffix(".damaged"))
+    whole = {**record, "sha256": record_checksum(record)}
+    write_atomically(path, (json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def record_checksum(record: Mapping[str, Any]) -> str:
+    """SHA-256 of everything in a record but this."""
+    return hashlib.sha256(canonical({k: v for k, v in record.items() if k != "sha256"}).encode()).hexdigest()

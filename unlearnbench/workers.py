@@ -1,0 +1,117 @@
+"""Processes that do the work. One that dies, or takes too long, takes its own work with it and nothing else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Done(Generic[Result]):
+    """A piece of work that came to an end.
+
+    Attributes:
+        index: Which call it was.
+        result: What the function returned; None if its process did not survive.
+        reason: "timeout" or "crashed" if it did not.
+    """
+
+    index: int
+    result: Result | None
+    reason: str = ""
+
+
+def in_parallel(
+    function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], workers: int, limit: float | None = None
+) -> Generator[Done[Result], None, None]:
+    """Calls a function many times, in as many processes as there are workers, and yields what comes of it.
+
+    When a process dies, all that were at work are suspects, because the others are ended with it. Each suspect is
+    called again in a process of its own, and who dies there has crashed.
+
+    Args:
+        function: What to call; an exception that it raises ends everything.
+        calls: The arguments of each call.
+        workers: How many processes.
+        limit: Seconds after which a call's process is ended.
+    """
+    with tempfile.TemporaryDirectory(prefix="unlearnbench-") as folder:
+        markers = [Path(folder, str(index)) for index in range(len(calls))]
+        waiting = dict.fromkeys(range(len(calls)))
+        while waiting:
+            executor = get_reusable_executor(max_workers=workers)
+            futures = {executor.submit(marked, function, calls[i], markers[i], limit): i for i in waiting}
+            try:
+                for future in as_completed(futures):
+                    if not isinstance(future.exception(), TerminatedWorkerError):
+                        del waiting[futures[future]]
+                        yield Done(futures[future], future.result())
+            except BaseException:
+                executor.shutdown(wait=False, kill_workers=True)
+                raise
+            for index in [i for i in waiting if markers[i].exists()] or list(waiting)[:1]:
+                del waiting[index]
+                yield (
+                    Done(index, None, "timeout")
+                    if timed_out(markers[index])
+                    else alone(index, function, calls[index], markers[index], limit)
+                )
+
+
+def alone(
+    index: int, function: Callable[..., Result], arguments: tuple[Any, ...], marker: Path, limit: float | None
+) -> Done[Result]:
+    """Calls a function in a process of its own."""
+    executor = ProcessPoolExecutor(max_workers=1)
+    try:
+        return Done(index, executor.submit(marked, function, arguments, marker, limit).result())
+    except TerminatedWorkerError:
+        return Done(index, None, "timeout" if timed_out(marker) else "crashed")
+    finally:
+        executor.shutdown(wait=False, kill_workers=True)
+
+
+def marked(function: Callable[..., Result], arguments: tuple[Any, ...], marker: Path, limit: float | None) -> Result:
+    """Calls a function and leaves a mark while it is at work."""
+    marker.touch()
+    with time_limit(limit, marker):
+        result = function(*arguments)
+    marker.unlink()
+    return result
+
+
+@contextmanager
+def time_limit(limit: float | None, marker: Path) -> Iterator[None]:
+    """Ends this process, and says so in the marker, unless the block is left within so many seconds."""
+    if limit is None:
+        yield
+        return
+
+    def end() -> None:
+        marker.write_text("timeout")
+        os._exit(1)
+
+    timer = threading.Timer(limit, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def timed_out(marker: Path) -> bool:
+    """Whether a marker says so."""
+    return marker.exists() and marker.read_text() == "timeout"
