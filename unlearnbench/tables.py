@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -269,9 +268,9 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
             frame.loc[stale, "reason"] = "made with another recipe, data, attack or code than Retrain; run again"
             for name, key in references["more"].iloc[-1].items():
                 other = frame.index.isin(group.index) & frame["more"].map(lambda more, n=name, k=key: more.get(n) != k)
-                for column in [c for c in map(str, frame.columns) if c.startswith(f"{name}.")]:
-                    frame.loc[other, column] = math.nan
-    return frame
+                columns = [column for column in map(str, frame.columns) if column.startswith(f"{name}.")]
+                frame[columns] = frame[columns].mask(other)
+    return frame.copy()  # in one piece: pandas is slow on, and warns of, frames that were changed column by column
 
 
 def averages(frame: pd.DataFrame, columns: Sequence[str], protocol: Protocol) -> Numbers:
