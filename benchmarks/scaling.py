@@ -10,6 +10,7 @@ step, and methods that return the original: whatever time that takes is the mach
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import statistics
 import sys
@@ -80,12 +81,13 @@ def install(folder: Path) -> None:
     """Lays the plugins out as an installed package, for this process and its workers."""
     info = folder / "idle-1.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: idle\\nVersion: 1.0\\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: idle\nVersion: 1.0\n")
     lines = ["[unlearnbench.datasets]", "little = idle:little", "[unlearnbench.models]", "linear = idle:linear"]
     lines += ["[unlearnbench.methods]", *(f"nothing-{n} = idle:nothing_{n}" for n in range(METHODS))]
-    (info / "entry_points.txt").write_text("\\n".join(lines))
+    (info / "entry_points.txt").write_text("\n".join(lines))
     (folder / "idle.py").write_text(PLUGINS)
     sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
@@ -133,7 +135,7 @@ def machinery(folder: Path, cells: int) -> None:
     outside = seconds - summary.seconds
     print(
         f"{cells} cells: {seconds:.1f} s, of which planning and tables {outside:.1f} s; per cell and worker, in ms: "
-        f"{parts}; machinery and planning {every * (spent['machinery'] + outside):.2f} ms a cell\\n"
+        f"{parts}; machinery and planning {every * (spent['machinery'] + outside):.2f} ms a cell\n"
         f"  all there: run {again:.2f} s, table {shown:.2f} s",
         flush=True,
     )

@@ -43,7 +43,7 @@ def main() -> None:
     given = parser.parse_args()
     where: dict[str, Any] = {"preset": given.preset, "datasets": given.dataset, "tasks": given.task, "data": given.data}
     where |= {"seeds": given.seed, "jobs": len_cores()}
-    print(f"{machine()}\\npreset {given.preset}, {given.dataset}, {given.task}, seed {given.seed}", flush=True)
+    print(f"{machine()}\npreset {given.preset}, {given.dataset}, {given.task}, seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         methods = {c.method for c in unlearnbench.run(dry_run=True, cache=folder / "none", **where).plan.cells}

@@ -243,10 +243,16 @@ def attack_key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {
             **plugin_key(Attack, name, options),
-            "with": {library: minor(version(library)) for library in libraries},
+            "with": {library: minor(release(library)) for library in libraries},
         }
     except PackageNotFoundError as error:
         raise UserError(f"attack {name} with {options} needs {error.name}: run `pip install {error.name}`") from error
+
+
+@cache
+def release(library: str) -> str:
+    """The installed version of a distribution; looking it up takes a millisecond."""
+    return version(library)
 
 
 def core(kind: str) -> str:

@@ -458,13 +458,17 @@ def show_result(summary: Summary) -> None:
         f"{f'; {left} not run' if left else ''}; tables in {folder / 'tables'}"
     )
     if summary.outcomes:
-        total = summary.workers * summary.seconds
-        shares = ", ".join(f"{kind} {seconds / total:.0%}" for kind, seconds in summary.spent.items())
-        ep = sum(outcome.ep for outcome in summary.outcomes)
-        click.echo(f"{summary.seconds:.0f} s with {summary.workers} workers, {ep:.0f} passes: {shares}")
-        if summary.speed:
-            click.echo(f"trainings: {', '.join(f'{rate:.0f} {unit}' for unit, rate in summary.speed.items())} a worker")
+        show_time(summary)
     show_failures(summary)
+
+
+def show_time(summary: Summary) -> None:
+    """Prints where the time of a run went."""
+    whole, ep = summary.workers * summary.seconds, sum(outcome.ep for outcome in summary.outcomes)
+    shares = ", ".join(f"{kind} {seconds / whole:.0%}" for kind, seconds in summary.spent.items())
+    click.echo(f"{summary.seconds:.0f} s with {summary.workers} workers, {ep:.0f} passes: {shares}")
+    if summary.speed:
+        click.echo(f"trainings: {', '.join(f'{rate:.0f} {unit}' for unit, rate in summary.speed.items())} a worker")
 
 
 def show_failures(summary: Summary) -> None:

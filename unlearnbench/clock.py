@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 KINDS = ("training", "unlearning", "attacks", "machinery")
 """Original and shadow networks; methods and the outputs of their networks; attacks and metrics; everything else."""
 
-_spent: Counter[str] = Counter()
+_spent: defaultdict[str, float] = defaultdict(float)
 _open: list[tuple[str, float]] = []
 
 

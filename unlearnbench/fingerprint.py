@@ -62,6 +62,7 @@ def followed(importer: str, imported: str, path: Path) -> bool:
     return other is not None and path.parent in (other.parent, other.parent.parent)
 
 
+@cache
 def imported(source: str, module: str, path: Path) -> set[str]:
     """The dotted names that a module's source imports; `from a import b` gives both a and a.b."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
@@ -75,6 +76,7 @@ def imported(source: str, module: str, path: Path) -> set[str]:
     return names
 
 
+@cache
 def normalised(source: str) -> str:
     """Source text without comments, docstrings, blank lines and trailing spaces."""
     lines = source.splitlines()

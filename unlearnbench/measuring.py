@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -179,6 +180,12 @@ def observation(logits: Tensor, labels: Tensor) -> Observed:
     return Observed(logits.double().numpy(), labels.numpy())
 
 
+@cache
+def own_version() -> str:
+    """The suite's version; looking it up takes a millisecond."""
+    return version("unlearnbench")
+
+
 def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
     """What may differ between two runs of the same cell."""
     return {
@@ -187,6 +194,6 @@ def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
         "host": platform.node(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "unlearnbench": version("unlearnbench"),
+        "unlearnbench": own_version(),
         "command": cell.command,
     }

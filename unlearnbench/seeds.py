@@ -31,7 +31,9 @@ def pinned(*axes: str | int) -> Iterator[None]:
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a millisecond to note who called it
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)
         try:
             yield
         finally:
