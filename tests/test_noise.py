@@ -73,10 +73,12 @@ def test_the_floor_is_the_root_mean_square_of_two_retrains_but_at_least_an_item(
 
 
 def test_differences_are_those_of_equal_seeds(frame: pd.DataFrame) -> None:
-    found = noise.differences(frame.sample(frac=1, random_state=0), "laf", "train_f")
+    found = noise.of_method(noise.differences(frame.sample(frac=1, random_state=0), "train_f"), "laf")
     assert sorted(found.tolist()) == pytest.approx([-0.11, -0.10, -0.08])
     without = frame[~((frame["method"] == "retrain") & (frame["seed"] == 1))]
-    assert sorted(noise.differences(without, "laf", "train_f").tolist()) == pytest.approx([-0.11, -0.10])
+    assert sorted(noise.of_method(noise.differences(without, "train_f"), "laf").tolist()) == pytest.approx(
+        [-0.11, -0.10]
+    )
 
 
 def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -> None:

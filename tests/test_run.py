@@ -19,6 +19,7 @@ import unlearnbench
 from unlearnbench import UserError
 
 BROKEN = """
+import os, signal, threading, time
 import torch
 from unlearnbench import Access, Network, method
 
@@ -75,10 +76,42 @@ def rude(problem):
     torch.set_grad_enabled(True)
     problem.original.head[1].bias.data.fill_(100.0)
     return problem.network()
+
+@method(title="Exits", access=Access())
+def exits(problem):
+    "Ends the process without a word."
+    os._exit(3)
+
+@method(title="Dies", access=Access())
+def dies(problem):
+    "Is killed, as by a system without memory."
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@method(title="Hangs", access=Access())
+def hangs(problem):
+    "Never comes back."
+    while True:
+        time.sleep(0.1)
+
+@method(title="Greedy", access=Access())
+def greedy(problem):
+    "Wants more memory than there is."
+    return torch.empty(2**55)
+
+@method(title="Loud", access=Access(forget="images"))
+def loud(problem):
+    "Prints megabytes, leaves a thread behind, and writes on everything that it was handed."
+    print("x" * 3_000_000)
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    problem.forget.images.fill_(0.0)
+    problem.forget.pixels.fill_(0)
+    problem.forget.index.fill_(0)
+    return problem.network()
 """
+DEADLY = ("exits", "dies", "hangs", "greedy")
 ENTRY_POINTS = "[unlearnbench.methods]\n" + "".join(
     f"{name} = broken_methods:{name}\n"
-    for name in ("raises", "child", "nan", "odd", "rude", "quits", "chance", "inverted", "heir")
+    for name in ("raises", "child", "nan", "odd", "rude", "quits", "chance", "inverted", "heir", "loud", *DEADLY)
 )
 
 
@@ -135,7 +168,7 @@ def test_what_fails_costs_its_own_cell_and_nothing_else(
     install: Callable[..., Path], tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path
 ) -> None:
     install("broken_methods", BROKEN, ENTRY_POINTS)
-    methods = ["raises", "child", "nan", "odd", "rude", "quits", "neggrad", "original"]
+    methods = ["raises", "child", "nan", "odd", "rude", "quits", "loud", "neggrad", "original"]
     summary = unlearnbench.run(
         str(tiny), tasks=["data-removal"], methods=methods, results=tmp_path, cache=cache, jobs=2
     )
@@ -143,7 +176,7 @@ def test_what_fails_costs_its_own_cell_and_nothing_else(
     assert {name: record["status"] for name, record in found.items() if record["status"] != "ok"} == {
         "raises": "failed",
         "child": "skipped",
-        "nan": "failed",
+        "nan": "diverged",
         "odd": "failed",
         "quits": "failed",
     }
@@ -156,6 +189,41 @@ def test_what_fails_costs_its_own_cell_and_nothing_else(
     for name in ("retrain", "neggrad", "original"):
         assert found[name] == undisturbed[f"tiny/records/digits-8x8/cnn/data-removal/{name}/0.json"]
     assert len(summary.failed) == 5
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_takes_its_process_with_it_costs_its_own_cell_and_nothing_else(
+    jobs: int, install: Callable[..., Path], tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path
+) -> None:
+    install("broken_methods", BROKEN, ENTRY_POINTS)
+    common: dict[str, Any] = {"tasks": ["data-removal"], "results": tmp_path, "cache": cache, "jobs": jobs}
+    methods = [*(DEADLY if jobs == 2 else ("dies",)), "neggrad", "original"]
+    summary = unlearnbench.run(str(tiny), methods=methods, timeout=8, **common)
+    found = {path.split("/")[-2]: record for path, record in records(tmp_path).items()}
+    fates = {"exits": "crashed", "dies": "crashed", "hangs": "timeout", "greedy": "out-of-memory"}
+    assert {name: found[name]["status"] for name in methods} == {name: fates.get(name, "ok") for name in methods}
+    assert found["dies"]["reason"].startswith("its process died, alone too")
+    undisturbed = records(tiny_run)
+    for name in ("retrain", "neggrad", "original"):
+        assert found[name] == undisturbed[f"tiny/records/digits-8x8/cnn/data-removal/{name}/0.json"]
+    assert {o.name.split()[2]: o.status for o in summary.failed} == {n: fates[n] for n in methods if n in fates}
+    again = unlearnbench.run(str(tiny), methods=methods, **common)
+    assert again.outcomes == []  # not tried again, but not forgotten either
+    assert {o.name.split()[2]: o.status for o in again.failed} == {n: fates[n] for n in methods if n in fates}
+
+
+def test_failed_cells_run_again_only_if_asked_for(
+    install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    install("broken_methods", BROKEN, ENTRY_POINTS)
+    common: dict[str, Any] = {"tasks": ["class-removal"], "results": tmp_path, "cache": cache, "jobs": 1}
+    first = unlearnbench.run(str(tiny), methods=["raises", "quits"], fail_fast=True, **common)
+    assert [o.status for o in first.outcomes if o.is_cell and o.status != "ok"] == ["failed"]
+    assert first.outcomes[-1].status == "failed"  # what comes after it is not waited for
+    second = unlearnbench.run(str(tiny), methods=["raises", "quits"], **common)
+    assert len(second.failed) == 2
+    third = unlearnbench.run(str(tiny), methods=["raises", "quits"], retry_failed=True, **common)
+    assert sorted(o.name.split()[2] for o in third.outcomes) == ["quits", "raises"]
 
 
 def test_the_outputs_are_those_of_what_the_method_gave_whoever_starts_from_it(

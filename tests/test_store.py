@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,7 +13,16 @@ import pytest
 import torch
 
 from unlearnbench import UserError
-from unlearnbench.store import Made, Store, differences, digest, read_record, write_atomically, write_record
+from unlearnbench.errors import StorageError
+from unlearnbench.store import (
+    Made,
+    Store,
+    differences,
+    digest,
+    read_record,
+    write_atomically,
+    write_record,
+)
 
 KEY = {"kind": "thing", "recipe": {"lr": 0.1, "epochs": 3}}
 
@@ -38,7 +48,9 @@ def test_an_artefact_of_another_key_is_not_used(tmp_path: Path) -> None:
     store.save(KEY, {"a": torch.zeros(1)}, {})
     other = {**KEY, "recipe": {}}
     store.path(KEY).rename(store.path(other))
-    assert store.load(other) is None
+    with pytest.warns(UserWarning, match="made of something else than its name says; set aside as"):
+        assert store.load(other) is None
+    assert not store.has(other)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +61,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        StorageError, match=r"cannot write .*record.json: No space left on device. What is finished is kept"
+    ):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["record.json"]  # noqa: PTH208
@@ -85,7 +99,10 @@ def test_records_from_the_future_are_refused_and_broken_ones_ignored(tmp_path: P
     path = tmp_path / "0.json"
     whole = {"schema": 1, "status": "ok", "key": {}, "cell": {}, "observed": {}}
     write_record(path, whole)
-    assert read_record(path) == whole
+    found = read_record(path)
+    assert found is not None
+    assert found["observed"].pop("sha256")
+    assert found == whole
     for broken in ({"schema": "1"}, {"schema": None}, {**whole, "key": None}, [1], {"schema": 1}):
         path.write_text(json.dumps(broken))
         with pytest.warns(UserWarning, match="is damaged and is not used"):
@@ -97,3 +114,50 @@ def test_records_from_the_future_are_refused_and_broken_ones_ignored(tmp_path: P
     with pytest.warns(UserWarning, match="is damaged and is not used"):
         assert read_record(path) is None
     assert read_record(tmp_path / "none.json") is None
+
+
+def offsets(size: int, count: int) -> list[int]:
+    """Places in a file, its first and last bytes among them."""
+    rng = random.Random(0)
+    return sorted({0, 1, 7, 8, size // 2, size - 2, size - 1, *(rng.randrange(size) for _ in range(count))})
+
+
+@pytest.mark.filterwarnings("ignore:an artefact is damaged")
+def test_a_flipped_bit_or_a_missing_end_of_an_artefact_is_found_wherever_it_is(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tensors = {"logits": torch.randn(40, 10), "member": torch.arange(40) % 2 == 0, "empty": torch.zeros(0, 3)}
+    store.save(KEY, tensors, {"seconds": 1.5})
+    path = store.path(KEY)
+    whole = path.read_bytes()
+    for place in offsets(len(whole), 200):
+        for damaged in (whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :], whole[:place]):
+            path.write_bytes(damaged)
+            assert store.load(KEY) is None, place
+            assert not path.exists()  # set aside, so that the next one is made
+    assert list((tmp_path / "damaged").iterdir())
+    made: list[int] = []
+
+    def make() -> Made:
+        made.append(1)
+        return tensors, {"seconds": 1.5}
+
+    path.write_bytes(whole[:-1])
+    assert torch.equal(store.get_or_make(KEY, make)[0]["logits"], tensors["logits"])
+    assert made == [1]
+    assert store.load(KEY) is not None
+
+
+@pytest.mark.filterwarnings("ignore:the record")
+def test_a_flipped_bit_or_a_missing_end_of_a_record_is_found_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "0.json"
+    whole = {"schema": 2, "status": "ok", "key": {"lr": 0.1}, "cell": {"seed": 3}, "observed": {"seconds": 1.25}}
+    write_record(path, {**whole, "metrics": {"clean": {"test": 0.9731}}})
+    text = path.read_bytes()
+    for place in range(len(text)):
+        for damaged in (text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :], text[:place]):
+            path.write_bytes(damaged)
+            assert read_record(path) is None, place
+    path.write_bytes(text[:40])
+    write_record(path, whole)
+    assert read_record(path) is not None
+    assert path.with_suffix(".damaged").exists()

@@ -345,6 +345,72 @@ def measure(attacks: tuple[str, ...], parameters: tuple[str, ...], as_json: bool
     sys.exit(1 if done.without or done.failed else 0)
 
 
+@main.command()
+@RESULTS
+@PRESET
+@click.option("--rerun", type=int, default=0, metavar="N", help="Also unlearn N cells again, drawn at random.  [0]")
+@DEVICE
+@CACHE
+@DATA
+@JSON
+def verify(as_json: bool, **options: Any) -> None:
+    """Reads all records of a preset and all artefacts again, and recomputes every number from stored outputs.
+
+    All problems are reported at once. Exit code 0: there are none; 1: there are.
+    """
+    from unlearnbench.verifying import verify as verify_all
+
+    found = verify_all(say=partial(click.echo, err=True), **options)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+    else:
+        for reason, count in found.unmeasured.items():
+            click.echo(f"{count} records were read only: {reason}")
+        click.echo(
+            f"{found.records} records and {found.artefacts} artefacts read, {found.measured} records measured again"
+        )
+        for problem in found.problems:
+            click.echo(f"problem: {problem}")
+        click.echo(f"{len(found.problems)} problems" if found.problems else "everything is as it was written")
+    sys.exit(1 if found.problems else 0)
+
+
+@main.command()
+@RESULTS
+@CACHE
+@click.option("--prune", is_flag=True, help="Delete what no record in the results folder was made of.")
+@JSON
+def cache(results: str, cache: str | None, prune: bool, as_json: bool) -> None:
+    """Shows what the cache holds, and how much of it no record needs; --prune deletes that.
+
+    What is younger than an hour is left alone, because a run may be going on.
+    """
+    from unlearnbench import folders, housekeeping
+
+    found = housekeeping.holdings(results, cache)
+    if as_json:
+        click.echo(json.dumps([{**asdict(h), "unneeded": len(h.unneeded)} for h in found], indent=1))
+    for h in [] if as_json else found:
+        click.echo(f"{h.kind:10} {h.files:6} files {h.size / 1e6:9.1f} MB, not needed {h.freed / 1e6:9.1f} MB")
+    if prune:
+        freed = housekeeping.prune(found)
+        click.echo(f"{freed / 1e6:.1f} MB deleted in {folders.cache(cache)}", err=as_json)
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...")
+@RESULTS
+def merge(folders: tuple[str, ...], results: str) -> None:
+    """Brings the records of several results folders, DIR..., into the one of --results.
+
+    Records of one cell must agree in everything but times and places; if any do not, nothing is changed.
+    """
+    from unlearnbench.merging import merge as merge_folders
+
+    done = merge_folders(folders, results)
+    click.echo(f"{done.new} records are new, {done.better} replace failures, {done.same} were there; in {results}")
+
+
 @main.command("list")
 @click.argument("what", metavar="methods|tasks|datasets|models|attacks|presets")
 @JSON

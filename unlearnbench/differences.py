@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearnbench import presets, rendering, stats
-from unlearnbench.noise import differences, floor
+from unlearnbench.noise import differences, floor, of_method
 from unlearnbench.presets import REFERENCE
 from unlearnbench.rendering import COLUMNS
 from unlearnbench.tables import numbered_frames, position, titled
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from unlearnbench.stats import Floats
 
 LEVEL = 0.05
 
@@ -88,20 +90,20 @@ def paired(
 def rows(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, str, list[Difference | None]]]:
     """A line for each method on each data set, in the order of tables."""
     for _, group in frame.groupby("dataset"):
+        tables = {column: differences(group, column) for column in columns}
         floors = {column: floor(group, column) for column in columns}
         about = group.drop_duplicates("method").set_index("method")
         for method in sorted(about.index, key=lambda name: position(name, str(about.loc[name, "role"]))):
             if method != REFERENCE:
-                found = [difference(group, method, column, floors[column]) for column in columns]
+                found = [difference(of_method(tables[c], method), floors[c]) for c in columns]
                 yield str(about.loc[method, "dataset_title"]), str(about.loc[method, "method_title"]), found
 
 
-def difference(group: pd.DataFrame, method: str, column: str, noise: float | None) -> Difference | None:
-    """A method's difference in a column; None without a seed that both have."""
-    between = 100 * differences(group, method, column)
+def difference(between: Floats, noise: float | None) -> Difference | None:
+    """What a method's differences in a column come to; None if there are none."""
     if not len(between):
         return None
-    found = stats.paired(between, 1 - LEVEL)
+    found = stats.paired(100 * between, 1 - LEVEL)
     ends = max(found.low, -100.0), min(found.high, 100.0)
     return Difference(found.value, *ends, len(between), None if noise is None else 100 * noise)
 

@@ -14,17 +14,23 @@ if TYPE_CHECKING:
     from unlearnbench.stats import Floats
 
 
-def differences(frame: pd.DataFrame, method: str, column: str) -> Floats:
-    """A method's number less that of Retrain with the same seed, float64 [seeds]; where both have one.
+def differences(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Every method's number less that of Retrain with the same seed: a row for each seed, a column for each method.
 
     Args:
         frame: The cells of one task on one data set, as `load` gives them.
-        method: Name of the method.
         column: A metric, in [0, 1].
+
+    Returns:
+        float64; nan where the method or Retrain has no number. Without Retrain it is empty.
     """
-    cells = frame[frame["status"] == "ok"].set_index("seed")
-    mine, theirs = (cells.loc[cells["method"] == name, column] for name in (method, REFERENCE))
-    found: Floats = (mine - theirs).dropna().to_numpy(dtype=np.float64)
+    numbers = frame[frame["status"] == "ok"].pivot(index="seed", columns="method", values=column).astype("float64")
+    return numbers.sub(numbers[REFERENCE], axis=0) if REFERENCE in numbers else numbers.iloc[:0]
+
+
+def of_method(table: pd.DataFrame, method: str) -> Floats:
+    """A method's differences, float64 [seeds], of the seeds that have one."""
+    found: Floats = table[method].dropna().to_numpy(dtype=np.float64) if method in table else np.zeros(0)
     return found
 
 
@@ -38,7 +44,7 @@ def floor(frame: pd.DataFrame, column: str) -> float | None:
     Returns:
         In [0, 1], or None if there is no second Retrain.
     """
-    between = differences(frame, AGAIN, column)
+    between = of_method(differences(frame, column), AGAIN)
     if not len(between):
         return None
     return max(float(np.sqrt(np.mean(between**2))), resolution(frame, column))

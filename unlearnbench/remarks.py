@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unlearnbench import stats
-from unlearnbench.noise import differences, floor
+from unlearnbench.noise import differences, floor, of_method
 from unlearnbench.presets import NOTHING, REFERENCE
 from unlearnbench.protocols import Protocol
 from unlearnbench.rendering import COLUMNS, Number
@@ -62,38 +62,48 @@ def overdone(frame: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
         protocol: Whose attack is looked at.
     """
     for dataset, group in frame[frame["status"] == "ok"].groupby("dataset_title"):
-        competing = group[group["role"].isin(["method", "variant", "ablation"]) & (group["method"] != REFERENCE)]
+        reasons = [below_guessing(group, protocol.attack), below_retrain(group)]
+        about = group.drop_duplicates("method")
+        competing = about[about["role"].isin(["method", "variant", "ablation"]) & (about["method"] != REFERENCE)]
         found = []
-        for method, cells in competing.groupby("method"):
-            reasons = [*below_guessing(group, str(method), protocol.attack), *below_retrain(group, str(method))]
-            if reasons:
-                found.append(f"{cells['method_title'].iloc[0]} ({'; '.join(reasons)})")
+        for method, title in zip(competing["method"], competing["method_title"], strict=True):
+            if why := [reason[method] for reason in reasons if method in reason]:
+                found.append(f"{title} ({'; '.join(why)})")
         if found:
-            yield f"{dataset}: over-unlearned, which gives forgotten items away as well: {', '.join(found)}."
+            yield f"{dataset}: over-unlearned, which gives forgotten items away as well: {', '.join(sorted(found))}."
 
 
-def below_guessing(group: pd.DataFrame, method: str, attack: str) -> Iterator[str]:
-    """Whether an attack takes forgotten items for less familiar than held-out ones, with every seed and for sure.
+def below_guessing(group: pd.DataFrame, attack: str) -> dict[str, str]:
+    """The methods whose forgotten items an attack takes for less familiar than held-out ones, every seed, for sure.
 
     That is: the whole interval of its AUC is below guessing, and below that of Retrain, which may be there by chance.
     """
     column = f"{attack}.auc"
     if column not in group:
-        return
-    mine, theirs = (group[group["method"] == name].set_index("seed") for name in (method, REFERENCE))
-    both = mine.join(theirs[f"{column}_low"].rename("retrain_low"), how="inner")
-    below = both[f"{column}_high"] < both["retrain_low"].clip(upper=0.5)
-    if len(below) and below.all():
-        yield f"AUC of attack {attack} {100 * both[column].mean():.1f}"
+        return {}
+    high, low, auc = (
+        group.pivot(index="seed", columns="method", values=f"{column}{end}") for end in ("_high", "_low", "")
+    )
+    if REFERENCE not in low:
+        return {}
+    limit = low[REFERENCE].dropna().clip(upper=0.5)
+    known = high.reindex(limit.index)
+    below = known.lt(limit, axis=0) | known.isna()
+    said = (m for m in map(str, high.columns) if below[m].all() and known[m].notna().any())
+    return {method: f"AUC of attack {attack} {100 * auc[method].mean():.1f}" for method in said}
 
 
-def below_retrain(group: pd.DataFrame, method: str) -> Iterator[str]:
-    """Whether forgotten items are wrong clearly more often than they are for Retrain."""
-    if "train_f" not in group or not len(between := differences(group, method, "train_f")):
-        return
+def below_retrain(group: pd.DataFrame) -> dict[str, str]:
+    """The methods for which forgotten items are wrong clearly more often than they are for Retrain."""
+    if "train_f" not in group:
+        return {}
     noise = floor(group, "train_f")
-    limit = CLEARLY * (0.01 if noise is None else noise)
-    if len(between) == 1:
-        limit = max(limit, DAMAGED / 100)
-    if between.mean() < -limit and (len(between) == 1 or stats.paired(between).high < 0):
-        yield f"Train_f {-100 * between.mean():.1f} points below Retrain's"
+    table, found = differences(group, "train_f"), {}
+    for method in map(str, table.columns):
+        between = of_method(table, method)
+        limit = CLEARLY * (0.01 if noise is None else noise)
+        if len(between) == 1:
+            limit = max(limit, DAMAGED / 100)
+        if len(between) and between.mean() < -limit and (len(between) == 1 or stats.paired(between).high < 0):
+            found[method] = f"Train_f {-100 * between.mean():.1f} points below Retrain's"
+    return found

@@ -182,6 +182,22 @@ def opened(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise DamagedError(f"it cannot be read ({type(error).__name__}: {error})") from error
 
 
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts of an artefact, without looking at its tensors.
+
+    Raises:
+        DamagedError: If the file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
+            return facts
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
+        raise DamagedError(f"it cannot be read ({type(error).__name__}: {error})") from error
+
+
 def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of everything in an artefact: its facts, and name, type, shape and bytes of each tensor."""
     import torch
@@ -200,7 +216,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         UserError: If the record was written by a newer version, or the folder cannot be read.
     """
     try:
-        record = parsed(path.read_bytes())
+        return parsed(path)
     except FileNotFoundError:
         return None
     except DamagedError as error:
@@ -208,34 +224,38 @@ def read_record(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check the folder's permissions") from error
-    if record["schema"] > SCHEMA:
-        raise UserError(f"{path} was written by a newer unlearnbench: run pip install -U unlearnbench")
-    return record
 
 
-def parsed(content: bytes) -> dict[str, Any]:
+def parsed(path: Path) -> dict[str, Any]:
     """The record in a file.
 
     Raises:
         DamagedError: If it is not as it was written.
+        UserError: If it was written by a newer version.
     """
+    content = path.read_bytes()
     try:
         record = json.loads(content)
     except ValueError as error:
         raise DamagedError("it is no JSON") from error
+    signed = checksum_of(record)
+    if signed and signed != sha_of(content.replace(str(signed).encode(), UNSIGNED.encode())):
+        raise DamagedError("its checksum is wrong")
+    if isinstance(record, dict) and type(record.get("schema")) is int and record["schema"] > SCHEMA:
+        raise UserError(f"{path} was written by a newer unlearnbench: run pip install -U unlearnbench")
     parts = {"schema": int, "status": str, "key": dict, "cell": dict, "observed": dict}
     if not isinstance(record, dict) or not all(isinstance(record.get(name), kind) for name, kind in parts.items()):
         raise DamagedError("something is missing")
-    if record["schema"] == SCHEMA and record.get("sha256") != record_checksum(record):  # schema 1 had none
-        raise DamagedError("its checksum is wrong")
+    if record["schema"] > 1 and not signed:
+        raise DamagedError("it has no checksum")
     return record
 
 
 def record_problem(path: Path) -> str:
     """What is wrong with the record in a file; "" if nothing is."""
     try:
-        parsed(path.read_bytes())
-    except (DamagedError, OSError) as error:
+        parsed(path)
+    except (DamagedError, UserError, OSError) as error:
         return str(error)
     return ""
 
@@ -244,10 +264,21 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Writes the record of a cell, with a checksum; a damaged one that lies there is set aside."""
     if path.exists() and record_problem(path):
         path.replace(path.with_suffix(".damaged"))
-    whole = {**record, "sha256": record_checksum(record)}
-    write_atomically(path, (json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    whole = {**record, "observed": {**record["observed"], "sha256": UNSIGNED}}  # with what two runs may differ in
+    content = (json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    write_atomically(path, content.replace(UNSIGNED.encode(), sha_of(content).encode()))
 
 
-def record_checksum(record: Mapping[str, Any]) -> str:
-    """SHA-256 of everything in a record but this."""
-    return hashlib.sha256(canonical({k: v for k, v in record.items() if k != "sha256"}).encode()).hexdigest()
+UNSIGNED = "0" * 64
+"""What stands for the checksum of a record while that is computed, of every byte of its file."""
+
+
+def sha_of(content: bytes) -> str:
+    """SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def checksum_of(record: object) -> object:
+    """The checksum that a record has; None if it has none."""
+    observed = record.get("observed") if isinstance(record, dict) else None
+    return observed.get("sha256") if isinstance(observed, dict) else None

@@ -47,7 +47,7 @@ def in_parallel(
         workers: How many processes.
         limit: Seconds after which a call's process is ended.
     """
-    with tempfile.TemporaryDirectory(prefix="unlearnbench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="unlearnbench-", ignore_cleanup_errors=True) as folder:
         markers = [Path(folder, str(index)) for index in range(len(calls))]
         waiting = dict.fromkeys(range(len(calls)))
         while waiting:

@@ -1,0 +1,123 @@
+"""What the cache holds, and what of it no record needs any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unlearnbench import folders
+from unlearnbench.store import DamagedError, digest, facts_of
+from unlearnbench.tables import records
+
+YOUNG = 3600.0
+"""Seconds; what is younger may belong to a run that is going on, and is left alone."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Some files of the cache.
+
+    Attributes:
+        kind: Such as "original", or "damaged", or "left over" by runs that were killed.
+        files: How many there are.
+        size: Their bytes.
+        unneeded: Those that no record needs.
+        freed: Their bytes.
+    """
+
+    kind: str
+    files: int
+    size: int
+    unneeded: list[Path]
+    freed: int
+
+
+def holdings(results: str | Path = "results", cache: str | Path | None = None) -> list[Holding]:
+    """What the cache holds, by kind.
+
+    Args:
+        results: The folder of the records, of all presets, that say what is needed.
+        cache: Folder of artefacts.
+
+    Raises:
+        UserError: If there is no results folder: then nothing would seem to be needed.
+    """
+    root = folders.cache(cache)
+    wanted, originals = needed(Path(results))
+    found: dict[str, list[tuple[Path, bool]]] = {}
+    for path in sorted(root.glob("*/*")):
+        if path.suffix == ".lock" or not path.is_file():
+            continue
+        if path.parent.name == "damaged" or path.suffix != ".safetensors":
+            kind = "damaged" if path.parent.name == "damaged" else "left over"
+            found.setdefault(kind, []).append((path, False))
+        else:
+            found.setdefault(path.parent.name, []).append((path, is_needed(path, wanted, originals)))
+    return [holding(kind, paths) for kind, paths in found.items()]
+
+
+def holding(kind: str, paths: list[tuple[Path, bool]]) -> Holding:
+    """Adds up the files of a kind."""
+    old = [path for path, keep in paths if not keep and time.time() - path.stat().st_mtime > YOUNG]
+    size = sum(path.stat().st_size for path, _ in paths)
+    return Holding(kind, len(paths), size, old, sum(path.stat().st_size for path in old))
+
+
+def needed(results: Path) -> tuple[set[str], set[str]]:
+    """What records were made of: the names of all artefacts, and of the originals among them."""
+    wanted: set[str] = set()
+    originals: set[str] = set()
+    for record in records(results):
+        outputs, shadows = record["key"].get("outputs"), record["key"].get("shadows")
+        if not outputs or not shadows:
+            continue
+        wanted |= {digest(key) for key in chain(outputs)}
+        wanted |= {digest({**shadows["like"], "index": index}) for index in range(shadows["count"])}
+        for entry in record.get("more", {}).values():
+            wanted |= set(names_in(entry.get("of")))
+        originals.add(digest(outputs["original"]))
+    return wanted, originals
+
+
+def chain(key: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The keys of an artefact and of those that it was made of."""
+    yield key
+    for role in ("original", "parent"):
+        if key.get(role):
+            yield from chain(key[role])
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """All words in a value of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from names_in(part)
+
+
+def is_needed(path: Path, wanted: set[str], originals: set[str]) -> bool:
+    """Whether a record was made of an artefact, or would be again: preparations and decoded data are such."""
+    try:
+        key = facts_of(path)["key"]
+    except DamagedError:
+        return False
+    if key.get("kind") == "prepared":
+        return digest(key["original"]) in originals
+    if key.get("kind") in ("dataset", "given"):  # decoded data, and networks that were made elsewhere
+        return True
+    return path.stem in wanted
+
+
+def prune(found: list[Holding]) -> int:
+    """Deletes what no record needs; returns the bytes that are free now."""
+    freed = 0
+    for entry in found:
+        for path in entry.unneeded:
+            freed += path.stat().st_size
+            path.unlink(missing_ok=True)
+            path.with_suffix(".lock").unlink(missing_ok=True)
+    return freed
