@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -89,7 +91,15 @@ def marked(function: Callable[..., Result], arguments: tuple[Any, ...], marker: 
     with time_limit(limit, marker):
         result = function(*arguments)
     marker.unlink()
+    settle()
     return result
+
+
+@cache
+def settle() -> None:
+    """Spares the collector of garbage what has been imported by now: a worker collects every second, for long."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager
