@@ -8,8 +8,9 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # of attacks, too: threads that wait for a busy core take minutes
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from unlearnbench.recipe import Recipe
 from unlearnbench.samples import TrainingSet
 from unlearnbench.store import Store
 from unlearnbench.task import Split, Task
+from unlearnbench.workers import Done
 
 NOWHERE = Path("no", "files")
 """The bundled digits need no files."""
@@ -50,6 +52,12 @@ vae_epochs = 1
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def one_by_one(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *_: Any) -> Iterator[Done[Any]]:
+    """In the place of `workers.in_parallel`: in this very process, so that what a test has replaced is replaced."""
+    for index, arguments in enumerate(calls):
+        yield Done(index, function(*arguments))
 
 
 @pytest.fixture(scope="session")

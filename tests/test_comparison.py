@@ -168,7 +168,7 @@ def test_a_task_with_other_options_is_not_compared(preset: str, tmp_path: Path) 
     for path in (tmp_path / "results").rglob("*.json"):
         made = json.loads(path.read_text())
         made["cell"]["task"] += "+fraction=0.1"
-        path.write_text(json.dumps(made))
+        write_record(path, made)
     with pytest.raises(UserError, match="has no number to compare: published are those of cifar10"):
         compare(1, preset, tmp_path / "results")
 

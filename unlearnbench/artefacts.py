@@ -14,6 +14,7 @@ import torch
 
 from unlearnbench import data, registry
 from unlearnbench.attacks import Attack
+from unlearnbench.code import core
 from unlearnbench.errors import UserError
 from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
@@ -23,18 +24,6 @@ from unlearnbench.relearning import ITEMS, STEPS
 from unlearnbench.setting import Setting, shape_of
 from unlearnbench.store import SCHEMA, Store, digest
 from unlearnbench.task import Split, Task
-
-TRAINING = ("making", "setting", "training", "samples", "seeds", "models", "data", "data.augmentation", "task")
-UNLEARNING = (*TRAINING, "problem", "method", "checkpoints")
-CODE = {
-    "original": TRAINING,
-    "shadow": TRAINING,
-    "prepared": UNLEARNING,
-    "outputs": UNLEARNING,
-    "relearning": (*UNLEARNING, "relearning"),
-    "record": ("measuring", "protocols", "setting", "metrics", "stats", "attacks", "seeds", "data", "task"),
-}
-"""The core modules that can change each kind of artefact; plugins and what they import come on top."""
 
 
 @dataclass(frozen=True)
@@ -253,11 +242,6 @@ def attack_key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def release(library: str) -> str:
     """The installed version of a distribution; looking it up takes a millisecond."""
     return version(library)
-
-
-def core(kind: str) -> str:
-    """The core code that can change an artefact of this kind."""
-    return fingerprint(*(f"unlearnbench.{module}" for module in CODE[kind]))
 
 
 def minor(release: str) -> str:

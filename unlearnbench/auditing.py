@@ -12,8 +12,9 @@ from typing import Any
 import joblib
 
 from unlearnbench import presets, registry
-from unlearnbench.artefacts import Job, attack_key, core, relearning
+from unlearnbench.artefacts import Job, attack_key, relearning
 from unlearnbench.attacks import Attack
+from unlearnbench.code import core
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.measuring import attacked
 from unlearnbench.plan import Cell, Plan, unmade

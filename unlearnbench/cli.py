@@ -42,6 +42,7 @@ DATA = click.option(
     "--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]"
 )
 DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done and what it takes.")
+ACCEPT = click.option("--accept-stale", is_flag=True, help="Take cells of other code as they are, with a footnote.")
 ONE_DATASET = click.option("-d", "--dataset", required=True, metavar="NAME", help="The data set.")
 ONE_TASK = click.option("-t", "--task", required=True, metavar="NAME", help="The task.")
 ONE_SEED = click.option("--seed", type=int, default=0, metavar="N", help="The seed.  [0]")
@@ -105,6 +106,7 @@ def main() -> None:
 @DRY_RUN
 @click.option("--force", is_flag=True, help="Unlearn and measure finished cells again.")
 @click.option("--retry-failed", is_flag=True, help="Run cells again that failed before.")
+@ACCEPT
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Give a cell up after so long.  [never]")
 @JSON
@@ -215,6 +217,7 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 @click.option("--distance", is_flag=True, help="How far each method is from Retrain, item by item too.")
 @click.option("--paired", is_flag=True, help="Differences to Retrain seed by seed, beside the noise floor.")
 @click.option("--relearning", is_flag=True, help="How soon what was forgotten is back; see `measure --relearn`.")
+@ACCEPT
 @CACHE
 @DATA
 def table(
@@ -225,6 +228,7 @@ def table(
     protocol: str | None,
     attack: str | None,
     metric: str | None,
+    accept_stale: bool,
     cache: str | None,
     data: str | None,
     **instead: bool,
@@ -239,27 +243,27 @@ def table(
     if instead["cost"]:
         from unlearnbench.costs import costs
 
-        text = costs(number, preset or "demo", results, form)
+        text = costs(number, preset or "demo", results, form, accept_stale)
     elif instead["distance"]:
         from unlearnbench.distances import distances
 
-        text = distances(number, preset or "demo", results, form, cache, data)
+        text = distances(number, preset or "demo", results, form, cache, data, accept_stale)
     elif instead["paired"]:
         from unlearnbench.differences import paired
 
-        text = paired(number, preset or "demo", results, form)
+        text = paired(number, preset or "demo", results, form, accept_stale)
     elif instead["relearning"]:
         from unlearnbench.recovery import recovery
 
-        text = recovery(number, preset or "demo", results, form)
+        text = recovery(number, preset or "demo", results, form, accept_stale)
     elif instead["compare"]:
         from unlearnbench.comparison import compare
 
-        text = compare(number, preset or "paper", results, form, protocol or "released")
+        text = compare(number, preset or "paper", results, form, protocol or "released", accept_stale)
     else:
         from unlearnbench.tables import table as table_of
 
-        text = table_of(number, preset or "demo", results, form, protocol or "clean", attack, metric)
+        text = table_of(number, preset or "demo", results, form, protocol or "clean", attack, metric, accept_stale)
     click.echo(text, nl=False)
 
 
@@ -295,12 +299,13 @@ def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
 @RESULTS
 @click.option("--format", "form", metavar="markdown|latex", help="[markdown; drawn with bold type in a terminal]")
 @click.option("--svg", metavar="FILE", help="Also draw the critical-difference diagram.")
+@ACCEPT
 @JSON
-def rank(preset: str, results: str, form: str | None, svg: str | None, as_json: bool) -> None:
+def rank(preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool) -> None:
     """Ranks methods by their distance to Retrain, with what the number of tasks and seeds can support."""
     from unlearnbench import ranking
 
-    found = ranking.rank(preset, results)
+    found = ranking.rank(preset, results, accept_stale=accept_stale)
     if svg:
         Path(svg).write_text(ranking.diagram(found), encoding="utf-8")
     if as_json:

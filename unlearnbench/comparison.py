@@ -64,6 +64,7 @@ def compare(
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - as in `table`
     protocol: str = protocols.RELEASED.name,
+    accept_stale: bool = False,
 ) -> str:
     """One of the paper's tables, published and ours.
 
@@ -73,12 +74,13 @@ def compare(
         results: The folder of the records.
         format: "markdown", "latex", "csv" or "terminal".
         protocol: The published numbers are made as "released" has it.
+        accept_stale: As in `table`.
 
     Raises:
         UserError: If a name is wrong, or there are no records of a published cell.
     """
     rendering.style_of(format)
-    tables = numbered(number, preset, Path(results), protocols.get(protocol))
+    tables = numbered(number, preset, Path(results), protocols.get(protocol), accept_stale)
     found = list(pairs(tables[0])) if tables[0].task == TABLES[number] else []  # not a task with other options
     if not found:
         known = sorted({dataset for dataset, _, _ in published(number)})

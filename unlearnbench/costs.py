@@ -31,6 +31,7 @@ def costs(
     preset: str = "demo",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - as in `table`
+    accept_stale: bool = False,
 ) -> str:
     """The costs of the methods of one of the paper's tables.
 
@@ -39,12 +40,13 @@ def costs(
         preset: Whose results.
         results: The folder of the records.
         format: "markdown", "latex", "csv" or "terminal".
+        accept_stale: As in `table`.
 
     Raises:
         UserError: If a name is wrong or there are no records.
     """
     rendering.style_of(format)
-    frame = numbered_frames(number, preset, Path(results))[0]
+    frame = numbered_frames(number, preset, Path(results), accept_stale)[0]
     lines = [line for _, group in frame[frame["status"] == "ok"].groupby("dataset") for line in rows(group)]
     headers = ["Data", "Method"]
     for unit in ("ep", "s"):

@@ -62,6 +62,7 @@ def paired(
     preset: str = "demo",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - as in `table`
+    accept_stale: bool = False,
 ) -> str:
     """The differences to Retrain of the methods of one of the paper's tables.
 
@@ -70,12 +71,13 @@ def paired(
         preset: Whose results.
         results: The folder of the records.
         format: "markdown", "latex", "csv" or "terminal".
+        accept_stale: As in `table`.
 
     Raises:
         UserError: If a name is wrong or there are no records.
     """
     rendering.style_of(format)
-    frame = numbered_frames(number, preset, Path(results))[0]
+    frame = numbered_frames(number, preset, Path(results), accept_stale)[0]
     columns = list(frame["columns"].iloc[0])
     lines = list(rows(frame[frame["status"] == "ok"], columns))
     if format == "csv":

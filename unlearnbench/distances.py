@@ -50,6 +50,7 @@ def distances(
     format: str = "markdown",  # noqa: A002 - as in `table`
     cache: str | Path | None = None,
     data: str | Path | None = None,
+    accept_stale: bool = False,
 ) -> str:
     """The distances to Retrain of the methods of one of the paper's tables.
 
@@ -60,12 +61,13 @@ def distances(
         format: "markdown", "latex", "csv" or "terminal".
         cache: Folder of artefacts; where it lacks outputs, there are no JSD and disagreement.
         data: Folder with the data sets' files.
+        accept_stale: As in `table`.
 
     Raises:
         UserError: If a name is wrong or there are no records.
     """
     rendering.style_of(format)
-    frame = numbered_frames(number, preset, Path(results))[0]
+    frame = numbered_frames(number, preset, Path(results), accept_stale)[0]
     frame = frame[frame["status"] == "ok"]
     found = by_records(frame)
     for key, values in by_outputs(number, preset, results, cache, data).items():

@@ -61,8 +61,8 @@ class Status:
     """What is there of a cell.
 
     Attributes:
-        state: "cached", "to run", "stale" or "failed" (which is tried again only if asked for).
-        why: For "stale" and "failed".
+        state: "cached", "to run", "stale", "accepted" (though stale) or "failed" (and tried again only if asked for).
+        why: For the last three.
     """
 
     state: str
@@ -79,6 +79,7 @@ class Plan:
         store: The artefacts.
         forced: Methods of which finished cells run again.
         retry: Whether failed cells run again.
+        accept_stale: Whether stale cells do not.
     """
 
     cells: Sequence[Cell]
@@ -86,6 +87,7 @@ class Plan:
     store: Store
     forced: Container[str] = ()
     retry: bool = False
+    accept_stale: bool = False
 
     def status(self, cell: Cell) -> Status:
         """Compares the record of a cell, if there is one, with what the plan wants."""
@@ -94,7 +96,8 @@ class Plan:
             return Status("to run")
         reasons = differences(record["key"], cell.key)
         if reasons:
-            return Status("stale", "; ".join(dict.fromkeys(short(r) for r in reasons)))
+            accepted = self.accept_stale and record["status"] == "ok"
+            return Status("accepted" if accepted else "stale", "; ".join(dict.fromkeys(short(r) for r in reasons)))
         if record["status"] != "ok":
             return Status("failed", f"{record['status']}: {record.get('reason', 'no reason is given')}")
         return Status("cached")
@@ -107,7 +110,7 @@ class Plan:
     @cached_property
     def to_run(self) -> list[Cell]:
         """The cells without a valid record; without those that failed before, unless they are tried again."""
-        done = ("cached",) if self.retry else ("cached", "failed")
+        done = ("cached", "accepted") if self.retry else ("cached", "accepted", "failed")
         return [c for c, s in zip(self.cells, self.statuses, strict=True) if s.state not in done]
 
     @property
@@ -173,6 +176,7 @@ def build(
     device: str = "cpu",
     force: bool = False,
     retry: bool = False,
+    accept_stale: bool = False,
     preset_name: str = "",
     fleet: int | None = None,
 ) -> Plan:
@@ -191,6 +195,7 @@ def build(
         device: "cpu" or "cuda".
         force: Run finished cells of these methods again.
         retry: Run failed cells again.
+        accept_stale: Leave stale cells as they are.
         preset_name: What the user called the preset, for the command that reproduces a cell.
         fleet: The index of the fleet's world in which everything happens; None for the data sets as they are.
 
@@ -209,7 +214,7 @@ def build(
         seed_list or preset.seeds,
     )
     cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
-    return Plan(cells, results, store, frozenset(chosen) if force else (), retry)
+    return Plan(cells, results, store, frozenset(chosen) if force else (), retry, accept_stale)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,10 @@ class Ranking:
 
 
 def rank(
-    preset: str = "demo", results: str | Path = "results", roles: Sequence[str] = ("method", "variant")
+    preset: str = "demo",
+    results: str | Path = "results",
+    roles: Sequence[str] = ("method", "variant"),
+    accept_stale: bool = False,
 ) -> Ranking:
     """Ranks methods by their mean absolute gap to Retrain, over all tasks and data sets that have all of them.
 
@@ -72,11 +75,12 @@ def rank(
         preset: Whose results.
         results: The folder of the records.
         roles: Which methods take part.
+        accept_stale: As in `table`.
 
     Raises:
         UserError: If there are no records, or fewer than two methods in any block.
     """
-    gaps, titles, taking_part = gathered(preset, Path(results), roles)
+    gaps, titles, taking_part = gathered(preset, Path(results), roles, accept_stale)
     methods = sorted(titles)
     shared = {block: table for block in sorted(gaps) if len(table := in_common(gaps[block], methods))}
     blocks = list(shared)
@@ -112,12 +116,14 @@ def rank(
     )
 
 
-def gathered(preset: str, results: Path, roles: Sequence[str]) -> tuple[Gaps, dict[str, str], dict[str, str]]:
+def gathered(
+    preset: str, results: Path, roles: Sequence[str], accept_stale: bool
+) -> tuple[Gaps, dict[str, str], dict[str, str]]:
     """The gaps by block, method and seed, and the methods' titles and roles."""
     gaps: Gaps = {}
     titles: dict[str, str] = {}
     taking_part: dict[str, str] = {}
-    for number, frame in frames(results, presets.read(preset)):
+    for number, frame in frames(results, presets.read(preset), accept_stale):
         if number in ABLATIONS:
             continue
         frame = frame[frame["status"] == "ok"]

@@ -28,6 +28,7 @@ def recovery(
     preset: str = "demo",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - as in `table`
+    accept_stale: bool = False,
 ) -> str:
     """How soon the methods of one of the paper's tables learn again.
 
@@ -36,12 +37,13 @@ def recovery(
         preset: Whose results.
         results: The folder of the records.
         format: "markdown", "latex", "csv" or "terminal".
+        accept_stale: As in `table`.
 
     Raises:
         UserError: If a name is wrong, or nothing was measured.
     """
     rendering.style_of(format)
-    frame = numbered_frames(number, preset, Path(results))[0]
+    frame = numbered_frames(number, preset, Path(results), accept_stale)[0]
     frame = frame[frame["status"] == "ok"]
     if "relearning.limit" not in frame or frame["relearning.limit"].isna().all():
         raise UserError(f"nothing has learned again yet: run `unlearnbench measure --relearn --preset {preset}`")

@@ -131,6 +131,7 @@ def run(
     dry_run: bool = False,
     force: bool = False,
     retry_failed: bool = False,
+    accept_stale: bool = False,
     fail_fast: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
@@ -152,6 +153,7 @@ def run(
         dry_run: Only plan.
         force: Run finished cells again. What cells share, such as originals and shadows, is kept.
         retry_failed: Run cells again that failed before.
+        accept_stale: Leave cells as they are that other code, options or data made; tables say so.
         fail_fast: Stop at the first cell that fails.
         timeout: Seconds after which a cell, or a method's preparation, is given up.
         progress: Is told how it goes.
@@ -175,6 +177,7 @@ def run(
         data=data,
         force=force,
         retry=retry_failed,
+        accept_stale=accept_stale,
     )
     return carried_out(
         plan, preset, jobs=jobs, dry_run=dry_run, progress=progress, fail_fast=fail_fast, timeout=timeout
@@ -195,6 +198,7 @@ def planned(
     data: str | Path | None,
     force: bool = False,
     retry: bool = False,
+    accept_stale: bool = False,
     fleet: int | None = None,
 ) -> Plan:
     """The plan of a selection; arguments as in `run`, and the index of a fleet's world in which all happens."""
@@ -214,6 +218,7 @@ def planned(
         device=choose_device(device),
         force=force,
         retry=retry,
+        accept_stale=accept_stale,
         preset_name=str(preset),
         fleet=fleet,
     )
@@ -240,7 +245,7 @@ def carried_out(
     start, several_workers = time.perf_counter(), workers(jobs, plan)
     outcomes = execute(plan, several_workers, progress, fail_fast, timeout)
     seconds = time.perf_counter() - start
-    made = tables.write(plan.results.parent, presets.read(str(preset)))
+    made = tables.write(plan.results.parent, presets.read(str(preset)), plan.accept_stale)
     return Summary(plan, outcomes, made, seconds, several_workers)
 
 

@@ -174,7 +174,7 @@ def opened(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata["facts"]
-        if metadata["sha256"] != checksum(text, tensors):
+        if metadata.get("sha256") != checksum(text, tensors):
             raise DamagedError("its checksum is wrong")
         facts: dict[str, Any] = json.loads(text)
         return tensors, facts

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench import presets, protocols, rendering
+from unlearnbench.code import outdated
 from unlearnbench.errors import UserError
 from unlearnbench.presets import ELSEWHERE, NOTHING, REFERENCE, Preset
 from unlearnbench.protocols import CLEAN, PROTOCOLS, Protocol
@@ -116,6 +117,7 @@ def table(
     protocol: str = CLEAN.name,
     attack: str | None = None,
     metric: str | None = None,
+    accept_stale: bool = False,
 ) -> str:
     """One of the paper's tables from the records that are there.
 
@@ -127,17 +129,18 @@ def table(
         protocol: "clean", or "released" as the code behind the published tables has it.
         attack: Of which attack the last column is, instead of the protocol's.
         metric: Which number of it: "auc" (the default), "balanced_accuracy", "tpr@1%" or "tpr@0.1%".
+        accept_stale: Show cells, too, that other code made than the present one, with a footnote.
 
     Raises:
         UserError: If a name is wrong or there are no records.
     """
-    found = numbered(number, preset, Path(results), protocols.get(protocol, attack, metric))
+    found = numbered(number, preset, Path(results), protocols.get(protocol, attack, metric), accept_stale)
     return "\n".join(rendering.render(t, format) for t in found)
 
 
-def numbered(number: int, preset: str, results: Path, protocol: Protocol) -> list[Table]:
+def numbered(number: int, preset: str, results: Path, protocol: Protocol, accept_stale: bool = False) -> list[Table]:
     """The tables of one number, the standard one first; raises as `table`."""
-    chosen, found = presets.read(preset), numbered_frames(number, preset, results)
+    chosen, found = presets.read(preset), numbered_frames(number, preset, results, accept_stale)
     column = success_of(protocol)
     if column != "asr" and not any(column in frame and frame[column].notna().any() for frame in found):
         raise UserError(f"no record has {column}: {why_not(found, preset, protocol)}")
@@ -157,12 +160,12 @@ def why_not(found: Sequence[pd.DataFrame], preset: str, protocol: Protocol) -> s
     return f"run `unlearnbench measure --preset {preset} --attack {protocol.attack}`"
 
 
-def numbered_frames(number: int, preset: str, results: Path) -> list[pd.DataFrame]:
+def numbered_frames(number: int, preset: str, results: Path, accept_stale: bool = False) -> list[pd.DataFrame]:
     """The cells of the tables of one number; raises as `table`."""
     if number not in TABLES:
         raise UserError(f"there is no table {number}: choose one of {', '.join(map(str, TABLES))}")
     chosen = presets.read(preset)
-    found = [frame for n, frame in frames(results, chosen) if n == number]
+    found = [frame for n, frame in frames(results, chosen, accept_stale) if n == number]
     if not found:
         what = f"ablations on {TABLES[number]}" if number in ABLATIONS else TABLES[number]
         raise UserError(
@@ -172,9 +175,9 @@ def numbered_frames(number: int, preset: str, results: Path) -> list[pd.DataFram
     return found
 
 
-def write(results: Path, preset: Preset) -> dict[str, Table]:
+def write(results: Path, preset: Preset, accept_stale: bool = False) -> dict[str, Table]:
     """Writes all tables for which there are records as markdown, LaTeX and CSV; returns them by name."""
-    found = {t.name: t for t in tables_of(results, preset)}
+    found = {t.name: t for t in tables_of(results, preset, accept_stale=accept_stale)}
     for name, made in found.items():
         for form, ending in rendering.FILES.items():
             text = rendering.render(made, form)
@@ -182,22 +185,38 @@ def write(results: Path, preset: Preset) -> dict[str, Table]:
     return found
 
 
-def tables_of(results: Path, preset: Preset, protocol: Protocol = CLEAN) -> list[Table]:
+def tables_of(results: Path, preset: Preset, protocol: Protocol = CLEAN, accept_stale: bool = False) -> list[Table]:
     """The tables for which a preset has records, those with other options after the standard one."""
-    return [build(number, frame, preset, protocol) for number, frame in frames(results, preset)]
+    return [build(number, frame, preset, protocol) for number, frame in frames(results, preset, accept_stale)]
 
 
-def frames(results: Path, preset: Preset) -> Iterator[tuple[int, pd.DataFrame]]:
-    """The cells of each table, as in `load`, with its number."""
+def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterator[tuple[int, pd.DataFrame]]:
+    """The cells of each table, as in `load`, with its number.
+
+    Cells that other code made than the present one are stale, unless they are accepted; then `accepted` says why.
+    """
     import pandas as pd
 
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
-    rows = [flat(record) for record in records(results, preset.name)]
+    rows = [aged(record, accept_stale) for record in records(results, preset.name)]
     rows = [row for row in rows if row["model"] == models.get(row["dataset"], row["model"])]
     for number, task in TABLES.items():
         here = [row for row in shown(rows, number) if row["task"].partition("+")[0] == task]
         for label in sorted({row["task"] for row in here}, key=lambda t: (t != task, t)):
             yield number, comparable(pd.DataFrame([row for row in here if row["task"] == label]))
+
+
+def aged(record: Mapping[str, Any], accept_stale: bool) -> dict[str, Any]:
+    """A record as one row, marked if the code that made it has changed since."""
+    row = {**flat(record), "accepted": ""}
+    changed = ", ".join(outdated(record["key"]))
+    if changed and row["status"] == "ok":
+        if accept_stale:
+            row["accepted"] = changed
+        else:
+            row["status"] = "stale"
+            row["reason"] = f"code has changed since: {changed}; run again, or accept it with --accept-stale"
+    return row
 
 
 def shown(rows: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, Any]]:
@@ -323,6 +342,10 @@ def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
         start = f"; starts from {row['start']}" if row["start"] else ""
         seen.append(f"{row['method_title']} ({row['access']}{start})")
     yield f"Enforced access to training data: {'; '.join(seen)}."
+    accepted = frame[frame["accepted"] != ""]
+    for why, group in accepted.groupby("accepted"):
+        names = ", ".join(group["method_title"].unique())
+        yield f"Accepted though stale (--accept-stale): {names}. Code has changed since: {why}."
     for _, row in frame[frame["status"] != "ok"].iterrows():
         where = f"{row['method_title']} on {row['dataset_title']}, seed {row['seed']}"
         yield f"Missing: {where}: {row['status']}, {row['reason']}"

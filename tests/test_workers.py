@@ -1,0 +1,54 @@
+"""Processes that die or take too long cost their own call and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from unlearnbench.workers import in_parallel
+
+
+def fate(what: str, folder: Path) -> str:
+    """Does what it is told, and leaves a note that it was called."""
+    with (folder / what).open("a") as file:
+        file.write("x")
+    if what == "exit":
+        os._exit(0)
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "hang":
+        time.sleep(3600)
+    if what == "raise":
+        raise ValueError("no")
+    time.sleep(0.05)
+    return what
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_everything_else_is_done_once_and_who_dies_is_named(workers: int, tmp_path: Path) -> None:
+    names = ["a", "exit", "b", "hang", "c", "kill", "d"]
+    done = {d.index: d for d in in_parallel(fate, [(name, tmp_path) for name in names], workers, limit=3.0)}
+    assert sorted(done) == list(range(len(names)))
+    for index, name in enumerate(names):
+        reason = {"exit": "crashed", "kill": "crashed", "hang": "timeout"}.get(name, "")
+        assert (done[index].result, done[index].reason) == (None if reason else name, reason)
+    assert (tmp_path / "exit").read_text() == "xx"  # it died among others, and then alone
+    assert all(len((tmp_path / name).read_text()) <= 2 for name in "abcd")
+
+
+def test_an_exception_ends_everything(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no"):
+        list(in_parallel(fate, [("raise", tmp_path), ("a", tmp_path)], 1))
+
+
+def test_whoever_stops_asking_ends_the_work(tmp_path: Path) -> None:
+    found = in_parallel(fate, [("a", tmp_path), ("hang", tmp_path)], 1)
+    assert next(found).result == "a"
+    found.close()
+    began = time.monotonic()
+    assert [done.result for done in in_parallel(fate, [("b", tmp_path)], 1)] == ["b"]
+    assert time.monotonic() - began < 60

@@ -1,0 +1,68 @@
+"""Which core code can change what, and whether the code that made a record is still the present one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from unlearnbench import registry
+from unlearnbench.errors import UserError
+from unlearnbench.fingerprint import CORE, fingerprint
+
+TRAINING = ("making", "setting", "training", "samples", "seeds", "models", "data", "data.augmentation", "task")
+UNLEARNING = (*TRAINING, "problem", "method", "checkpoints")
+CODE = {
+    "original": TRAINING,
+    "shadow": TRAINING,
+    "prepared": UNLEARNING,
+    "outputs": UNLEARNING,
+    "relearning": (*UNLEARNING, "relearning"),
+    "record": ("measuring", "protocols", "setting", "metrics", "stats", "attacks", "seeds", "data", "task"),
+}
+"""The core modules that can change each kind of artefact; plugins and what they import come on top."""
+PLUGINS = ("method", "task", "model", "attack")
+
+
+def core(kind: str) -> str:
+    """The core code that can change an artefact of this kind."""
+    return fingerprint(*(f"{CORE}.{module}" for module in CODE[kind]))
+
+
+def outdated(key: Mapping[str, Any]) -> list[str]:
+    """Whose code has changed since a record was made, in words; nothing that is heavy is imported for that.
+
+    Args:
+        key: Of the record.
+    """
+    return list(dict.fromkeys(_outdated(key, "")))
+
+
+def _outdated(part: Any, name: str) -> Iterator[str]:
+    if not isinstance(part, Mapping):
+        return
+    code, kind = part.get("code"), part.get("kind")
+    if code and kind in CODE and code != core(kind):
+        yield f"the suite's own code for {kind}s"
+    if code and name in PLUGINS and "name" in part and code != present(f"{name}s", part["name"]):
+        yield f"{name} {part['name']}"
+    for child, value in part.items():
+        if child == "attacks":
+            for attack in value.values():
+                yield from _outdated(attack, "attack")
+        else:
+            yield from _outdated(value, "shadows" if child == "like" else child)
+
+
+@cache
+def present(group: str, name: str) -> str:
+    """The fingerprint of a plugin's present code; "" if it is no longer installed or cannot be imported."""
+    entry = registry.entries(group).get(name)
+    if entry is None:
+        return ""
+    if entry.origin == CORE:  # whose entry points name the modules where plugins are made
+        return fingerprint(entry.point.module)
+    try:
+        return fingerprint(entry.load().__module__)
+    except UserError:
+        return ""
