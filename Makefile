@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test chaos lint clean
 
 demo: .venv/.installed
 	$(BIN)/unlearnbench run --all
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+chaos: .venv/.installed-dev
+	CHAOS_KILLS=20 $(BIN)/python -m pytest tests/test_chaos.py
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from unlearnbench import UserError, presets, tables
+from unlearnbench import UserError, presets, table, tables
 from unlearnbench.rendering import Number, render
-from unlearnbench.store import write_record
+from unlearnbench.store import read_record, write_record
 
 VALUES = {
     "retrain": [(0.99, 0.0, 0.5), (0.98, 0.0, 0.52)],
@@ -287,3 +288,23 @@ def test_ablations_stand_in_tables_of_their_own_beside_what_they_are_part_of(res
     assert fifth.title == "Table 5: Class removal, ablations, preset two"
     ranks = {row.title: row.numbers["digits-8x8", "test_f"].rank for row in fifth.rows}
     assert ranks == {"Retrain": 0, "l1": 2, "l2": 2, "LAF": 1, "Original": 0}
+
+
+def test_cells_of_other_code_are_marked_unless_they_are_accepted(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    assert "stale" not in table(2, str(tiny), results)
+    path = next(results.glob("*/records/*/*/class-removal/laf/0.json"))
+    record = read_record(path)
+    assert record is not None
+    record["key"]["outputs"]["method"]["code"] = "of an older version"
+    write_record(path, record)
+    marked = table(2, str(tiny), results)
+    assert "Missing: LAF on DIGITS-8x8, seed 0: stale, code has changed since: method laf; run again, or" in marked
+    row = next(line for line in marked.splitlines() if line.startswith("| LAF "))
+    assert row.count(" - ") == 3
+    accepted = table(2, str(tiny), results, accept_stale=True)
+    assert "Accepted though stale (--accept-stale): LAF. Code has changed since: method laf." in accepted
+    assert "Missing" not in accepted
+    record["key"]["outputs"]["code"] = record["key"]["outputs"]["method"]["code"]
+    write_record(path, record)
+    assert "code has changed since: the suite's own code (outputs), method laf" in table(2, str(tiny), results)

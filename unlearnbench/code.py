@@ -43,7 +43,7 @@ def _outdated(part: Any, name: str) -> Iterator[str]:
         return
     code, kind = part.get("code"), part.get("kind")
     if code and kind in CODE and code != core(kind):
-        yield f"the suite's own code for {kind}s"
+        yield f"the suite's own code ({kind})"
     if code and name in PLUGINS and "name" in part and code != present(f"{name}s", part["name"]):
         yield f"{name} {part['name']}"
     for child, value in part.items():

@@ -42,6 +42,9 @@ def fingerprint(*modules: str) -> str:
 
 def source_of(module: str) -> Path | None:
     """The source file of a module; None if it has none or does not exist."""
+    if module.split(".")[0] == CORE:  # `find_spec` would import the packages that a module is in
+        place = Path(__file__).parent.joinpath(*module.split(".")[1:])
+        return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.exists()), None)
     try:
         spec = find_spec(module)
     except (ImportError, ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,14 @@ def verify(
     files = sorted(plan.store.root.glob("*/*.safetensors"))
     files = [path for path in files if path.parent.name != "damaged"]
     say(f"{len(paths)} records and {len(files)} artefacts to read")
-    problems += damaged(files)
+    bad = dict(damaged(files))
+    problems += [f"{path}: {why}" for path, why in bad.items()]
     cells = {plan.results / cell.path: cell for cell in plan.cells}
     unmeasured: dict[str, int] = {}
     measured = 0
     for count, path in enumerate(paths, start=1):
         record = None if any(p.startswith(f"{path}: ") for p in problems) else read_record(path)
-        reason = why_unmeasured(record, cells.get(path), plan)
+        reason = why_unmeasured(record, cells.get(path), plan, bad)
         if record is not None and reason:
             unmeasured[reason] = unmeasured.get(reason, 0) + 1
         elif record is not None:
@@ -89,7 +90,8 @@ def verify(
             measured += 1
         if count % max(1, len(paths) // EVERY) == 0:
             say(f"[{count}/{len(paths)}] records read and measured again")
-    again = [cell for path, cell in cells.items() if not why_unmeasured(read_record(path), cell, plan)] if rerun else []
+    found = {path: read_record(path) for path in cells} if rerun else {}
+    again = [cells[path] for path, record in found.items() if not why_unmeasured(record, cells[path], plan, bad)]
     chosen = random.sample(again, min(rerun, len(again)))
     for cell in chosen:
         say(f"running again: {cell}")
@@ -97,19 +99,19 @@ def verify(
     return Verified(len(paths), len(files), measured, [str(cell) for cell in chosen], problems, unmeasured)
 
 
-def damaged(files: Sequence[Path]) -> Iterator[str]:
-    """What is wrong with artefacts."""
+def damaged(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """The artefacts that are not as they were written, and how."""
     for path in files:
         try:
             _, facts = opened(path)
         except DamagedError as error:
-            yield f"{path}: {error}"
+            yield path, str(error)
             continue
         if Store(path.parent.parent).path(facts["key"]) != path:
-            yield f"{path}: it was made of something else than its name says"
+            yield path, "it was made of something else than its name says"
 
 
-def why_unmeasured(record: dict[str, Any] | None, cell: Cell | None, plan: Plan) -> str:
+def why_unmeasured(record: dict[str, Any] | None, cell: Cell | None, plan: Plan, bad: Container[Path]) -> str:
     """Why a record cannot be measured again; "" if it can."""
     if record is None or record["status"] != "ok":
         return "no numbers"
@@ -117,7 +119,10 @@ def why_unmeasured(record: dict[str, Any] | None, cell: Cell | None, plan: Plan)
         return "not in the preset's plan"
     if plan.status(cell).state == "stale":
         return "stale: made by other code, data or options than the present ones"
-    if not all(plan.store.has(job.key) for job in (cell.outputs, *cell.shadows)):
+    artefacts = [plan.store.path(job.key) for job in (cell.outputs, *cell.shadows)]
+    if any(path in bad for path in artefacts):
+        return "artefacts damaged"
+    if not all(path.exists() for path in artefacts):
         return "outputs no longer in the cache"
     return ""
 

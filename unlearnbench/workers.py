@@ -61,7 +61,7 @@ def in_parallel(
                         del waiting[futures[future]]
                         yield Done(futures[future], future.result())
             except BaseException:
-                executor.shutdown(wait=False, kill_workers=True)
+                stop(executor)
                 raise
             for index in [i for i in waiting if markers[i].exists()] or list(waiting)[:1]:
                 del waiting[index]
@@ -70,6 +70,18 @@ def in_parallel(
                     if timed_out(markers[index])
                     else alone(index, function, calls[index], markers[index], limit)
                 )
+
+
+def stop(executor: ProcessPoolExecutor) -> None:
+    """Ends an executor's processes at once, whatever they are at."""
+    said = threading.excepthook
+
+    def of_others(arguments: threading.ExceptHookArgs) -> None:
+        if type(arguments.thread).__name__ != "_ExecutorManagerThread":  # which stumbles over work that is gone
+            said(arguments)
+
+    threading.excepthook = of_others
+    executor.shutdown(wait=False, kill_workers=True)
 
 
 def alone(
