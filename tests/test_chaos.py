@@ -45,24 +45,25 @@ def started(words: list[str]) -> subprocess.Popen[bytes]:
 def test_killed_again_and_again_it_ends_with_the_records_of_an_undisturbed_run(
     jobs: int, tiny: Path, tiny_run: Path, tmp_path: Path
 ) -> None:
-    rng, words = random.Random(jobs), command(tiny, tmp_path, jobs)
-    kills = 0
-    while kills < KILLS:
-        process = started(words)
-        try:
-            # Long enough to come to work, and to be anywhere in it.
-            process.wait(timeout=rng.uniform(2, 9))
-            break  # it has finished before it could be killed
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
-    assert kills >= min(KILLS, 2)
-    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
-    assert records(tmp_path / "r") == undisturbed(tiny_run)
+    rng, kills, rounds = random.Random(jobs), 0, 0
+    while kills < KILLS:  # a round ends when a run gets to its end before it is killed
+        folder, rounds = tmp_path / str(rounds), rounds + 1
+        words = command(tiny, folder, jobs)
+        while kills < KILLS:
+            process = started(words)
+            try:
+                # Long enough to come to work, and to be anywhere in it.
+                process.wait(timeout=rng.uniform(2, 9))
+                break
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                kills += 1
+        assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+        assert records(folder / "r") == undisturbed(tiny_run)
     verified = subprocess.run(
-        [sys.executable, "-m", "unlearnbench", "verify", "--preset", str(tiny), "--results", str(tmp_path / "r"),
-         "--cache", str(tmp_path / "c"), "--rerun", "1"],
+        [sys.executable, "-m", "unlearnbench", "verify", "--preset", str(tiny), "--results", str(folder / "r"),
+         "--cache", str(folder / "c"), "--rerun", "1"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "everything is as it was written")

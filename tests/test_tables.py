@@ -186,7 +186,7 @@ def test_more_seeds_than_the_preset_asks_for_are_counted(results: Path, preset: 
 
 def test_what_was_made_under_other_conditions_is_no_number(results: Path, preset: presets.Preset) -> None:
     made = record("laf", 0, {"test_r": 0.97, "test_f": 0.01, "asr": 0.53})
-    made["key"] = {"shadows": {"count": 8}, "outputs": {"original": {"recipe": {"epochs": 99}, "seed": 0}}}
+    made["key"] = {"shadows": {"count": 8}, "outputs": {"original": {"dataset": {"checksum": "of others"}, "seed": 0}}}
     write_record(results / "two/records/digits-8x8/cnn/class-removal/laf/0.json", made)
     (found,) = tables.tables_of(results, preset)
     text = render(found, "markdown")
@@ -299,12 +299,24 @@ def test_cells_of_other_code_are_marked_unless_they_are_accepted(tiny: Path, tin
     record["key"]["outputs"]["method"]["code"] = "of an older version"
     write_record(path, record)
     marked = table(2, str(tiny), results)
-    assert "Missing: LAF on DIGITS-8x8, seed 0: stale, code has changed since: method laf; run again, or" in marked
+    assert "Missing: LAF on DIGITS-8x8, seed 0: stale, changed since: method laf; run again, or" in marked
     row = next(line for line in marked.splitlines() if line.startswith("| LAF "))
     assert row.count(" - ") == 3
     accepted = table(2, str(tiny), results, accept_stale=True)
-    assert "Accepted though stale (--accept-stale): LAF. Code has changed since: method laf." in accepted
+    assert "Accepted though stale (--accept-stale): LAF. Changed since: method laf." in accepted
     assert "Missing" not in accepted
     record["key"]["outputs"]["code"] = record["key"]["outputs"]["method"]["code"]
     write_record(path, record)
-    assert "code has changed since: the suite's own code (outputs), method laf" in table(2, str(tiny), results)
+    assert "changed since: the suite's own code (outputs), method laf" in table(2, str(tiny), results)
+
+
+def test_cells_of_another_recipe_than_the_presets_are_marked(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    other = tmp_path / "tiny.toml"
+    other.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 2\n[data"))
+    assert "stale, changed since: recipe.epochs; run again" in table(2, str(other), results)
+    other.write_text(tiny.read_text().replace("vae_epochs = 1", "vae_epochs = 2"))
+    text = table(2, str(other), results)
+    assert "Missing: LAF on DIGITS-8x8, seed 0: stale, changed since: laf.vae\\_epochs; run again" in text
+    assert "Missing: LAF+R on DIGITS-8x8, seed 0: stale, changed since: laf.vae\\_epochs; run again" in text
+    assert "Missing: NegGrad" not in text

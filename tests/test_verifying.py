@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import unlearnbench
 from unlearnbench import UserError, housekeeping
+from unlearnbench.auditing import measure
 from unlearnbench.cli import main
 from unlearnbench.merging import merge
 from unlearnbench.store import Store, read_record, write_record
@@ -76,6 +77,25 @@ def test_all_problems_are_reported_at_once(tiny: Path, finished: Path, own_cache
     assert any(f"{'0' * 32}.safetensors: it was made of something else" in line for line in problems)
 
 
+def test_numbers_that_measure_added_are_checked_and_merged_too(
+    tiny: Path, finished: Path, own_cache: Path, tmp_path: Path
+) -> None:
+    before = Path(shutil.copytree(finished, tmp_path / "before"))
+    measure("loss", preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None)
+    assert list(checked(tiny, finished, own_cache).problems) == []
+    assert merge([finished], before).more == 15
+    path = record_of(finished)
+    record = read_record(path)
+    assert record is not None
+    record["more"]["loss"]["found"]["auc"][0] += 0.01
+    write_record(path, record)
+    problems = checked(tiny, finished, own_cache).problems
+    assert len(problems) == 1
+    assert "laf 0 loss auc: the record says" in problems[0]
+    with pytest.raises(UserError, match="loss was measured differently"):
+        merge([finished], before)
+
+
 def test_outputs_that_the_method_does_not_give_are_found_by_running_it_again(
     tiny: Path, finished: Path, own_cache: Path
 ) -> None:
@@ -118,8 +138,23 @@ def test_the_cache_keeps_what_records_were_made_of(tiny: Path, tmp_path: Path) -
         str(tiny), results=finished, cache=own_cache, force=True, dry_run=True, tasks="class-removal"
     )
     assert {job.kind for job in summary.plan.missing} <= {"outputs", "network"}  # nothing else has to be made again
-    with pytest.raises(UserError, match="there is no results folder"):
-        housekeeping.holdings(finished / "nowhere", own_cache)
+    for wrong, why in (
+        (finished / "nowhere", "there is no results folder"),
+        (finished / "tiny", "there are no records"),
+    ):
+        with pytest.raises(UserError, match=why):
+            housekeeping.holdings(wrong, own_cache)
+
+
+def test_what_is_not_the_suites_is_not_touched(tiny: Path, tiny_run: Path, own_cache: Path) -> None:
+    thesis = own_cache / "project" / "thesis.txt"
+    data = own_cache / "dataset" / "train.gz"
+    for path in (thesis, data):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+        os.utime(path, (0, 0))
+    CliRunner().invoke(main, ["cache", "--results", str(tiny_run), "--cache", str(own_cache), "--prune"])
+    assert thesis.read_text() == data.read_text() == "mine"
 
 
 def test_folders_of_several_machines_become_one(finished: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 import signal
 import time
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.workers import in_parallel
+from unlearnbench.workers import in_parallel, limited
 
 
 def fate(what: str, folder: Path) -> str:
@@ -21,7 +23,13 @@ def fate(what: str, folder: Path) -> str:
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "hang":
-        time.sleep(3600)
+        with limited():
+            time.sleep(3600)
+    if what == "spin":  # in C, where no other thread of the interpreter gets a turn
+        with limited():
+            collections.deque(itertools.repeat(1), maxlen=0)
+    if what == "share":  # what is not limited may take longer
+        time.sleep(4.0)
     if what == "raise":
         raise ValueError("no")
     time.sleep(0.05)
@@ -30,14 +38,14 @@ def fate(what: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_everything_else_is_done_once_and_who_dies_is_named(workers: int, tmp_path: Path) -> None:
-    names = ["a", "exit", "b", "hang", "c", "kill", "d"]
+    names = ["a", "exit", "b", "hang", "c", "kill", "d"] if workers == 2 else ["a", "spin", "share", "exit"]
     done = {d.index: d for d in in_parallel(fate, [(name, tmp_path) for name in names], workers, limit=3.0)}
     assert sorted(done) == list(range(len(names)))
     for index, name in enumerate(names):
-        reason = {"exit": "crashed", "kill": "crashed", "hang": "timeout"}.get(name, "")
+        reason = {"exit": "crashed", "kill": "crashed", "hang": "timeout", "spin": "timeout"}.get(name, "")
         assert (done[index].result, done[index].reason) == (None if reason else name, reason)
     assert (tmp_path / "exit").read_text() == "xx"  # it died among others, and then alone
-    assert all(len((tmp_path / name).read_text()) <= 2 for name in "abcd")
+    assert all(len((tmp_path / name).read_text()) <= 2 for name in names)
 
 
 def test_an_exception_ends_everything(tmp_path: Path) -> None:

@@ -399,7 +399,8 @@ def cache(results: str, cache: str | None, prune: bool, as_json: bool) -> None:
         click.echo(f"{h.kind:10} {h.files:6} files {h.size / 1e6:9.1f} MB, not needed {h.freed / 1e6:9.1f} MB")
     if prune:
         freed = housekeeping.prune(found)
-        click.echo(f"{freed / 1e6:.1f} MB deleted in {folders.cache(cache)}", err=as_json)
+        count = sum(len(h.unneeded) for h in found)
+        click.echo(f"{count} files, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)
 
 
 @main.command()
@@ -413,7 +414,10 @@ def merge(folders: tuple[str, ...], results: str) -> None:
     from unlearnbench.merging import merge as merge_folders
 
     done = merge_folders(folders, results)
-    click.echo(f"{done.new} records are new, {done.better} replace failures, {done.same} were there; in {results}")
+    click.echo(
+        f"{done.new} records are new, {done.better} replace failures, {done.more} got more measures, {done.same} were "
+        f"there; in {results}"
+    )
 
 
 @main.command("list")
@@ -547,7 +551,7 @@ def show_failures(summary: Summary) -> None:
     for outcome in summary.failed:
         click.echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
     if summary.failed:
-        click.echo("`unlearnbench show DATASET TASK METHOD SEED` prints the traceback of such a cell", err=True)
+        click.echo("`unlearnbench show DATASET TASK METHOD SEED` prints all that is known of such a cell", err=True)
     if summary.plan.failed_before:
         click.echo(f"{len(summary.plan.failed_before)} of them failed before: --retry-failed runs them again", err=True)
 

@@ -44,6 +44,8 @@ def _outdated(part: Any, name: str) -> Iterator[str]:
     code, kind = part.get("code"), part.get("kind")
     if code and kind in CODE and code != core(kind):
         yield f"the suite's own code ({kind})"
+    if code and name == "attack" and "core" in part and part["core"] != core("record"):
+        yield "the suite's own code (record)"
     if code and name in PLUGINS and "name" in part and code != present(f"{name}s", part["name"]):
         yield f"{name} {part['name']}"
     for child, value in part.items():

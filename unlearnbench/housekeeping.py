@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unlearnbench import folders
+from unlearnbench.errors import UserError
 from unlearnbench.store import DamagedError, digest, facts_of
 from unlearnbench.tables import records
 
+KINDS = ("dataset", "original", "shadow", "prepared", "network", "outputs", "relearning", "given", "damaged")
+"""The folders of the cache; whatever else lies there is not the suite's."""
 YOUNG = 3600.0
 """Seconds; what is younger may belong to a run that is going on, and is left alone."""
 
@@ -43,34 +47,45 @@ def holdings(results: str | Path = "results", cache: str | Path | None = None) -
         cache: Folder of artefacts.
 
     Raises:
-        UserError: If there is no results folder: then nothing would seem to be needed.
+        UserError: If the results folder has no records, or a damaged one: then too little would seem to be needed.
     """
     root = folders.cache(cache)
     wanted, originals = needed(Path(results))
     found: dict[str, list[tuple[Path, bool]]] = {}
-    for path in sorted(root.glob("*/*")):
-        if path.suffix == ".lock" or not path.is_file():
-            continue
-        if path.parent.name == "damaged" or path.suffix != ".safetensors":
-            kind = "damaged" if path.parent.name == "damaged" else "left over"
-            found.setdefault(kind, []).append((path, False))
-        else:
+    for path in sorted(path for kind in KINDS for path in (root / kind).glob("*") if path.is_file()):
+        if path.parent.name == "damaged":
+            found.setdefault("damaged", []).append((path, False))
+        elif path.name.startswith(".") and ".safetensors." in path.name:  # see `store.replace_whole`
+            found.setdefault("left over", []).append((path, False))
+        elif path.suffix == ".safetensors":
             found.setdefault(path.parent.name, []).append((path, is_needed(path, wanted, originals)))
     return [holding(kind, paths) for kind, paths in found.items()]
 
 
 def holding(kind: str, paths: list[tuple[Path, bool]]) -> Holding:
     """Adds up the files of a kind."""
-    old = [path for path, keep in paths if not keep and time.time() - path.stat().st_mtime > YOUNG]
-    size = sum(path.stat().st_size for path, _ in paths)
-    return Holding(kind, len(paths), size, old, sum(path.stat().st_size for path in old))
+    sizes, old = 0, []
+    for path, keep in paths:
+        with suppress(FileNotFoundError):  # of a run that goes on
+            stat = path.stat()
+            sizes += stat.st_size
+            if not keep and time.time() - stat.st_mtime > YOUNG:
+                old.append((path, stat.st_size))
+    return Holding(kind, len(paths), sizes, [path for path, _ in old], sum(size for _, size in old))
 
 
 def needed(results: Path) -> tuple[set[str], set[str]]:
     """What records were made of: the names of all artefacts, and of the originals among them."""
     wanted: set[str] = set()
     originals: set[str] = set()
-    for record in records(results):
+    found = records(results)
+    paths = list(results.glob("*/records/*/*/*/*/*.json"))
+    if not found or len(found) < len(paths):
+        what = "a record is damaged" if paths else "there are no records"
+        raise UserError(
+            f"{what} in {results}, so nobody knows what is needed: name the folder of --results of your runs"
+        )
+    for record in found:
         outputs, shadows = record["key"].get("outputs"), record["key"].get("shadows")
         if not outputs or not shadows:
             continue
@@ -114,10 +129,8 @@ def is_needed(path: Path, wanted: set[str], originals: set[str]) -> bool:
 
 def prune(found: list[Holding]) -> int:
     """Deletes what no record needs; returns the bytes that are free now."""
-    freed = 0
     for entry in found:
         for path in entry.unneeded:
-            freed += path.stat().st_size
             path.unlink(missing_ok=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
-    return freed
+    return sum(entry.freed for entry in found)

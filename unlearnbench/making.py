@@ -15,6 +15,7 @@ from unlearnbench import registry, relearning, seeds, training
 from unlearnbench.artefacts import Job, flop_of
 from unlearnbench.clock import spending
 from unlearnbench.data import Dataset
+from unlearnbench.errors import StorageError
 from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Builder, Model, Network
@@ -32,6 +33,7 @@ from unlearnbench.setting import (
 )
 from unlearnbench.store import Made, Store
 from unlearnbench.task import Split
+from unlearnbench.workers import limited
 
 
 class ParentFailedError(Exception):
@@ -153,7 +155,7 @@ class Workshop:
         view = view_to_prepare(training_set, method.access, generator)
         problem = self.problem(job, place, view, generator, stream)
         start = time.perf_counter()
-        with seeds.pinned(*stream, "global"):
+        with seeds.pinned(*stream, "global"), limited():
             tensors = method.preparation(problem, **job.options)
         return tensors, {"seconds": {"prepare": time.perf_counter() - start}}
 
@@ -226,7 +228,7 @@ class Workshop:
             for phase, spent in self.get(job.needs[role])[1]["seconds"].items():
                 seconds[phase] += spent
         start = time.perf_counter()
-        with seeds.pinned(*stream, "global"):
+        with seeds.pinned(*stream, "global"), limited():
             network = method.unlearn(problem, job.options)
         if not callable(network):
             raise TypeError(f"{job.method} returned {type(network).__name__}, not a network")
@@ -259,7 +261,9 @@ class Workshop:
         """The weights of the network that another method starts from."""
         try:
             return self.get(job)[0]
-        except Exception as error:  # whatever the parent's code raised
+        except StorageError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever the parent's code raised
             raise ParentFailedError(f"{job.method} failed: {type(error).__name__}: {error}") from error
 
 

@@ -23,6 +23,7 @@ from unlearnbench.presets import ELSEWHERE
 from unlearnbench.protocols import PROTOCOLS, Protocol
 from unlearnbench.setting import Setting, compared, shadow_members, shadow_split
 from unlearnbench.store import SCHEMA
+from unlearnbench.workers import limited
 
 Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
 """Members and non-members, one entry for each shadow network."""
@@ -160,7 +161,8 @@ def known(logits: Tensor, member: Tensor, items: Items) -> dict[str, Known]:
 def attacked(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """All that an attack found, as in `metrics.membership`; or why it makes no sense here, as `n/a`."""
     try:
-        return metrics.membership(registry.get(Attack, name).score(audit, **options))
+        with limited():
+            return metrics.membership(registry.get(Attack, name).score(audit, **options))
     except NotApplicableError as reason:
         return {"n/a": str(reason)}
 

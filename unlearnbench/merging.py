@@ -19,11 +19,13 @@ class Merged:
         new: How many records came in.
         same: How many were there already, with the same numbers.
         better: How many failures were replaced by a result.
+        more: How many got what `measure` has found elsewhere.
     """
 
     new: int
     same: int
     better: int
+    more: int
 
 
 def merge(sources: Sequence[str | Path], results: str | Path = "results") -> Merged:
@@ -40,7 +42,7 @@ def merge(sources: Sequence[str | Path], results: str | Path = "results") -> Mer
     target = Path(results)
     chosen: dict[Path, dict[str, Any]] = {}
     conflicts: list[str] = []
-    same = better = 0
+    same = better = more = 0
     for source in map(Path, sources):
         paths = sorted(source.glob("*/records/*/*/*/*/*.json"))
         if not paths:
@@ -59,13 +61,16 @@ def merge(sources: Sequence[str | Path], results: str | Path = "results") -> Mer
                 conflicts.append(f"{path} contradicts what is there: {why}")
             elif known["status"] != "ok" and record["status"] == "ok":
                 chosen[place], better = record, better + 1
+            elif record.get("more", {}).keys() - known.get("more", {}).keys():
+                chosen[place] = {**known, "more": {**record["more"], **known.get("more", {})}}
+                more += 1
             else:
                 same += 1
     if conflicts:
         raise UserError("nothing was merged:\n" + "\n".join(conflicts))
     for place, record in chosen.items():
         write_record(target / place, record)
-    return Merged(len(chosen) - better, same, better)
+    return Merged(len(chosen) - better - more, same, better, more)
 
 
 def conflict(one: dict[str, Any], other: dict[str, Any]) -> str:
@@ -75,4 +80,7 @@ def conflict(one: dict[str, Any], other: dict[str, Any]) -> str:
         return f"they were made of different things: {'; '.join(reasons[:3])}"
     if one["status"] == other["status"] == "ok" and canonical(one["metrics"]) != canonical(other["metrics"]):
         return "the same cell has other numbers, so one of the two machines computes differently"
+    for name in one.get("more", {}).keys() & other.get("more", {}).keys():
+        if canonical(one["more"][name]) != canonical(other["more"][name]):
+            return f"{name} was measured differently: run `unlearnbench measure` again on one side"
     return ""

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ STATUSES = ("ok", "failed", "diverged", "timeout", "out-of-memory", "crashed", "
 """What can become of a cell: its numbers are there; an exception; numbers that are not finite; too long; no memory;
 the process died; the method that it starts from has no result."""
 FATES = {
-    "timeout": "not done within {limit:g} s",
+    "timeout": "its method or an attack was not done within {limit:g} s: see --timeout",
     "crashed": "its process died, alone too: it was killed, perhaps for lack of memory, or it exited",
 }
 """What is known of work whose process did not survive."""
@@ -237,7 +238,7 @@ def carried_out(
     """Does the work of a plan and writes the tables; arguments as in `run`."""
     if jobs is not None and jobs < 1:
         raise UserError(f"-j must be at least 1, not {jobs}")
-    if timeout is not None and timeout <= 0:
+    if timeout is not None and not timeout > 0:
         raise UserError(f"--timeout must be more than 0 seconds, not {timeout:g}")
     if dry_run:
         return Summary(plan)
@@ -285,6 +286,8 @@ def execute(
 def perished(item: Job | Cell, fate: str, results: Path, limit: float | None) -> Outcome:
     """What became of an item whose process did not survive it; for a cell, there is a record of it."""
     reason = FATES[fate].format(limit=limit or 0.0)
+    if isinstance(item, Cell) and made_meanwhile(item, results):
+        return Outcome(str(item), "ok", 0.0, item.outputs.ep)
     if isinstance(item, Cell):
         write_record(results / item.path, failure(item, fate, reason))
     ep = item.ep if isinstance(item, Job) else item.outputs.ep
@@ -301,6 +304,7 @@ def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
     start = time.perf_counter()
     if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        warnings.showwarning = lambda message, *_args, **_kwargs: print(f"warning: {message}", file=sys.stderr)  # noqa: T201
     clock.taken()
     speed: Mapping[str, float] = {}
     with one_thread(), redirect_stdout(sys.stderr), clock.spending("machinery"):  # what plugins print is no result

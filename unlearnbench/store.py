@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.errors import StorageError, UserError
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
     from torch import Tensor
 
 SCHEMA = 2
@@ -57,10 +58,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         replace_whole(path, content)
     except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror}. What is finished is kept: "
-            "make room, or choose another folder, and run the same command again"
-        ) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """What to say when a file cannot be written."""
+    return StorageError(
+        f"cannot write {path}: {error.strerror}. What is finished is kept: "
+        "make room, or choose another folder, and run the same command again"
+    )
 
 
 def replace_whole(path: Path, content: bytes) -> None:
@@ -107,7 +113,7 @@ class Store:
     def load(self, key: Key) -> Made | None:
         """Reads an artefact, its tensors mapped from the file; None if it is not there.
 
-        One that is damaged, or of another key, is set aside with a warning, and is not there either.
+        One that is damaged, or of another key, is warned of, and is not there either.
         """
         path = self.path(key)
         if not path.exists():
@@ -119,11 +125,16 @@ class Store:
             why = "it was made of something else than its name says"
         except DamagedError as error:
             why = str(error)
-        aside = self.root / "damaged" / f"{path.parent.name}-{path.name}"
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(aside)
-        warnings.warn(f"an artefact is damaged and will be made again: {why}; set aside as {aside}", stacklevel=2)
+        warnings.warn(f"the artefact {path} is damaged and is not used: {why}", stacklevel=2)
         return None
+
+    def set_aside(self, key: Key) -> None:
+        """Moves an artefact away that cannot be used; the caller holds its lock."""
+        path = self.path(key)
+        if path.exists():
+            aside = self.root / "damaged" / f"{path.parent.name}-{path.name}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(aside)
 
     def save(self, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
         """Writes an artefact."""
@@ -143,18 +154,31 @@ class Store:
         found = self.load(key)
         if found is not None:
             return found
-        from filelock import FileLock
-
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
+        with self.lock(key):
             found = self.load(key)
             if found is None:
+                self.set_aside(key)
                 tensors, info = make()
                 self.save(key, tensors, info)
                 found = self.load(key)
         assert found is not None
         return found
+
+    def lock(self, key: Key) -> BaseFileLock:
+        """What one process at a time holds; the system lets go of it when the process dies.
+
+        Raises:
+            StorageError: If there can be none.
+        """
+        from filelock import FileLock
+
+        path = self.path(key).with_suffix(".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:
+            raise unwritable(path, error) from error
+        return FileLock(path)
 
 
 class DamagedError(Exception):

@@ -193,12 +193,13 @@ def tables_of(results: Path, preset: Preset, protocol: Protocol = CLEAN, accept_
 def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterator[tuple[int, pd.DataFrame]]:
     """The cells of each table, as in `load`, with its number.
 
-    Cells that other code made than the present one are stale, unless they are accepted; then `accepted` says why.
+    Cells that other code made than the present one, or another recipe or other hyperparameters than the preset's, are
+    stale, unless they are accepted; then `accepted` says why.
     """
     import pandas as pd
 
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
-    rows = [aged(record, accept_stale) for record in records(results, preset.name)]
+    rows = [aged(record, preset, accept_stale) for record in records(results, preset.name)]
     rows = [row for row in rows if row["model"] == models.get(row["dataset"], row["model"])]
     for number, task in TABLES.items():
         here = [row for row in shown(rows, number) if row["task"].partition("+")[0] == task]
@@ -206,17 +207,36 @@ def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterato
             yield number, comparable(pd.DataFrame([row for row in here if row["task"] == label]))
 
 
-def aged(record: Mapping[str, Any], accept_stale: bool) -> dict[str, Any]:
-    """A record as one row, marked if the code that made it has changed since."""
+def aged(record: Mapping[str, Any], preset: Preset, accept_stale: bool) -> dict[str, Any]:
+    """A record as one row, marked if what made it has changed since; what `measure` added is then left out."""
     row = {**flat(record), "accepted": ""}
-    changed = ", ".join(outdated(record["key"]))
+    changed = ", ".join([*outdated(record["key"]), *reset(record, preset)])
     if changed and row["status"] == "ok":
         if accept_stale:
             row["accepted"] = changed
         else:
             row["status"] = "stale"
-            row["reason"] = f"code has changed since: {changed}; run again, or accept it with --accept-stale"
+            row["reason"] = f"changed since: {changed}; run again, or accept it with --accept-stale"
+    for name, entry in record.get("more", {}).items():
+        if not accept_stale and name != "relearning" and outdated({"attacks": {name: entry["key"]}}):
+            row = {column: None if column.startswith(f"{name}.") else value for column, value in row.items()}
     return row
+
+
+def reset(record: Mapping[str, Any], preset: Preset) -> Iterator[str]:
+    """What a preset says otherwise than when a record was made."""
+    cell, recipe = record["cell"], record["key"].get("outputs", {}).get("original", {}).get("recipe")
+    training = preset.datasets.get(cell["dataset"])
+    if recipe and training:
+        wanted = training.recipe.values()
+        yield from (f"recipe.{n}" for n in wanted if n in recipe and canonical(recipe[n]) != canonical(wanted[n]))
+    made: Any = {} if "+" in cell["method"] else record["key"].get("outputs")  # those were told otherwise with -p
+    while made:
+        method, chosen = made.get("method", {}).get("name", ""), made.get("method", {}).get("options", {})
+        layers = preset.hyperparameters(method, cell["task"].partition("+")[0], cell["model"])
+        told = {name: value for layer in layers for name, value in layer.items()}
+        yield from (f"{method}.{n}" for n in told if n in chosen and canonical(chosen[n]) != canonical(told[n]))
+        made = made.get("parent")
 
 
 def shown(rows: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, Any]]:
@@ -345,7 +365,7 @@ def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
     accepted = frame[frame["accepted"] != ""]
     for why, group in accepted.groupby("accepted"):
         names = ", ".join(group["method_title"].unique())
-        yield f"Accepted though stale (--accept-stale): {names}. Code has changed since: {why}."
+        yield f"Accepted though stale (--accept-stale): {names}. Changed since: {why}."
     for _, row in frame[frame["status"] != "ok"].iterrows():
         where = f"{row['method_title']} on {row['dataset_title']}, seed {row['seed']}"
         yield f"Missing: {where}: {row['status']}, {row['reason']}"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from unlearnbench.code import core, present
 from unlearnbench.errors import UserError
+from unlearnbench.measuring import attacked
 from unlearnbench.plan import Cell, Plan
-from unlearnbench.run import laboratory, one_thread, planned
+from unlearnbench.run import laboratory, one_thread, planned, reason_of
 from unlearnbench.store import DamagedError, Store, canonical, opened, read_record, record_problem
 
+SELF_SUFFICIENT = ("loss", "confidence", "entropy", "modified-entropy", "svc")
+"""Attacks of `measure` that look at a cell's own outputs only, so that they can be repeated from these."""
 EVERY = 10
 """How many lines of progress there are, about."""
 
@@ -64,6 +68,8 @@ def verify(
     Raises:
         UserError: If there are no records, or an argument is wrong.
     """
+    if rerun < 0:
+        raise UserError(f"--rerun wants a number of cells, not {rerun}")
     plan = planned(
         preset, datasets=(), tasks=(), methods=(), seeds=(), overrides=None, device=device, results=results,
         cache=cache, data=data,
@@ -71,7 +77,8 @@ def verify(
     paths = sorted(plan.results.glob("records/*/*/*/*/*.json"))
     if not paths:
         raise UserError(f"there are no records in {plan.results}: run `unlearnbench run --preset {preset}`")
-    problems = [f"{path}: {why}" for path in paths if (why := record_problem(path))]
+    wrong = {path: why for path in paths if (why := record_problem(path))}
+    problems = [f"{path}: {why}" for path, why in wrong.items()]
     files = sorted(plan.store.root.glob("*/*.safetensors"))
     files = [path for path in files if path.parent.name != "damaged"]
     say(f"{len(paths)} records and {len(files)} artefacts to read")
@@ -81,7 +88,7 @@ def verify(
     unmeasured: dict[str, int] = {}
     measured = 0
     for count, path in enumerate(paths, start=1):
-        record = None if any(p.startswith(f"{path}: ") for p in problems) else read_record(path)
+        record = None if path in wrong else read_record(path)
         reason = why_unmeasured(record, cells.get(path), plan, bad)
         if record is not None and reason:
             unmeasured[reason] = unmeasured.get(reason, 0) + 1
@@ -129,16 +136,29 @@ def why_unmeasured(record: dict[str, Any] | None, cell: Cell | None, plan: Plan,
 
 def remeasured(record: dict[str, Any], cell: Cell, store: Store) -> Iterator[str]:
     """Where the numbers of a record differ from those that its outputs give."""
+    lab = laboratory(store)
+    outputs, _ = lab.workshop.get(cell.outputs)
     with one_thread():
-        again = laboratory(store).record(cell)
+        again = lab.record(cell)
+        audit = lab.audit(cell, outputs["train"], outputs["test"])
+        for name, entry in record.get("more", {}).items():
+            key = {part: entry["key"].get(part) for part in ("code", "core", "again", "fleet")}
+            now = {"code": present("attacks", name), "core": core("record"), "again": False, "fleet": 0}
+            if name in SELF_SUFFICIENT and key | {"again": False} == now:
+                found = attacked(audit, name, entry["key"]["options"])
+                yield from differing(entry["found"], found, f"{cell} {name}")
     yield from differing(record["metrics"], again["metrics"], str(cell))
 
 
 def repeated(cell: Cell, store: Store) -> Iterator[str]:
     """Where a cell differs when it is unlearned again, from the same originals and preparations."""
     lab = laboratory(store)
-    with one_thread():
-        outputs, _ = lab.workshop.made(cell.outputs)
+    try:
+        with one_thread():
+            outputs, _ = lab.workshop.made(replace(cell.outputs, keep=None))
+    except (Exception, SystemExit) as error:  # whatever a plugin raised
+        yield f"{cell}: run again, it fails: {reason_of(error)}"
+        return
     stored, _ = lab.workshop.get(cell.outputs)
     for part, logits in outputs.items():
         if not torch.equal(logits.cpu(), stored[part]):

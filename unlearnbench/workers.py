@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
-import os
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TextIO, TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 Result = TypeVar("Result")
+_present: list[tuple[float, TextIO]] = []
+"""The limit of the call that this process is at, and its marker."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,15 @@ def in_parallel(
         function: What to call; an exception that it raises ends everything.
         calls: The arguments of each call.
         workers: How many processes.
-        limit: Seconds after which a call's process is ended.
+        limit: Seconds after which a call's process is ended, counted in blocks that are `limited`.
     """
     with tempfile.TemporaryDirectory(prefix="unlearnbench-", ignore_cleanup_errors=True) as folder:
         markers = [Path(folder, str(index)) for index in range(len(calls))]
         waiting = dict.fromkeys(range(len(calls)))
         while waiting:
             executor = get_reusable_executor(max_workers=workers)
-            futures = {executor.submit(marked, function, calls[i], markers[i], limit): i for i in waiting}
             try:
+                futures = {executor.submit(marked, function, calls[i], markers[i], limit): i for i in waiting}
                 for future in as_completed(futures):
                     if not isinstance(future.exception(), TerminatedWorkerError):
                         del waiting[futures[future]]
@@ -94,14 +96,18 @@ def alone(
     except TerminatedWorkerError:
         return Done(index, None, "timeout" if timed_out(marker) else "crashed")
     finally:
-        executor.shutdown(wait=False, kill_workers=True)
+        stop(executor)
 
 
 def marked(function: Callable[..., Result], arguments: tuple[Any, ...], marker: Path, limit: float | None) -> Result:
     """Calls a function and leaves a mark while it is at work."""
-    marker.touch()
-    with time_limit(limit, marker):
-        result = function(*arguments)
+    with marker.open("w") as file:
+        if limit is not None:
+            _present.append((limit, file))
+        try:
+            result = function(*arguments)
+        finally:
+            _present.clear()
     marker.unlink()
     settle()
     return result
@@ -115,25 +121,23 @@ def settle() -> None:
 
 
 @contextmanager
-def time_limit(limit: float | None, marker: Path) -> Iterator[None]:
-    """Ends this process, and says so in the marker, unless the block is left within so many seconds."""
-    if limit is None:
+def limited() -> Iterator[None]:
+    """A block that must be left within the seconds of the present call's limit; otherwise this process ends.
+
+    It is put around what plugins do, not around what cells share. The traceback is written to the call's marker, by a
+    thread that needs no lock of the interpreter.
+    """
+    if not _present:
         yield
         return
-
-    def end() -> None:
-        marker.write_text("timeout")
-        os._exit(1)
-
-    timer = threading.Timer(limit, end)
-    timer.daemon = True
-    timer.start()
+    limit, file = _present[-1]
+    faulthandler.dump_traceback_later(limit, file=file, exit=True)
     try:
         yield
     finally:
-        timer.cancel()
+        faulthandler.cancel_dump_traceback_later()
 
 
 def timed_out(marker: Path) -> bool:
-    """Whether a marker says so."""
-    return marker.exists() and marker.read_text() == "timeout"
+    """Whether a call was ended by its limit."""
+    return marker.exists() and marker.read_text(errors="replace").startswith("Timeout")
