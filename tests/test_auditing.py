@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +253,25 @@ def test_cells_with_other_options_are_reached_with_these(tiny: Path, finished: P
     done = measured(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", overrides=other)
     assert len(done.done) == 2
     assert "neggrad+epochs=2" in found(finished, "data-removal", "loss")
+
+
+NOT_A_NUMBER = """
+import numpy as np
+from unlearnbench import Scores, attack
+
+@attack(title="Broken")
+def broken(audit):
+    "Gives no numbers."
+    nothing = np.full(len(audit.forgotten.labels), np.nan)
+    return Scores(nothing, np.zeros(len(audit.heldout.labels)), {"nan": float("nan")})
+"""
+
+
+def test_what_is_no_number_fails_and_is_not_recorded(
+    install: Callable[..., Path], tiny: Path, finished: Path, cache: Path
+) -> None:
+    install("broken_attack", NOT_A_NUMBER, "[unlearnbench.attacks]\nbroken = broken_attack:broken\n")
+    done = measured(tiny, finished, cache, ("broken", "loss"), tasks="data-removal", methods="neggrad")
+    assert set(done.failed.values()) == {"ValueError: Out of range float values are not JSON compliant: nan"}
+    assert set(found(finished, "data-removal", "loss")) == {"retrain", "neggrad"}
+    assert found(finished, "data-removal", "broken") == {}

@@ -53,7 +53,7 @@ def test_killed_again_and_again_it_ends_with_the_records_of_an_undisturbed_run(
             process = started(words)
             try:
                 # Long enough to come to work, and to be anywhere in it.
-                process.wait(timeout=rng.uniform(2, 9))
+                process.wait(timeout=rng.uniform(2, 7))
                 break
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -16,7 +16,7 @@ from unlearnbench import UserError, artefacts, code, fingerprint, presets
 from unlearnbench.artefacts import Job
 from unlearnbench.making import Workshop
 from unlearnbench.measuring import Laboratory
-from unlearnbench.plan import Cell, Plan, build
+from unlearnbench.plan import Cell, Plan, build, record_path
 from unlearnbench.store import Store, write_record
 
 
@@ -251,6 +251,7 @@ NEUTRAL = {
     "unlearnbench",
     "artefacts",  # plans; all it decides is in the keys
     "clock",  # only takes the time
+    "workers",  # ends what takes too long
     "code",  # names what goes into keys
     "errors",
     "fingerprint",
@@ -292,3 +293,12 @@ def test_no_other_core_code_runs_while_an_artefact_is_made(tiny: Path, tiny_run:
     for kind, job in {**jobs, "outputs": outputs, "record": None}.items():
         ran = modules_that_run(kind, cell, job, store)
         assert ran - NEUTRAL <= set(code.CODE[kind]), kind
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../../etc", "a/b", "c\\d", "~", "x y"])
+def test_no_name_leads_out_of_the_folder(name: str) -> None:
+    about = {"dataset": name, "model": name, "task": name, "method": name, "seed": 0}
+    path = record_path(about)
+    assert len(path.parts) == 6
+    assert not {"..", ".", "/"} & set(path.parts)
+    assert (Path("/r") / path).resolve().is_relative_to("/r/records")

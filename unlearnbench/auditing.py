@@ -302,6 +302,7 @@ def audit(order: Order, store: Store, results: Path) -> tuple[str, bool, dict[st
                         found = found_in(lab.workshop.get(order.relearning)[0])
                     else:
                         found = attacked(seen, name, order.attacks[name])
+                    canonical(found)  # whatever is no number, or no JSON at all, fails here
                     more[name] = {**key, "found": found}
                 except Exception as error:  # whatever a plugin raised
                     failed[name] = reason_of(error)

@@ -356,7 +356,12 @@ class _Planner:
 def record_path(about: Mapping[str, Any]) -> Path:
     """Where a cell's record lies, below the folder of its preset's results."""
     place = (about["dataset"], about["model"], about["task"], about["method"])
-    return Path("records", *(quote(part, safe="+=,") for part in place), f"{about['seed']}.json")
+    return Path("records", *map(folder_name, place), f"{about['seed']}.json")
+
+
+def folder_name(name: str) -> str:
+    """A name as that of a folder, which does not lead anywhere else: neither slashes, nor dots only."""
+    return quote(name, safe="+=,") if name.strip(".") else "%2E" * len(name)
 
 
 def parameters(overrides: Mapping[str, Mapping[str, Any]], plugins: Iterable[str]) -> list[str]:

@@ -27,7 +27,7 @@ from unlearnbench.making import ParentFailedError, Workshop
 from unlearnbench.measuring import Laboratory, observed
 from unlearnbench.plan import Cell, Plan, build
 from unlearnbench.rendering import Table
-from unlearnbench.store import SCHEMA, Store, differences, read_record, write_record
+from unlearnbench.store import SCHEMA, Store, canonical, differences, read_record, write_record
 from unlearnbench.workers import in_parallel
 
 STATUSES = ("ok", "failed", "diverged", "timeout", "out-of-memory", "crashed", "skipped")
@@ -366,6 +366,7 @@ def make_cell(cell: Cell, store: Store, results: Path, force: bool) -> tuple[str
         return "ok", ""
     try:
         record = laboratory(store).record(cell)
+        canonical(record)  # whatever is no number, or no JSON at all, fails here
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # whatever a plugin raised
