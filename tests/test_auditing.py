@@ -272,6 +272,7 @@ def test_what_is_no_number_fails_and_is_not_recorded(
 ) -> None:
     install("broken_attack", NOT_A_NUMBER, "[unlearnbench.attacks]\nbroken = broken_attack:broken\n")
     done = measured(tiny, finished, cache, ("broken", "loss"), tasks="data-removal", methods="neggrad")
-    assert set(done.failed.values()) == {"ValueError: Out of range float values are not JSON compliant: nan"}
+    assert len(done.failed) == 2
+    assert all("float values are not JSON compliant" in reason for reason in done.failed.values())
     assert set(found(finished, "data-removal", "loss")) == {"retrain", "neggrad"}
     assert found(finished, "data-removal", "broken") == {}
