@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-KILLS = int(os.environ.get("CHAOS_KILLS", "5"))
-"""`make chaos` takes more."""
+KILLS = {jobs: int(os.environ.get("CHAOS_KILLS", kills)) for jobs, kills in {1: 2, 2: 3}.items()}
+"""By number of workers; `make chaos` takes 20 for each."""
 
 
 def records(results: Path) -> dict[str, Any]:
@@ -46,10 +46,10 @@ def test_killed_again_and_again_it_ends_with_the_records_of_an_undisturbed_run(
     jobs: int, tiny: Path, tiny_run: Path, tmp_path: Path
 ) -> None:
     rng, kills, rounds = random.Random(jobs), 0, 0
-    while kills < KILLS:  # a round ends when a run gets to its end before it is killed
+    while kills < KILLS[jobs]:  # a round ends when a run gets to its end before it is killed
         folder, rounds = tmp_path / str(rounds), rounds + 1
         words = command(tiny, folder, jobs)
-        while kills < KILLS:
+        while kills < KILLS[jobs]:
             process = started(words)
             try:
                 # Long enough to come to work, and to be anywhere in it.
