@@ -130,10 +130,9 @@ def layers(images: Tensor, repeats: int = 30) -> list[tuple[str, float, float]]:
         inputs = inputs.detach().requires_grad_(place > 0)
         outputs = layer(inputs)
         gradient = torch.rand_like(outputs)
-        wanted = [t for t in (inputs, *layer.parameters()) if t.requires_grad]
 
         def step(layer: nn.Module = layer, inputs: Tensor = inputs, gradient: Tensor = gradient) -> None:
-            torch.autograd.grad(layer(inputs), wanted, gradient)  # noqa: B023 - called before the next turn
+            layer(inputs).backward(gradient)
 
         with (counter := FlopCounterMode(display=False)):
             step()
