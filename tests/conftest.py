@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of attacks, too: threads that wait for a busy core take minutes
@@ -52,6 +53,16 @@ vae_epochs = 1
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def records(results: Path) -> dict[str, Any]:
+    """All records by path, without what may vary from run to run."""
+    found = {}
+    for path in sorted(results.rglob("records/**/*.json")):
+        record = json.loads(path.read_text())
+        del record["observed"]
+        found[str(path.relative_to(results))] = record
+    return found
 
 
 def one_by_one(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *_: Any) -> Iterator[Done[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -13,19 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import records
 
 KILLS = {jobs: int(os.environ.get("CHAOS_KILLS", kills)) for jobs, kills in {1: 2, 2: 3}.items()}
 """By number of workers; `make chaos` takes 20 for each."""
-
-
-def records(results: Path) -> dict[str, Any]:
-    """All records by path, without what may vary from run to run."""
-    found = {}
-    for path in sorted(results.rglob("records/**/*.json")):
-        record = json.loads(path.read_text())
-        del record["observed"]
-        found[str(path.relative_to(results))] = record
-    return found
 
 
 def command(tiny: Path, folder: Path, jobs: int) -> list[str]:

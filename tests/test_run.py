@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import records
 
 import unlearnbench
 from unlearnbench import UserError
@@ -113,16 +113,6 @@ ENTRY_POINTS = "[unlearnbench.methods]\n" + "".join(
     f"{name} = broken_methods:{name}\n"
     for name in ("raises", "child", "nan", "odd", "rude", "quits", "chance", "inverted", "heir", "loud", *DEADLY)
 )
-
-
-def records(results: Path) -> dict[str, dict[str, Any]]:
-    """All records by path, without what may vary from run to run."""
-    found = {}
-    for path in sorted(results.rglob("records/**/*.json")):
-        record = json.loads(path.read_text())
-        del record["observed"]
-        found[str(path.relative_to(results))] = record
-    return found
 
 
 def test_every_cell_of_every_task_has_a_record_with_every_metric(tiny_run: Path) -> None:

@@ -14,6 +14,7 @@ import joblib
 from unlearnbench import presets, registry
 from unlearnbench.artefacts import Job, attack_key, relearning
 from unlearnbench.attacks import Attack
+from unlearnbench.clock import left
 from unlearnbench.code import core
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.measuring import attacked
@@ -235,12 +236,6 @@ def key_of(cell: Cell, method: str = "") -> Key:
 def complete(cell: Cell, store: Store) -> bool:
     """Whether everything that attacks look at is there."""
     return all(store.has(job.key) for job in (cell.outputs, *cell.shadows))
-
-
-def left(began: float, share: float) -> str:
-    """An estimate of the time that is left after this share of the work."""
-    seconds = (time.perf_counter() - began) * (1 / share - 1)
-    return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
 
 
 def prepared(

@@ -38,6 +38,12 @@ def _turn(kind: str) -> None:
     _open.append((kind, now))
 
 
+def left(began: float, share: float) -> str:
+    """An estimate of the time left, if this share (0, 1] of the work was done since `began` (of `perf_counter`)."""
+    seconds = (time.perf_counter() - began) * max(0.0, 1 / share - 1)
+    return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
+
+
 def taken() -> dict[str, float]:
     """The seconds by kind since this was last asked."""
     found = dict(_spent)

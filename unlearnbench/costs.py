@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +49,7 @@ def costs(
     for unit in ("ep", "s"):
         headers += [*(f"{phase} ({unit})" for phase in PHASES), f"beside Retrain ({unit})"]
     if format == "csv":
-        return as_csv(headers, lines)
+        return rendering.plain_csv(headers, lines)
     title = f"{titled(number, frame, presets.read(preset))}: what it costs"
     return rendering.grid(title, headers, [[shown(value) for value in line] for line in lines], NOTES, format)
 
@@ -76,12 +73,3 @@ def rows(group: pd.DataFrame) -> list[list[str | float]]:
 def shown(value: str | float) -> str:
     """A value in a table."""
     return value if isinstance(value, str) else "-" if math.isnan(value) else f"{value:.2f}"
-
-
-def as_csv(headers: Sequence[str], lines: Sequence[Sequence[str | float]]) -> str:
-    """Unrounded, empty where there is nothing."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(headers)
-    writer.writerows([["" if value != value else value for value in line] for line in lines])  # nan is not itself
-    return text.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -142,12 +140,11 @@ def reach(seeds: int) -> float:
 
 def as_csv(lines: Sequence[tuple[str, str, list[Difference | None]]], columns: Sequence[str]) -> str:
     """One line for each number, unrounded, empty where there is nothing."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "method", "metric", "mean", "low", "high", "n", "noise floor"])
-    for place, name, found in lines:
-        for column, d in zip(columns, found, strict=True):
+    headers = ["dataset", "method", "metric", "mean", "low", "high", "n", "noise floor"]
+    found: list[list[str | float]] = []
+    for place, name, numbers in lines:
+        for column, d in zip(columns, numbers, strict=True):
             if d is not None:
-                ends = [d.low, d.high] if d.spread else ["", ""]
-                writer.writerow([place, name, column, d.mean, *ends, d.seeds, "" if d.floor is None else d.floor])
-    return text.getvalue()
+                ends = [d.low, d.high] if d.spread else [math.nan] * 2
+                found.append([place, name, column, d.mean, *ends, d.seeds, math.nan if d.floor is None else d.floor])
+    return rendering.plain_csv(headers, found)

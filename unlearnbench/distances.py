@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -75,13 +73,9 @@ def distances(
             found[key] |= values
     lines = list(rows(frame, found))
     if format == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["Data", "Method", *(f"{h}{end}" for h in HEADERS.values() for end in (" mean", " std", " n"))])
-        for place, title, numbers in lines:
-            unrounded = [value for n in numbers for value in (n.mean, n.deviation, n.n)]
-            writer.writerow([place, title, *("" if value != value else value for value in unrounded)])
-        return text.getvalue()
+        headers = ["Data", "Method", *(f"{h}{end}" for h in HEADERS.values() for end in (" mean", " std", " n"))]
+        unrounded = ([place, title, *(v for n in ns for v in (n.mean, n.deviation, n.n))] for place, title, ns in lines)
+        return rendering.plain_csv(headers, unrounded)
     title = f"{titled(number, frame, presets.read(preset))}: distance to Retrain"
     shown = [[place, name, *(shown_as(n) for n in numbers)] for place, name, numbers in lines]
     return rendering.grid(title, ["Data", "Method", *HEADERS.values()], shown, NOTES, format)

@@ -8,6 +8,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from unlearnbench.clock import left
 from unlearnbench.plan import Plan
 from unlearnbench.run import Outcome
 
@@ -66,5 +67,4 @@ class Reporter:
             return "done"
         if not self._ep or not self._total:
             return "estimating"
-        seconds = (time.perf_counter() - self._began) * max(0.0, self._total / self._ep - 1)
-        return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
+        return left(self._began, self._ep / self._total)

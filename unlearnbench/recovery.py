@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,10 +47,7 @@ def recovery(
         raise UserError(f"nothing has learned again yet: run `unlearnbench measure --relearn --preset {preset}`")
     lines = list(rows(frame[frame["relearning.limit"].notna()]))
     if format == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([HEADERS, *([*line[:2], *("" if v != v else v for v in line[2:])] for line in lines)])
-        return text.getvalue()
+        return rendering.plain_csv(HEADERS, lines)
     shown = [[*line[:3], *("-" if math.isnan(v) else f"{v:.1f}" for v in line[3:])] for line in lines]
     title = f"{titled(number, frame, presets.read(preset))}: learning again"
     return rendering.grid(title, HEADERS, [[str(v) for v in line] for line in shown], notes(frame), format)

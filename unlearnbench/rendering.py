@@ -125,6 +125,15 @@ def grid(title: str, headers: Sequence[str], lines: Sequence[Sequence[str]], not
     return f"{title}\n\n{text}\n\n" + "".join(f"{note}\n" for note in notes)
 
 
+def plain_csv(headers: Sequence[str], lines: Iterable[Sequence[str | float]]) -> str:
+    """A plain table unrounded, empty where there is nothing (nan)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(headers)
+    writer.writerows([["" if value != value else value for value in line] for line in lines])  # nan is not itself
+    return text.getvalue()
+
+
 def render(made: Table, form: str) -> str:
     """A table as text, ending in a line break."""
     renderers: dict[str, Callable[[Table], str]] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from unlearnbench.code import core, present
+from unlearnbench.code import outdated
 from unlearnbench.errors import UserError
 from unlearnbench.measuring import attacked
 from unlearnbench.plan import Cell, Plan
@@ -55,6 +55,8 @@ def verify(
     say: Callable[[str], object] = print,
 ) -> Verified:
     """Checks every record of a preset and every artefact in the cache.
+
+    Metrics, and what `SELF_SUFFICIENT` attacks found, are computed again; what needs other networks is only read.
 
     Args:
         results: Folder of the records.
@@ -142,9 +144,7 @@ def remeasured(record: dict[str, Any], cell: Cell, store: Store) -> Iterator[str
         again = lab.record(cell)
         audit = lab.audit(cell, outputs["train"], outputs["test"])
         for name, entry in record.get("more", {}).items():
-            key = {part: entry["key"].get(part) for part in ("code", "core", "again", "fleet")}
-            now = {"code": present("attacks", name), "core": core("record"), "again": False, "fleet": 0}
-            if name in SELF_SUFFICIENT and key | {"again": False} == now:
+            if name in SELF_SUFFICIENT and not outdated({"attacks": {name: entry["key"]}}):
                 found = attacked(audit, name, entry["key"]["options"])
                 yield from differing(entry["found"], found, f"{cell} {name}")
     yield from differing(record["metrics"], again["metrics"], str(cell))

@@ -1,4 +1,4 @@
-"""Processes that do the work. One that dies, or takes too long, takes its own work with it and nothing else."""
+"""Processes that do the work. One that dies or takes too long costs its own result; what others were at is repeated."""
 
 from __future__ import annotations
 
@@ -76,6 +76,13 @@ def in_parallel(
 
 def stop(executor: ProcessPoolExecutor) -> None:
     """Ends an executor's processes at once, whatever they are at."""
+    let_managers_stumble()
+    executor.shutdown(wait=False, kill_workers=True)
+
+
+@cache
+def let_managers_stumble() -> None:
+    """Hides what loky's managing threads say when their processes are gone; once, because hooks are stacked."""
     said = threading.excepthook
 
     def of_others(arguments: threading.ExceptHookArgs) -> None:
@@ -83,7 +90,6 @@ def stop(executor: ProcessPoolExecutor) -> None:
             said(arguments)
 
     threading.excepthook = of_others
-    executor.shutdown(wait=False, kill_workers=True)
 
 
 def alone(
