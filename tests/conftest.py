@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from joblib.externals.loky import get_reusable_executor
 from overfitted import overfitted
 
 import unlearnbench
@@ -28,7 +27,7 @@ from unlearnbench.recipe import Recipe
 from unlearnbench.samples import TrainingSet
 from unlearnbench.store import Store
 from unlearnbench.task import Split, Task
-from unlearnbench.workers import Done
+from unlearnbench.workers import Done, dismiss
 
 NOWHERE = Path("no", "files")
 """The bundled digits need no files."""
@@ -177,8 +176,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         module.write_text(source)
         monkeypatch.syspath_prepend(str(site))
         sys.modules.pop(name, None)
-        get_reusable_executor().shutdown()  # workers that are already there do not look into new folders
+        dismiss()  # workers that are already there do not look into new folders
         return module
 
     yield make
-    get_reusable_executor().shutdown()
+    dismiss()

@@ -44,8 +44,17 @@ def test_everything_else_is_done_once_and_who_dies_is_named(workers: int, tmp_pa
     for index, name in enumerate(names):
         reason = {"exit": "crashed", "kill": "crashed", "hang": "timeout", "spin": "timeout"}.get(name, "")
         assert (done[index].result, done[index].reason) == (None if reason else name, reason)
-    assert (tmp_path / "exit").read_text() == "xx"  # it died among others, and then alone
-    assert all(len((tmp_path / name).read_text()) <= 2 for name in names)
+    for name in names:  # who died is called once more, alone; nobody else is called twice
+        assert (tmp_path / name).read_text() == ("xx" if name in ("exit", "kill") else "x")
+    assert all("in fate" in done[index].trace for index, name in enumerate(names) if name in ("hang", "spin"))
+
+
+def test_a_death_does_not_disturb_who_is_at_work(tmp_path: Path) -> None:
+    names = ["share", "hang", "exit", "a"]  # two processes end before "share" is done
+    done = [d.index for d in in_parallel(fate, [(name, tmp_path) for name in names], 2, limit=1.0)]
+    assert done.index(1) < done.index(0)
+    assert done[-1] == 2  # alone, after all others
+    assert (tmp_path / "share").read_text() == "x"
 
 
 def test_an_exception_ends_everything(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def prepared(
     queue = sorted(missing.values(), key=lambda job: first.index(job.kind) if job.kind in first else len(first))
     size = {str(job): passes(job) for job in queue}
     for count, end in enumerate(in_parallel(work, [(job, plan.store, plan.results, False) for job in queue], workers)):
-        made = end.result or perished(queue[end.index], end.reason, plan.results, None)
+        made = end.result or perished(queue[end.index], end, plan.results, None)
         ep += size[made.name]
         if made.status != "made":
             failed[made.name] = made.reason

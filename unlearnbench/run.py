@@ -28,7 +28,7 @@ from unlearnbench.measuring import Laboratory, observed
 from unlearnbench.plan import Cell, Plan, build
 from unlearnbench.rendering import Table
 from unlearnbench.store import SCHEMA, Store, canonical, differences, read_record, write_record
-from unlearnbench.workers import in_parallel
+from unlearnbench.workers import Done, in_parallel
 
 STATUSES = ("ok", "failed", "diverged", "timeout", "out-of-memory", "crashed", "skipped")
 """What can become of a cell: its numbers are there; an exception; numbers that are not finite; too long; no memory;
@@ -271,7 +271,7 @@ def execute(
         calls = [(item, plan.store, plan.results, is_forced(item, plan)) for item in queue]
         with closing(in_parallel(work, calls, jobs, timeout)) as found:
             for done in found:
-                outcome = done.result or perished(queue[done.index], done.reason, plan.results, timeout)
+                outcome = done.result or perished(queue[done.index], done, plan.results, timeout)
                 outcomes.append(outcome)
                 if progress:
                     progress.done(outcome)
@@ -283,15 +283,16 @@ def execute(
     return outcomes
 
 
-def perished(item: Job | Cell, fate: str, results: Path, limit: float | None) -> Outcome:
+def perished(item: Job | Cell, done: Done[Outcome], results: Path, limit: float | None) -> Outcome:
     """What became of an item whose process did not survive it; for a cell, there is a record of it."""
-    reason = FATES[fate].format(limit=limit or 0.0)
+    reason = FATES[done.reason].format(limit=limit or 0.0)
     if isinstance(item, Cell) and made_meanwhile(item, results):
         return Outcome(str(item), "ok", 0.0, item.outputs.ep)
     if isinstance(item, Cell):
-        write_record(results / item.path, failure(item, fate, reason))
+        trace = {"traceback": done.trace} if done.trace else {}
+        write_record(results / item.path, {**failure(item, done.reason, reason), **trace})
     ep = item.ep if isinstance(item, Job) else item.outputs.ep
-    return Outcome(str(item), fate, 0.0, ep, reason, isinstance(item, Cell))
+    return Outcome(str(item), done.reason, 0.0, ep, reason, isinstance(item, Cell))
 
 
 def is_forced(item: Job | Cell, plan: Plan) -> bool:

@@ -1,4 +1,4 @@
-"""Processes that do the work. One that dies or takes too long costs its own result; what others were at is repeated."""
+"""Processes that do the work. One that dies or takes too long costs its own result and nothing else."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import gc
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import as_completed
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TextIO, TypeVar
 
-from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 Result = TypeVar("Result")
 _present: list[tuple[float, TextIO]] = []
 """The limit of the call that this process is at, and its marker."""
+_kept: list[ProcessPoolExecutor] = []
+"""Executors of one process each that have nothing to do: they are kept, because starting a process takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class Done(Generic[Result]):
         index: Which call it was.
         result: What the function returned; None if its process did not survive.
         reason: "timeout" or "crashed" if it did not.
+        trace: Where it was when its time was over.
     """
 
     index: int
     result: Result | None
     reason: str = ""
+    trace: str = ""
 
 
 def in_parallel(
@@ -42,8 +46,8 @@ def in_parallel(
 ) -> Generator[Done[Result], None, None]:
     """Calls a function many times, in as many processes as there are workers, and yields what comes of it.
 
-    When a process dies, all that were at work are suspects, because the others are ended with it. Each suspect is
-    called again in a process of its own, and who dies there has crashed.
+    A call whose process dies is a suspect: it may have been killed for the memory that another one took. When all
+    others are done, each suspect is called again, alone and in a new process, and who dies there has crashed.
 
     Args:
         function: What to call; an exception that it raises ends everything.
@@ -53,25 +57,80 @@ def in_parallel(
     """
     with tempfile.TemporaryDirectory(prefix="unlearnbench-", ignore_cleanup_errors=True) as folder:
         markers = [Path(folder, str(index)) for index in range(len(calls))]
-        waiting = dict.fromkeys(range(len(calls)))
-        while waiting:
-            executor = get_reusable_executor(max_workers=workers)
+
+        def submitted(executor: ProcessPoolExecutor, index: int) -> Future[Result]:
+            future: Future[Result] = executor.submit(marked, function, calls[index], markers[index], limit)
+            return future
+
+        suspects = []
+        with closing(spread(submitted, len(calls), workers)) as ended:
+            for index, future in ended:
+                done = ending(index, future, markers[index])
+                if done.reason == "crashed":
+                    suspects.append(index)
+                else:
+                    yield done
+        for index in suspects:
+            executor = ProcessPoolExecutor(max_workers=1)
             try:
-                futures = {executor.submit(marked, function, calls[i], markers[i], limit): i for i in waiting}
-                for future in as_completed(futures):
-                    if not isinstance(future.exception(), TerminatedWorkerError):
-                        del waiting[futures[future]]
-                        yield Done(futures[future], future.result())
-            except BaseException:
+                yield ending(index, submitted(executor, index), markers[index])
+            finally:
                 stop(executor)
-                raise
-            for index in [i for i in waiting if markers[i].exists()] or list(waiting)[:1]:
-                del waiting[index]
-                yield (
-                    Done(index, None, "timeout")
-                    if timed_out(markers[index])
-                    else alone(index, function, calls[index], markers[index], limit)
-                )
+
+
+def spread(
+    submitted: Callable[[ProcessPoolExecutor, int], Future[Result]], count: int, workers: int
+) -> Generator[tuple[int, Future[Result]], None, None]:
+    """Has calls 0, 1, ... made by several processes, one at a time by each, and yields each when it has ended."""
+    indices = iter(range(count))
+    with lent(min(workers, count)) as executors:
+        at_work = {
+            submitted(executor, index): (index, executor) for executor, index in zip(executors, indices, strict=False)
+        }
+        while at_work:
+            for future in wait(at_work, return_when=FIRST_COMPLETED).done:
+                index, executor = at_work.pop(future)
+                if died(future):
+                    stop(executor)
+                    executors.remove(executor)
+                    executor = ProcessPoolExecutor(max_workers=1)
+                    executors.append(executor)
+                following = next(indices, None)
+                if following is not None:
+                    at_work[submitted(executor, following)] = following, executor
+                yield index, future
+
+
+@contextmanager
+def lent(count: int) -> Iterator[list[ProcessPoolExecutor]]:
+    """Executors of one process each; they are stopped if anything goes wrong, and otherwise kept for the next time."""
+    executors = [_kept.pop() if _kept else ProcessPoolExecutor(max_workers=1) for _ in range(count)]
+    try:
+        yield executors
+    except BaseException:
+        for executor in executors:
+            stop(executor)
+        raise
+    _kept.extend(executors)
+
+
+def died(future: Future[Any]) -> bool:
+    """Whether the process of a call did not survive it."""
+    return isinstance(future.exception(), TerminatedWorkerError)
+
+
+def ending(index: int, future: Future[Result], marker: Path) -> Done[Result]:
+    """How a call ended."""
+    if not died(future):
+        return Done(index, future.result())
+    trace = marker.read_text(errors="replace") if marker.exists() else ""
+    return Done(index, None, "timeout", trace) if trace.startswith("Timeout") else Done(index, None, "crashed")
+
+
+def dismiss() -> None:
+    """Ends the processes that are kept: they do not know what has been installed or changed since they began."""
+    while _kept:
+        stop(_kept.pop())
 
 
 def stop(executor: ProcessPoolExecutor) -> None:
@@ -90,19 +149,6 @@ def let_managers_stumble() -> None:
             said(arguments)
 
     threading.excepthook = of_others
-
-
-def alone(
-    index: int, function: Callable[..., Result], arguments: tuple[Any, ...], marker: Path, limit: float | None
-) -> Done[Result]:
-    """Calls a function in a process of its own."""
-    executor = ProcessPoolExecutor(max_workers=1)
-    try:
-        return Done(index, executor.submit(marked, function, arguments, marker, limit).result())
-    except TerminatedWorkerError:
-        return Done(index, None, "timeout" if timed_out(marker) else "crashed")
-    finally:
-        stop(executor)
 
 
 def marked(function: Callable[..., Result], arguments: tuple[Any, ...], marker: Path, limit: float | None) -> Result:
@@ -142,8 +188,3 @@ def limited() -> Iterator[None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
-
-
-def timed_out(marker: Path) -> bool:
-    """Whether a call was ended by its limit."""
-    return marker.exists() and marker.read_text(errors="replace").startswith("Timeout")
