@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 
@@ -10,6 +11,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of attacks, too: threads that wait for a 
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -162,22 +164,28 @@ def split(digits: Dataset) -> Callable[..., Split]:
     return apply
 
 
+@contextmanager
+def installed(site: Path, name: str, source: str, entry_points: str) -> Iterator[Path]:
+    """A one-module package with entry points, in a folder, as pip would lay it out; gives the module's file."""
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points)
+    module = site / f"{name}.py"
+    module.write_text(source)
+    sys.path.insert(0, str(site))
+    importlib.invalidate_caches()
+    sys.modules.pop(name, None)
+    dismiss()  # workers that are already there do not look into new folders
+    try:
+        yield module
+    finally:
+        sys.path.remove(str(site))
+        dismiss()
+
+
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Installs a one-module package with entry points, as pip would lay it out; returns the module's file."""
-
-    def make(name: str, source: str, entry_points: str) -> Path:
-        site = tmp_path / f"site-{name}"
-        info = site / f"{name}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(entry_points)
-        module = site / f"{name}.py"
-        module.write_text(source)
-        monkeypatch.syspath_prepend(str(site))
-        sys.modules.pop(name, None)
-        dismiss()  # workers that are already there do not look into new folders
-        return module
-
-    yield make
-    dismiss()
+def install(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Installs one-module packages for the time of a test; see `installed`."""
+    with ExitStack() as stack:
+        yield lambda name, *parts: stack.enter_context(installed(tmp_path / f"site-{name}", name, *parts))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -34,6 +33,9 @@ def finished(tiny_run: Path, tmp_path: Path) -> Path:
 def own_cache(tiny_run: Path, cache: Path, tmp_path: Path) -> Path:
     """A copy of its artefacts."""
     return Path(shutil.copytree(cache, tmp_path / "cache", ignore=shutil.ignore_patterns("*.lock")))
+
+
+GONE = "its outputs, or those of shadow networks, are damaged, or no longer in the cache"
 
 
 def record_of(finished: Path, task: str = "class-removal", method: str = "laf") -> Path:
@@ -77,23 +79,61 @@ def test_all_problems_are_reported_at_once(tiny: Path, finished: Path, own_cache
     assert any(f"{'0' * 32}.safetensors: it was made of something else" in line for line in problems)
 
 
-def test_numbers_that_measure_added_are_checked_and_merged_too(
-    tiny: Path, finished: Path, own_cache: Path, tmp_path: Path
-) -> None:
+def test_numbers_that_measure_added_are_merged_too(tiny: Path, finished: Path, own_cache: Path, tmp_path: Path) -> None:
     before = Path(shutil.copytree(finished, tmp_path / "before"))
     measure("loss", preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None)
-    assert list(checked(tiny, finished, own_cache).problems) == []
     assert merge([finished], before).more == 15
     path = record_of(finished)
-    record = read_record(path)
-    assert record is not None
+    record = read_record(path) or {}
     record["more"]["loss"]["found"]["auc"][0] += 0.01
     write_record(path, record)
-    problems = checked(tiny, finished, own_cache).problems
-    assert len(problems) == 1
-    assert "laf 0 loss auc: the record says" in problems[0]
     with pytest.raises(UserError, match="loss was measured differently"):
         merge([finished], before)
+
+
+def test_every_number_that_measure_added_is_computed_again(tiny: Path, own_cache: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "four.toml"
+    preset.write_text(tiny.read_text().replace("shadows = 2", "shadows = 4"))  # fewer are too few for some attacks
+    chosen: dict[str, Any] = {"tasks": "data-removal", "methods": "neggrad", "results": tmp_path, "cache": own_cache}
+    unlearnbench.run(preset, jobs=1, **chosen)
+    measure(preset=preset, fleet=4, relearn=True, jobs=1, say=lambda _: None, **chosen)
+    found = checked(preset, tmp_path, own_cache)
+    assert (list(found.problems), found.unmeasured) == ([], {})
+    path = record_of(tmp_path, "data-removal", "neggrad")
+    record = read_record(path) or {}
+    assert {"loss", "svc", "rmia", "lira", "lira-offline", "u-lira", "relearning"} < set(record["more"])
+    for name, entry in record["more"].items():
+        if name == "relearning":
+            entry["found"]["after"] += 0.01
+        else:
+            entry["found"]["auc"][0] += 0.01
+    write_record(path, record)
+    problems = checked(preset, tmp_path, own_cache).problems
+    wrong = [
+        f"neggrad 0 {name} {'after' if name == 'relearning' else 'auc'}: the record says" for name in record["more"]
+    ]
+    assert len(problems) == len(wrong)
+    assert all(any(what in problem for problem in problems) for what in wrong)
+
+
+def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, finished: Path, own_cache: Path) -> None:
+    chosen: dict[str, Any] = {"tasks": "class-removal", "methods": "neggrad", "relearn": True}
+    measure(["loss", "rmia"], preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None, **chosen)
+    curves = next(own_cache.glob("relearning/*.safetensors"))
+    curves.write_bytes(curves.read_bytes()[:-1])
+    path = record_of(finished, method="neggrad")
+    record = read_record(path) or {}
+    record["more"]["loss"]["key"]["code"] = "of a former version"
+    record["more"]["uninstalled"] = record["more"]["rmia"]
+    write_record(path, record)
+    found = checked(tiny, finished, own_cache)
+    assert [problem.partition(":")[0] for problem in found.problems] == [str(curves)]
+    other = "measured by other code, or beside other networks, than there are now"
+    assert found.unmeasured == {
+        f"loss: {other}": 1,
+        f"uninstalled: {other}": 1,
+        "relearning: what it was made of is damaged, or no longer in the cache": 1,
+    }
 
 
 def test_outputs_that_the_method_does_not_give_are_found_by_running_it_again(
@@ -111,7 +151,7 @@ def test_what_cannot_be_measured_again_is_said(tiny: Path, finished: Path, own_c
     for path in own_cache.glob("outputs/*.safetensors"):
         path.unlink()
     found = checked(tiny, finished, own_cache)
-    assert (found.measured, found.unmeasured, list(found.problems)) == (0, {"outputs no longer in the cache": 15}, [])
+    assert (found.measured, found.unmeasured, list(found.problems)) == (0, {GONE: 15}, [])
     with pytest.raises(UserError, match="there are no records in"):
         checked(tiny, finished / "nowhere", own_cache)
 
@@ -198,21 +238,38 @@ def test_contradictions_are_refused_and_nothing_is_merged(finished: Path, tmp_pa
     assert not (tmp_path / "whole").exists()
 
 
+FULL_DISK = """
+cd "$FOLDER"; {little_room}
+"$@" 2> first.txt; echo $? >> first.txt
+find disk -type f -name ".*" > half-written.txt
+{room}
+"$@" 2> second.txt; echo $? >> second.txt
+cp -r disk/r records
+"""
+"""Runs a command on a small disk, makes room, and runs it again."""
+
+
 def test_a_disk_that_is_full_is_said_and_the_next_run_goes_on(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
-    """No file may be larger than 200 kB: networks do not fit, as on a disk with that much room."""
-    words = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-t", "data-removal", "-m", "neggrad"]
-    words += ["--results", str(tmp_path / "r"), "--cache", str(tmp_path / "c"), "-j", "2"]
-
-    def little_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-    full = subprocess.run(words, capture_output=True, text=True, preexec_fn=little_room, check=False)
-    assert full.returncode == 2
-    assert "cannot write" in full.stderr
-    assert "What is finished is kept: make room" in full.stderr
-    assert "Traceback" not in full.stderr
-    assert not list((tmp_path / "c").rglob(".*"))  # nothing half-written is left behind
-    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
-    for path in (tmp_path / "r").rglob("records/**/*.json"):
-        record, wanted = read_record(path), read_record(tiny_run / path.relative_to(tmp_path / "r"))
+    """On a file system of 2 MB; where none may be mounted, no file may be larger than 100 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words, script = [], {"little_room": "ulimit -S -f 200", "room": "ulimit -S -f unlimited"}
+    mount = ["unshare", "--map-root-user", "--mount"]
+    if shutil.which("unshare") and not subprocess.run([*mount, "mount", "-t", "tmpfs", "none", str(disk)]).returncode:
+        words = mount
+        script = {"little_room": "mount -t tmpfs -o size=2m none disk", "room": "mount -o remount,size=1g disk"}
+    words += ["sh", "-c", FULL_DISK.format(**script), "sh", sys.executable, "-m", "unlearnbench", "run", "-j", "2"]
+    words += ["--preset", str(tiny), "-t", "data-removal", "-m", "neggrad", "--results", "disk/r", "--cache", "disk/c"]
+    subprocess.run(words, env={**os.environ, "FOLDER": str(tmp_path)}, stdout=subprocess.DEVNULL, check=True)
+    *said, code = (tmp_path / "first.txt").read_text().splitlines()
+    assert code == "2"
+    assert "cannot write" in " ".join(said)
+    assert "What is finished is kept: make room" in " ".join(said)
+    assert "Traceback" not in " ".join(said)
+    assert (tmp_path / "half-written.txt").read_text() == ""
+    assert (tmp_path / "second.txt").read_text().splitlines()[-1] == "0"
+    found = sorted((tmp_path / "records").rglob("records/**/*.json"))
+    assert len(found) == 2
+    for path in found:
+        record, wanted = read_record(path), read_record(tiny_run / path.relative_to(tmp_path / "records"))
         assert {**(record or {}), "observed": 0} == {**(wanted or {}), "observed": 0}

@@ -13,11 +13,11 @@ import joblib
 
 from unlearnbench import presets, registry
 from unlearnbench.artefacts import Job, attack_key, relearning
-from unlearnbench.attacks import Attack
+from unlearnbench.attacks import Attack, Audit
 from unlearnbench.clock import left
 from unlearnbench.code import core
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.measuring import attacked
+from unlearnbench.measuring import Laboratory, attacked
 from unlearnbench.plan import Cell, Plan, unmade
 from unlearnbench.presets import AGAIN, REFERENCE
 from unlearnbench.protocols import PROTOCOLS
@@ -28,6 +28,8 @@ from unlearnbench.workers import in_parallel
 
 EVERY = 10
 """How many lines of progress there are, about."""
+RELEARNING = "relearning"
+"""The name, in records, of what is no attack."""
 OF_A_FLEET = "u-lira"
 """The attack that asks a fleet of unlearned networks."""
 GONE = "its outputs, or those of shadow networks, are no longer in the cache"
@@ -76,7 +78,17 @@ class Order:
     @property
     def jobs(self) -> list[Job]:
         """What it takes beside stored outputs."""
-        return [*self.fleet, *([self.relearning] if self.relearning else [])]
+        return [*self.jobs_of(OF_A_FLEET), *self.jobs_of(RELEARNING)]
+
+    def jobs_of(self, name: str) -> list[Job]:
+        """What one thing that is to be found out takes beside stored outputs."""
+        if name == RELEARNING:
+            return [self.relearning] if self.relearning else []
+        return list(self.fleet) if name == OF_A_FLEET else []
+
+    def feasible(self, name: str, store: Store) -> bool:
+        """Whether all of that is there."""
+        return all(store.has(job.key) for job in self.jobs_of(name))
 
     def keys(self) -> dict[str, dict[str, Any]]:
         """What goes into everything that is to be found out, by name: how ("key"), and of which artefacts ("of")."""
@@ -87,7 +99,7 @@ class Order:
             found[name] = {"key": key, "of": {"again": self.again and self.again.digest, "fleet": fleet}}
         if self.relearning:
             key = {"how": self.relearning.key["how"], "code": self.relearning.key["code"]}
-            found["relearning"] = {"key": key, "of": self.relearning.digest}
+            found[RELEARNING] = {"key": key, "of": self.relearning.digest}
         return found
 
     def missing(self, record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -95,6 +107,37 @@ class Order:
         more = record.get("more", {})
         there = {name: {part: entry.get(part) for part in ("key", "of")} for name, entry in more.items()}
         return {name: key for name, key in self.keys().items() if canonical(there.get(name)) != canonical(key)}
+
+
+@dataclass(frozen=True)
+class Company:
+    """What cells are measured beside.
+
+    Attributes:
+        retrained: The outputs that are there of both Retrains.
+        worlds: The outputs of every cell in the worlds of a fleet.
+    """
+
+    retrained: Mapping[Key, Job]
+    worlds: Sequence[Mapping[Key, Job]]
+
+    def order(self, cell: Cell, attacks: Mapping[str, Mapping[str, Any]], relearn: bool) -> Order:
+        """An order for a cell, with all the company that there is."""
+        return Order(
+            cell=cell,
+            attacks=attacks,
+            again=self.retrained.get(key_of(cell, REFERENCE if cell.method == AGAIN else AGAIN)),
+            fleet=[world[key_of(cell)] for world in self.worlds],
+            relearning=relearning(cell.outputs) if relearn else None,
+        )
+
+
+def company(plan: Plan, plans: Callable[..., Plan], fleet: int) -> Company:
+    """The company of a plan's cells; `plans` makes the same plan in a world of a fleet of this size."""
+    found = {key_of(cell): cell.outputs for cell in plan.cells if cell.method in (REFERENCE, AGAIN)}
+    retrained = {key: outputs for key, outputs in found.items() if plan.store.has(outputs.key)}
+    worlds = [{key_of(cell): cell.outputs for cell in plans(fleet=index).cells} for index in range(fleet)]
+    return Company(retrained, worlds)
 
 
 def measure(
@@ -162,21 +205,10 @@ def measure(
     ready = [cell for cell in asked if str(cell) not in without]
     if not ready:
         raise UserError(f"no cell of preset {preset} can be measured: {next(iter(without.values()))}")
-    worlds = [{key_of(cell): cell for cell in plans(fleet=index).cells} for index in range(fleet)]
-    retrained = {key_of(cell): cell.outputs for cell in plan.cells if cell.method in (REFERENCE, AGAIN)}
-    retrained = {key: outputs for key, outputs in retrained.items() if plan.store.has(outputs.key)}
-    orders = [
-        Order(
-            cell=cell,
-            attacks=wanted,
-            again=retrained.get(key_of(cell, REFERENCE if cell.method == AGAIN else AGAIN)),
-            fleet=[world[key_of(cell)].outputs for world in worlds],
-            relearning=relearning(cell.outputs) if relearn else None,
-        )
-        for cell in ready
-    ]
+    beside = company(plan, plans, fleet)
+    orders = [beside.order(cell, wanted, relearn) for cell in ready]
     orders = [order for order in orders if order.missing(read_record(plan.results / order.cell.path) or {})]
-    what = ", ".join([*wanted, *(["relearning"] if relearn else [])])
+    what = ", ".join([*wanted, *([RELEARNING] if relearn else [])])
     say(f"{what}: {len(orders)} of {len(asked)} cells lack some of it; attacks need stored outputs only")
     workers = jobs or joblib.cpu_count()
     failed = prepared(orders, plan, workers, dry_run, say)
@@ -279,27 +311,35 @@ def audit(order: Order, store: Store, results: Path) -> tuple[str, bool, dict[st
     cell = order.cell
     record = read_record(results / cell.path)
     assert record is not None
-    more, missing = record.setdefault("more", {}), order.missing(record)
-    if not all(store.has(job.key) for job in order.fleet):  # why it is not there has been said
-        missing.pop(OF_A_FLEET, None)
-    if order.relearning and not store.has(order.relearning.key):
-        missing.pop("relearning", None)
+    more = record.setdefault("more", {})
+    missing = {
+        name: key for name, key in order.missing(record).items() if order.feasible(name, store)
+    }  # else it was said
     failed: dict[str, str] = {}
     if missing:
         lab = laboratory(store)
-        outputs, _ = lab.workshop.get(cell.outputs)
         with one_thread():
-            seen = lab.audit(cell, outputs["train"], outputs["test"], order.again, order.fleet)
+            seen = seen_of(order, lab)
             for name, key in missing.items():
                 try:
-                    if name == "relearning":
-                        assert order.relearning is not None
-                        found = found_in(lab.workshop.get(order.relearning)[0])
-                    else:
-                        found = attacked(seen, name, order.attacks[name])
+                    found = finding(order, name, seen, lab)
                     canonical(found)  # whatever is no number, or no JSON at all, fails here
                     more[name] = {**key, "found": found}
                 except Exception as error:  # whatever a plugin raised
                     failed[name] = reason_of(error)
         write_record(results / cell.path, record)
     return str(cell), len(missing) > len(failed), failed
+
+
+def seen_of(order: Order, lab: Laboratory) -> Audit:
+    """What attacks see of a cell, in its company."""
+    outputs, _ = lab.workshop.get(order.cell.outputs)
+    return lab.audit(order.cell, outputs["train"], outputs["test"], order.again, order.fleet)
+
+
+def finding(order: Order, name: str, seen: Audit, lab: Laboratory) -> dict[str, Any]:
+    """What comes of one thing that was ordered, by its name."""
+    if name != RELEARNING:
+        return attacked(seen, name, order.attacks[name])
+    assert order.relearning is not None
+    return found_in(lab.workshop.get(order.relearning)[0])

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unlearnbench.code import outdated
+from unlearnbench import registry
+from unlearnbench.artefacts import Job
+from unlearnbench.auditing import OF_A_FLEET, RELEARNING, Company, company, finding, seen_of
 from unlearnbench.errors import UserError
-from unlearnbench.measuring import attacked
 from unlearnbench.plan import Cell, Plan
 from unlearnbench.run import laboratory, one_thread, planned, reason_of
 from unlearnbench.store import DamagedError, Store, canonical, opened, read_record, record_problem
 
-SELF_SUFFICIENT = ("loss", "confidence", "entropy", "modified-entropy", "svc")
-"""Attacks of `measure` that look at a cell's own outputs only, so that they can be repeated from these."""
 EVERY = 10
 """How many lines of progress there are, about."""
 
@@ -56,7 +57,7 @@ def verify(
 ) -> Verified:
     """Checks every record of a preset and every artefact in the cache.
 
-    Metrics, and what `SELF_SUFFICIENT` attacks found, are computed again; what needs other networks is only read.
+    Metrics, and what `measure` added, are computed again from stored outputs.
 
     Args:
         results: Folder of the records.
@@ -72,10 +73,12 @@ def verify(
     """
     if rerun < 0:
         raise UserError(f"--rerun wants a number of cells, not {rerun}")
-    plan = planned(
-        preset, datasets=(), tasks=(), methods=(), seeds=(), overrides=None, device=device, results=results,
+    plans = partial(
+        planned, preset, datasets=(), tasks=(), methods=(), seeds=(), overrides=None, device=device, results=results,
         cache=cache, data=data,
     )  # fmt: skip
+    plan = plans()
+    beside = lru_cache(partial(company, plan, plans))
     paths = sorted(plan.results.glob("records/*/*/*/*/*.json"))
     if not paths:
         raise UserError(f"there are no records in {plan.results}: run `unlearnbench run --preset {preset}`")
@@ -87,15 +90,18 @@ def verify(
     bad = dict(damaged(files))
     problems += [f"{path}: {why}" for path, why in bad.items()]
     cells = {plan.results / cell.path: cell for cell in plan.cells}
-    unmeasured: dict[str, int] = {}
+    unmeasured: Counter[str] = Counter()
     measured = 0
     for count, path in enumerate(paths, start=1):
         record = None if path in wrong else read_record(path)
         reason = why_unmeasured(record, cells.get(path), plan, bad)
         if record is not None and reason:
-            unmeasured[reason] = unmeasured.get(reason, 0) + 1
+            unmeasured[reason] += 1
         elif record is not None:
             problems += remeasured(record, cells[path], plan.store)
+            more, reasons = remeasured_more(record, cells[path], plan.store, beside, bad)
+            problems += more
+            unmeasured.update(reasons)
             measured += 1
         if count % max(1, len(paths) // EVERY) == 0:
             say(f"[{count}/{len(paths)}] records read and measured again")
@@ -105,7 +111,7 @@ def verify(
     for cell in chosen:
         say(f"running again: {cell}")
         problems += repeated(cell, plan.store)
-    return Verified(len(paths), len(files), measured, [str(cell) for cell in chosen], problems, unmeasured)
+    return Verified(len(paths), len(files), measured, [str(cell) for cell in chosen], problems, dict(unmeasured))
 
 
 def damaged(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
@@ -128,26 +134,50 @@ def why_unmeasured(record: dict[str, Any] | None, cell: Cell | None, plan: Plan,
         return "not in the preset's plan"
     if plan.status(cell).state == "stale":
         return "stale: made by other code, data or options than the present ones"
-    artefacts = [plan.store.path(job.key) for job in (cell.outputs, *cell.shadows)]
-    if any(path in bad for path in artefacts):
-        return "artefacts damaged"
-    if not all(path.exists() for path in artefacts):
-        return "outputs no longer in the cache"
+    if not intact((cell.outputs, *cell.shadows), plan.store, bad):
+        return "its outputs, or those of shadow networks, are damaged, or no longer in the cache"
     return ""
+
+
+def intact(jobs: Iterable[Job], store: Store, bad: Container[Path]) -> bool:
+    """Whether artefacts are there, and as they were written."""
+    paths = [store.path(job.key) for job in jobs]
+    return all(path.exists() and path not in bad for path in paths)
 
 
 def remeasured(record: dict[str, Any], cell: Cell, store: Store) -> Iterator[str]:
     """Where the numbers of a record differ from those that its outputs give."""
-    lab = laboratory(store)
-    outputs, _ = lab.workshop.get(cell.outputs)
     with one_thread():
-        again = lab.record(cell)
-        audit = lab.audit(cell, outputs["train"], outputs["test"])
-        for name, entry in record.get("more", {}).items():
-            if name in SELF_SUFFICIENT and not outdated({"attacks": {name: entry["key"]}}):
-                found = attacked(audit, name, entry["key"]["options"])
-                yield from differing(entry["found"], found, f"{cell} {name}")
+        again = laboratory(store).record(cell)
     yield from differing(record["metrics"], again["metrics"], str(cell))
+
+
+def remeasured_more(
+    record: dict[str, Any], cell: Cell, store: Store, beside: Callable[[int], Company], bad: Container[Path]
+) -> tuple[list[str], list[str]]:
+    """The same for what `measure` added.
+
+    Returns:
+        Where numbers differ, and why some could not be measured again.
+    """
+    more, known = record.get("more", {}), registry.entries("attacks")
+    if not more:
+        return [], []
+    fleet = more[OF_A_FLEET]["key"]["fleet"] if OF_A_FLEET in more else 0
+    attacks = {name: entry["key"]["options"] for name, entry in more.items() if name in known}
+    order = beside(fleet).order(cell, attacks, RELEARNING in more)
+    outdated = {*order.missing(record), *(more.keys() - attacks.keys() - {RELEARNING})}
+    again = [order.again] if order.again else []
+    gone = {name for name in more.keys() - outdated if not intact([*order.jobs_of(name), *again], store, bad)}
+    reasons = [f"{name}: measured by other code, or beside other networks, than there are now" for name in outdated]
+    reasons += [f"{name}: what it was made of is damaged, or no longer in the cache" for name in gone]
+    problems: list[str] = []
+    with one_thread():
+        lab = laboratory(store)
+        seen = seen_of(order, lab)
+        for name in sorted(more.keys() - outdated - gone):
+            problems += differing(more[name]["found"], finding(order, name, seen, lab), f"{cell} {name}")
+    return problems, reasons
 
 
 def repeated(cell: Cell, store: Store) -> Iterator[str]:
