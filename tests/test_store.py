@@ -19,6 +19,7 @@ from unlearnbench.store import (
     Store,
     differences,
     digest,
+    opened,
     read_record,
     write_atomically,
     write_record,
@@ -143,6 +144,44 @@ def test_a_flipped_bit_or_a_missing_end_of_an_artefact_is_found_wherever_it_is(t
     assert made == [1]
     assert store.load(KEY) is not None
     assert [path.read_bytes() for path in (tmp_path / "damaged").iterdir()] == [whole[:-1]]  # set aside
+
+
+KINDS = ("dataset", "network", "original", "outputs", "prepared", "shadow")
+
+
+@pytest.mark.filterwarnings("ignore:the artefact")
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_is_found_in_every_kind_of_artefact_that_a_run_makes(
+    kind: str, tiny_run: Path, cache: Path, tmp_path: Path
+) -> None:
+    assert set(KINDS) == {path.parent.name for path in cache.glob("*/*.safetensors")} - {"damaged", "relearning"}
+    original = next((cache / kind).glob("*.safetensors"))
+    key = opened(original)[1]["key"]
+    store, whole = Store(tmp_path), bytearray(original.read_bytes())
+    path = store.path(key)
+    path.parent.mkdir()
+    path.write_bytes(whole)
+    assert store.load(key) is not None
+    for place in offsets(len(whole), 40):
+        whole[place] ^= 1
+        path.write_bytes(whole)
+        assert store.load(key) is None, place
+        whole[place] ^= 1
+        path.write_bytes(whole[:place])
+        assert store.load(key) is None, place
+
+
+@pytest.mark.filterwarnings("ignore:the record")
+def test_damage_is_found_in_a_record_that_a_run_made(tiny_run: Path, tmp_path: Path) -> None:
+    whole = bytearray(next(tiny_run.rglob("records/**/*.json")).read_bytes())
+    path = tmp_path / "0.json"
+    for place in offsets(len(whole), 300):
+        whole[place] ^= 1
+        path.write_bytes(whole)
+        assert read_record(path) is None, place
+        whole[place] ^= 1
+        path.write_bytes(whole[:place])
+        assert read_record(path) is None, place
 
 
 @pytest.mark.filterwarnings("ignore:the record")
