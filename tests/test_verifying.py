@@ -19,7 +19,7 @@ from unlearnbench import UserError, housekeeping
 from unlearnbench.auditing import measure
 from unlearnbench.cli import main
 from unlearnbench.merging import merge
-from unlearnbench.store import Store, read_record, write_record
+from unlearnbench.store import Store, digest, read_record, write_record
 from unlearnbench.verifying import verify
 
 
@@ -161,13 +161,19 @@ def test_the_cache_keeps_what_records_were_made_of(tiny: Path, tmp_path: Path) -
     unlearnbench.run(str(tiny), tasks="class-removal", results=finished, cache=own_cache, jobs=2)
     store = Store(own_cache)
     store.save({"kind": "outputs", "of": "nobody"}, {}, {})
+    store.save({"kind": "outputs", "of": "another results folder"}, {}, {})
     (own_cache / "outputs" / ".half.safetensors.x").write_bytes(b"left over")
     old = time.time() - 2 * housekeeping.YOUNG
     for path in own_cache.rglob("*"):
         os.utime(path, (old, old))
     store.save({"kind": "outputs", "of": "a run that is going on"}, {}, {})
     before = set(own_cache.glob("*/*.safetensors"))
-    places = ["--results", str(finished), "--cache", str(own_cache)]
+    other = Path(shutil.copytree(finished, tmp_path / "other"))
+    path = record_of(other)
+    record = read_record(path) or {}
+    of = {"again": digest({"kind": "outputs", "of": "another results folder"})}
+    write_record(path, {**record, "more": {"rmia": {"key": {}, "of": of, "found": {}}}})
+    places = ["--results", str(finished), "--results", str(other), "--cache", str(own_cache)]
     shown = json.loads(CliRunner().invoke(main, ["cache", *places, "--json"]).stdout)
     assert {entry["kind"]: entry["unneeded"] for entry in shown if entry["unneeded"]} == {"outputs": 1, "left over": 1}
     done = CliRunner().invoke(main, ["cache", *places, "--prune"])

@@ -381,11 +381,13 @@ def verify(as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@RESULTS
+@click.option(
+    "--results", multiple=True, default=("results",), metavar="DIR", help="A folder of records; repeatable.  [results]"
+)
 @CACHE
-@click.option("--prune", is_flag=True, help="Delete what no record in the results folder was made of.")
+@click.option("--prune", is_flag=True, help="Delete what no record in these results folders was made of.")
 @JSON
-def cache(results: str, cache: str | None, prune: bool, as_json: bool) -> None:
+def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: bool) -> None:
     """Shows what the cache holds, and how much of it no record needs; --prune deletes that.
 
     What is younger than an hour is left alone, because a run may be going on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +39,23 @@ class Holding:
     freed: int
 
 
-def holdings(results: str | Path = "results", cache: str | Path | None = None) -> list[Holding]:
+def holdings(results: str | Path | Sequence[str | Path] = "results", cache: str | Path | None = None) -> list[Holding]:
     """What the cache holds, by kind.
 
     Args:
-        results: The folder of the records, of all presets, that say what is needed.
+        results: The folder, or folders, of the records, of all presets, that say what is needed.
         cache: Folder of artefacts.
 
     Raises:
-        UserError: If the results folder has no records, or a damaged one: then too little would seem to be needed.
+        UserError: If a results folder has no records, or a damaged one: then too little would seem to be needed.
     """
     root = folders.cache(cache)
-    wanted, originals = needed(Path(results))
+    wanted: set[str] = set()
+    originals: set[str] = set()
+    for folder in [results] if isinstance(results, str | Path) else results:
+        more_wanted, more_originals = needed(Path(folder))
+        wanted |= more_wanted
+        originals |= more_originals
     found: dict[str, list[tuple[Path, bool]]] = {}
     for path in sorted(path for kind in KINDS for path in (root / kind).glob("*") if path.is_file()):
         if path.parent.name == "damaged":
