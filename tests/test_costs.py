@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, UserError, registry, seeds, tables
+from unlearnbench import Network, Problem, UserError, presets, registry, seeds, tables
 from unlearnbench.costs import costs
 from unlearnbench.method import Method
 from unlearnbench.recipe import Recipe
@@ -79,6 +79,18 @@ def test_a_method_costs_what_it_declares(
         object.__setattr__(problem, "prepared", prepared)
         method.unlearn(problem, options)
     assert passes(counts) == pytest.approx(method.cost(FORGOTTEN, recipe, **options), rel=0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("task", ["data-removal", "class-removal", "noisy-label-removal"])
+@pytest.mark.parametrize(("network", "augment"), [("cnn", ()), ("resnet18", ("flip",))])
+@pytest.mark.parametrize("forget", [0.068, 0.1, 0.2, 0.31])
+def test_laf_costs_no_more_than_its_least(forget: float, task: str, network: str, augment: tuple[str, ...]) -> None:
+    """The least without kept embeddings: stage 1 sees each image forward only, and step 2 the original forward only."""
+    laf, recipe = registry.get(Method, "laf"), Recipe(augment=augment)
+    options = laf.resolve("laf", *presets.read("paper").hyperparameters("laf", task, network))
+    cost = laf.prepare_cost(recipe, **laf.preparing(options)) + laf.cost(forget, recipe, **options)
+    least = options["vae_epochs"] * (1 + forget) / 3 + options["epochs"] * forget * (4 + 2 / 3)
+    assert cost == pytest.approx(least) if augment else cost < 0.9 * least
 
 
 def test_a_method_is_charged_for_what_it_starts_from(tiny: Path, tiny_run: Path) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from unlearnbench import UserError, artefacts, code, fingerprint, presets
+from unlearnbench import UserError, artefacts, code, fingerprint, presets, registry
 from unlearnbench.artefacts import Job
 from unlearnbench.making import Workshop
 from unlearnbench.measuring import Laboratory
+from unlearnbench.method import Method
 from unlearnbench.plan import Cell, Plan, build, record_path
+from unlearnbench.recipe import Recipe
 from unlearnbench.store import Store, write_record
 
 
@@ -49,6 +51,24 @@ def test_everything_by_default_and_nothing_twice(plan_of: Any, tmp_path: Path) -
     # Originals: clean and noisy, three seeds. Shadows: clean and noisy, eight. LAF (with an ablation) and SISA are
     # prepared once for each original. LAF+R and the sham start from the network of LAF.
     assert kinds(plan) == {"original": 6, "shadow": 16, "prepared": 12, "network": 9, "outputs": 153}
+
+
+def test_a_full_plan_takes_no_more_passes_than_the_least_possible(plan_of: Any, tmp_path: Path) -> None:
+    plan = dataclasses.replace(plan_of(), store=Store(tmp_path / "empty"))
+    train, test, epochs, seeds = 1437, 360, 16, 3
+    recipe = Recipe(epochs=epochs)
+    originals = 2 * seeds * epochs  # with true and with wrong labels
+    shadows = 2 * 8 * (epochs * (train + test) / 2 + (train + test) / 3) / train  # each answers on all images
+    preparations = 0.0
+    for name in ("laf", "sisa"):  # once for each original, whatever will have to go; an ablation of LAF prepares alike
+        method = registry.get(Method, name)
+        options = method.resolve(name, *presets.read("demo").hyperparameters(name, "data-removal", "cnn"))
+        preparations += 2 * seeds * method.prepare_cost(recipe, **method.preparing(options))
+    retrains = 2 * seeds * epochs * sum(1 - forgotten / train for forgotten in (285, 142, 431))
+    others = [cell for cell in plan.cells if cell.method not in ("retrain", "retrain-2")]
+    own = sum(cell.outputs.ep for cell in others)  # of one method alone: test_costs.py counts that
+    assert len(others) == 3 * 15 * seeds
+    assert plan.ep == pytest.approx(originals + shadows + preparations + retrains + own)
 
 
 def test_tasks_on_the_same_labels_share_originals_shadows_and_preparations(plan_of: Any, tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import records
+import torch
+from conftest import one_by_one, records
 
 import unlearnbench
-from unlearnbench import UserError
+from unlearnbench import Samples, UserError, training
+from unlearnbench.training import fit
 
 BROKEN = """
 import os, signal, threading, time
@@ -81,6 +83,21 @@ def test_one_worker_gives_the_records_of_two(tiny: Path, tiny_run: Path, tmp_pat
     summary = unlearnbench.run(str(tiny), results=tmp_path / "r", cache=tmp_path / "c", jobs=1)
     assert not summary.failed
     assert records(tmp_path / "r") == records(tiny_run)
+    assert len({outcome.name for outcome in summary.outcomes}) == len(summary.outcomes) == 2 + 4 + 2 + 15
+
+
+def test_nothing_is_trained_twice(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[int] = []
+
+    def counted(network: torch.nn.Module, samples: Samples, *rest: Any) -> dict[str, Any]:
+        trained.append(len(samples))
+        return fit(network, samples, *rest)
+
+    monkeypatch.setattr(training, "fit", counted)
+    monkeypatch.setattr(sys.modules["unlearnbench.run"], "in_parallel", one_by_one)
+    unlearnbench.run(tiny, methods=["original", "retrain", "neggrad"], results=tmp_path / "r", cache=tmp_path / "c")
+    # Two originals, with true and with wrong labels, and two shadows for each; Retrain for each of three tasks.
+    assert sorted(trained, reverse=True) == [1437, 1437, 1437 - 142, 1437 - 285, 1437 - 431, 899, 899, 898, 898]
 
 
 def test_a_second_run_computes_nothing(tiny: Path, tiny_run: Path, cache: Path) -> None:
