@@ -46,6 +46,28 @@ def test_fit_equals_a_loop_written_out(recipe: Recipe, samples: Samples, digits:
         assert torch.allclose(mine, other, atol=1e-6)
 
 
+def test_in_bf16_matrices_are_multiplied_in_bf16_and_weights_stay_in_fp32(samples: Samples, builder: Builder) -> None:
+    recipe, network = Recipe(lr=2e-3, precision="bf16"), builder.fresh("x")
+    reference, plain = copy.deepcopy(network), copy.deepcopy(network)
+    seen: set[torch.dtype] = set()
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_hook(lambda *_: seen.add(_[2].dtype))
+    training.fit(network, samples.shuffled_by(seeds.generator("o")), recipe, epochs=2)
+    assert seen == {torch.bfloat16}
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    optimizer = training.optimizer_of(recipe, reference)
+    for batch in samples.shuffled_by(seeds.generator("o")).batches(32, 2):
+        with torch.autocast("cpu", torch.bfloat16):  # anew for each step, so that no copy of a weight is older
+            loss = cross_entropy(reference(batch.images), batch.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for mine, other in zip(network.parameters(), reference.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    training.fit(plain, samples.shuffled_by(seeds.generator("o")), Recipe(lr=2e-3), epochs=2)
+    assert not torch.equal(next(network.parameters()), next(plain.parameters()))
+
+
 def test_two_halves_equal_the_whole(samples: Samples, builder: Builder) -> None:
     whole, halves = builder.fresh("x"), builder.fresh("x")
     training.fit(whole, samples.shuffled_by(seeds.generator("o")), Recipe(epochs=2))

@@ -155,7 +155,7 @@ class Workshop:
         view = view_to_prepare(training_set, method.access, generator)
         problem = self.problem(job, place, view, generator, stream)
         start = time.perf_counter()
-        with seeds.pinned(*stream, "global"), limited():
+        with seeds.pinned(*stream, "global"), training.computing(job.setting.recipe, place.device), limited():
             tensors = method.preparation(problem, **job.options)
         return tensors, {"seconds": {"prepare": time.perf_counter() - start}}
 
@@ -228,7 +228,7 @@ class Workshop:
             for phase, spent in self.get(job.needs[role])[1]["seconds"].items():
                 seconds[phase] += spent
         start = time.perf_counter()
-        with seeds.pinned(*stream, "global"), limited():
+        with seeds.pinned(*stream, "global"), training.computing(job.setting.recipe, place.device), limited():
             network = method.unlearn(problem, job.options)
         if not callable(network):
             raise TypeError(f"{job.method} returned {type(network).__name__}, not a network")

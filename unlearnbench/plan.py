@@ -17,6 +17,7 @@ from unlearnbench.attacks import Attack
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import Method
 from unlearnbench.models import Model
+from unlearnbench.precision import resolved
 from unlearnbench.presets import REFERENCE, Preset
 from unlearnbench.protocols import PROTOCOLS
 from unlearnbench.setting import Setting, content_of, listed, split_of
@@ -257,6 +258,7 @@ class _Planner:
         if training is None:
             raise UserError(f"preset {self.preset.name} does not say how to train {dataset}: add [datasets.{dataset}]")
         model, recipe = training.model, training.recipe
+        recipe = replace(recipe, precision=resolved(recipe.precision, dataset, model, self.device))
         model_options = registry.get(Model, model).resolve(model, training.options)
         task_options = registry.get(Task, task).resolve(
             task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})

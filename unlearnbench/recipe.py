@@ -8,6 +8,7 @@ from typing import Any
 from unlearnbench.errors import UserError, unknown
 
 OPTIMIZERS = ("adam", "sgd")
+PRECISIONS = ("fp32", "bf16", "auto")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Recipe:
         epochs: Passes over the training set.
         resize: Height and width to which images are resized, in training and evaluation; 0: as they are.
         augment: Random changes of training images, by name; see `unlearnbench.data.augmentation`.
+        precision: "fp32", "bf16", or "auto": bf16 where it is measured to be as good, and fast; see precision.py.
         held_out: Share of the training images, in [0, 1), that no network is trained on: for methods that must choose
             among the networks that they make. It is the same in every cell of a data set.
 
@@ -38,11 +40,14 @@ class Recipe:
     epochs: int = 20
     resize: int = 0
     augment: tuple[str, ...] = ()
+    precision: str = "fp32"
     held_out: float = 0.0
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
         if self.lr <= 0 or self.batch < 1 or self.epochs < 1:
             raise UserError(f"a recipe needs lr > 0, batch >= 1 and epochs >= 1, not {self.values()}")
         if self.weight_decay < 0 or self.momentum < 0 or self.resize < 0:

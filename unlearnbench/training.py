@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -46,12 +46,23 @@ def fit(
     if state is not None:
         optimizer.load_state_dict(state)
     network.train()
-    for batch in samples.batches(recipe.batch, recipe.epochs if epochs is None else epochs):
-        loss = nn.functional.cross_entropy(network(batch.images), batch.labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    with computing(recipe, samples.index.device):
+        for batch in samples.batches(recipe.batch, recipe.epochs if epochs is None else epochs):
+            loss = nn.functional.cross_entropy(network(batch.images), batch.labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     return optimizer.state_dict()
+
+
+def computing(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
+    """A block in which networks compute in the recipe's precision, forward and backward.
+
+    In bf16 only matrices are multiplied; weights, losses and optimisers stay in fp32, and so does all that is measured.
+    """
+    if recipe.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)  # weights change here: copies would age
 
 
 @torch.no_grad()

@@ -1,0 +1,23 @@
+"""What "auto" means for the precision of a recipe."""
+
+from __future__ import annotations
+
+import torch
+
+MEASURED = frozenset({("digits-8x8", "cnn")})
+"""The data sets and networks whose numbers in bf16 differ from those in fp32 by less than seeds do: see
+results/benchmarks/precision.txt, which `python -m benchmarks.precision` wrote."""
+
+
+def resolved(wanted: str, dataset: str, model: str, device: str) -> str:
+    """The precision that is meant: "auto" is bf16 where that is as good and the device is made for it, else fp32."""
+    if wanted != "auto":
+        return wanted
+    return "bf16" if (dataset, model) in MEASURED and made_for_bf16(device) else "fp32"
+
+
+def made_for_bf16(device: str) -> bool:
+    """Whether a device ("cpu" or "cuda") multiplies bf16 itself; others need ten times as long for it as for fp32."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
