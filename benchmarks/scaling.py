@@ -13,6 +13,7 @@ import argparse
 import importlib
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +22,6 @@ from typing import Any
 
 import unlearnbench
 from benchmarks import len_cores, machine
-from unlearnbench.tables import table
 
 CELLS = 20
 RETRAIN = """
@@ -105,6 +105,13 @@ def timed(folder: Path, **options: Any) -> tuple[float, unlearnbench.Summary]:
     return time.perf_counter() - start, summary
 
 
+def command(*words: str) -> float:
+    """Seconds of a command, from nothing to the end of its process."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "unlearnbench", *words], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - start
+
+
 def workers(folder: Path, rounds: int, epochs: int) -> None:
     """Compares one worker with one for each core on equal cells; what they share is there already."""
     chosen, cores = preset(folder, "equal", RETRAIN.format(last=CELLS - 1, epochs=epochs)), len_cores()
@@ -128,15 +135,14 @@ def machinery(folder: Path, cells: int) -> None:
     assert len(summary.plan.cells) == cells and not summary.failed, (len(summary.plan.cells), summary.failed[:1])
     spent, every = summary.spent, 1e3 / cells
     parts = ", ".join(f"{kind} {every * amount:.2f}" for kind, amount in spent.items())
-    again, _ = timed(folder, preset=chosen, results=results, jobs=len_cores())
-    start = time.perf_counter()
-    table(2, chosen, results)
-    shown = time.perf_counter() - start
+    places = ["--preset", chosen, "--results", str(results)]
+    again = command("run", *places, "--cache", str(folder / "cache"), "--device", "cpu")
+    shown = command("table", "2", *places)
     outside = seconds - summary.seconds
     print(
         f"{cells} cells: {seconds:.1f} s, of which planning and tables {outside:.1f} s; per cell and worker, in ms: "
         f"{parts}; machinery and planning {every * (spent['machinery'] + outside):.2f} ms a cell\n"
-        f"  all there: run {again:.2f} s, table {shown:.2f} s",
+        f"  all there: the command run {again:.2f} s, table {shown:.2f} s",
         flush=True,
     )
 

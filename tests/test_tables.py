@@ -320,3 +320,11 @@ def test_cells_of_another_recipe_than_the_presets_are_marked(tiny: Path, tiny_ru
     assert "Missing: LAF on DIGITS-8x8, seed 0: stale, changed since: laf.vae\\_epochs; run again" in text
     assert "Missing: LAF+R on DIGITS-8x8, seed 0: stale, changed since: laf.vae\\_epochs; run again" in text
     assert "Missing: NegGrad" not in text
+
+
+def test_what_auto_means_is_for_the_machine_to_say(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    other = tmp_path / "tiny.toml"
+    for precision, stale in (("auto", False), ("bf16", True)):
+        other.write_text(tiny.read_text().replace("[recipe]", f'[recipe]\nprecision = "{precision}"'))
+        assert ("changed since: recipe.precision" in table(2, str(other), results)) == stale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sys
@@ -85,6 +86,7 @@ def main() -> None:
     unlearnbench list methods          what is there, and what each may see
     """  # noqa: D301 - click looks for this very character
     signal.signal(signal.SIGTERM, terminated)
+    gc.set_threshold(100_000)  # plans and records are small objects that stay: to look for garbage there takes long
     warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"warning: {message}", err=True)
 
 

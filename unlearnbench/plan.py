@@ -289,8 +289,9 @@ class _Planner:
                     f"out for {setting.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in [recipe]"
                 )
             parent = cells.get(method.start)
-            outputs = artefacts.outputs(name, self.hyperparameters(name, setting), parent.outputs if parent else None)
-            about = self.about(name, setting)
+            options = self.hyperparameters(name, setting)
+            outputs = artefacts.outputs(name, options, parent.outputs if parent else None)
+            about = self.about(name, setting, options)
             cells[name] = Cell(
                 setting=setting,
                 method=name,
@@ -316,12 +317,14 @@ class _Planner:
 
     def changed(self, method: str, setting: Setting) -> dict[str, Any]:
         """The hyperparameters of a method, and of those it starts from, that the command line changed."""
+        if not self.overrides:
+            return {}
         usual = replace(self, overrides={}).hyperparameters(method, setting)
         own = {k: v for k, v in self.hyperparameters(method, setting).items() if v != usual[k]}
         start = registry.get(Method, method).start
         return own | ({f"{start}.{k}": v for k, v in self.changed(start, setting).items()} if start else {})
 
-    def about(self, name: str, setting: Setting) -> dict[str, Any]:
+    def about(self, name: str, setting: Setting, options: Mapping[str, Any]) -> dict[str, Any]:
         """What tables and people need to know about a cell."""
         method = registry.get(Method, name)
         task = registry.get(Task, setting.task)
@@ -343,7 +346,7 @@ class _Planner:
             "access": str(method.access),
             "start": method.start,
             "like": method.like,
-            "hyperparameters": self.hyperparameters(name, setting),
+            "hyperparameters": dict(options),
             "seed": setting.seed,
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
@@ -67,4 +67,4 @@ class Recipe:
 
     def values(self) -> dict[str, Any]:
         """The recipe as JSON values."""
-        return asdict(self)
+        return dict(vars(self))

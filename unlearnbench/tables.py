@@ -229,14 +229,21 @@ def reset(record: Mapping[str, Any], preset: Preset) -> Iterator[str]:
     training = preset.datasets.get(cell["dataset"])
     if recipe and training:
         wanted = training.recipe.values()
-        yield from (f"recipe.{n}" for n in wanted if n in recipe and canonical(recipe[n]) != canonical(wanted[n]))
+        if training.recipe.precision == "auto":  # what that means is for the machine to say
+            del wanted["precision"]
+        yield from (f"recipe.{n}" for n in wanted if n in recipe and differ(recipe[n], wanted[n]))
     made: Any = {} if "+" in cell["method"] else record["key"].get("outputs")  # those were told otherwise with -p
     while made:
         method, chosen = made.get("method", {}).get("name", ""), made.get("method", {}).get("options", {})
         layers = preset.hyperparameters(method, cell["task"].partition("+")[0], cell["model"])
         told = {name: value for layer in layers for name, value in layer.items()}
-        yield from (f"{method}.{n}" for n in told if n in chosen and canonical(chosen[n]) != canonical(told[n]))
+        yield from (f"{method}.{n}" for n in told if n in chosen and differ(chosen[n], told[n]))
         made = made.get("parent")
+
+
+def differ(old: Any, new: Any) -> bool:
+    """Whether two values are different in JSON, which has no tuples."""
+    return bool(old != new) and canonical(old) != canonical(new)
 
 
 def shown(rows: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, Any]]:
