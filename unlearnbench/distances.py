@@ -119,10 +119,7 @@ def by_outputs(
     """Divergence and disagreement, item by item, where the outputs of both are in the cache."""
     from unlearnbench.run import planned
 
-    plan = planned(
-        preset, datasets=(), tasks=(TABLES[number],), methods=(), seeds=(), overrides=None, device="auto",
-        results=results, cache=cache, data=data,
-    )  # fmt: skip
+    plan = planned(preset, tasks=[TABLES[number]], results=results, cache=cache, data=data)
     cells: dict[tuple[str, int], dict[str, Cell]] = {}
     for cell in plan.cells:
         if plan.store.has(cell.outputs.key):

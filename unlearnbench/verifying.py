@@ -73,10 +73,7 @@ def verify(
     """
     if rerun < 0:
         raise UserError(f"--rerun wants a number of cells, not {rerun}")
-    plans = partial(
-        planned, preset, datasets=(), tasks=(), methods=(), seeds=(), overrides=None, device=device, results=results,
-        cache=cache, data=data,
-    )  # fmt: skip
+    plans = partial(planned, preset, device=device, results=results, cache=cache, data=data)
     plan = plans()
     beside = lru_cache(partial(company, plan, plans))
     paths = sorted(plan.results.glob("records/*/*/*/*/*.json"))
