@@ -37,7 +37,8 @@ class Plugins(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The rows as sections."""
-        return self.parse_text_to_nodes("\n".join(map(section, listing(self.arguments[0]))), allow_section_headings=True)
+        text = "\n".join(map(section, listing(self.arguments[0])))
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
 def section(row: dict[str, object]) -> str:
