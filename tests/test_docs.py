@@ -16,7 +16,7 @@ import venv
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -106,6 +106,28 @@ def test_what_a_page_tells_people_to_type_works(page: Path, shell: Callable[[str
                 assert not (wrong := shell(line)), f"{line}\n{wrong}"
         elif block.language == "python":
             assert not (wrong := shell(f"python -c {shlex.quote(block.code)}")), f"{block.code}\n{wrong}"
+
+
+@pytest.mark.usefixtures("shell")
+def test_the_example_runs_and_draws(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    source = (ROOT / "examples" / "forgetting_against_utility.py").read_text(encoding="utf-8")
+    small = {"PRESET": str(tiny), "METHODS": ["neggrad", "original", "retrain-2"], "SEEDS": "0"}
+    for name, value in small.items():
+        source, count = re.subn(rf"^{name} = .*$", f"{name} = {value!r}", source, flags=re.MULTILINE)
+        assert count == 1
+    found = run_code(source)
+    assert list(found["closest_first"].iloc[0]) == [0, 0, 0, 0]
+    assert set(found["means"].index) == {"Retrain", "Retrain again", "NegGrad", "Original"}
+    drawn = (tmp_path / "forgetting_against_utility.svg").read_text(encoding="utf-8")
+    assert all(f"<!-- {title} -->" in drawn for title in found["means"].index)
+
+
+def run_code(source: str) -> dict[str, Any]:
+    """The names that a script has when it is through."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, "example", "exec"), names)
+    return names
 
 
 def test_every_block_is_run_or_says_why_not() -> None:
