@@ -30,7 +30,12 @@ DATASETS = click.option(
 )
 TASKS = click.option("-t", "--task", "tasks", multiple=True, metavar="NAME", help="Only this task; repeatable.")
 METHODS = click.option(
-    "-m", "--method", "methods", multiple=True, metavar="NAME", help="Only this one and Retrain; repeatable."
+    "-m",
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME|FILE.py:FUNCTION",
+    help="Only this one, installed or in a file, and Retrain; repeatable.",
 )
 SEEDS = click.option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [the preset's]")
 JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Workers, one thread each.  [number of cores]")
@@ -268,7 +273,7 @@ def table(
 
 
 @main.command()
-@click.argument("method")
+@click.argument("method", metavar="METHOD|FILE.py:FUNCTION")
 @ONE_DATASET
 @ONE_TASK
 @PRESET
