@@ -37,7 +37,7 @@ def listing(what: str) -> list[dict[str, Any]]:
     more: dict[str, Callable[[Any], dict[str, Any]]] = {"methods": method_row, "tasks": task_row}
     rows = []
     for entry in [*registry.entries(what).values(), *registry.shadowed(what)]:
-        row = {"name": entry.name, "from": f"{entry.origin} {entry.version}".strip()}
+        row: dict[str, Any] = {"name": entry.name, "from": f"{entry.origin} {entry.version}".strip()}
         try:
             plugin = entry.load()
         except UserError as error:

@@ -37,6 +37,7 @@ class Local(str):
     function: str
 
     def __new__(cls, path: Path, function: str) -> Local:
+        """Makes the name, and the plugin known by it."""
         name = super().__new__(cls, f"{path.stem}.{function}")
         name.path, name.function = path, function
         _ready.pop(name, None)
