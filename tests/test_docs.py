@@ -22,6 +22,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import one_by_one
 
+from unlearnbench import registry
 from unlearnbench.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +83,7 @@ def shell(environment: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.Mo
     def do(line: str) -> str:
         if line.startswith("unlearnbench "):
             site.addsitedir(str(packages_of(environment)))  # for what was installed there meanwhile
+            registry._entries.cache_clear()
             called = CliRunner().invoke(main, shlex.split(line)[1:])
             return called.output if called.exit_code else ""
         done = subprocess.run(["bash", "-euc", line], capture_output=True, text=True)
