@@ -146,6 +146,12 @@ def test_other_pages_have_no_commands_that_nobody_runs() -> None:
         assert all(block.language not in ("sh", "python") for block in blocks(page)), page.name
 
 
+def test_the_readme_leads_to_files_that_are_there() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 5
+    assert all((ROOT / link).is_file() for link in links)
+
+
 def test_the_method_of_the_readme_is_that_of_the_tutorial() -> None:
     (method,) = (block.code for block in blocks(TUTORIAL) if block.file == "my_method.py")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
