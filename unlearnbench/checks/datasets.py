@@ -90,7 +90,7 @@ def gives_labels_in_range(bench: Bench) -> None:
     for part, images, labels in bench.parts:
         right = labels.dtype == torch.int64 and labels.shape == images.shape[:1]
         require(right, f"{part} labels must be int64, one for each image, not {labels.dtype} {list(labels.shape)}")
-        require(labels.min() >= 0 and labels.max() < top, f"{part} labels must be from 0 to {top - 1}")
+        require(bool(((labels >= 0) & (labels < top)).all()), f"{part} labels must be from 0 to {top - 1}")
 
 
 def has_every_class(bench: Bench) -> None:

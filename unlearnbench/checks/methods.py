@@ -234,8 +234,8 @@ def gives_logits(bench: Bench) -> None:
             and found.shape == (count, CLASSES)
             and found.is_floating_point()
             and found.device == CPU,
-            f"for {count} images and {CLASSES} classes its network gives {what}: give one row of floats per image, with "
-            "one number per class, on the device of the images",
+            f"for {count} images and {CLASSES} classes its network gives {what}: give floats [B, num_classes] on "
+            "the device of the images",
         )
 
 

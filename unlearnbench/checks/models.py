@@ -52,8 +52,9 @@ class Bench:
         first: Exception | None = None
         for shape in SHAPES:
             try:
-                with watched(self.watch), torch.no_grad():
+                with watched(self.watch):
                     network = self.builder(shape).fresh("check", 0)
+                with watched(self.watch), torch.no_grad():
                     network.eval()(self.images(shape, 1))
                 return shape, network
             except Exception as error:  # whatever a plugin raises
@@ -197,8 +198,9 @@ def can_be_rebuilt_from_weights(bench: Bench) -> None:
 
 def can_be_copied(bench: Bench) -> None:
     """`copy.deepcopy` works: methods get copies."""
+    _, network = bench.good
     try:
-        copy.deepcopy(bench.good[1])
+        copy.deepcopy(network)
     except Exception as error:  # whatever a plugin's attributes raise
         require(False, f"copy.deepcopy raises {type(error).__name__}: {error}".splitlines()[0])
 
@@ -215,8 +217,9 @@ def can_be_planned_without_memory(bench: Bench) -> None:
 
 def copied(bench: Bench) -> Any:
     """A copy of the network."""
+    _, network = bench.good
     try:
-        return copy.deepcopy(bench.good[1])
+        return copy.deepcopy(network)
     except Exception as error:  # whatever a plugin's attributes raise
         return no_need(f"it cannot be copied: {error}")
 
