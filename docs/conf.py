@@ -49,7 +49,7 @@ def section(row: dict[str, object]) -> str:
     lines = [f"- {key}: {value}" for key, value in facts.items() if value]
     lines += [f"- options: {', '.join(f'`{key} = {value!r}`' for key, value in options.items())}"] * bool(options)
     title = "" if row["title"] == row["name"] else f" ({row['title']})"
-    return "\n".join([f"## `{row['name']}`{title}\n", f"{row['summary']} {row['notes']}\n", *lines, ""])
+    return "\n".join([f"### `{row['name']}`{title}\n", f"{row['summary']} {row['notes']}\n", *lines, ""])
 
 
 def setup(app: Sphinx) -> None:
