@@ -25,8 +25,8 @@ def noisy_label_removal(
 ) -> Split:
     """Gives a random `fraction` of the items of each of `classes` a wrong label, and forgets them.
 
-    Train_f is the accuracy against the wrong labels, so lower is better. The held-out items that an attack compares
-    get wrong labels in the same way: otherwise a wrong label alone would give a member away.
+    Train_f is the accuracy against the wrong labels, which Retrain gives only by mistake. The held-out items that an
+    attack compares get wrong labels in the same way: otherwise a wrong label alone would give a member away.
 
     `wrong_labels` is "uniform" (over all other classes) or "released": the paper's released code never draws the last
     class.

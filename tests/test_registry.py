@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from unlearnbench import UserError, registry
+from unlearnbench.listing import listing
 from unlearnbench.method import Method
-from unlearnbench.plugin import Plugin
+from unlearnbench.plugin import CONTRACT, Plugin
 
 METHOD = """
 from unlearnbench import Access, method
@@ -59,10 +60,48 @@ def test_a_broken_plugin_is_named_and_stops_no_other(
         assert "laf" in registry.usable("methods")
 
 
-def test_two_packages_with_one_name_are_both_named(install: Callable[..., Path]) -> None:
+def test_the_suites_own_plugin_wins_over_one_of_the_same_name_which_is_listed(install: Callable[..., Path]) -> None:
     install("imitator", METHOD, "[unlearnbench.methods]\nlaf = imitator:mine\n")
-    with pytest.raises(UserError, match="two packages call a method 'laf'"):
-        registry.entries("methods")
+    with pytest.warns(UserWarning, match="2 packages call a method 'laf': imitator and unlearnbench"):
+        assert registry.get(Method, "laf").title == "LAF"
+    rows = [row for row in listing("methods") if row["name"] == "laf"]
+    assert [row["from"].split()[0] for row in rows] == ["unlearnbench", "imitator"]
+    assert "the suite's own is used" in rows[1]["unusable"]
+    assert registry.get(Method, "neggrad").title == "NegGrad"
+
+
+def test_of_two_others_of_one_name_neither_is_used_and_nothing_else_stops(install: Callable[..., Path]) -> None:
+    for name in ("their_first", "their_second"):
+        install(name, METHOD, f"[unlearnbench.methods]\nmine = {name}:mine\nown-of-{name} = {name}:mine\n")
+    with pytest.warns(UserWarning, match="2 packages call a method 'mine'"):
+        found = registry.usable("methods")
+    assert "mine" not in found
+    assert {"laf", "own-of-their_first", "own-of-their_second"} <= found.keys()
+    with pytest.raises(UserError, match="their_first and their_second; none is used: uninstall all but one"):
+        registry.get(Method, "mine")
+    (row,) = [row for row in listing("methods") if row["name"] == "mine"]
+    assert row["from"] == "their_first, their_second"
+    assert "none is used" in row["unusable"]
+
+
+@pytest.mark.parametrize(
+    ("contract", "message"),
+    [(99, "install a newer version of unlearnbench"), (0, "install a newer version of that package")],
+)
+def test_a_plugin_for_another_contract_is_refused_before_it_is_imported(
+    contract: int, message: str, install: Callable[..., Path]
+) -> None:
+    source = f"contract = {contract}  # of plugins\nfrom unlearnbench import something_of_that_contract\n"
+    install("foreign", source, "[unlearnbench.methods]\nmine = foreign:mine\n")
+    with pytest.raises(UserError, match=f"was written for contract {contract}, .* has contract {CONTRACT}: {message}"):
+        registry.get(Method, "mine")
+    assert {row["name"]: row for row in listing("methods")}["mine"]["unusable"].endswith(message)
+    assert registry.get(Method, "laf")
+
+
+def test_a_plugin_that_names_the_present_contract_is_used(install: Callable[..., Path]) -> None:
+    install("present", f"contract = {CONTRACT}\n{METHOD}", "[unlearnbench.methods]\nmine = present:mine\n")
+    assert registry.get(Method, "mine").title == "Mine"
 
 
 def test_an_option_without_a_default_is_an_error_at_once() -> None:

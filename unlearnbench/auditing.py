@@ -17,6 +17,7 @@ from unlearnbench.attacks import Attack, Audit
 from unlearnbench.clock import left
 from unlearnbench.code import core
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.local import named
 from unlearnbench.measuring import Laboratory, attacked
 from unlearnbench.plan import Cell, Plan, unmade
 from unlearnbench.presets import AGAIN, REFERENCE
@@ -166,7 +167,7 @@ def measure(
         preset: Whose records.
         datasets: As in `run`, likewise the next two.
         tasks: Names of tasks.
-        methods: Names of methods.
+        methods: Names of methods; FILE.py:FUNCTION for one that is not installed.
         overrides: Options by name of an attack; or of a method or task, to measure cells that were run with them.
         seeds: As in `run`.
         fleet: For attack u-lira: how many networks to train, and to treat with every method; even. 0: without it.
@@ -185,7 +186,7 @@ def measure(
     overrides = overrides or {}
     of_attacks = {name: options for name, options in overrides.items() if name in registry.entries("attacks")}
     wanted = chosen(several(attacks), of_attacks, fleet)
-    names = several(methods)
+    names = named(several(methods))
     plans = partial(
         planned,
         preset,

@@ -31,7 +31,12 @@ DATASETS = click.option(
 )
 TASKS = click.option("-t", "--task", "tasks", multiple=True, metavar="NAME", help="Only this task; repeatable.")
 METHODS = click.option(
-    "-m", "--method", "methods", multiple=True, metavar="NAME", help="Only this one and Retrain; repeatable."
+    "-m",
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME|FILE.py:FUNCTION",
+    help="Only this one, installed or in a file, and Retrain; repeatable.",
 )
 SEEDS = click.option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [the preset's]")
 JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Workers, one thread each.  [number of cores]")
@@ -84,6 +89,8 @@ def main() -> None:
     unlearnbench table 1               Tables 1-6 from the records
     unlearnbench export DIR, score     for networks that are made elsewhere
     unlearnbench list methods          what is there, and what each may see
+    unlearnbench new method NAME       a package for a method of your own
+    unlearnbench check NAME            whether it keeps the contract
     """  # noqa: D301 - click looks for this very character
     signal.signal(signal.SIGTERM, terminated)
     gc.set_threshold(100_000)  # plans and records are small objects that stay: to look for garbage there takes long
@@ -270,7 +277,7 @@ def table(
 
 
 @main.command()
-@click.argument("method")
+@click.argument("method", metavar="METHOD|FILE.py:FUNCTION")
 @ONE_DATASET
 @ONE_TASK
 @PRESET
@@ -422,6 +429,47 @@ def merge(folders: tuple[str, ...], results: str) -> None:
         f"{done.new} records are new, {done.better} replace failures, {done.more} got more measures, {done.same} were "
         f"there; in {results}"
     )
+
+
+@main.command()
+@click.argument("plugin", metavar="NAME|FILE.py:FUNCTION")
+@click.option(
+    "--kind", metavar="KIND", help="method, task, dataset, model or attack, if there are several of that name."
+)
+@DATA
+@JSON
+def check(plugin: str, kind: str | None, data: str | None, as_json: bool) -> None:
+    """Checks whether a plugin keeps the contract, on a small problem, with its default options.
+
+    Exit code 0: it does; 1: it does not, and what failed says what to change; 2: wrong usage.
+    """
+    from unlearnbench.checks import examine
+
+    results = []
+    for result in examine(plugin, kind=kind, data=data):
+        results.append(result)
+        if not as_json:
+            status = "FAILED" if result.status == "failed" else result.status
+            click.echo(f"{status:8} {result.check}" + (f": {result.message}" if result.message else ""))
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in results], indent=1))
+    else:
+        found = [result.status for result in results]
+        others = "".join(f", {found.count(status)} {status}" for status in ("expected", "skipped") if status in found)
+        click.echo(f"{plugin}: {found.count('ok')} ok, {found.count('failed')} failed{others}")
+    sys.exit(1 if any(result.status == "failed" for result in results) else 0)
+
+
+@main.command()
+@click.argument("kind", metavar="method|task|dataset|model|attack")
+@click.argument("name")
+@click.option("--into", default=".", metavar="DIR", help="Where the new folder goes.  [.]")
+def new(kind: str, name: str, into: str) -> None:
+    """Writes a small package with a plugin that works, a test of it, and what to do with it."""
+    from unlearnbench.scaffold import write
+
+    folder, steps = write(kind, name, into)
+    click.echo(f"{folder} is a package with a working {kind}, for you to change. Now:\n\n{steps}")
 
 
 @main.command("list")

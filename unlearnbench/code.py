@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from unlearnbench import registry
 from unlearnbench.errors import UserError
 from unlearnbench.fingerprint import CORE, fingerprint
+from unlearnbench.local import ORIGIN
 
 TRAINING = ("making", "setting", "training", "samples", "seeds", "models", "data", "data.augmentation", "task")
 UNLEARNING = (*TRAINING, "problem", "method", "checkpoints")
@@ -29,29 +31,43 @@ def core(kind: str) -> str:
     return fingerprint(*(f"{CORE}.{module}" for module in CODE[kind]))
 
 
-def outdated(key: Mapping[str, Any]) -> list[str]:
+def outdated(key: Mapping[str, Any], files: Mapping[str, str] | None = None) -> list[str]:
     """Whose code has changed since a record was made, in words; nothing that is heavy is imported for that.
 
     Args:
         key: Of the record.
+        files: Where the code of plugins was that are not installed. If it is no longer there, nobody can know.
     """
-    return list(dict.fromkeys(_outdated(key, "")))
+    return list(dict.fromkeys(_outdated(key, "", files or {})))
 
 
-def _outdated(part: Mapping[str, Any], name: str) -> Iterator[str]:
+def _outdated(part: Mapping[str, Any], name: str, files: Mapping[str, str]) -> Iterator[str]:
     code, kind = part.get("code"), part.get("kind")
     if code and kind in CODE and code != core(kind):
         yield f"the suite's own code ({kind})"
     if code and name == "attack" and "core" in part and part["core"] != core("record"):
         yield "the suite's own code (record)"
-    if code and name in PLUGINS and "name" in part and code != present(f"{name}s", part["name"]):
+    if code and name in PLUGINS and "name" in part and code != now(f"{name}s", part, files):
         yield f"{name} {part['name']}"
     for child, value in part.items():
         if child == "attacks":
             for attack in value.values():
-                yield from _outdated(attack, "attack")
+                yield from _outdated(attack, "attack", files)
         elif isinstance(value, dict):  # a check of anything less plain takes longer than all the rest
-            yield from _outdated(value, "shadows" if child == "like" else child)
+            yield from _outdated(value, "shadows" if child == "like" else child, files)
+
+
+def now(group: str, part: Mapping[str, Any], files: Mapping[str, str]) -> str:
+    """The fingerprint of the present code of a plugin in a key; of a file that is gone, that which was recorded."""
+    if not part.get("from", "").startswith(f"{ORIGIN} "):
+        return present(group, part["name"])
+    path = Path(files.get(part["name"], ""))
+    if not path.is_file():
+        return str(part["code"])
+    try:
+        return fingerprint.__wrapped__(path.stem, folder=path.parent)  # as it is at this very moment
+    except (SyntaxError, OSError, UnicodeError):
+        return ""
 
 
 @cache

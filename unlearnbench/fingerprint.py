@@ -15,36 +15,47 @@ PLUGINS = tuple(f"{CORE}.{group}." for group in ("methods", "tasks", "data", "mo
 
 
 @cache
-def fingerprint(*modules: str) -> str:
+def fingerprint(*modules: str, folder: Path | None = None) -> str:
     """The hash of these modules and of everything they import from their own distribution.
 
     The suite's core is not followed: which core modules can change an artefact is listed in artefacts.py.
 
     Args:
         *modules: Dotted names of importable modules.
+        folder: Where they are, if Python does not know.
 
     Returns:
         32 hexadecimal digits, the same on every machine and for every version of Python.
     """
-    seen: dict[str, str] = {}
-    waiting = list(modules)
+    found = sources(*modules, folder=folder)
+    text = "\n".join(f"# {name}\n{code}" for name, (_, code) in sorted(found.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def sources(*modules: str, folder: Path | None = None) -> dict[str, tuple[Path, str]]:
+    """The files and the normalised sources that a fingerprint is made of, by the names of their modules."""
+    seen: dict[str, tuple[Path, str]] = {}
+    waiting = [(name, located(folder, name) if folder else source_of(name)) for name in modules]
     while waiting:
-        name = waiting.pop()
-        path = source_of(name)
+        name, path = waiting.pop()
         if name in seen or path is None:
             continue
         source = path.read_text(encoding="utf-8")
-        seen[name] = normalised(source)
-        waiting += [other for other in imported(source, name, path) if followed(name, other, path)]
-    text = "\n".join(f"# {name}\n{code}" for name, code in sorted(seen.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+        seen[name] = path, normalised(source)
+        waiting += [(other, followed(name, other, path)) for other in imported(source, name, path)]
+    return seen
+
+
+def located(folder: Path, module: str) -> Path | None:
+    """The source file of a module below a folder; None if it has none there."""
+    place = folder.joinpath(*module.split("."))
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
 
 
 def source_of(module: str) -> Path | None:
     """The source file of a module; None if it has none or does not exist."""
     if module.split(".")[0] == CORE:  # `find_spec` would import the packages that a module is in
-        place = Path(__file__).parent.joinpath(*module.split(".")[1:])
-        return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.exists()), None)
+        return located(Path(__file__).parent.parent, module)
     try:
         spec = find_spec(module)
     except (ImportError, ValueError):
@@ -52,17 +63,19 @@ def source_of(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
-def followed(importer: str, imported: str, path: Path) -> bool:
-    """Whether a change of `imported` is a change of `importer`, whose source is at `path`.
+def followed(importer: str, imported: str, path: Path) -> Path | None:
+    """Where `imported` is, if a change of it is a change of `importer`, whose source is at `path`.
 
     It is if both are of one package, or lie in one folder that is not the folder of everything that is installed.
     """
     if imported.split(".")[0] == importer.split(".")[0]:
-        return not imported.startswith(CORE) or imported.startswith(PLUGINS)
+        if imported.startswith(CORE):
+            return source_of(imported) if imported.startswith(PLUGINS) else None
+        root = path.parents[importer.count(".") + (path.name == "__init__.py")]
+        return located(root, imported) or source_of(imported)
     if "." in importer or path.parent.name in ("site-packages", "dist-packages"):
-        return False
-    other = source_of(imported)
-    return other is not None and path.parent in (other.parent, other.parent.parent)
+        return None
+    return located(path.parent, imported)
 
 
 @cache
@@ -82,12 +95,12 @@ def imported(source: str, module: str, path: Path) -> set[str]:
 @cache
 def normalised(source: str) -> str:
     """Source text without comments, docstrings, blank lines and trailing spaces."""
-    lines = source.splitlines()
+    lines, tree = source.splitlines(), ast.parse(source)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             first, last = node.lineno - 1, node.end_lineno or node.lineno
             alone = not lines[first][: node.col_offset].strip()  # not in `def f(): "text"`, where code stands before

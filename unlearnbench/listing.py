@@ -28,27 +28,33 @@ def listing(what: str) -> list[dict[str, Any]]:
         what: "methods", "tasks", "datasets", "models", "attacks" or "presets".
 
     Returns:
-        One row for each, as JSON values.
+        One row for each, as JSON values; for one that cannot be used only "name", "from" and why it is "unusable".
     """
     if what == "presets":
         return [preset_row(name) for name in presets.names()]
     if what not in registry.GROUPS:
         raise unknown("list", what, [*registry.GROUPS, "presets"])
     more: dict[str, Callable[[Any], dict[str, Any]]] = {"methods": method_row, "tasks": task_row}
-    entries = registry.entries(what)
-    return [
-        {
-            "name": name,
-            "title": plugin.title,
-            **(more[what](plugin) if what in more else {}),
-            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in plugin.defaults.items()},
-            "from": f"{entries[name].origin} {entries[name].version}",
-            "summary": plugin.summary,
-            "notes": plugin.notes,
-            "reference": plugin.reference,
-        }
-        for name, plugin in registry.usable(what).items()
-    ]
+    rows = []
+    for entry in [*registry.entries(what).values(), *registry.shadowed(what)]:
+        row: dict[str, Any] = {"name": entry.name, "from": f"{entry.origin} {entry.version}".strip()}
+        try:
+            plugin = entry.load()
+        except UserError as error:
+            rows.append({**row, "unusable": str(error)})
+            continue
+        rows.append(
+            {
+                **row,
+                "title": plugin.title,
+                **(more[what](plugin) if what in more else {}),
+                "options": {k: list(v) if isinstance(v, tuple) else v for k, v in plugin.defaults.items()},
+                "summary": plugin.summary,
+                "notes": plugin.notes,
+                "reference": plugin.reference,
+            }
+        )
+    return rows
 
 
 def method_row(method: Method) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from unlearnbench import metrics, registry, seeds
 from unlearnbench.artefacts import Job
 from unlearnbench.attacks import Attack, Audit, Known, NotApplicableError, Observed
 from unlearnbench.clock import spending
+from unlearnbench.local import Local
 from unlearnbench.making import Workshop
 from unlearnbench.plan import Cell
 from unlearnbench.presets import ELSEWHERE
@@ -198,4 +199,11 @@ def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
         "torch": torch.__version__,
         "unlearnbench": own_version(),
         "command": cell.command,
+        **({"files": found} if (found := files_of(cell.outputs)) else {}),
     }
+
+
+def files_of(job: Job) -> dict[str, str]:
+    """Where the code of a cell's method was, and of that which it starts from, if they are not installed; by name."""
+    own = {str(job.method): str(job.method.path)} if isinstance(job.method, Local) else {}
+    return own | (files_of(job.needs["parent"]) if "parent" in job.needs else {})

@@ -15,6 +15,7 @@ from unlearnbench import data, registry
 from unlearnbench.artefacts import Artefacts, Job
 from unlearnbench.attacks import Attack
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.local import known_here, place_of
 from unlearnbench.method import Method
 from unlearnbench.models import Model
 from unlearnbench.precision import resolved
@@ -353,7 +354,7 @@ class _Planner:
     def command(self, name: str, setting: Setting) -> str:
         """The command line that reproduces a cell."""
         words = ["unlearnbench", "run", "--preset", self.preset_name]
-        words += ["-d", setting.dataset, "-t", setting.task, "-m", name, "--seeds", str(setting.seed)]
+        words += ["-d", setting.dataset, "-t", setting.task, "-m", place_of(name), "--seeds", str(setting.seed)]
         words += ["--device", setting.device]
         return shlex.join(words + parameters(self.overrides, (setting.task, *with_parents([name]), *self.attacks)))
 
@@ -414,7 +415,7 @@ def with_parents(methods: Iterable[str]) -> list[str]:
     found: dict[str, None] = {}
     for name in methods:
         line = [name]
-        while start := registry.get(Method, line[-1]).start:
+        while start := known_here(registry.get(Method, line[-1]).start):
             if start in line:
                 raise UserError(f"methods start from each other in a circle: {' <- '.join([*line, start])}")
             line.append(start)

@@ -121,7 +121,7 @@ class Problem:
 
     @property
     def validation(self) -> Samples:
-        """Items of the part that the recipe holds out: of the forgotten items' classes, and labelled as these were.
+        """Items that the recipe holds out, of the forgotten items' classes, and labelled as these were.
 
         Raises:
             AccessError: While preparing, or if `Access(validation=...)` was not declared.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from multiprocessing import parent_process
 from typing import TypeVar
 
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.plugin import Plugin
+from unlearnbench.fingerprint import CORE, source_of
+from unlearnbench.plugin import CONTRACT, Plugin
 
 P = TypeVar("P", bound=Plugin)
 GROUPS = ("methods", "tasks", "datasets", "models", "attacks")
+_offered: dict[str, Callable[[], Entry]] = {}
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Entry:
         name: Its name on the command line.
         origin: The distribution it comes from.
         version: That distribution's version.
+        trouble: Why it cannot be used, whatever it is; "" if nothing is known against it.
     """
 
     group: str
@@ -32,42 +38,110 @@ class Entry:
     origin: str
     version: str
     point: EntryPoint = field(repr=False, compare=False)
+    trouble: str = ""
 
     def load(self) -> Plugin:
         """Imports the plugin.
 
         Raises:
-            UserError: If the import fails or does not give a plugin.
+            UserError: If it cannot be used, the import fails, or does not give a plugin.
         """
+        if self.trouble:
+            raise UserError(self.trouble)
         where = f"{self.group[:-1]} {self.name!r} of package {self.origin} {self.version}"
         try:
             module = sys.modules.get(self.point.module)
-            plugin = getattr(module, self.point.attr, None) or self.point.load()  # that takes 15 times as long
-        except Exception as error:  # whatever a third party's module raises
+            plugin = getattr(module, self.point.attr, None) or self._imported(where)  # that takes 15 times as long
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a third party's module raises
             raise UserError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
         if not isinstance(plugin, Plugin) or plugin.kind != self.group[:-1]:
             raise UserError(f"{where} is no {self.group[:-1]}: {self.point.value} lacks @{self.group[:-1]}(...)")
         return plugin
 
+    def _imported(self, where: str) -> object:
+        if self.origin != CORE:
+            check_contract(where, self.point.module, self.point.module.split(".")[0])
+        return self.point.load()
+
+
+def check_contract(where: str, *modules: str) -> None:
+    """Raises `UserError` if one of these modules says that it was written for another contract than this suite's.
+
+    They are read and not imported: what another contract knows, an import might stumble over.
+    """
+    for module in modules:
+        path = source_of(module)
+        source = path.read_text(encoding="utf-8") if path else ""
+        for said in re.findall(r"^contract *= *(\d+)\b", source, re.MULTILINE):
+            if int(said) != CONTRACT:
+                newer = "unlearnbench" if int(said) > CONTRACT else "that package"
+                raise UserError(
+                    f"{where} was written for contract {said}, and this unlearnbench has contract {CONTRACT}: "
+                    f"install a newer version of {newer}"
+                )
+
 
 def entries(group: str) -> dict[str, Entry]:
-    """The installed plugins of a group by name."""
-    return _entries(group, tuple(sys.path))
+    """The installed plugins of a group by name; some may have a `trouble`."""
+    return _entries(group, tuple(sys.path))[0]
+
+
+def shadowed(group: str) -> Iterable[Entry]:
+    """The installed plugins that cannot be used because the suite itself has one of that name."""
+    return _entries(group, tuple(sys.path))[1]
 
 
 @cache
-def _entries(group: str, path: tuple[str, ...]) -> dict[str, Entry]:
-    """As `entries`; reading the metadata of every distribution takes a while, so it is kept for each search path."""
-    found: dict[str, Entry] = {}
-    for point in sorted(entry_points(group=f"unlearnbench.{group}"), key=lambda p: p.name):
-        origin = point.dist.name if point.dist else "?"
-        entry = Entry(group, point.name, origin, point.dist.version if point.dist else "?", point)
-        known = found.setdefault(point.name, entry)
-        if known.origin != entry.origin:
-            raise UserError(f"two packages call a {group[:-1]} {point.name!r}: {known.origin} and {origin}; remove one")
+def _entries(group: str, path: tuple[str, ...]) -> tuple[dict[str, Entry], list[Entry]]:
+    """As `entries` and `shadowed`; reading the metadata of all distributions takes a while, so it is kept by path.
+
+    Of two plugins of one name the suite's own is used, so that no package can change what a published name means;
+    of two others neither is, because nobody could know which.
+    """
+    found: dict[str, dict[str, Entry]] = {}
+    for point in entry_points(group=f"unlearnbench.{group}"):
+        origin, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
+        found.setdefault(point.name, {})[origin] = Entry(group, point.name, origin, version, point)
     if not found:
         raise UserError(f"no {group} are installed; from a checkout, run: pip install -e .")
-    return found
+    chosen, out = {}, []
+    for name, by_origin in sorted(found.items()):
+        *others, last = sorted(by_origin)
+        entry = by_origin[CORE if CORE in by_origin else last]
+        if others:
+            kind, rivals = group[:-1], f"{', '.join(others)} and {last}"
+            trouble = f"{len(by_origin)} packages call a {kind} {name!r}: {rivals}"
+            if CORE in by_origin:
+                trouble += "; the suite's own is used: uninstall the other, or rename it"
+                out += [replace(rival, trouble=trouble) for origin, rival in by_origin.items() if origin != CORE]
+            else:
+                trouble += "; none is used: uninstall all but one"
+                entry = replace(entry, origin=", ".join(sorted(by_origin)), version="", trouble=trouble)
+            if parent_process() is None:  # workers need not repeat it
+                warnings.warn(trouble, stacklevel=3)
+        chosen[name] = entry
+    return chosen, out
+
+
+def offer(name: str, find: Callable[[], Entry]) -> None:
+    """Makes a plugin known to this process that is not installed; `find` is asked whenever it is wanted."""
+    _offered[name] = find
+
+
+def entry(group: str, name: str) -> Entry:
+    """The plugin of this name.
+
+    Raises:
+        UserError: If there is none.
+    """
+    known = entries(group)
+    if name in known:
+        return known[name]
+    if name in _offered and (found := _offered[name]()).group == group:
+        return found
+    raise unknown(group[:-1], name, known)
 
 
 def get(kind: type[P], name: str) -> P:
@@ -76,10 +150,7 @@ def get(kind: type[P], name: str) -> P:
     Raises:
         UserError: If there is none of that name, or it cannot be loaded.
     """
-    known = entries(f"{kind.kind}s")
-    if name not in known:
-        raise unknown(kind.kind, name, known)
-    plugin = known[name].load()
+    plugin = entry(f"{kind.kind}s", name).load()
     assert isinstance(plugin, kind)
     return plugin
 
@@ -87,9 +158,10 @@ def get(kind: type[P], name: str) -> P:
 def usable(group: str) -> dict[str, Plugin]:
     """Imports every plugin of a group; one that cannot be loaded is left out with a warning."""
     plugins = {}
-    for name, entry in entries(group).items():
+    for name, found in entries(group).items():
         try:
-            plugins[name] = entry.load()
+            plugins[name] = found.load()
         except UserError as error:
-            warnings.warn(str(error), stacklevel=2)
+            if str(error) != found.trouble:  # that has been said
+                warnings.warn(str(error), stacklevel=2)
     return plugins

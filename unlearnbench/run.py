@@ -23,6 +23,7 @@ from threadpoolctl import ThreadpoolController
 from unlearnbench import clock, folders, presets, tables
 from unlearnbench.artefacts import Job
 from unlearnbench.errors import StorageError, UserError
+from unlearnbench.local import named
 from unlearnbench.making import ParentFailedError, Workshop
 from unlearnbench.measuring import Laboratory, observed
 from unlearnbench.plan import Cell, Plan, build
@@ -143,7 +144,7 @@ def run(
         preset: The name of a preset, or the path of a TOML file.
         datasets: Names to run; everything that the preset selects if empty, likewise for the next two.
         tasks: Names of tasks.
-        methods: Names of methods.
+        methods: Names of methods; FILE.py:FUNCTION for one that is not installed.
         overrides: Options by name of a method or task, e.g. `{"laf": {"tau": 5.0}}`.
         seeds: Such as "0-4", 3 or [0, 2]; the preset's if None.
         jobs: Workers, one thread each; None: one for each core, or one on a GPU.
@@ -169,7 +170,7 @@ def run(
         preset,
         datasets=several(datasets),
         tasks=several(tasks),
-        methods=several(methods),
+        methods=named(several(methods)),
         seeds=() if seeds is None else presets.parse_seeds(seeds),
         overrides=overrides,
         device=device,

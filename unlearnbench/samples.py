@@ -44,7 +44,11 @@ class Batch:
 
     @property
     def labels(self) -> Tensor:
-        """int64 [B]; see `visible`."""
+        """The labels, int64 [B], that the original network was trained on.
+
+        Raises:
+            AccessError: If the method did not declare that it reads them.
+        """
         return visible(self._labels, self.samples.name)
 
     def __len__(self) -> int:
@@ -93,7 +97,11 @@ class Samples:
 
     @property
     def labels(self) -> Tensor:
-        """int64 [n]; see `visible`."""
+        """The labels, int64 [n], that the original network was trained on.
+
+        Raises:
+            AccessError: If the method did not declare that it reads them.
+        """
         return visible(self._labels, self.name)
 
     @property

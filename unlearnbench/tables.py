@@ -209,8 +209,13 @@ def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterato
 
 def aged(record: Mapping[str, Any], preset: Preset, accept_stale: bool) -> dict[str, Any]:
     """A record as one row, marked if what made it has changed since; what `measure` added is then left out."""
-    row = {**flat(record), "accepted": ""}
-    changed = ", ".join([*outdated(record["key"]), *reset(record, preset)])
+    files = record["observed"].get("files", {})
+    row = {
+        **flat(record),
+        "accepted": "",
+        "gone": ", ".join(Path(f).name for f in files.values() if not Path(f).is_file()),
+    }
+    changed = ", ".join([*outdated(record["key"], files), *reset(record, preset)])
     if changed and row["status"] == "ok":
         if accept_stale:
             row["accepted"] = changed
@@ -373,6 +378,9 @@ def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
     for why, group in accepted.groupby("accepted"):
         names = ", ".join(group["method_title"].unique())
         yield f"Accepted though stale (--accept-stale): {names}. Changed since: {why}."
+    for gone, group in frame[frame["gone"] != ""].groupby("gone"):
+        names = ", ".join(group["method_title"].unique())
+        yield f"Whether the code of {names} has changed cannot be known: {gone} is no longer where it was."
     for _, row in frame[frame["status"] != "ok"].iterrows():
         where = f"{row['method_title']} on {row['dataset_title']}, seed {row['seed']}"
         yield f"Missing: {where}: {row['status']}, {row['reason']}"

@@ -23,12 +23,14 @@ from torch.nn.functional import cross_entropy
 
 from unlearnbench import folders, metrics, presets, registry, stats
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.local import named, place_of
 from unlearnbench.method import Method
 from unlearnbench.plan import Cell, Plan, build, unmade
 from unlearnbench.presets import NOTHING, REFERENCE, Preset
 from unlearnbench.run import choose_device, work
 from unlearnbench.setting import Setting, content_of, split_of
 from unlearnbench.store import Store, write_atomically
+from unlearnbench.workers import in_parallel
 
 SEED = 1000
 """Of the tuning world; the tables have smaller ones."""
@@ -90,7 +92,7 @@ def tune(
     """Tries a grid of hyperparameters, and writes down what came out.
 
     Args:
-        method: Name of the method.
+        method: Name of the method, or FILE.py:FUNCTION.
         dataset: Name of the data set; its tuning world is the data set of that name with "-tuning" behind it.
         task: Name of the task.
         preset: Recipe, network and the hyperparameters that are not in the grid.
@@ -105,6 +107,7 @@ def tune(
     Raises:
         UserError: If a name or value is wrong, or if every point failed.
     """
+    (method,) = named([method])
     points = points_of(method, grid)
     store, chosen = Store(folders.cache(cache)), presets.read(str(preset))
     folders.check_writable(store.root)
@@ -119,19 +122,32 @@ def tune(
     passes = sum({job.digest: job.ep for cell, _ in tried for job in unmade(cell.outputs, store)}.values())
     say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {passes:.0f} passes over its training set")
     workers = jobs or (1 if where == "cuda" else joblib.cpu_count())
-    made = joblib.Parallel(min(workers, len(tried)), return_as="generator", batch_size=1)(
-        joblib.delayed(work)(cell.outputs, store, log.parent, False) for cell, _ in tried
-    )
+    found = in_parallel(work, [(cell.outputs, store, log.parent, False) for cell, _ in tried], min(workers, len(tried)))
+    reasons: dict[int, str] = {}
     trials: list[Trial] = []
-    for (cell, point), outcome in zip(tried, made, strict=True):
-        reference = trials[0].measures if trials else {}
-        trials.append(trial(cell, point, store, outcome.reason, reference))
-        say(f"[{len(trials)}/{len(tried)}] {sentence(trials[-1])}")
+    for done in found:
+        reasons[done.index] = done.result.reason if done.result else done.reason
+        while len(trials) in reasons:  # in order: all are compared with the first
+            cell, point = tried[len(trials)]
+            reference = trials[0].measures if trials else {}
+            trials.append(trial(cell, point, store, reasons[len(trials)], reference))
+            say(f"[{len(trials)}/{len(tried)}] {sentence(trials[-1])}")
     best = min(trials[2:], key=lambda t: (math.isnan(t.distance), round(t.distance, 2)))  # of equals the first
     if math.isnan(best.distance):
         raise UserError(f"every point of {method} failed, the last with {trials[-1].reason}: give others with --grid")
     command = shlex.join(
-        ["unlearnbench", "tune", method, "-d", dataset, "-t", task, "--preset", str(preset), *grid_options(grid or {})]
+        [
+            "unlearnbench",
+            "tune",
+            place_of(method),
+            "-d",
+            dataset,
+            "-t",
+            task,
+            "--preset",
+            str(preset),
+            *grid_options(grid or {}),
+        ]
     )
     write_atomically(
         log, logged(trials, best, f"{method} on {dataset}, {task}, preset {chosen.name}", command).encode()

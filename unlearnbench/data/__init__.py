@@ -45,7 +45,7 @@ class Dataset:
 
     @property
     def pool(self) -> Dataset:
-        """Everything as training data, nothing held out: what an auditor draws shadow training sets from."""
+        """Everything as training data, nothing held out; an auditor draws shadow training sets from it."""
         return self._pool or Dataset(
             torch.cat([self.train_images, self.test_images]),
             torch.cat([self.train_labels, self.test_labels]),

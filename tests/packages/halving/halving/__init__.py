@@ -1,0 +1,3 @@
+"""Plugins of a third party."""
+
+contract = 1

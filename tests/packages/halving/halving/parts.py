@@ -1,0 +1,3 @@
+"""What the plugins share."""
+
+HALF = 0.5

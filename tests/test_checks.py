@@ -1,0 +1,176 @@
+"""Every built-in plugin keeps the contract, and every check finds the plugin that breaks what it looks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+import pytest
+from broken import BROKEN, harmless
+from click.testing import CliRunner, Result
+
+from unlearnbench import Access, Problem, UserError, data, registry
+from unlearnbench.checks import KINDS, BrokenContractError, checks, examine
+from unlearnbench.checks.known import EXPECTED
+from unlearnbench.cli import main
+from unlearnbench.method import method
+from unlearnbench.store import Store
+from unlearnbench.vision import torchvision
+
+EVERY = {(kind, f.__name__) for kind in KINDS for f in import_module(f"unlearnbench.checks.{kind}s").CHECKS}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in registry.entries(f"{kind}s")])
+def test_a_built_in_plugin_keeps_the_contract(kind: str, name: str, tmp_path: Path) -> None:
+    found = list(examine(name, kind=kind, **({"data": tmp_path} if kind == "dataset" else {})))
+    assert {result.check: result.message for result in found if result.status == "failed"} == {}
+    assert [result.check for result in found if result.status == "expected"] == list(EXPECTED.get((kind, name), {}))
+    absent = "its files are not in" in " ".join(result.message for result in found)
+    assert absent == (kind == "dataset" and not name.startswith("digits"))
+
+
+def test_hardly_any_built_in_plugin_is_an_exception() -> None:
+    assert all(len(reasons) == 1 for reasons in EXPECTED.values())
+    assert len(EXPECTED) <= 2
+
+
+@pytest.mark.parametrize(("kind", "check"), list(BROKEN))
+def test_a_plugin_that_breaks_one_thing_fails_that_check_and_no_other(
+    kind: str, check: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = list(examine(BROKEN[kind, check]))
+    assert {result.check: result.message for result in found if result.status == "failed"}.keys() == {check}
+    (failure,) = [result for result in found if result.check == check]
+    assert len(failure.message) > 20
+
+
+def test_there_is_a_broken_plugin_for_every_check() -> None:
+    assert {(kind, check.replace("-", "_")) for kind, check in BROKEN} == EVERY
+
+
+def test_every_check_says_in_a_sentence_what_it_looks_for() -> None:
+    for kind in KINDS:
+        for function in import_module(f"unlearnbench.checks.{kind}s").CHECKS:
+            assert (function.__doc__ or "").partition("\n")[0].endswith("."), function.__name__
+
+
+def method_that(does: Callable[[], Any]) -> Any:
+    """A method that does something on the side."""
+
+    @method(title="Curious", access=Access(forget="images"), reference="Nobody, Nowhere 2000")
+    def curious(problem: Problem) -> Any:
+        """Is curious."""
+        with suppress(Exception):
+            does()
+        return harmless(problem)
+
+    return curious
+
+
+@pytest.mark.parametrize("way", ["suite", "suite's function", "torchvision", "numpy"])
+def test_whoever_reads_the_data_in_any_way_is_found(way: str, tmp_path: Path, store: Store) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in (
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ):
+        (raw / name).write_bytes(b"\0\0\x08\x01\0\0\0\0")
+    (tmp_path / "labels.npy").write_bytes(b"\x93NUMPY")
+    ways: dict[str, Callable[[], Any]] = {
+        "suite": lambda: data.load("digits-8x8", tmp_path, store),
+        "suite's function": lambda: registry.get(data.Source, "digits-8x8").read("digits-8x8", tmp_path),
+        "torchvision": lambda: torchvision("datasets").MNIST(tmp_path, train=True),
+        "numpy": lambda: __import__("numpy").load(tmp_path / "labels.npy"),
+    }
+    data.load("digits-8x8", tmp_path, store)  # so the suite would have it at hand
+    failed = {result.check: result.message for result in examine(method_that(ways[way])) if result.status == "failed"}
+    assert list(failed) == ["loads-no-data-itself"]
+    assert "take all data from the problem" in failed["loads-no-data-itself"]
+
+
+def test_a_file_may_be_read_again_after_the_checks(tmp_path: Path, store: Store) -> None:
+    list(examine("original"))
+    assert data.load("digits-8x8", tmp_path, store)[0].num_classes == 10
+
+
+def test_access_is_checked_in_the_preparing_phase_too() -> None:
+    @method(title="Early", access=Access(prepare="images", forget="images"), reference="Nobody, Nowhere 2000")
+    def early(problem: Problem) -> Any:
+        """Prepares."""
+        return harmless(problem)
+
+    early.prepare(lambda problem: {"labels": problem.train.labels.clone()})
+    failed = {result.check: result.message for result in examine(early) if result.status == "failed"}
+    assert "the labels of the training set are not accessible" in failed["sees-only-what-it-declares"]
+    assert next(iter(failed)) == "sees-only-what-it-declares"
+
+
+def test_expected_failures_are_strict() -> None:
+    broken = BROKEN["method", "declares-its-cost"]
+    reasons = {"declares-its-cost": "nobody knows it"}
+    found = {result.check: result for result in examine(broken, expected_failures=reasons)}
+    assert found["declares-its-cost"].status == "expected"
+    assert found["declares-its-cost"].message.startswith("nobody knows it (cost= raises TypeError")
+    found = {result.check: result for result in examine("original", expected_failures=reasons)}
+    assert found["declares-its-cost"].status == "failed"
+    assert "expected to fail and does not" in found["declares-its-cost"].message
+    with pytest.raises(UserError, match="unknown check of a method: 'declares-cost': did you mean 'declares-its-cost'"):
+        checks("original", expected_failures={"declares-cost": "why"})
+
+
+def test_a_check_can_be_called_in_a_test() -> None:
+    by_name = {str(check): check for check in checks(BROKEN["method", "declares-its-cost"])}
+    by_name["is-documented"]()
+    with pytest.raises(BrokenContractError, match="let it take all options, e.g. lambda forget"):
+        by_name["declares-its-cost"]()
+    with pytest.raises(SkipTest, match="it has no preparing phase"):
+        by_name["prepares-what-can-be-kept"]()
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_the_command_line_has_a_line_for_each_check_and_an_exit_code(tmp_path: Path) -> None:
+    done = call("check", "class-removal")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert "ok       gives-ascending-positions" in lines
+    assert "skipped  changes-with-the-seed: it draws nothing" in lines
+    assert lines[-1] == "class-removal: 14 ok, 0 failed, 1 skipped"
+    file = tmp_path / "lazy_task.py"
+    file.write_text(
+        "from unlearnbench import Split, of_classes, task\n"
+        "@task(title='Lazy', columns=('test_r', 'test_f', 'asr'), reference='Nobody, Nowhere 2000')\n"
+        "def lazy(data, generator):\n    'Forgets the ones.'\n"
+        "    return Split(of_classes(data.train_labels, [1]), of_classes(data.test_labels, [1]))\n"
+    )
+    done = call("check", f"{file}:lazy")
+    assert done.exit_code == 1
+    assert "FAILED   has-known-columns: column test_f and test_r needs Split(test_forget=...)" in done.stdout
+    rows = json.loads(call("check", f"{file}:lazy", "--json").stdout)
+    assert [row["check"] for row in rows if row["status"] == "failed"] == ["has-known-columns"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lav"], "unknown plugin 'lav': did you mean 'laf'"),
+        (["laf", "--kind", "task"], "laf is a method: not a task"),
+        (["laf", "--kind", "tasc"], "unknown kind of plugin 'tasc': did you mean 'task'"),
+        (["nowhere.py:laf"], "there is no file"),
+    ],
+)
+def test_wrong_usage_is_2(words: list[str], message: str) -> None:
+    done = call("check", *words)
+    assert done.exit_code == 2
+    assert message in done.stderr

@@ -1,0 +1,251 @@
+"""A method in a file that nobody installed runs as any other, in every process, and its records say where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import unlearnbench
+from unlearnbench import UserError, listing, local, registry
+from unlearnbench.auditing import measure
+from unlearnbench.cli import main
+from unlearnbench.local import Local, named
+from unlearnbench.method import Method
+from unlearnbench.tables import records
+
+HELPER = "RATE = 0.5\n"
+MINE = """
+import torch
+
+from mine_helper import RATE
+from unlearnbench import Access, method
+
+
+@method(title="Mine", access=Access(forget="images"), cost=lambda forget, recipe, **_: 0.0)
+def fade(problem, *, by: float = RATE):
+    "Shrinks the weights."
+    from mine_helper import RATE as late
+
+    assert late
+    network = problem.network()
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(by)
+    return network
+
+
+def no_method(problem):
+    return problem.network()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A researcher's folder with a method and a helper."""
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine_helper.py").write_text(HELPER)
+    yield tmp_path
+    for known in {where for where, _ in local._imported.values()}:
+        local.forget(known.parent)
+
+
+def run(place: str, tiny: Path, cache: Path, results: Path, **more: Any) -> dict[str, tuple[str, str]]:
+    """Statuses by cell; what was there already has none."""
+    arguments = {"tasks": "class-removal", "jobs": 2, "cache": cache, "results": results, **more}
+    summary = unlearnbench.run(str(tiny), methods=place, **arguments)
+    return {o.name.removeprefix("digits-8x8 class-removal "): (o.status, o.reason) for o in summary.outcomes}
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_it_runs_in_workers_that_never_heard_of_the_file(
+    folder: Path, tiny: Path, cache: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("neggrad", tiny, cache, tmp_path / "warm")  # so the workers are there before
+    monkeypatch.chdir(folder)
+    results = tmp_path / "r"
+    done = run("mine.py:fade", tiny, cache, results, tasks=["class-removal", "data-removal"])
+    assert done["mine.fade 0"] == done["digits-8x8 data-removal mine.fade 0"] == ("ok", "")
+    record = next(r for r in records(results) if r["cell"]["method"] == "mine.fade")
+    assert record["observed"]["files"] == {"mine.fade": str(folder / "mine.py")}
+    assert str(folder) not in json.dumps({part: record[part] for part in ("cell", "key", "metrics")})
+    assert f"-m {folder / 'mine.py'}:fade" in record["observed"]["command"]
+    again = run("mine.py:fade", tiny, cache, results, tasks=["class-removal", "data-removal"])
+    assert again == {}
+
+
+def test_records_are_shown_as_any_others(folder: Path, tiny: Path, cache: Path, tmp_path: Path) -> None:
+    results, where = tmp_path / "r", ["--preset", tiny, "--results", tmp_path / "r"]
+    code, printed, _ = call(
+        "run",
+        "-m",
+        f"{folder}/mine.py:fade",
+        "-t",
+        "class-removal",
+        "-p",
+        "mine.fade.by=0.25",
+        "--cache",
+        cache,
+        *where,
+    )
+    assert code == 0
+    assert "Mine (by=0.25)" in printed
+    assert "Mine (by=0.25)" in call("table", 2, *where)[1]
+    assert "by=0.25" in call("show", "digits-8x8", "class-removal", "mine.fade+by=0.25", 0, *where)[1]
+    assert call("verify", *where, "--cache", cache)[0] == 0
+    assert "Mine (by=0.25)" in call("rank", *where)[2]  # which has too few cells
+    assert "mine.fade" not in {row["name"] for row in listing.listing("methods")}
+    places = {"preset": str(tiny), "results": results, "cache": cache, "say": lambda _: None}
+    measured = measure(
+        "loss", methods=f"{folder}/mine.py:fade", tasks="class-removal", overrides={"mine.fade": {"by": 0.25}}, **places
+    )
+    assert "digits-8x8 class-removal mine.fade+by=0.25 0" in measured.done
+
+
+@pytest.mark.parametrize("edited", ["mine.py", "mine_helper.py"])
+def test_an_edit_makes_its_cells_stale_and_only_these(
+    edited: str, folder: Path, tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    place, results = f"{folder}/mine.py:fade", tmp_path / "r"
+    run(place, tiny, cache, results)
+    first = registry.get(Method, "mine.fade").defaults["by"]
+    file = folder / edited
+    file.write_text(file.read_text().replace("0.5", "0.4").replace("mul_(by)", "mul_(by * 0.9)"))
+    code, printed, _ = call("table", 2, "--preset", tiny, "--results", results)
+    assert code == 0
+    assert "changed since: method mine.fade" in printed
+    plan = unlearnbench.run(
+        str(tiny), methods=place, tasks="class-removal", cache=cache, results=results, dry_run=True
+    ).plan
+    assert {cell.method: plan.status(cell).state for cell in plan.cells} == {"retrain": "cached", "mine.fade": "stale"}
+    assert run(place, tiny, cache, results) == {"mine.fade 0": ("ok", "")}  # by workers that had the old one
+    now = next(r for r in records(results) if r["cell"]["method"] == "mine.fade")["cell"]["hyperparameters"]["by"]
+    assert (first, now) == (0.5, 0.4 if edited == "mine_helper.py" else 0.5)
+
+
+def test_a_record_whose_file_is_gone_is_shown_with_a_note(
+    folder: Path, tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "r"
+    run(f"{folder}/mine.py:fade", tiny, cache, results)
+    there = call("table", 2, "--preset", tiny, "--results", results)[1]
+    assert "| Mine" in there
+    assert "cannot be known" not in there
+    (folder / "mine.py").unlink()
+    gone = call("table", 2, "--preset", tiny, "--results", results)[1]
+    assert "Whether the code of Mine has changed cannot be known: mine.py is no longer where it was." in gone
+    assert "Missing" not in gone
+
+
+def test_one_method_in_a_file_may_start_from_another(folder: Path, tiny: Path, cache: Path, tmp_path: Path) -> None:
+    more = MINE[MINE.index("@method") : MINE.index("def no_method")].replace("def fade", "def fade_more")
+    more = more.replace('title="Mine"', 'title="More", start="mine.fade"')
+    (folder / "mine.py").write_text(MINE + more)
+    names = [f"{folder}/mine.py:{name}" for name in ("fade_more", "fade")]
+    done = run(names, tiny, cache, tmp_path / "r")  # type: ignore[arg-type]
+    assert done["mine.fade 0"] == done["mine.fade_more 0"] == ("ok", "")
+
+
+def test_it_can_be_tuned(folder: Path, tiny: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "small.toml"
+    preset.write_text(tiny.read_text())
+    words = [
+        "tune",
+        f"{folder}/mine.py:fade",
+        "-d",
+        "digits-8x8",
+        "-t",
+        "class-removal",
+        "--grid",
+        "by=0.9,1.0",
+        "-j",
+        2,
+    ]
+    code, printed, said = call(*words, "--preset", preset, "--cache", tmp_path / "c", "--results", tmp_path / "r")
+    assert code == 0, said
+    assert "by = 1.0" in printed
+    assert (tmp_path / "r/tuning/small/digits-8x8/class-removal/mine.fade.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("{}/nowhere.py:fade", "there is no file {}/nowhere.py"),
+        ("{}/mine.py", "say which function of {}/mine.py is the plugin"),
+        ("{}/mine.py:fad", "unknown function of {}/mine.py: 'fad': did you mean 'fade'?"),
+        ("{}/mine.py:no_method", "mine.py:no_method is no plugin: it lacks a decorator"),
+        ("{}/my-file.py:fade", "Python cannot import {}/my-file.py: name the file with letters"),
+        ("{}/raises.py:fade", "{}/raises.py cannot be imported: RuntimeError: on purpose"),
+        ("{}/syntax.py:fade", "{}/syntax.py cannot be imported: SyntaxError"),
+        ("{}/leaves.py:fade", "{}/leaves.py cannot be imported: SystemExit"),
+        ("{}/json.py:fade", "{}/json.py has the name of another module"),
+        ("{}/uses_tabulate.py:fade", "{}/tabulate.py has the name of another module"),
+        ("{}/borrows.py:neggrad", "is only imported there, from unlearnbench.methods.neggrad"),
+        ("{}/future.py:fade", "{}/future.py was written for contract 99"),
+        ("{}/task.py:data_removal", "unknown method 'task.data_removal'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(
+    place: str, message: str, folder: Path, tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    source = (Path(unlearnbench.__file__).with_name("tasks") / "data_removal.py").read_text()
+    for name, text in {
+        "raises": "raise RuntimeError('on purpose')",
+        "syntax": "def fade(:",
+        "leaves": "raise SystemExit(3)",
+        "my-file": MINE,
+        "json": MINE,
+        "tabulate": "",
+        "uses_tabulate": f"import tabulate\n{MINE}",
+        "borrows": "from unlearnbench.methods.neggrad import neggrad",
+        "future": f"contract = 99\n{MINE}",
+        "task": source,
+    }.items():
+        (folder / f"{name}.py").write_text(text)
+    code, _, said = call("run", "-m", place.format(folder), "--preset", tiny, "--cache", cache, "--results", tmp_path)
+    assert code == 2
+    assert message.format(folder) in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_two_files_that_would_be_one_name_or_one_module_are_refused(folder: Path) -> None:
+    other = folder / "other"
+    other.mkdir()
+    (other / "mine.py").write_text(MINE)
+    (other / "mine_helper.py").write_text(HELPER.replace("0.5", "0.6"))
+    (other / "yours.py").write_text(MINE)
+    with pytest.raises(UserError, match="would both be called mine.fade"):
+        named([f"{folder}/mine.py:fade", f"{other}/mine.py:fade"])
+    with pytest.raises(UserError, match="cannot be tried together: their folders have files of one name"):
+        named([f"{folder}/mine.py:fade", f"{other}/yours.py:fade"])
+    named([f"{other}/yours.py:fade"])
+    assert registry.get(Method, "yours.fade").defaults == {"by": 0.6}
+    named([f"{folder}/mine.py:fade"])
+    assert registry.get(Method, "mine.fade").defaults == {"by": 0.5}
+
+
+def test_files_of_two_folders_go_together_where_no_names_clash(folder: Path) -> None:
+    other = folder / "other"
+    other.mkdir()
+    (other / "yours.py").write_text(MINE.replace("mine_helper", "your_helper"))
+    (other / "your_helper.py").write_text("RATE = 0.7")
+    names = named([f"{folder}/mine.py:fade", f"{other}/yours.py:fade", "laf"])
+    assert names == ["mine.fade", "yours.fade", "laf"]
+    assert [registry.get(Method, name).defaults.get("by") for name in names] == [0.5, 0.7, None]
+
+
+def test_a_name_is_a_word_with_a_place(folder: Path) -> None:
+    (name,) = named([f"{folder}/mine.py:fade"])
+    assert isinstance(name, Local)
+    assert json.dumps({"method": name}) == '{"method": "mine.fade"}'
+    assert named([name]) == [name]

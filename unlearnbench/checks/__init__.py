@@ -1,0 +1,160 @@
+"""Does a plugin keep the contract? Named checks, each of which fails with a sentence that says what to change.
+
+In a plugin's own tests:
+
+    import pytest
+    from unlearnbench.checks import checks
+
+    @pytest.mark.parametrize("check", checks("my-method"), ids=str)
+    def test_it_keeps_the_contract(check):
+        check()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+from unlearnbench import registry
+from unlearnbench.checks.known import EXPECTED
+from unlearnbench.errors import UserError, unknown
+from unlearnbench.fingerprint import CORE
+from unlearnbench.local import Local, entry, named
+from unlearnbench.plugin import Plugin
+
+KINDS = tuple(group[:-1] for group in registry.GROUPS)
+
+
+class BrokenContractError(AssertionError):
+    """A plugin does not keep the contract; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a check.
+
+    Attributes:
+        check: Its name.
+        status: "ok", "failed", "expected" (it failed, as was declared) or "skipped".
+        message: What to change, why that was expected, or why there was nothing to check; "" if all is well.
+        about: What is checked.
+    """
+
+    check: str
+    status: str
+    message: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a plugin must do; call it to see whether it does.
+
+    Attributes:
+        name: Its name, words joined by hyphens.
+        about: What is checked, in a sentence.
+        expected: Why it is known to fail; "" if it must not.
+    """
+
+    name: str
+    about: str
+    expected: str = ""
+    _function: Callable[[], None] = field(repr=False, default=lambda: None)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __call__(self) -> None:
+        """Passes, or raises: for a test.
+
+        Raises:
+            BrokenContractError: If the plugin fails, or does not although it was expected to.
+            unittest.SkipTest: If there is nothing to check, or the plugin fails as expected. pytest shows the reason.
+        """
+        result = self.result()
+        if result.status == "failed":
+            raise BrokenContractError(result.message)
+        if result.status != "ok":
+            raise SkipTest(result.message)
+
+    def result(self) -> Result:
+        """Runs the check, whatever comes of it."""
+        status, message = "ok", ""
+        try:
+            self._function()
+        except SkipTest as reason:
+            status, message = "skipped", str(reason)
+        except BrokenContractError as failure:
+            status, message = "failed", str(failure)
+        except Exception as error:  # whatever a plugin raises where nobody expects it
+            status, message = "failed", f"it raises {type(error).__name__}: {error}"
+        if self.expected and status == "failed":
+            status, message = "expected", f"{self.expected} ({message})"
+        elif self.expected and status == "ok":
+            status, message = "failed", f"it was expected to fail and does not ({self.expected}): expect it no longer"
+        return Result(self.name, status, message, self.about)
+
+
+def checks(
+    plugin: str | Plugin,
+    *,
+    kind: str | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    data: str | Path | None = None,
+) -> list[Check]:
+    """All checks for a plugin.
+
+    Args:
+        plugin: Its name, FILE.py:FUNCTION, or the plugin itself.
+        kind: "method", "task", "dataset", "model" or "attack", if there are several of that name.
+        expected_failures: Reasons by name of a check. A check that is expected to fail and does not has failed.
+        data: For data sets: the folder with their files.
+
+    Raises:
+        UserError: If there is no such plugin, or no such check.
+    """
+    name, found, own = (plugin.function.__name__, plugin, False) if isinstance(plugin, Plugin) else find(plugin, kind)
+    expected = {**(EXPECTED.get((found.kind, name), {}) if own else {}), **(expected_failures or {})}
+    module = import_module(f"{__name__}.{found.kind}s")
+    bench = module.Bench(name, found, **({"data": data} if found.kind == "dataset" else {}))
+    functions = {function.__name__.replace("_", "-"): function for function in module.CHECKS}
+    for check in expected:
+        if check not in functions:
+            raise unknown(f"check of a {found.kind}:", check, functions)
+    return [
+        Check(check, (function.__doc__ or "").partition("\n")[0], expected.get(check, ""), partial(function, bench))
+        for check, function in functions.items()
+    ]
+
+
+def find(name: str, kind: str | None = None) -> tuple[str, Plugin, bool]:
+    """A plugin by name or place: what it is called, itself, and whether it is the suite's own.
+
+    Raises:
+        UserError: If there is none, or several.
+    """
+    if kind is not None and kind not in KINDS:
+        raise unknown("kind of plugin", kind, KINDS)
+    (name,) = named([name])
+    if isinstance(name, Local):
+        entries = [entry(name)]
+    else:
+        entries = [found for group in registry.GROUPS if (found := registry.entries(group).get(name))]
+    if not entries:
+        raise unknown("plugin", name, [known for group in registry.GROUPS for known in registry.entries(group)])
+    chosen = [found for found in entries if kind in (None, found.group[:-1])]
+    if len(chosen) != 1:
+        kinds = " and ".join(f"a {found.group[:-1]}" for found in entries)
+        raise UserError(f"{name} is {kinds}: " + ("say which with --kind" if chosen else f"not a {kind}"))
+    return name, chosen[0].load(), chosen[0].origin == CORE
+
+
+def examine(plugin: str | Plugin, **arguments: Any) -> Iterator[Result]:
+    """Runs all checks for a plugin, one after the other; arguments as in `checks`."""
+    for check in checks(plugin, **arguments):
+        yield check.result()

@@ -1,0 +1,56 @@
+"""A small real world for checks: the bundled digits as they are, and networks that learn them in a moment."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+
+import torch
+
+from unlearnbench import registry, seeds, training
+from unlearnbench.data import Dataset
+from unlearnbench.models import Builder, Model, Network
+from unlearnbench.recipe import Recipe
+from unlearnbench.samples import TrainingSet
+
+TRAIN, TEST = 160, 80
+CLASSES = 10
+SHAPE = (1, 8, 8)
+RECIPE = Recipe(lr=2e-3, epochs=1)
+CPU = torch.device("cpu")
+
+
+@cache
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.tensor(digits.images / 16 * 255).round().to(torch.uint8).unsqueeze(1)
+    labels = torch.tensor(digits.target, dtype=torch.int64)
+    part = slice(TRAIN, TRAIN + TEST)
+    return Dataset(images[:TRAIN], labels[:TRAIN], images[part], labels[part], CLASSES)
+
+
+def digits() -> Dataset:
+    """160 + 80 handwritten digits of 8 x 8 pixels, a copy."""
+    return copy.deepcopy(_digits())
+
+
+def builder() -> Builder:
+    """Builds the paper's CNN for them."""
+    return Builder(registry.get(Model, "cnn"), {}, SHAPE, CLASSES, CPU)
+
+
+@cache
+def _trained(seed: int) -> Network:
+    network, content = builder().fresh("check", seed), _digits()
+    whole = TrainingSet(content.train_images, content.train_labels)
+    samples = whole.everything(seeds.generator("check", seed, "order"))
+    assert samples is not None
+    training.fit(network, samples, RECIPE, epochs=4)
+    return network.requires_grad_(False).eval()
+
+
+def trained(seed: int) -> Network:
+    """A network that has learned the training part, frozen; a copy."""
+    return copy.deepcopy(_trained(seed))

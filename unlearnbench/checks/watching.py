@@ -1,0 +1,141 @@
+"""Watches what plugins do to what is not theirs, and puts it back."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import nn
+
+from unlearnbench import data, setting
+from unlearnbench.store import Store
+
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch's default device": (torch.get_default_device, torch.set_default_device),
+    "whether torch computes gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "whether torch wants deterministic algorithms": (
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+    "whether torch detects anomalies": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "NumPy's handling of errors": (np.geterr, lambda modes: np.seterr(**modes)),
+    "the working directory": (Path.cwd, os.chdir),
+}
+"""What a process has once: how to read it, and how to put it back."""
+CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".txt", ".cfg", ".ini", ".yaml")
+"""Files that are read for other reasons than to learn from them."""
+METADATA = (".dist-info", ".egg-info")
+SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
+SETTLE = 0.2
+"""Seconds that a thread has to end in."""
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
+
+
+class ForbiddenDataError(Exception):
+    """Somebody reached for data that he was not handed."""
+
+
+@dataclass
+class Watch:
+    """What was seen while something ran.
+
+    Attributes:
+        settings: Names of what a process has once and was left otherwise.
+        threads: Names of threads that were left running.
+        hooks: How many hooks on all modules were left behind.
+        read: Files and data sets that were reached for.
+    """
+
+    settings: list[str] = field(default_factory=list)
+    threads: list[str] = field(default_factory=list)
+    hooks: int = 0
+    read: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Notes what a block does to the process, and puts it back."""
+    before = {name: read() for name, (read, _) in SETTINGS.items()}
+    running, hooks = set(threading.enumerate()), global_hooks()
+    try:
+        yield
+    finally:
+        for name, (read, put_back) in SETTINGS.items():
+            if read() != before[name]:
+                watch.settings.append(name)
+                put_back(before[name])
+        for thread in set(threading.enumerate()) - running:
+            thread.join(SETTLE)
+            watch.threads += [thread.name] * thread.is_alive()
+        for there, now in zip(hooks, global_hooks(), strict=True):
+            watch.hooks += len(now) - len(there)
+        for name, there in zip(GLOBAL_HOOKS, hooks, strict=True):
+            kept = getattr(nn.modules.module, name)
+            for key in [key for key in kept if key not in there]:
+                del kept[key]
+
+
+def global_hooks() -> list[dict[int, Any]]:
+    """The hooks that all modules have in common."""
+    return [dict(getattr(nn.modules.module, name)) for name in GLOBAL_HOOKS]
+
+
+def hooks_of(network: object) -> int:
+    """How many hooks the parts of a network have."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    return sum(len(getattr(module, name)) for module in modules for name in HOOKS)
+
+
+@contextmanager
+def without_data(watch: Watch) -> Iterator[None]:
+    """Whoever opens a file to read it, or asks the suite for a data set or an artefact, is noted and gets an error."""
+
+    def refuse(what: str) -> None:
+        watch.read.append(what)
+        raise ForbiddenDataError(f"it reads {what}")
+
+    def refused(store: Store, key: Any) -> None:
+        refuse(f"the suite's {key['kind']} {key.get('name', '')}".strip())
+
+    data.load.cache_clear()
+    setting.divided.cache_clear()
+    _opening.append(refuse)
+    with ExitStack() as stack:
+        stack.callback(_opening.pop)
+        stack.enter_context(patch.object(Store, "load", refused))
+        listen()
+        yield
+
+
+_opening: list[Callable[[str], None]] = []
+"""Is told of files that are opened; empty while nobody cares."""
+_listening: list[bool] = []
+
+
+def listen() -> None:
+    """Has the interpreter say, from now on, which files are opened."""
+    if not _listening:
+        sys.addaudithook(opened)
+        _listening.append(True)
+
+
+def opened(event: str, arguments: tuple[Any, ...]) -> None:
+    """What the interpreter calls on every event."""
+    if event != "open" or not _opening or not isinstance(arguments[0], str | bytes | os.PathLike):
+        return
+    path, mode = Path(os.fsdecode(arguments[0])), str(arguments[1] or "r")
+    system = str(path).startswith(SYSTEM) or path.suffix in CODE or path.parent.suffix in METADATA
+    if not system and not set(mode) & set("wax"):
+        _opening[-1](str(path))

@@ -1,0 +1,29 @@
+"""A data set: a function that reads images and labels from a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from unlearnbench import Dataset, dataset
+
+contract = 1  # of unlearnbench's plugins, for which this was written
+TRAIN, TEST, CLASSES, SIZE = 600, 200, 4, 28
+
+
+# With files of its own, say what they are, by path below the folder of data sets, so that a damaged one is noticed:
+# @dataset(..., files={"my-plugin/images.npy": "the MD5 in 32 hexadecimal digits"})
+@dataset(title="My plugin", reference="Where the images come from")
+def my_plugin(root: Path) -> Dataset:
+    """Bright bars on noise; the class is where the bar is.
+
+    Images are uint8 [n, channels, height, width] from 0 to 255, labels int64 from 0.
+    """
+    generator = torch.Generator().manual_seed(0)  # reading it twice must give the same
+    labels = torch.arange(TRAIN + TEST) % CLASSES
+    images = torch.randint(0, 128, (TRAIN + TEST, 1, SIZE, SIZE), generator=generator, dtype=torch.uint8)
+    for label in range(CLASSES):
+        row = label * SIZE // CLASSES
+        images[labels == label, :, row : row + 3] += 96
+    return Dataset(images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:], num_classes=CLASSES)
