@@ -81,6 +81,9 @@ def placed(name: str) -> str:
     if name.endswith(".py"):
         raise UserError(f"say which function of {name} is the plugin: {name}:FUNCTION")
     if not (colon and path.endswith(".py")):
+        if "." in name and not any(name in registry.entries(group) for group in registry.GROUPS):
+            place = ".py:".join(name.rsplit(".", 1))
+            raise UserError(f"{name} is not installed; if it is in a file, say where: {place}")
         return name
     return Local(Path(path).expanduser().resolve(), function)
 
