@@ -180,6 +180,7 @@ def test_it_can_be_tuned(folder: Path, tiny: Path, tmp_path: Path) -> None:
     ("place", "message"),
     [
         ("{}/nowhere.py:fade", "there is no file {}/nowhere.py"),
+        ("mine.fade", "mine.fade is not installed; if it is in a file, say where: mine.py:fade"),
         ("{}/mine.py", "say which function of {}/mine.py is the plugin"),
         ("{}/mine.py:fad", "unknown function of {}/mine.py: 'fad': did you mean 'fade'?"),
         ("{}/mine.py:no_method", "mine.py:no_method is no plugin: it lacks a decorator"),

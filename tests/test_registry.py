@@ -58,6 +58,8 @@ def test_a_broken_plugin_is_named_and_stops_no_other(
         registry.get(Method, "mine")
     with pytest.warns(UserWarning, match="method 'mine' of package broken 1.0"):
         assert "laf" in registry.usable("methods")
+    (row,) = [row for row in listing("methods") if row["name"] == "mine"]
+    assert (row["from"], message in row["unusable"]) == ("broken 1.0", True)
 
 
 def test_the_suites_own_plugin_wins_over_one_of_the_same_name_which_is_listed(install: Callable[..., Path]) -> None:

@@ -81,6 +81,9 @@ def placed(name: str) -> str:
     if name.endswith(".py"):
         raise UserError(f"say which function of {name} is the plugin: {name}:FUNCTION")
     if not (colon and path.endswith(".py")):
+        if "." in name and not any(name in registry.entries(group) for group in registry.GROUPS):
+            place = ".py:".join(name.rsplit(".", 1))
+            raise UserError(f"{name} is not installed; if it is in a file, say where: {place}")
         return name
     return Local(Path(path).expanduser().resolve(), function)
 
@@ -177,10 +180,10 @@ def searched_last(folder: Path) -> Iterator[None]:
 
 
 def forget(folder: Path) -> None:
-    """Forgets everything that was imported from a folder."""
+    """Forgets everything that was imported from a folder or from those in it."""
     for module in [name for name, (path, _) in _imported.items() if path.is_relative_to(folder)]:
         sys.modules.pop(module, None)
         del _imported[module]
-    for name in [name for name, (where, _) in _ready.items() if where == folder]:
+    for name in [name for name, (where, _) in _ready.items() if where.is_relative_to(folder)]:
         del _ready[name]
     fingerprint.cache_clear()

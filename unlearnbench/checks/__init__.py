@@ -83,10 +83,13 @@ class Check:
             raise SkipTest(result.message)
 
     def result(self) -> Result:
-        """Runs the check, whatever comes of it."""
+        """Runs the check, whatever comes of it, on one thread as the suite does."""
+        from unlearnbench.run import one_thread
+
         status, message = "ok", ""
         try:
-            self._function()
+            with one_thread():
+                self._function()
         except SkipTest as reason:
             status, message = "skipped", str(reason)
         except BrokenContractError as failure:

@@ -190,7 +190,7 @@ def can_be_rebuilt_from_weights(bench: Bench) -> None:
     network = copied(bench).train()
     with torch.no_grad():
         network(bench.still[1])  # moves running statistics
-        twin = bench.builder(bench.good[0]).fresh("check", 2)
+        twin = bench.network(seed=2)
         twin.load_state_dict(network.state_dict())
         same = torch.equal(twin.eval()(bench.still[1]), network.eval()(bench.still[1]))
     require(same, "its state_dict is not all that it is: register what it needs as parameters or persistent buffers")
@@ -209,7 +209,7 @@ def can_be_planned_without_memory(bench: Bench) -> None:
     """It can be built on torch's device "meta", where the suite counts weights and operations."""
     shape, _ = bench.good
     try:
-        with torch.device("meta"):
+        with watched(bench.watch), torch.device("meta"):
             bench.plugin.build(shape, CLASSES, **bench.plugin.defaults)(torch.rand(2, *shape)).sum().backward()
     except Exception as error:  # whatever a plugin raises
         require(False, f"on device meta it raises {type(error).__name__}: {error}; build it without looking at values")
