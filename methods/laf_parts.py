@@ -96,7 +96,9 @@ def prepared_vae(problem: Problem, latent: int) -> VAE:
 
 
 def fit_vae(problem: Problem, samples: Samples, latent: int, epochs: int, lr: float) -> VAE:
-    """Stage 1: a VAE of the original's embeddings of these samples."""
+    """Stage 1: a VAE of the original's embeddings of these samples; there must be some."""
+    if not len(samples):
+        raise UserError(f"{samples.name} is empty, and an autoencoder of no embeddings learns nothing")
     one = samples.subset(samples.index.new_zeros(1))  # an image suffices to see how long an embedding is
     vae = VAE(problem.features(problem.original, one).shape[1], latent).to(problem.device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)

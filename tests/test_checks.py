@@ -16,7 +16,6 @@ from click.testing import CliRunner, Result
 
 from unlearnbench import Access, Problem, UserError, data, registry
 from unlearnbench.checks import KINDS, BrokenContractError, checks, examine
-from unlearnbench.checks.known import EXPECTED
 from unlearnbench.cli import main
 from unlearnbench.method import method
 from unlearnbench.store import Store
@@ -28,15 +27,9 @@ EVERY = {(kind, f.__name__) for kind in KINDS for f in import_module(f"unlearnbe
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in registry.entries(f"{kind}s")])
 def test_a_built_in_plugin_keeps_the_contract(kind: str, name: str, tmp_path: Path) -> None:
     found = list(examine(name, kind=kind, **({"data": tmp_path} if kind == "dataset" else {})))
-    assert {result.check: result.message for result in found if result.status == "failed"} == {}
-    assert [result.check for result in found if result.status == "expected"] == list(EXPECTED.get((kind, name), {}))
+    assert {result.check: result.message for result in found if result.status not in ("ok", "skipped")} == {}
     absent = "its files are not in" in " ".join(result.message for result in found)
     assert absent == (kind == "dataset" and not name.startswith("digits"))
-
-
-def test_hardly_any_built_in_plugin_is_an_exception() -> None:
-    assert all(len(reasons) == 1 for reasons in EXPECTED.values())
-    assert len(EXPECTED) <= 2
 
 
 @pytest.mark.parametrize(("kind", "check"), list(BROKEN))

@@ -12,7 +12,18 @@ from unlearnbench.errors import UserError
 from unlearnbench.fingerprint import CORE, fingerprint
 from unlearnbench.local import ORIGIN
 
-TRAINING = ("making", "setting", "training", "samples", "seeds", "models", "data", "data.augmentation", "task")
+TRAINING = (
+    "making",
+    "setting",
+    "training",
+    "samples",
+    "seeds",
+    "settings",
+    "models",
+    "data",
+    "data.augmentation",
+    "task",
+)
 UNLEARNING = (*TRAINING, "problem", "method", "checkpoints")
 CODE = {
     "original": TRAINING,

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from unlearnbench import settings
+
 
 def derive(*axes: str | int) -> int:
     """A seed in [0, 2**63) that belongs to these axes alone, e.g. `derive("mnist", "data-removal", 0, "retrain")`."""
@@ -27,11 +29,11 @@ def generator(*axes: str | int) -> torch.Generator:
 def pinned(*axes: str | int) -> Iterator[None]:
     """Seeds the global generators of Python, NumPy and torch (all devices), for a block that is not the suite's.
 
-    Afterwards they, and torch's global settings, are again as they were.
+    Afterwards they, and all `settings`, are again as they were.
     """
     seed = derive(*axes)
     python, numpy_ = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(range(torch.cuda.device_count())), settings_kept():
+    with torch.random.fork_rng(range(torch.cuda.device_count())), settings.kept():
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a millisecond to note who called it
@@ -42,21 +44,3 @@ def pinned(*axes: str | int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy_)
-
-
-@contextmanager
-def settings_kept() -> Iterator[None]:
-    """Gives torch's global settings back as they were."""
-    threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    strictness = torch.get_deterministic_debug_mode()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_grad_enabled(gradients)
-        torch.set_default_dtype(dtype)
-        if torch.get_deterministic_debug_mode() != strictness:  # setting it imports a compiler, which takes seconds
-            torch.set_deterministic_debug_mode(strictness)
-        if torch.get_default_device() != device:  # setting it slows everything down, even if it changes nothing
-            torch.set_default_device(None if device.type == "cpu" else device)

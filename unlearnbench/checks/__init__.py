@@ -21,9 +21,7 @@ from typing import Any
 from unittest import SkipTest
 
 from unlearnbench import registry
-from unlearnbench.checks.known import EXPECTED
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.fingerprint import CORE
 from unlearnbench.local import Local, entry, named
 from unlearnbench.plugin import Plugin
 
@@ -121,8 +119,8 @@ def checks(
     Raises:
         UserError: If there is no such plugin, or no such check.
     """
-    name, found, own = (plugin.function.__name__, plugin, False) if isinstance(plugin, Plugin) else find(plugin, kind)
-    expected = {**(EXPECTED.get((found.kind, name), {}) if own else {}), **(expected_failures or {})}
+    name, found = (plugin.function.__name__, plugin) if isinstance(plugin, Plugin) else find(plugin, kind)
+    expected = expected_failures or {}
     module = import_module(f"{__name__}.{found.kind}s")
     bench = module.Bench(name, found, **({"data": data} if found.kind == "dataset" else {}))
     functions = {function.__name__.replace("_", "-"): function for function in module.CHECKS}
@@ -135,8 +133,8 @@ def checks(
     ]
 
 
-def find(name: str, kind: str | None = None) -> tuple[str, Plugin, bool]:
-    """A plugin by name or place: what it is called, itself, and whether it is the suite's own.
+def find(name: str, kind: str | None = None) -> tuple[str, Plugin]:
+    """A plugin by name or place: what it is called, and itself.
 
     Raises:
         UserError: If there is none, or several.
@@ -154,7 +152,7 @@ def find(name: str, kind: str | None = None) -> tuple[str, Plugin, bool]:
     if len(chosen) != 1:
         kinds = " and ".join(f"a {found.group[:-1]}" for found in entries)
         raise UserError(f"{name} is {kinds}: " + ("say which with --kind" if chosen else f"not a {kind}"))
-    return name, chosen[0].load(), chosen[0].origin == CORE
+    return name, chosen[0].load()
 
 
 def examine(plugin: str | Plugin, **arguments: Any) -> Iterator[Result]:

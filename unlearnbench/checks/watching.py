@@ -12,27 +12,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
-import torch
 from torch import nn
 
-from unlearnbench import data, setting
+from unlearnbench import data, setting, settings
 from unlearnbench.store import Store
 
-SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "torch's default device": (torch.get_default_device, torch.set_default_device),
-    "whether torch computes gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "whether torch wants deterministic algorithms": (
-        torch.are_deterministic_algorithms_enabled,
-        torch.use_deterministic_algorithms,
-    ),
-    "whether torch detects anomalies": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-    "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "NumPy's handling of errors": (np.geterr, lambda modes: np.seterr(**modes)),
-    "the working directory": (Path.cwd, os.chdir),
-}
-"""What a process has once: how to read it, and how to put it back."""
 CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".txt", ".cfg", ".ini", ".yaml")
 """Files that are read for other reasons than to learn from them."""
 METADATA = (".dist-info", ".egg-info")
@@ -67,15 +51,11 @@ class Watch:
 @contextmanager
 def watched(watch: Watch) -> Iterator[None]:
     """Notes what a block does to the process, and puts it back."""
-    before = {name: read() for name, (read, _) in SETTINGS.items()}
     running, hooks = set(threading.enumerate()), global_hooks()
     try:
-        yield
+        with settings.kept(watch.settings.append):
+            yield
     finally:
-        for name, (read, put_back) in SETTINGS.items():
-            if read() != before[name]:
-                watch.settings.append(name)
-                put_back(before[name])
         for thread in set(threading.enumerate()) - running:
             thread.join(SETTLE)
             watch.threads += [thread.name] * thread.is_alive()
