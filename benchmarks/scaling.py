@@ -55,7 +55,7 @@ import torch
 from torch import nn
 from unlearnbench import Access, Dataset, Network, dataset, method, model
 
-@dataset(title="LITTLE")
+@dataset(title="LITTLE", files={})
 def little(root):
     """Forty images of two classes to train on, and forty to test."""
     images = torch.arange(80 * 16, dtype=torch.int64).mul(37).remainder(256).to(torch.uint8).view(80, 1, 4, 4)

@@ -14,7 +14,6 @@
 import matplotlib.pyplot as plt
 
 import unlearnbench
-from unlearnbench.progress import Reporter
 
 PRESET = "demo"
 TASK = "noisy-label-removal"
@@ -26,7 +25,7 @@ SEEDS = "0-1"
 # numbers, and shows how far apart two networks are that differ by nothing but chance.
 
 # %%
-summary = unlearnbench.run(PRESET, tasks=TASK, methods=METHODS, seeds=SEEDS, progress=Reporter())
+summary = unlearnbench.run(PRESET, tasks=TASK, methods=METHODS, seeds=SEEDS, progress=unlearnbench.Reporter())
 for outcome in summary.failed:
     print(outcome.status, outcome.name, outcome.reason)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from unlearnbench import UserError, data
+from unlearnbench import UserError, data, registry
 from unlearnbench.data import Dataset
 from unlearnbench.store import Store
 
@@ -46,6 +47,23 @@ def test_data_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of mappings")
+def test_files_that_nobody_named_are_read_anew_by_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_folder(root: Path) -> Dataset:
+        images, labels = torch.from_numpy(np.load(root / "images.npy")), torch.arange(8) % 2
+        return Dataset(images[:4], labels[:4], images[4:], labels[4:], 2)
+
+    monkeypatch.setattr(registry, "get", lambda *_: data.Source(of_folder, title="Mine"))
+    checksums = set()
+    for value in (0, 1):
+        np.save(tmp_path / "images.npy", np.full((8, 1, 2, 2), value, dtype=np.uint8))
+        checksums.add(data.load("mine", tmp_path, Store(tmp_path / "cache"))[1])
+        data.load.cache_clear()  # as in another process
+    assert len(checksums) == 2
+    assert not (tmp_path / "cache").exists()
+
+
 def test_the_images_lie_in_the_cache_file_and_not_in_the_memory_of_a_worker(store: Store, digits: Dataset) -> None:
     address = digits.test_images.data_ptr()
     for line in Path("/proc/self/maps").read_text().splitlines():

@@ -328,3 +328,22 @@ def test_what_auto_means_is_for_the_machine_to_say(tiny: Path, tiny_run: Path, t
     for precision, stale in (("auto", False), ("bf16", True)):
         other.write_text(tiny.read_text().replace("[recipe]", f'[recipe]\nprecision = "{precision}"'))
         assert ("changed since: recipe.precision" in table(2, str(other), results)) == stale
+
+
+def test_a_task_that_is_not_the_papers_has_a_table_of_its_name(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    for path in sorted(results.rglob("records/*/*/class-removal/*/0.json")):
+        record = read_record(path) or {}
+        other = {**record["cell"], "task": "../other", "task_title": "Other removal"}  # where a plugin may be called so
+        place = path.parents[2] / "%2E%2E%2Fother" / path.parent.name / "0.json"
+        write_record(place, {**record, "cell": other})
+    assert table("../other", str(tiny), results).startswith("**Other removal, preset tiny**")
+    assert table("class-removal", str(tiny), results) == table(2, str(tiny), results)
+    written = tables.write(results, presets.read(str(tiny)))
+    assert list(written) == ["table1", "table2", "table3", "table-../other"]
+    assert (results / "tiny" / "tables" / "table-..%2Fother.md").exists()
+    assert not list(tmp_path.rglob("other.md"))
+    with pytest.raises(UserError, match="no records of mine in .*: run `unlearnbench run .* -t mine`"):
+        table("mine", str(tiny), results)
+    with pytest.raises(UserError, match="there is no table 7: choose one of 1, 2, 3, 4, 5, 6, or name a task"):
+        table(7, str(tiny), results)

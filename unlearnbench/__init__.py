@@ -1,7 +1,8 @@
 """unlearnbench: which machine-unlearning methods really forget?
 
-Run from Python with `run`, read with `load` and `table`; write plugins with `method`, `task`, `dataset`, `model` and
-`attack`. Names are imported when they are first used, so that the command line answers at once.
+Run from Python with `run` (`progress=Reporter()` shows how it goes), read with `load` and `table`; write plugins with
+`method`, `task`, `dataset`, `model` and `attack`. Names are imported when they are first used, so that the command line
+answers at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from unlearnbench.method import Access, method
     from unlearnbench.models import Network, model
     from unlearnbench.problem import Problem
+    from unlearnbench.progress import Reporter
     from unlearnbench.run import Summary, run
     from unlearnbench.samples import Batch, Samples, concat
     from unlearnbench.tables import load, table
@@ -32,6 +34,7 @@ _HOMES = {
     "method": ("Access", "method"),
     "models": ("Network", "model"),
     "problem": ("Problem",),
+    "progress": ("Reporter",),
     "run": ("Summary", "run"),
     "samples": ("Batch", "Samples", "concat"),
     "tables": ("load", "table"),
@@ -49,6 +52,7 @@ __all__ = [
     "Network",
     "Observed",
     "Problem",
+    "Reporter",
     "Samples",
     "Scores",
     "Split",

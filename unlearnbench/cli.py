@@ -11,14 +11,12 @@ import warnings
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from unlearnbench.errors import UserError
-
-if TYPE_CHECKING:
-    from unlearnbench.run import Summary
+from unlearnbench.printing import as_data, default_format, print_rows, show_failures, show_plan, show_result
 
 RESULTS = click.option("--results", default="results", metavar="DIR", help="Folder of records and tables.")
 PRESET = click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="What to run, and how. [demo]")
@@ -214,7 +212,7 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 
 
 @main.command()
-@click.argument("number", type=int)
+@click.argument("which", metavar="NUMBER|TASK")
 @click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper to compare]")
 @RESULTS
 @click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; drawn with bold type in a terminal]")
@@ -230,7 +228,7 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 @CACHE
 @DATA
 def table(
-    number: int,
+    which: str,
     preset: str | None,
     results: str,
     form: str | None,
@@ -242,7 +240,8 @@ def table(
     data: str | None,
     **instead: bool,
 ) -> None:
-    """Prints Table NUMBER of the paper from the records: 1-3 the methods, 4-6 the ablations."""
+    """Prints a table from the records: of the paper's, 1-3 the methods and 4-6 the ablations, or that of a task."""
+    number = int(which) if which.isdecimal() else which
     form = form or default_format()
     asked = [f"--{name}" for name, wanted in instead.items() if wanted]
     asked += [f"--{name}" for name, value in (("attack", attack), ("metric", metric)) if value][:1]
@@ -542,116 +541,3 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def show_plan(summary: Summary) -> None:
-    """Prints what a run would do."""
-    plan = summary.plan
-    for cell, status in zip(plan.cells, plan.statuses, strict=True):
-        click.echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if status.why else ""))
-    kinds = [job.kind for job in plan.missing]
-    made = [f"{kinds.count(kind)} {name}" for kind, name in KINDS.items() if kinds.count(kind)]
-    what = f", with {', '.join(made)}" if made else ""
-    click.echo(f"\n{len(plan.to_run)} of {len(plan.cells)} cells to run{what}")
-    if plan.failed_before:
-        click.echo(f"{len(plan.failed_before)} cells failed before and are left as they are: see --retry-failed")
-    click.echo(f"about {plan.ep:.0f} passes over the training set, and {plan.size / 1e6:.1f} MB in {plan.store.root}")
-
-
-KINDS = {
-    "original": "originals",
-    "shadow": "shadow networks",
-    "prepared": "preparations",
-    "network": "kept networks",
-    "outputs": "unlearnings",
-}
-
-
-def show_result(summary: Summary) -> None:
-    """Prints the tables of a run and what did not work."""
-    from unlearnbench.rendering import render
-
-    labels = {cell.about["task"] for cell in summary.plan.cells}
-    for made in summary.tables.values():
-        if made.task in labels:
-            click.echo(render(made, default_format()))
-    done = [o for o in summary.outcomes if o.is_cell]
-    folder, total = summary.plan.results, len(summary.plan.cells)
-    bad = sum(o.status != "ok" for o in done)
-    there = total - len(summary.plan.to_run)
-    left = total - there - len(done)
-    click.echo(
-        f"{len(done)} cells run{f', {bad} of them failed' if bad else ''}; {there} were there"
-        f"{f'; {left} not run' if left else ''}; tables in {folder / 'tables'}"
-    )
-    if summary.outcomes:
-        show_time(summary)
-    show_failures(summary)
-
-
-def show_time(summary: Summary) -> None:
-    """Prints where the time of a run went."""
-    whole, ep = summary.workers * summary.seconds, sum(outcome.ep for outcome in summary.outcomes)
-    shares = ", ".join(f"{kind} {seconds / whole:.0%}" for kind, seconds in summary.spent.items())
-    click.echo(f"{summary.seconds:.0f} s with {summary.workers} workers, {ep:.0f} passes: {shares}")
-    if summary.speed:
-        click.echo(f"trainings: {', '.join(f'{rate:.0f} {unit}' for unit, rate in summary.speed.items())} a worker")
-
-
-def show_failures(summary: Summary) -> None:
-    """Says which cells did not work, and how to see more."""
-    for outcome in summary.failed:
-        click.echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
-    if summary.failed:
-        click.echo("`unlearnbench show DATASET TASK METHOD SEED` prints all that is known of such a cell", err=True)
-    if summary.plan.failed_before:
-        click.echo(f"{len(summary.plan.failed_before)} of them failed before: --retry-failed runs them again", err=True)
-
-
-def as_data(summary: Summary) -> dict[str, Any]:
-    """A run as JSON values."""
-    plan = summary.plan
-    found = {o.name: o for o in summary.outcomes if o.is_cell}
-    cells = []
-    for cell, status in zip(plan.cells, plan.statuses, strict=True):
-        outcome = found.get(str(cell))
-        cells.append(
-            {
-                **{name: cell.about[name] for name in ("dataset", "model", "task", "method", "seed")},
-                "status": outcome.status if outcome else status.state,
-                "why": outcome.reason if outcome else status.why,
-                "record": str(plan.results / cell.path),
-            }
-        )
-    return {
-        "preset": plan.results.name,
-        "cells": cells,
-        "ep": round(plan.ep, 3),
-        "bytes": plan.size,
-        "seconds": round(summary.seconds, 3),
-        "spent": {kind: round(seconds, 3) for kind, seconds in summary.spent.items()},
-        "speed": {unit: round(rate, 3) for unit, rate in summary.speed.items()},
-        "tables": sorted(summary.tables),
-    }
-
-
-def default_format() -> str:
-    """Markdown, or in a terminal that shows colours, the same with its bold type."""
-    import os
-
-    return "terminal" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "markdown"
-
-
-def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Prints rows as JSON or for people."""
-    click.echo(json.dumps(rows, indent=1) if as_json else "\n\n".join(map(as_block, rows)))
-
-
-def as_block(row: dict[str, Any]) -> str:
-    """A row for people: its name, and a line for everything that there is to say."""
-    lines = [click.style(row["name"], bold=True)]
-    for name, value in row.items():
-        text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
-        if text not in (None, "", row["name"]):
-            lines.append(f"  {name:13} {text}")
-    return "\n".join(lines)

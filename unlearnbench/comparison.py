@@ -13,7 +13,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.presets import REFERENCE
 from unlearnbench.rendering import COLUMNS, Number, Table
 from unlearnbench.stats import Interval
-from unlearnbench.tables import TABLES, numbered
+from unlearnbench.tables import numbered, task_of
 
 HERE = Path(__file__).parent / "published"
 SEEDS = 5
@@ -59,7 +59,7 @@ class Pair:
 
 
 def compare(
-    number: int,
+    number: int | str,
     preset: str = "paper",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - as in `table`
@@ -81,7 +81,7 @@ def compare(
     """
     rendering.style_of(format)
     tables = numbered(number, preset, Path(results), protocols.get(protocol), accept_stale)
-    found = list(pairs(tables[0])) if tables[0].task == TABLES[number] else []  # not a task with other options
+    found = list(pairs(tables[0])) if tables[0].task == task_of(number) else []  # not a task with other options
     if not found:
         known = sorted({dataset for dataset, _, _ in published(number)})
         raise UserError(
@@ -91,18 +91,18 @@ def compare(
     return as_csv(found) if format == "csv" else as_text(tables[0], found, format, protocol)
 
 
-def published(number: int) -> dict[Place, Number]:
+def published(number: int | str) -> dict[Place, Number]:
     """The numbers of a table of the LAF paper (Shen et al., ICLR 2024), in percent."""
     rows = read("laf.csv", number)
     return {place: Number(float(row["mean"]), float(row["std"]), SEEDS) for place, row in rows.items()}
 
 
-def known_wrong(number: int) -> dict[Place, str]:
+def known_wrong(number: int | str) -> dict[Place, str]:
     """The numbers of a table that contradict others of the paper or are no measurements, with the reason."""
     return {place: row["reason"] for place, row in read("laf_wrong.csv", number).items()}
 
 
-def read(name: str, number: int) -> dict[Place, dict[str, str]]:
+def read(name: str, number: int | str) -> dict[Place, dict[str, str]]:
     """The rows of a published table."""
     with (HERE / name).open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if int(row["table"]) == number]

@@ -24,7 +24,7 @@ NOTES = (
 
 
 def costs(
-    number: int,
+    number: int | str,
     preset: str = "demo",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - as in `table`

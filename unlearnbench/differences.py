@@ -56,7 +56,7 @@ class Difference:
 
 
 def paired(
-    number: int,
+    number: int | str,
     preset: str = "demo",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - as in `table`

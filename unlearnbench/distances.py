@@ -14,7 +14,7 @@ from unlearnbench.noise import floor
 from unlearnbench.presets import REFERENCE
 from unlearnbench.rendering import Number
 from unlearnbench.stats import Floats
-from unlearnbench.tables import TABLES, numbered_frames, position, titled
+from unlearnbench.tables import numbered_frames, position, task_of, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ NOTES = (
 
 
 def distances(
-    number: int,
+    number: int | str,
     preset: str = "demo",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - as in `table`
@@ -114,12 +114,12 @@ def by_records(frame: pd.DataFrame) -> dict[Key, dict[str, float]]:
 
 
 def by_outputs(
-    number: int, preset: str, results: str | Path, cache: str | Path | None, data: str | Path | None
+    number: int | str, preset: str, results: str | Path, cache: str | Path | None, data: str | Path | None
 ) -> dict[Key, dict[str, float]]:
     """Divergence and disagreement, item by item, where the outputs of both are in the cache."""
     from unlearnbench.run import planned
 
-    plan = planned(preset, tasks=[TABLES[number]], results=results, cache=cache, data=data)
+    plan = planned(preset, tasks=[task_of(number)], results=results, cache=cache, data=data)
     cells: dict[tuple[str, int], dict[str, Cell]] = {}
     for cell in plan.cells:
         if plan.store.has(cell.outputs.key):

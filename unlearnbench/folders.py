@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 from unlearnbench.errors import UserError
 
@@ -35,3 +36,8 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
+
+
+def folder_name(name: str) -> str:
+    """A name as that of a file or folder, which does not lead anywhere else: neither slashes, nor dots only."""
+    return quote(name, safe="+=,") if name.strip(".") else "%2E" * len(name)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from unlearnbench import data, registry
 from unlearnbench.artefacts import Artefacts, Job
 from unlearnbench.attacks import Attack
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.folders import folder_name
 from unlearnbench.local import known_here, place_of
 from unlearnbench.method import Method
 from unlearnbench.models import Model
@@ -363,11 +363,6 @@ def record_path(about: Mapping[str, Any]) -> Path:
     """Where a cell's record lies, below the folder of its preset's results."""
     place = (about["dataset"], about["model"], about["task"], about["method"])
     return Path("records", *map(folder_name, place), f"{about['seed']}.json")
-
-
-def folder_name(name: str) -> str:
-    """A name as that of a folder, which does not lead anywhere else: neither slashes, nor dots only."""
-    return quote(name, safe="+=,") if name.strip(".") else "%2E" * len(name)
 
 
 def parameters(overrides: Mapping[str, Mapping[str, Any]], plugins: Iterable[str]) -> list[str]:

@@ -22,7 +22,7 @@ SHARE = 0.01
 
 
 def recovery(
-    number: int,
+    number: int | str,
     preset: str = "demo",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - as in `table`

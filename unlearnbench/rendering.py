@@ -71,10 +71,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper.
+    """A table.
 
     Attributes:
-        number: 1 to 6.
+        number: 1 to 6 as in the paper, or the name of another task.
         task: The task's name, with options that differ from the preset's.
         title: What stands above it.
         datasets: Titles by name.
@@ -84,7 +84,7 @@ class Table:
         notes: What stands below it.
     """
 
-    number: int
+    number: int | str
     task: str
     title: str
     datasets: Mapping[str, str]
@@ -97,7 +97,7 @@ class Table:
     def name(self) -> str:
         """The name of its files, without ending."""
         _, plus, options = self.task.partition("+")
-        return f"table{self.number}{plus}{options}"
+        return f"table{'' if isinstance(self.number, int) else '-'}{self.number}{plus}{options}"
 
 
 def style_of(form: str) -> str:

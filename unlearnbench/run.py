@@ -158,7 +158,7 @@ def run(
         accept_stale: Leave cells as they are that other code, options or data made; tables say so.
         fail_fast: Stop at the first cell that fails.
         timeout: Seconds after which a cell, or a method's preparation, is given up.
-        progress: Is told how it goes.
+        progress: Is told how it goes, e.g. `unlearnbench.Reporter()`, which prints it; nobody if None.
 
     Returns:
         The plan, what was done, and the tables.

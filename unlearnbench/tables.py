@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench import presets, protocols, rendering
 from unlearnbench.code import outdated
 from unlearnbench.errors import UserError
+from unlearnbench.folders import folder_name
 from unlearnbench.presets import ELSEWHERE, NOTHING, REFERENCE, Preset
 from unlearnbench.protocols import CLEAN, PROTOCOLS, Protocol
 from unlearnbench.remarks import Numbers, overdone, remarks
@@ -29,7 +30,7 @@ TABLES = {
     5: "class-removal",
     6: "noisy-label-removal",
 }
-"""Which task each table of the paper shows."""
+"""Which task each table of the paper shows; the table of any other task is called by the task's name."""
 ABLATIONS = (4, 5, 6)
 """The tables that show methods without one of their parts."""
 ORDER = (
@@ -110,7 +111,7 @@ def world(key: Mapping[str, Any]) -> str:
 
 
 def table(
-    number: int,
+    number: int | str,
     preset: str = "demo",
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - the command line calls it so
@@ -122,7 +123,8 @@ def table(
     """One of the paper's tables from the records that are there.
 
     Args:
-        number: 1 (data removal), 2 (class removal) or 3 (noisy-label removal); 4 to 6: the ablations on these.
+        number: 1 (data removal), 2 (class removal) or 3 (noisy-label removal); 4 to 6: the ablations on these; or the
+            name of a task.
         preset: Whose results.
         results: The folder that runs wrote to.
         format: "markdown", "latex", "csv" or "terminal".
@@ -138,7 +140,9 @@ def table(
     return "\n".join(rendering.render(t, format) for t in found)
 
 
-def numbered(number: int, preset: str, results: Path, protocol: Protocol, accept_stale: bool = False) -> list[Table]:
+def numbered(
+    number: int | str, preset: str, results: Path, protocol: Protocol, accept_stale: bool = False
+) -> list[Table]:
     """The tables of one number, the standard one first; raises as `table`."""
     chosen, found = presets.read(preset), numbered_frames(number, preset, results, accept_stale)
     column = success_of(protocol)
@@ -160,19 +164,29 @@ def why_not(found: Sequence[pd.DataFrame], preset: str, protocol: Protocol) -> s
     return f"run `unlearnbench measure --preset {preset} --attack {protocol.attack}`"
 
 
-def numbered_frames(number: int, preset: str, results: Path, accept_stale: bool = False) -> list[pd.DataFrame]:
-    """The cells of the tables of one number; raises as `table`."""
-    if number not in TABLES:
-        raise UserError(f"there is no table {number}: choose one of {', '.join(map(str, TABLES))}")
-    chosen = presets.read(preset)
-    found = [frame for n, frame in frames(results, chosen, accept_stale) if n == number]
+def numbered_frames(number: int | str, preset: str, results: Path, accept_stale: bool = False) -> list[pd.DataFrame]:
+    """The cells of the tables of one number, or of a task; raises as `table`."""
+    if isinstance(number, int) and number not in TABLES:
+        raise UserError(f"there is no table {number}: choose one of {', '.join(map(str, TABLES))}, or name a task")
+    chosen, task = presets.read(preset), task_of(number)
+    number = table_of(task) if isinstance(number, str) else number
+    found = [frame for name, frame in frames(results, chosen, accept_stale) if name == number]
     if not found:
-        what = f"ablations on {TABLES[number]}" if number in ABLATIONS else TABLES[number]
+        what = f"ablations on {task}" if number in ABLATIONS else task
         raise UserError(
-            f"no records of {what} in {results / chosen.name}: "
-            f"run `unlearnbench run --preset {preset} -t {TABLES[number]}`"
+            f"no records of {what} in {results / chosen.name}: run `unlearnbench run --preset {preset} -t {task}`"
         )
     return found
+
+
+def task_of(number: int | str) -> str:
+    """The task that a table shows."""
+    return TABLES[number] if isinstance(number, int) else number
+
+
+def table_of(task: str) -> int | str:
+    """What the table of a task is called: its number in the paper, or its name."""
+    return next((number for number, shown in TABLES.items() if shown == task), task)
 
 
 def write(results: Path, preset: Preset, accept_stale: bool = False) -> dict[str, Table]:
@@ -181,7 +195,7 @@ def write(results: Path, preset: Preset, accept_stale: bool = False) -> dict[str
     for name, made in found.items():
         for form, ending in rendering.FILES.items():
             text = rendering.render(made, form)
-            write_atomically(results / preset.name / "tables" / f"{name}{ending}", text.encode())
+            write_atomically(results / preset.name / "tables" / f"{folder_name(name)}{ending}", text.encode())
     return found
 
 
@@ -190,8 +204,8 @@ def tables_of(results: Path, preset: Preset, protocol: Protocol = CLEAN, accept_
     return [build(number, frame, preset, protocol) for number, frame in frames(results, preset, accept_stale)]
 
 
-def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterator[tuple[int, pd.DataFrame]]:
-    """The cells of each table, as in `load`, with its number.
+def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterator[tuple[int | str, pd.DataFrame]]:
+    """The cells of each table, as in `load`, with its number, or with the name of its task.
 
     Cells that other code made than the present one, or another recipe or other hyperparameters than the preset's, are
     stale, unless they are accepted; then `accepted` says why.
@@ -201,7 +215,8 @@ def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterato
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
     rows = [aged(record, preset, accept_stale) for record in records(results, preset.name)]
     rows = [row for row in rows if row["model"] == models.get(row["dataset"], row["model"])]
-    for number, task in TABLES.items():
+    others = {row["task"].partition("+")[0] for row in rows} - {*TABLES.values()}
+    for number, task in [*TABLES.items(), *((name, name) for name in sorted(others))]:
         here = [row for row in shown(rows, number) if row["task"].partition("+")[0] == task]
         for label in sorted({row["task"] for row in here}, key=lambda t: (t != task, t)):
             yield number, comparable(pd.DataFrame([row for row in here if row["task"] == label]))
@@ -251,7 +266,7 @@ def differ(old: Any, new: Any) -> bool:
     return bool(old != new) and canonical(old) != canonical(new)
 
 
-def shown(rows: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, Any]]:
+def shown(rows: Sequence[Mapping[str, Any]], number: int | str) -> list[Mapping[str, Any]]:
     """The rows of a table: ablations with the controls, Retrain and the methods they are like, or all but ablations."""
     if number not in ABLATIONS:
         return [row for row in rows if row["role"] != "ablation"]
@@ -261,7 +276,7 @@ def shown(rows: Sequence[Mapping[str, Any]], number: int) -> list[Mapping[str, A
     return [row for row in rows if row["role"] == "ablation" or row["method"] in {REFERENCE, NOTHING, *whole}]
 
 
-def build(number: int, frame: pd.DataFrame, preset: Preset, protocol: Protocol) -> Table:
+def build(number: int | str, frame: pd.DataFrame, preset: Preset, protocol: Protocol) -> Table:
     """Puts a table together from the cells of one task."""
     asked = max(len(preset.seeds), frame["seed"].nunique())
     label = frame["task"].iloc[0]
@@ -294,10 +309,11 @@ def success_of(protocol: Protocol) -> str:
     return "asr" if protocol in PROTOCOLS.values() else f"{protocol.attack}.{protocol.metric}"
 
 
-def titled(number: int, frame: pd.DataFrame, preset: Preset) -> str:
+def titled(number: int | str, frame: pd.DataFrame, preset: Preset) -> str:
     """What stands above a table."""
+    which = f"Table {number}: " if isinstance(number, int) else ""
     what = ", ablations" if number in ABLATIONS else ""
-    return f"Table {number}: {frame['task_title'].iloc[0]}{what}, preset {preset.name}"
+    return f"{which}{frame['task_title'].iloc[0]}{what}, preset {preset.name}"
 
 
 def position(method: str, role: str) -> tuple[int, int, str]:

@@ -65,7 +65,8 @@ class Source(Plugin):
     """Where a data set comes from: a function of the folder with its files that returns a `Dataset`.
 
     Args:
-        files: The MD5 (hexadecimal) of each file that it reads, by path below the folder; empty if it needs none.
+        files: The MD5 (hexadecimal) of each file that it reads, by path below the folder; empty if it reads none. None:
+            nobody knows, so every process reads it anew, and keeps nothing that might be of other files.
         fetch: `(folder) -> None` downloads these files.
     """
 
@@ -82,6 +83,7 @@ class Source(Plugin):
     ) -> None:
         super().__init__(function, title=title, reference=reference)
         self.files = dict(files or {})
+        self.kept = files is not None
         self.fetch = fetch
 
     def state(self, root: Path) -> dict[str, str]:
@@ -127,7 +129,7 @@ def dataset(
 
 @lru_cache(maxsize=4)
 def load(name: str, root: Path, store: Store) -> tuple[Dataset, str]:
-    """Reads a data set, mapped from the cache after the first time.
+    """Reads a data set, mapped from the cache after the first time if its files are known.
 
     Args:
         name: Its name on the command line.
@@ -141,18 +143,26 @@ def load(name: str, root: Path, store: Store) -> tuple[Dataset, str]:
         UserError: If the name is unknown, or files are missing or damaged.
     """
     source = registry.get(Source, name)
-    code = fingerprint(__name__, source.__module__)
-    key = {"kind": "dataset", "name": name, "files": source.files or str(root.resolve()), "code": code}
+    if not source.kept:
+        found = decoded(source, name, root)
+        return found, checksum(found)
+    key = {"kind": "dataset", "name": name, "files": source.files, "code": fingerprint(__name__, source.__module__)}
 
     def decode() -> Made:
-        decoded = source.read(name, root)
-        check_tensors(name, decoded)
-        pool, train = decoded.pool, len(decoded.train_labels)
-        facts = {"train": train, "num_classes": decoded.num_classes, "checksum": checksum(decoded)}
+        found = decoded(source, name, root)
+        pool, train = found.pool, len(found.train_labels)
+        facts = {"train": train, "num_classes": found.num_classes, "checksum": checksum(found)}
         return {"images": pool.train_images, "labels": pool.train_labels}, facts
 
     tensors, info = store.get_or_make(key, decode)
     return Dataset.of_pool(**tensors, train=info["train"], num_classes=info["num_classes"]), info["checksum"]
+
+
+def decoded(source: Source, name: str, root: Path) -> Dataset:
+    """What a source makes of its files; raises as `load`."""
+    found = source.read(name, root)
+    check_tensors(name, found)
+    return found
 
 
 def check_tensors(name: str, data: Dataset) -> None:

@@ -10,7 +10,9 @@ from torch.nn.functional import pad
 from unlearnbench.data import Dataset, dataset
 
 
-@dataset(title="DIGITS-8x8", reference="Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI 1998")
+@dataset(
+    title="DIGITS-8x8", reference="Alpaydin & Kaynak, Optical Recognition of Handwritten Digits, UCI 1998", files={}
+)
 def digits_8x8(root: Path) -> Dataset:
     """1,797 handwritten digits of 8 x 8 pixels, four fifths for training, enlarged to 28 x 28 for the paper's CNN.
 

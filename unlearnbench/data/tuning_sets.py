@@ -17,7 +17,7 @@ from unlearnbench.vision import torchvision
 HELD_OUT = 0.2
 
 
-@dataset(title="DIGITS-8x8, tuning", reference=digits_8x8.reference)
+@dataset(title="DIGITS-8x8, tuning", reference=digits_8x8.reference, files={})
 def digits_8x8_tuning(root: Path) -> Dataset:
     """The training images of digits-8x8, a fifth of them held out."""
     whole: Dataset = digits_8x8.function(root)

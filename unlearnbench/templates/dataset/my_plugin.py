@@ -12,9 +12,9 @@ contract = 1  # of unlearnbench's plugins, for which this was written
 TRAIN, TEST, CLASSES, SIZE = 600, 200, 4, 28
 
 
-# With files of its own, say what they are, by path below the folder of data sets, so that a damaged one is noticed:
-# @dataset(..., files={"my-plugin/images.npy": "the MD5 in 32 hexadecimal digits"})
-@dataset(title="My plugin", reference="Where the images come from")
+# This one reads no files. Say what yours are, by path below the folder of data sets, so that they are decoded only once
+# and a damaged one is noticed: files={"my-plugin/images.npy": "the MD5 in 32 hexadecimal digits"}
+@dataset(title="My plugin", reference="Where the images come from", files={})
 def my_plugin(root: Path) -> Dataset:
     """Bright bars on noise; the class is where the bar is.
 
