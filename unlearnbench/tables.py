@@ -169,7 +169,7 @@ def numbered_frames(number: int | str, preset: str, results: Path, accept_stale:
     if isinstance(number, int) and number not in TABLES:
         raise UserError(f"there is no table {number}: choose one of {', '.join(map(str, TABLES))}, or name a task")
     chosen, task = presets.read(preset), task_of(number)
-    number = table_of(task) if isinstance(number, str) else number
+    number = name_of(number)
     found = [frame for name, frame in frames(results, chosen, accept_stale) if name == number]
     if not found:
         what = f"ablations on {task}" if number in ABLATIONS else task
@@ -184,9 +184,9 @@ def task_of(number: int | str) -> str:
     return TABLES[number] if isinstance(number, int) else number
 
 
-def table_of(task: str) -> int | str:
-    """What the table of a task is called: its number in the paper, or its name."""
-    return next((number for number, shown in TABLES.items() if shown == task), task)
+def name_of(number: int | str) -> int | str:
+    """What a table is called: by its number in the paper if it has one, otherwise by its task."""
+    return next((n for n, task in TABLES.items() if number in (n, task)), number)
 
 
 def write(results: Path, preset: Preset, accept_stale: bool = False) -> dict[str, Table]:
@@ -290,7 +290,7 @@ def build(number: int | str, frame: pd.DataFrame, preset: Preset, protocol: Prot
     ordered = sorted(titles, key=lambda m: position(m, titles[m][1]))
     too_much = overdone(frame, protocol) if protocol.name == CLEAN.name else ()
     return Table(
-        number=number,
+        number=name_of(number),
         task=label,
         title=titled(number, frame, preset),
         datasets=datasets,
@@ -311,6 +311,7 @@ def success_of(protocol: Protocol) -> str:
 
 def titled(number: int | str, frame: pd.DataFrame, preset: Preset) -> str:
     """What stands above a table."""
+    number = name_of(number)
     which = f"Table {number}: " if isinstance(number, int) else ""
     what = ", ablations" if number in ABLATIONS else ""
     return f"{which}{frame['task_title'].iloc[0]}{what}, preset {preset.name}"
