@@ -1,11 +1,11 @@
 """Training the paper's CNN: a loop written the usual way, and the suite's engine with a worker for each core.
 
-    python -m benchmarks.training [--data DIR] [--rounds 5] [--images 12800]
+    python -m benchmarks.training [--data DIR] [--rounds 5] [--images 12800] [--precision fp32|bf16]
 
 On MNIST if its files are there, otherwise on the bundled digits, at batch 32 with Adam. Each round runs (a) the usual
 loop: a DataLoader with one worker, PIL and ToTensor for one image at a time, the network as published, torch's default
 threads; and (b) `unlearnbench.training.fit` on one thread in as many processes as there are cores, all at once. Then
-every process multiplies matrices, which is how fast this machine can be at this precision.
+every process multiplies matrices, which is how fast this machine can be at this precision. The usual loop is in fp32.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from unlearnbench.store import Store
 from unlearnbench.vision import torchvision
 
 BATCH = 32
-RECIPE = Recipe(lr=1e-4, weight_decay=1e-4, batch=BATCH)
+RECIPES = {name: Recipe(lr=1e-4, weight_decay=1e-4, batch=BATCH, precision=name) for name in ("fp32", "bf16")}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SIDE = 1024
 """Rows and columns of the matrices that are multiplied."""
 
@@ -82,21 +83,21 @@ def fresh(shape: tuple[int, int, int] = (1, 28, 28)) -> nn.Module:
     return Builder(registry.get(Model, "cnn"), {}, shape, 10, torch.device("cpu")).fresh("benchmark")
 
 
-def ours(images: Tensor, labels: Tensor) -> tuple[float, float]:
+def ours(images: Tensor, labels: Tensor, precision: str) -> tuple[float, float]:
     """When one process began and ended to train on all images once, on one thread."""
     torch.set_num_threads(1)
     network = fresh()
     samples = TrainingSet(images, labels).everything(seeds.generator("benchmark"))
     assert samples is not None
     start = time.perf_counter()
-    training.fit(network, samples, RECIPE, epochs=1)
+    training.fit(network, samples, RECIPES[precision], epochs=1)
     return start, time.perf_counter()
 
 
-def products(repeats: int = 40) -> tuple[float, float]:
+def products(precision: str, repeats: int = 40) -> tuple[float, float]:
     """When one process began and ended to multiply matrices, on one thread."""
     torch.set_num_threads(1)
-    a, b = torch.rand(SIDE, SIDE), torch.rand(SIDE, SIDE)
+    a, b = (torch.rand(SIDE, SIDE).to(TYPES[precision]) for _ in range(2))
     out = a @ b
     start = time.perf_counter()
     for _ in range(repeats):
@@ -120,7 +121,7 @@ def flops(network: nn.Module, images: Tensor, backward: bool = True) -> int:
     return int(counter.get_total_flops()) // len(images)
 
 
-def layers(images: Tensor, repeats: int = 30) -> list[tuple[str, float, float]]:
+def layers(images: Tensor, precision: str, repeats: int = 30) -> list[tuple[str, float, float]]:
     """For each layer with its backward pass: name, milliseconds per batch, and GFLOP of its products per batch."""
     torch.set_num_threads(1)
     network = fresh().train()
@@ -128,11 +129,13 @@ def layers(images: Tensor, repeats: int = 30) -> list[tuple[str, float, float]]:
     steps = [*network.features.named_children(), *((f"head.{name}", m) for name, m in network.head.named_children())]
     for place, (name, layer) in enumerate(steps):
         inputs = inputs.detach().requires_grad_(place > 0)
-        outputs = layer(inputs)
+        with training.computing(RECIPES[precision], torch.device("cpu")):
+            outputs = layer(inputs)
         gradient = torch.rand_like(outputs)
 
         def step(layer: nn.Module = layer, inputs: Tensor = inputs, gradient: Tensor = gradient) -> None:
-            layer(inputs).backward(gradient)
+            with training.computing(RECIPES[precision], torch.device("cpu")):
+                layer(inputs).backward(gradient)
 
         with (counter := FlopCounterMode(display=False)):
             step()
@@ -157,7 +160,7 @@ def images_of(folder: str | None, count: int) -> tuple[Tensor, Tensor, str]:
     return found.train_images[rows], found.train_labels[rows], name
 
 
-def report(rates: Sequence[tuple[float, float, float]], per_image: int, workers: int) -> str:
+def report(rates: Sequence[tuple[float, float, float]], per_image: int, workers: int, precision: str) -> str:
     """The medians over rounds, as text."""
     usual_rate, our_rate, product_rate = (statistics.median(column) for column in zip(*rates, strict=True))
     ratio = statistics.median(ours_ / usual_ for usual_, ours_, _ in rates)
@@ -166,7 +169,7 @@ def report(rates: Sequence[tuple[float, float, float]], per_image: int, workers:
         f"usual loop         {usual_rate:8.0f} images/s\n"
         f"{workers} workers          {our_rate:8.0f} images/s   {ratio:.2f} times the usual loop\n"
         f"                   {per_image * our_rate / 1e9:8.1f} GFLOP/s   {share:.0%} of the matrix products\n"
-        f"matrix products    {product_rate / 1e9:8.1f} GFLOP/s   ({SIDE} x {SIDE}, fp32, {workers} processes at once)\n"
+        f"matrix products    {product_rate / 1e9:8.1f} GFLOP/s   ({SIDE} x {SIDE}, {precision}, {workers} at once)\n"
     )
 
 
@@ -176,26 +179,28 @@ def main() -> None:
     parser.add_argument("--data", help="folder of data sets")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=12_800, help="per round and process")
+    parser.add_argument("--precision", choices=RECIPES, default="fp32")
     options = parser.parse_args()
     images, labels, name = images_of(options.data, options.images)
-    workers, per_image = len_cores(), flops(fresh(), to_unit(images[:BATCH]))
-    print(f"{machine()}\n{name}, {options.images} images, batch {BATCH}, fp32, {per_image / 1e6:.1f} MFLOP per image")
+    workers, precision, per_image = len_cores(), options.precision, flops(fresh(), to_unit(images[:BATCH]))
+    print(machine())
+    print(f"{name}, {options.images} images, batch {BATCH}, {precision}, {per_image / 1e6:.1f} MFLOP per image")
     pool = joblib.Parallel(workers)
-    together(pool, ours, images[:1280], labels[:1280])  # starts the processes
+    together(pool, ours, images[:1280], labels[:1280], precision)  # starts the processes
     rates = []
     for turn in range(options.rounds):
         usual_rate = usual(images, labels)
-        our_rate = workers * options.images / together(pool, ours, images, labels)
-        product_rate = workers * 40 * 2 * SIDE**3 / together(pool, products)
+        our_rate = workers * options.images / together(pool, ours, images, labels, precision)
+        product_rate = workers * 40 * 2 * SIDE**3 / together(pool, products, precision)
         rates.append((usual_rate, our_rate, product_rate))
         print(
             f"round {turn + 1}: {usual_rate:.0f} and {our_rate:.0f} images/s, {product_rate / 1e9:.1f} GFLOP/s",
             flush=True,
         )
-    print(report(rates, per_image, workers))
+    print(report(rates, per_image, workers, precision))
     one = statistics.median(rate for *_, rate in rates) / workers
     print("layer, forward and backward, one thread, per batch:")
-    for title, spent, gflop in layers(images):
+    for title, spent, gflop in layers(images, precision):
         print(f"  {title:20} {spent:6.2f} ms   {gflop / spent * 1e12 / one:6.0%} of the matrix products' rate")
 
 

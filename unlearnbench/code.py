@@ -9,7 +9,7 @@ from typing import Any
 
 from unlearnbench import registry
 from unlearnbench.errors import UserError
-from unlearnbench.fingerprint import CORE, fingerprint
+from unlearnbench.fingerprint import CORE, fingerprint, functions_of
 from unlearnbench.local import ORIGIN
 
 TRAINING = (
@@ -87,8 +87,9 @@ def present(group: str, name: str) -> str:
     entry = registry.entries(group).get(name)
     if entry is None:
         return ""
-    if entry.origin == CORE:  # whose entry points name the modules where plugins are made
-        return fingerprint(entry.point.module)
+    module = entry.point.module
+    if entry.origin == CORE or entry.point.attr in functions_of(module):  # mostly, and then nothing is imported
+        return fingerprint(module)
     try:
         return fingerprint(entry.load().__module__)
     except UserError:

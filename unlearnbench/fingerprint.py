@@ -93,6 +93,17 @@ def imported(source: str, module: str, path: Path) -> set[str]:
 
 
 @cache
+def functions_of(module: str) -> set[str]:
+    """The functions that a module's source defines, by name; none if it has no source that can be read."""
+    path = source_of(module)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8")) if path else ast.Module([], [])
+    except (SyntaxError, UnicodeError):
+        return set()
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@cache
 def normalised(source: str) -> str:
     """Source text without comments, docstrings, blank lines and trailing spaces."""
     lines, tree = source.splitlines(), ast.parse(source)
