@@ -35,11 +35,18 @@ CODE = {
 }
 """The core modules that can change each kind of artefact; plugins and what they import come on top."""
 PLUGINS = ("method", "task", "model", "attack")
+VALUES = ("options", "recipe", "on", "dataset", "with")
+"""Parts of a key in which there is no code."""
 
 
 def core(kind: str) -> str:
     """The core code that can change an artefact of this kind."""
-    return fingerprint(*(f"{CORE}.{module}" for module in CODE[kind]))
+    return fingerprint(*_modules(kind))
+
+
+@cache
+def _modules(kind: str) -> tuple[str, ...]:
+    return tuple(f"{CORE}.{module}" for module in CODE[kind])
 
 
 def outdated(key: Mapping[str, Any], files: Mapping[str, str] | None = None) -> list[str]:
@@ -64,7 +71,7 @@ def _outdated(part: Mapping[str, Any], name: str, files: Mapping[str, str]) -> I
         if child == "attacks":
             for attack in value.values():
                 yield from _outdated(attack, "attack", files)
-        elif isinstance(value, dict):  # a check of anything less plain takes longer than all the rest
+        elif isinstance(value, dict) and child not in VALUES:  # for thousands of records this takes seconds
             yield from _outdated(value, "shadows" if child == "like" else child, files)
 
 
