@@ -167,12 +167,12 @@ class Artefacts:
     def record_key(
         self, outputs: Job, shadows: Sequence[Job], attacks: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """What goes into a record."""
+        """What goes into a record; `attacks` has the key of each."""
         return {
             "kind": "record",
             "outputs": outputs.key,
             "shadows": {"count": len(shadows), "like": {**shadows[0].key, "index": None}},
-            "attacks": {name: attack_key(name, options) for name, options in attacks.items()},
+            "attacks": dict(attacks),
             "code": core("record"),
         }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench import data, registry
-from unlearnbench.artefacts import Artefacts, Job
+from unlearnbench.artefacts import Artefacts, Job, attack_key
 from unlearnbench.attacks import Attack
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.folders import folder_name
@@ -252,6 +252,11 @@ class _Planner:
             for name in (protocol.attack for protocol in PROTOCOLS.values())
         }
 
+    @cached_property
+    def attack_keys(self) -> dict[str, dict[str, Any]]:
+        """What goes into the numbers of these attacks."""
+        return {name: attack_key(name, options) for name, options in self.attacks.items()}
+
     def setting(self, dataset: str, task: str, seed: int) -> Setting:
         """Resolves the names of a setting."""
         registry.get(data.Source, dataset)
@@ -300,7 +305,7 @@ class _Planner:
                 outputs=outputs,
                 shadows=shadows,
                 attacks=self.attacks,
-                key=artefacts.record_key(outputs, shadows, self.attacks),
+                key=artefacts.record_key(outputs, shadows, self.attack_keys),
                 path=record_path(about),
                 about=about,
                 command=self.command(name, setting),
