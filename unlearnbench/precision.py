@@ -6,7 +6,7 @@ import torch
 
 MEASURED: frozenset[tuple[str, str]] = frozenset()
 """The data sets and networks whose numbers in bf16 differ from those in fp32 by less than seeds do, as `python -m
-benchmarks.precision` says; its output belongs into results/benchmarks/. None has been measured yet, so "auto" is fp32."""
+benchmarks.precision` says; its output belongs into results/benchmarks/. None is measured yet, so "auto" is fp32."""
 
 
 def resolved(wanted: str, dataset: str, model: str, device: str) -> str:
