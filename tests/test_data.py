@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+import unlearnbench
 from unlearnbench import UserError, data, registry
 from unlearnbench.data import Dataset
+from unlearnbench.making import Workshop
 from unlearnbench.store import Store
 
 NOWHERE = Path("no", "files")
@@ -62,6 +65,16 @@ def test_files_that_nobody_named_are_read_anew_by_every_process(
         data.load.cache_clear()  # as in another process
     assert len(checksums) == 2
     assert not (tmp_path / "cache").exists()
+
+
+def test_what_a_process_read_before_the_files_were_changed_is_not_used(
+    tiny: Path, store: Store, tmp_path: Path
+) -> None:
+    plan = unlearnbench.run(tiny, methods="original", cache=tmp_path, results=tmp_path, dry_run=True).plan
+    (job, *_) = [job for job in plan.shared if job.kind == "original"]
+    other = {**job.key, "dataset": {**job.key["dataset"], "checksum": "of other files"}}
+    with pytest.raises(RuntimeError, match="the files of digits-8x8 were changed: run the same command again"):
+        Workshop(store).made(dataclasses.replace(job, key=other))
 
 
 def test_the_images_lie_in_the_cache_file_and_not_in_the_memory_of_a_worker(store: Store, digits: Dataset) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import unlearnbench
 from unlearnbench.run import Summary
 
 METHODS = """
-import os, signal, threading, time
+import os, signal, tempfile, threading, time
 import torch
 from unlearnbench import Access, method
 
@@ -42,6 +44,14 @@ def loops(problem):
     "Never comes back."
     while True:
         time.sleep(0.1)
+
+@method(title="Answers never", access=Access())
+def answers_never(problem):
+    "Returns what never comes back."
+    def answer(images):
+        while True:
+            time.sleep(0.1)
+    return answer
 
 @method(title="Quits", access=Access())
 def quits(problem):
@@ -86,6 +96,10 @@ def touches_state(problem):
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(2)
+    torch.set_autocast_enabled("cpu", True)
+    os.environ["OMP_NUM_THREADS"] = "2"
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
     return problem.network()
 
 @method(title="Prints megabytes", access=Access())
@@ -107,6 +121,7 @@ FATES = {
     "nan": ("diverged", "not finite"),
     "wrong-shape": ("failed", "shape (1437, 3) instead of (1437, 10)"),
     "loops": ("timeout", "not done within 6 s"),
+    "answers-never": ("timeout", "not done within 6 s"),
     "quits": ("failed", "SystemExit: 0"),
     "exits": ("crashed", "its process died, alone too"),
     "dies": ("crashed", "its process died, alone too"),
@@ -149,6 +164,8 @@ def test_who_has_no_result_has_a_record_that_says_why(
     assert "metrics" not in found
     if name in ("raises", "quits", "loops", "eats-memory"):
         assert f"in {name.replace('-', '_')}" in found["traceback"]
+    if name == "answers-never":
+        assert "in answer" in found["traceback"]
 
 
 @pytest.mark.parametrize("name", HARMLESS)
@@ -175,6 +192,14 @@ def test_what_failed_is_not_tried_again_and_not_forgotten(
     assert again.outcomes == []
     for found in (summary, again):
         assert {o.name.split()[2]: o.status for o in found.failed} == {name: fate for name, (fate, _) in FATES.items()}
+
+
+def test_a_command_ends_though_a_thread_does_not(tiny: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "lazy.py").write_text(METHODS)
+    words = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-t", "data-removal", "-j", "1"]
+    words += ["-m", f"{tmp_path / 'lazy.py'}:leaves_threads", "--results", str(tmp_path), "--cache", str(cache)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
 
 
 @pytest.mark.parametrize("name", ["exits", "loops"])

@@ -12,20 +12,40 @@ from unlearnbench import seeds
 from unlearnbench.settings import SETTINGS, kept
 
 
+def test_a_block_may_delete_the_folder_that_it_went_to(tmp_path: Path) -> None:
+    before = Path.cwd()
+    with seeds.pinned("x"):
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        os.chdir(gone)
+        gone.rmdir()
+    assert Path.cwd() == before
+
+
 def test_everything_that_a_process_has_once_is_put_back(tmp_path: Path) -> None:
     def values() -> dict[str, object]:
         return {name: read() for name, (read, _) in SETTINGS.items()}
 
     before, changed = values(), []
-    with seeds.pinned("x"), kept(changed.append):
+    with kept(changed.append):
         torch.set_num_threads(torch.get_num_threads() + 1)
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
         torch.set_default_device("meta")
         torch.set_deterministic_debug_mode("warn")
         torch.autograd.set_detect_anomaly(True)
+        torch.set_float32_matmul_precision("medium")
+        torch.set_autocast_enabled("cpu", True)
+        torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
         np.seterr(all="raise")
+        os.environ["SOMEBODYS"] = "1"
         os.chdir(tmp_path)
         assert all(now != old for now, old in zip(values().values(), before.values(), strict=True))
     assert values() == before
     assert changed == list(SETTINGS)
+
+
+def test_who_seeds_the_global_generators_puts_the_settings_back_too() -> None:
+    with seeds.pinned("x"):
+        torch.set_default_dtype(torch.float64)
+    assert torch.get_default_dtype() == torch.float32

@@ -100,3 +100,7 @@ def test_constant_scores_say_nothing() -> None:
     found = stats.tpr_at_fpr(same, same, 0.01)
     assert found is not None
     assert found.value == 0.0
+
+
+def test_one_difference_says_nothing() -> None:
+    assert stats.signed_rank(np.array([3.0])) == 1.0

@@ -343,7 +343,9 @@ def test_a_task_that_is_not_the_papers_has_a_table_of_its_name(tiny: Path, tiny_
     assert list(written) == ["table1", "table2", "table3", "table-../other"]
     assert (results / "tiny" / "tables" / "table-..%2Fother.md").exists()
     assert not list(tmp_path.rglob("other.md"))
-    with pytest.raises(UserError, match="no records of mine in .*: run `unlearnbench run .* -t mine`"):
-        table("mine", str(tiny), results)
+    with pytest.raises(UserError, match="unknown task 'class-remova': did you mean 'class-removal'"):
+        table("class-remova", str(tiny), results)
+    with pytest.raises(UserError, match=r"no records of class-removal\+classes=3 in .* -t class-removal`"):
+        table("class-removal+classes=3", str(tiny), results)
     with pytest.raises(UserError, match="there is no table 7: choose one of 1, 2, 3, 4, 5, 6, or name a task"):
         table(7, str(tiny), results)

@@ -57,6 +57,43 @@ def test_a_death_does_not_disturb_who_is_at_work(tmp_path: Path) -> None:
     assert (tmp_path / "share").read_text() == "x"
 
 
+def pid(*_: object) -> int:
+    return os.getpid()
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_processes_are_kept_but_not_in_another_folder_nor_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def who() -> int:
+        (done,) = in_parallel(pid, [()], 1)
+        return done.result or 0
+
+    first = who()
+    assert who() == first
+    os.kill(first, signal.SIGKILL)  # as a system without memory does, while it waits
+    second = who()
+    assert second != first
+    monkeypatch.chdir(tmp_path)  # where relative paths mean something else
+    assert who() != second
+
+
+def test_a_limit_ends_with_its_call(tmp_path: Path) -> None:
+    assert [d.result for d in in_parallel(fate, [("a", tmp_path)], 1, limit=0.5)] == ["a"]
+    assert [d.result for d in in_parallel(patient, [()], 1)] == ["done"]
+
+
+def patient() -> str:
+    with limited():
+        time.sleep(1.0)
+    return "done"
+
+
 def test_an_exception_ends_everything(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no"):
         list(in_parallel(fate, [("raise", tmp_path), ("a", tmp_path)], 1))

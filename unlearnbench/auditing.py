@@ -23,7 +23,7 @@ from unlearnbench.plan import Cell, Plan, unmade
 from unlearnbench.presets import AGAIN, REFERENCE
 from unlearnbench.protocols import PROTOCOLS
 from unlearnbench.relearning import found_in
-from unlearnbench.run import laboratory, one_thread, perished, planned, reason_of, several, work
+from unlearnbench.run import check_jobs, laboratory, one_thread, perished, planned, reason_of, several, work
 from unlearnbench.store import Store, canonical, read_record, write_record
 from unlearnbench.workers import in_parallel
 
@@ -183,6 +183,7 @@ def measure(
     Raises:
         UserError: If a name or an option is wrong, or no cell has a record.
     """
+    check_jobs(jobs)
     overrides = overrides or {}
     of_attacks = {name: options for name, options in overrides.items() if name in registry.entries("attacks")}
     wanted = chosen(several(attacks), of_attacks, fleet)

@@ -75,6 +75,9 @@ class Commands(click.Group):
             raise click.UsageError(str(error)) from error
         except PermissionError as error:
             raise click.UsageError(f"no permission to use {error.filename}: choose another folder") from error
+        finally:
+            if workers := sys.modules.get("unlearnbench.workers"):
+                workers.dismiss()  # a thread that some method left in one would keep this process waiting for ever
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -80,7 +80,11 @@ def placed(name: str) -> str:
     path, colon, function = name.rpartition(":")
     if name.endswith(".py"):
         raise UserError(f"say which function of {name} is the plugin: {name}:FUNCTION")
-    if not (colon and path.endswith(".py")):
+    if colon and not path.endswith(".py"):
+        raise UserError(f"{path} is no Python file: did you mean {path}.py:{function}?")
+    if not colon:
+        if "/" in name:
+            raise UserError(f"{name} is no plugin; if it is in a file, say where: {name}.py:FUNCTION")
         if "." in name and not any(name in registry.entries(group) for group in registry.GROUPS):
             place = ".py:".join(name.rsplit(".", 1))
             raise UserError(f"{name} is not installed; if it is in a file, say where: {place}")
@@ -146,11 +150,11 @@ def imported(path: Path) -> ModuleType:
     for module in found.keys() & _imported.keys():
         if module in _imported and _imported[module] != found[module]:
             forget(_imported[module][0].parent)
+    for module, (file, _) in found.items():  # before its folder is searched, or it might hide what is installed
+        spec = find_spec(module) if "." not in module else None
+        if spec and (spec.origin is None or Path(spec.origin).resolve() != file.resolve()):
+            raise UserError(f"{file} has the name of another module, {spec.origin or module}: rename the file")
     with searched_last(path.parent):
-        for module, (file, _) in found.items():
-            spec = find_spec(module) if "." not in module else None
-            if spec and (spec.origin is None or Path(spec.origin).resolve() != file.resolve()):
-                raise UserError(f"{file} has the name of another module, {spec.origin or module}: rename the file")
         registry.check_contract(str(path), path.stem)
         for module in found.keys() - _imported.keys():  # whoever imported it may have done so before it was edited
             sys.modules.pop(module, None)

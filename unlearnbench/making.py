@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench import registry, relearning, seeds, training
+from unlearnbench import data, registry, relearning, seeds, training
 from unlearnbench.artefacts import Job, flop_of
 from unlearnbench.clock import spending
 from unlearnbench.data import Dataset
@@ -24,6 +24,7 @@ from unlearnbench.samples import TrainingSet
 from unlearnbench.setting import (
     Setting,
     content_of,
+    forget_data,
     rehearsal_of,
     rehearsal_split,
     shadow_members,
@@ -114,6 +115,7 @@ class Workshop:
 
     def made(self, job: Job) -> Made:
         """Makes an artefact, whether it is there or not."""
+        check_data(job, self.store)
         make: Callable[[Job], Made] = getattr(self, job.kind)
         with spending("training" if job.kind in ("original", "shadow") else "unlearning"):
             return make(job)
@@ -181,7 +183,7 @@ class Workshop:
         train = place.content.train_images.to(place.device)
         test = place.content.test_images.to(place.device)
         stream = (*setting.origin, setting.task, setting.seed, job.method, "outputs")
-        with seeds.pinned(*stream):  # a method may give something that answers by chance
+        with seeds.pinned(*stream), limited():  # a method may give something that answers by chance, or never
             logits = {
                 "train": training.predict(network, train, pipeline.plain),
                 "test": training.predict(network, test, pipeline.plain),
@@ -207,7 +209,8 @@ class Workshop:
             place.split.forget, "labels", generator, "the forget set"
         )
         assert forget is not None
-        return relearning.curves(network, original, forget, job.setting.recipe), info
+        with limited():
+            return relearning.curves(network, original, forget, job.setting.recipe), info
 
     def unlearn(self, job: Job) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
         """Runs a method; returns what it gives, and the seconds of its phases, its parents' included."""
@@ -265,6 +268,18 @@ class Workshop:
             raise
         except (Exception, SystemExit) as error:  # whatever the parent's code raised
             raise ParentFailedError(f"{job.method} failed: {type(error).__name__}: {error}") from error
+
+
+def check_data(job: Job, store: Store) -> None:
+    """The data of a job must still be those that its key was made of; a process may have read them long ago.
+
+    Raises:
+        RuntimeError: If its files were changed in the meantime.
+    """
+    planned = (job.key if "dataset" in job.key else job.key["original"])["dataset"]["checksum"]
+    if data.load(job.setting.dataset, job.setting.root, store)[1] != planned:
+        forget_data()
+        raise RuntimeError(f"the files of {job.setting.dataset} were changed: run the same command again")
 
 
 def method_as_planned(job: Job) -> Method:

@@ -83,6 +83,8 @@ class Method(Plugin):
         prepare_cost: Callable[..., float] | None = None,
     ) -> None:
         super().__init__(function, title=title, reference=reference)
+        if not isinstance(access, Access):
+            raise TypeError(f"{title}: access must be Access(...), not {access!r}")
         if role not in ROLES:
             raise ValueError(f"role {role!r} must be one of {ROLES}")
         self.access = access

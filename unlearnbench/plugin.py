@@ -89,8 +89,10 @@ def like(default: object, value: Any, where: str) -> Any:
         return value
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(default, tuple) and not isinstance(value, tuple):
-        value = (value,)
+    if isinstance(default, tuple):
+        items = value if isinstance(value, tuple) else (value,)
+        kinds = {type(item) for item in default}
+        return tuple(like(default[0], item, where) for item in items) if len(kinds) == 1 else items
     if type(value) is not type(default):
         raise UserError(f"{where} must be {a_name_for(default)} such as {default!r}, not {value!r}")
     return value

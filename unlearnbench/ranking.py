@@ -84,11 +84,11 @@ def rank(
     methods = sorted(titles)
     shared = {block: table for block in sorted(gaps) if len(table := in_common(gaps[block], methods))}
     blocks = list(shared)
-    if len(methods) < 2 or not blocks:
-        raise UserError(
-            f"no task and data set has all of {', '.join(titles.values()) or 'at least two methods'} with one seed: "
-            "run them first"
-        )
+    if len(methods) < 2:
+        only = f"only {titles[methods[0]]} has" if methods else "none has"
+        raise UserError(f"to rank takes two methods, and {only} up-to-date records in {Path(results) / preset}")
+    if not blocks:
+        raise UserError(f"no task and data set has all of {', '.join(titles.values())} with one seed: run them first")
     means = np.array([table.mean(axis=0) for table in shared.values()])
     ranks = stats.mean_ranks(means)
     resampled = np.array(list(resamples(list(shared.values()))))

@@ -62,7 +62,7 @@ class Entry:
 
     def _imported(self, where: str) -> object:
         if self.origin != CORE:
-            check_contract(where, self.point.module, self.point.module.split(".")[0])
+            check_contract(where, self.point.module.split(".")[0], self.point.module)  # in the order of their import
         return self.point.load()
 
 

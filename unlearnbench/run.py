@@ -237,8 +237,7 @@ def carried_out(
     timeout: float | None = None,
 ) -> Summary:
     """Does the work of a plan and writes the tables; arguments as in `run`."""
-    if jobs is not None and jobs < 1:
-        raise UserError(f"-j must be at least 1, not {jobs}")
+    check_jobs(jobs)
     if timeout is not None and not timeout > 0:
         raise UserError(f"--timeout must be more than 0 seconds, not {timeout:g}")
     if dry_run:
@@ -249,6 +248,12 @@ def carried_out(
     seconds = time.perf_counter() - start
     made = tables.write(plan.results.parent, presets.read(str(preset)), plan.accept_stale)
     return Summary(plan, outcomes, made, seconds, several_workers)
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Raises `UserError` for a number of workers that nobody can have."""
+    if jobs is not None and jobs < 1:
+        raise UserError(f"-j must be at least 1, not {jobs}")
 
 
 def several(names: str | Sequence[str]) -> Sequence[str]:

@@ -89,6 +89,12 @@ def divided(dataset: str, root: Path, share: float, store: Store) -> tuple[Datas
     return whole, Dataset(whole.train_images, whole.train_labels, images, labels, whole.num_classes)
 
 
+def forget_data() -> None:
+    """Has this process read all data anew when they are next wanted."""
+    data.load.cache_clear()
+    divided.cache_clear()
+
+
 def held_out_of(dataset: str, whole: Dataset, share: float) -> Tensor:
     """Which training images (bool [N]) are held out: this share of each class, the same for every seed and task."""
     held = torch.zeros(len(whole.train_labels), dtype=torch.bool)

@@ -11,6 +11,52 @@ from typing import Any
 import numpy as np
 import torch
 
+KINDS = ("cpu", "cuda")
+AUTOCAST = (
+    (torch.is_autocast_enabled, torch.set_autocast_enabled),
+    (torch.get_autocast_dtype, torch.set_autocast_dtype),
+)
+BACKENDS = (
+    *((torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic", "allow_tf32")),
+    (torch.backends.mkldnn, "enabled"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+)
+
+
+def restore_autocast(values: list[Any]) -> None:
+    """Puts back whether, and in what type, each kind of device computes in mixed precision."""
+    places = [(put_back, kind) for _, put_back in AUTOCAST for kind in KINDS]
+    for (put_back, kind), value in zip(places, values, strict=True):
+        put_back(kind, value)
+
+
+def restore_backends(values: list[Any]) -> None:
+    """Puts back what torch's backends may do."""
+    for (backend, name), value in zip(BACKENDS, values, strict=True):
+        setattr(backend, name, value)
+
+
+def restore_environment(variables: dict[str, str]) -> None:
+    """Puts back the environment, variable by variable."""
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)
+
+
+def working_directory() -> Path | None:
+    """Where the process is; None if that folder is gone."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def return_to(path: Path | None) -> None:
+    """Goes to a folder again, if it was there."""
+    if path:
+        os.chdir(path)
+
+
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": (
@@ -24,8 +70,12 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     ),
     "whether torch detects anomalies": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "torch's precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    "torch's mixed precision": (lambda: [read(kind) for read, _ in AUTOCAST for kind in KINDS], restore_autocast),
+    "torch's backends": (lambda: [getattr(*place) for place in BACKENDS], restore_backends),
     "NumPy's handling of errors": (np.geterr, lambda modes: np.seterr(**modes)),
-    "the working directory": (Path.cwd, os.chdir),
+    "environment variables": (lambda: dict(os.environ), restore_environment),
+    "the working directory": (working_directory, return_to),
 }
 
 

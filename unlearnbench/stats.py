@@ -184,14 +184,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def signed_rank(differences: Floats) -> float:
-    """The two-sided p-value of Wilcoxon's signed-rank test (1945); 1 if there are no differences.
+    """The two-sided p-value of Wilcoxon's signed-rank test (1945); 1 if there are none, or one.
 
     It is exact, also with ties, for up to 16 differences, and a normal approximation beyond.
     """
     from scipy.stats import permutation_test, rankdata, wilcoxon
 
     differences = differences[differences != 0]
-    if not len(differences):
+    if len(differences) < 2:  # a single one is as far from 0 with either sign
         return 1.0
     if len(differences) > MOST_SIGNS:
         return float(wilcoxon(differences, method="approx").pvalue)

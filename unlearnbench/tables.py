@@ -9,9 +9,9 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import presets, protocols, rendering
+from unlearnbench import presets, protocols, registry, rendering
 from unlearnbench.code import outdated
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, unknown
 from unlearnbench.folders import folder_name
 from unlearnbench.presets import ELSEWHERE, NOTHING, REFERENCE, Preset
 from unlearnbench.protocols import CLEAN, PROTOCOLS, Protocol
@@ -169,12 +169,16 @@ def numbered_frames(number: int | str, preset: str, results: Path, accept_stale:
     if isinstance(number, int) and number not in TABLES:
         raise UserError(f"there is no table {number}: choose one of {', '.join(map(str, TABLES))}, or name a task")
     chosen, task = presets.read(preset), task_of(number)
-    number = name_of(number)
-    found = [frame for name, frame in frames(results, chosen, accept_stale) if name == number]
+    plain, plus, _ = task.partition("+")  # with other options than the preset's, or whatever they are
+    number = name_of(plain) if isinstance(number, str) else number
+    named = [frame for name, frame in frames(results, chosen, accept_stale) if name == number]
+    found = [frame for frame in named if not plus or frame["task"].iloc[0] == task]
     if not found:
+        if plain not in registry.entries("tasks"):
+            raise unknown("task", plain, registry.entries("tasks"))
         what = f"ablations on {task}" if number in ABLATIONS else task
         raise UserError(
-            f"no records of {what} in {results / chosen.name}: run `unlearnbench run --preset {preset} -t {task}`"
+            f"no records of {what} in {results / chosen.name}: run `unlearnbench run --preset {preset} -t {plain}`"
         )
     return found
 

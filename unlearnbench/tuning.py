@@ -27,7 +27,7 @@ from unlearnbench.local import named, place_of
 from unlearnbench.method import Method
 from unlearnbench.plan import Cell, Plan, build, unmade
 from unlearnbench.presets import NOTHING, REFERENCE, Preset
-from unlearnbench.run import choose_device, work
+from unlearnbench.run import check_jobs, choose_device, work
 from unlearnbench.setting import Setting, content_of, split_of
 from unlearnbench.store import Store, write_atomically
 from unlearnbench.workers import in_parallel
@@ -107,6 +107,7 @@ def tune(
     Raises:
         UserError: If a name or value is wrong, or if every point failed.
     """
+    check_jobs(jobs)
     (method,) = named([method])
     points = points_of(method, grid)
     store, chosen = Store(folders.cache(cache)), presets.read(str(preset))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from unlearnbench import registry
-from unlearnbench.artefacts import Job
+from unlearnbench.artefacts import Job, attack_key
 from unlearnbench.auditing import OF_A_FLEET, RELEARNING, Company, company, finding, seen_of
 from unlearnbench.errors import UserError
 from unlearnbench.plan import Cell, Plan
@@ -161,7 +161,7 @@ def remeasured_more(
     if not more:
         return [], []
     fleet = more[OF_A_FLEET]["key"]["fleet"] if OF_A_FLEET in more else 0
-    attacks = {name: entry["key"]["options"] for name, entry in more.items() if name in known}
+    attacks = {name: entry["key"]["options"] for name, entry in more.items() if name in known and usable(name, entry)}
     order = beside(fleet).order(cell, attacks, RELEARNING in more)
     outdated = {*order.missing(record), *(more.keys() - attacks.keys() - {RELEARNING})}
     again = [order.again] if order.again else []
@@ -173,8 +173,20 @@ def remeasured_more(
         lab = laboratory(store)
         seen = seen_of(order, lab)
         for name in sorted(more.keys() - outdated - gone):
-            problems += differing(more[name]["found"], finding(order, name, seen, lab), f"{cell} {name}")
+            try:
+                problems += differing(more[name]["found"], finding(order, name, seen, lab), f"{cell} {name}")
+            except Exception as error:  # whatever a plugin raises
+                problems.append(f"{cell} {name}: computed again, it fails: {reason_of(error)}")
     return problems, reasons
+
+
+def usable(name: str, entry: dict[str, Any]) -> bool:
+    """Whether an attack can be loaded and takes the options that it was measured with."""
+    try:
+        attack_key(name, entry["key"]["options"])
+    except Exception:  # whatever a plugin raises
+        return False
+    return True
 
 
 def repeated(cell: Cell, store: Store) -> Iterator[str]:

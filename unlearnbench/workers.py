@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,6 +21,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 Result = TypeVar("Result")
 _present: list[tuple[float, TextIO]] = []
 """The limit of the call that this process is at, and its marker."""
+_began: dict[str, object] = {}
+"""Where, and with which search path, the processes that are kept began."""
 _kept: list[ProcessPoolExecutor] = []
 """Executors of one process each that have nothing to do: they are kept, because starting a process takes seconds."""
 
@@ -70,6 +73,8 @@ def in_parallel(
                     suspects.append(index)
                 else:
                     yield done
+        if suspects:
+            dismiss()  # what waits for work has memory, too
         for index in suspects:
             executor = ProcessPoolExecutor(max_workers=1)
             try:
@@ -84,26 +89,47 @@ def spread(
     """Has calls 0, 1, ... made by several processes, one at a time by each, and yields each when it has ended."""
     indices = iter(range(count))
     with lent(min(workers, count)) as executors:
-        at_work = {
-            submitted(executor, index): (index, executor) for executor, index in zip(executors, indices, strict=False)
-        }
+        at_work: dict[Future[Result], tuple[int, ProcessPoolExecutor]] = {}
+
+        def begin(executor: ProcessPoolExecutor, index: int) -> None:
+            try:
+                future = submitted(executor, index)
+            except TerminatedWorkerError:  # its process died while it had nothing to do
+                executor = replaced(executor, executors)
+                future = submitted(executor, index)
+            at_work[future] = index, executor
+
+        for executor, index in zip(tuple(executors), indices, strict=False):
+            begin(executor, index)
         while at_work:
             for future in wait(at_work, return_when=FIRST_COMPLETED).done:
                 index, executor = at_work.pop(future)
                 if died(future):
-                    stop(executor)
-                    executors.remove(executor)
-                    executor = ProcessPoolExecutor(max_workers=1)
-                    executors.append(executor)
+                    executor = replaced(executor, executors)
                 following = next(indices, None)
                 if following is not None:
-                    at_work[submitted(executor, following)] = following, executor
+                    begin(executor, following)
                 yield index, future
+
+
+def replaced(executor: ProcessPoolExecutor, executors: list[ProcessPoolExecutor]) -> ProcessPoolExecutor:
+    """A new executor, which takes the place of one whose process is dead."""
+    stop(executor)
+    executors.remove(executor)
+    executors.append(ProcessPoolExecutor(max_workers=1))
+    return executors[-1]
 
 
 @contextmanager
 def lent(count: int) -> Iterator[list[ProcessPoolExecutor]]:
-    """Executors of one process each; they are stopped if anything goes wrong, and otherwise kept for the next time."""
+    """Executors of one process each; they are stopped if anything goes wrong, and otherwise kept for the next time.
+
+    Processes that began in another folder, or with another search path, would look for files and modules elsewhere.
+    """
+    here = Path.cwd(), tuple(sys.path)
+    if here != _began.get("in"):
+        dismiss()
+    _began["in"] = here
     executors = [_kept.pop() if _kept else ProcessPoolExecutor(max_workers=1) for _ in range(count)]
     try:
         yield executors

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from torch import nn
 
-from unlearnbench import data, setting, settings
+from unlearnbench import setting, settings
 from unlearnbench.store import Store
 
 CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".txt", ".cfg", ".ini", ".yaml")
@@ -89,8 +89,7 @@ def without_data(watch: Watch) -> Iterator[None]:
     def refused(store: Store, key: Any) -> None:
         refuse(f"the suite's {key['kind']} {key.get('name', '')}".strip())
 
-    data.load.cache_clear()
-    setting.divided.cache_clear()
+    setting.forget_data()
     _opening.append(refuse)
     with ExitStack() as stack:
         stack.callback(_opening.pop)
