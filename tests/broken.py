@@ -62,7 +62,7 @@ class Methods:
         return harmless(problem)
 
     @method()
-    def has_options_that_records_can_keep(problem, *, sizes=((1, 2), (3, 4))):
+    def has_options_that_records_can_keep(problem, *, sizes=(1, (3, 4))):
         return harmless(problem)
 
     @method()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +253,33 @@ def test_a_name_is_a_word_with_a_place(folder: Path) -> None:
     assert isinstance(name, Local)
     assert json.dumps({"method": name}) == '{"method": "mine.fade"}'
     assert named([name]) == [name]
+
+
+def test_a_file_hides_no_module_that_is_installed_for_development(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pip installs with --editable is found after everything on the search path."""
+    other = tmp_path / "elsewhere" / "mine.py"
+    other.parent.mkdir()
+    other.write_text(MINE)
+
+    class Editable:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> ModuleSpec | None:
+            return spec_from_file_location(name, other) if name == "mine" else None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Editable])
+    with pytest.raises(UserError, match=r"mine.py has the name of another module, .*elsewhere.mine.py: rename"):
+        named([f"{folder / 'mine.py'}:fade"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("./mine:fade", r"./mine is no Python file: did you mean ./mine.py:fade\?"),
+        ("../mine", "../mine is no plugin; if it is in a file, say where: ../mine.py:FUNCTION"),
+    ],
+)
+def test_what_is_nearly_a_place_gets_a_hint(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        named([name])

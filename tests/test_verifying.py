@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import unlearnbench
-from unlearnbench import UserError, housekeeping
+from unlearnbench import UserError, housekeeping, verifying
 from unlearnbench.auditing import measure
 from unlearnbench.cli import main
 from unlearnbench.merging import merge
@@ -118,13 +118,16 @@ def test_every_number_that_measure_added_is_computed_again(tiny: Path, own_cache
 
 def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, finished: Path, own_cache: Path) -> None:
     chosen: dict[str, Any] = {"tasks": "class-removal", "methods": "neggrad", "relearn": True}
-    measure(["loss", "rmia"], preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None, **chosen)
+    measure(
+        ["loss", "rmia", "svc"], preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None, **chosen
+    )
     curves = next(own_cache.glob("relearning/*.safetensors"))
     curves.write_bytes(curves.read_bytes()[:-1])
     path = record_of(finished, method="neggrad")
     record = read_record(path) or {}
     record["more"]["loss"]["key"]["code"] = "of a former version"
     record["more"]["uninstalled"] = record["more"]["rmia"]
+    record["more"]["svc"]["key"]["options"] = {"of a former version": 1}
     write_record(path, record)
     found = checked(tiny, finished, own_cache)
     assert [problem.partition(":")[0] for problem in found.problems] == [str(curves)]
@@ -132,8 +135,22 @@ def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, fin
     assert found.unmeasured == {
         f"loss: {other}": 1,
         f"uninstalled: {other}": 1,
+        f"svc: {other}": 1,
         "relearning: what it was made of is damaged, or no longer in the cache": 1,
     }
+
+
+def test_an_attack_that_fails_is_one_problem_among_others(
+    tiny: Path, finished: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> dict[str, Any]:
+        raise ZeroDivisionError("no")
+
+    measure("loss", preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None)
+    monkeypatch.setattr(verifying, "finding", failing)
+    problems = checked(tiny, finished, own_cache).problems
+    assert len(problems) == 15
+    assert all("loss: computed again, it fails: ZeroDivisionError: no" in problem for problem in problems)
 
 
 def test_outputs_that_the_method_does_not_give_are_found_by_running_it_again(
