@@ -37,6 +37,7 @@ def test_everything_that_a_process_has_once_is_put_back(tmp_path: Path) -> None:
         torch.set_float32_matmul_precision("medium")
         torch.set_autocast_enabled("cpu", True)
         torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+        torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
         np.seterr(all="raise")
         os.environ["SOMEBODYS"] = "1"
         os.chdir(tmp_path)

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules import module as modules
 
 KINDS = ("cpu", "cuda")
 AUTOCAST = (
     (torch.is_autocast_enabled, torch.set_autocast_enabled),
     (torch.get_autocast_dtype, torch.set_autocast_dtype),
 )
+HOOKS = tuple(f"_global_{kind}_hooks" for kind in ("forward", "forward_pre", "backward", "backward_pre"))
 BACKENDS = (
     *((torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic", "allow_tf32")),
     (torch.backends.mkldnn, "enabled"),
@@ -34,6 +36,14 @@ def restore_backends(values: list[Any]) -> None:
     """Puts back what torch's backends may do."""
     for (backend, name), value in zip(BACKENDS, values, strict=True):
         setattr(backend, name, value)
+
+
+def restore_hooks(registered: list[dict[int, Any]]) -> None:
+    """Puts back the hooks that all modules have in common."""
+    for name, there in zip(HOOKS, registered, strict=True):
+        hooks = getattr(modules, name)
+        hooks.clear()
+        hooks.update(there)
 
 
 def restore_environment(variables: dict[str, str]) -> None:
@@ -73,6 +83,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "torch's precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "torch's mixed precision": (lambda: [read(kind) for read, _ in AUTOCAST for kind in KINDS], restore_autocast),
     "torch's backends": (lambda: [getattr(*place) for place in BACKENDS], restore_backends),
+    "hooks on all modules": (lambda: [dict(getattr(modules, name)) for name in HOOKS], restore_hooks),
     "NumPy's handling of errors": (np.geterr, lambda modes: np.seterr(**modes)),
     "environment variables": (lambda: dict(os.environ), restore_environment),
     "the working directory": (working_directory, return_to),

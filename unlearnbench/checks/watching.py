@@ -24,7 +24,8 @@ SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
 SETTLE = 0.2
 """Seconds that a thread has to end in."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
+HOOKS_ON_ALL = "hooks on all modules"
+"""The setting that has a check of its own."""
 
 
 class ForbiddenDataError(Exception):
@@ -51,25 +52,21 @@ class Watch:
 @contextmanager
 def watched(watch: Watch) -> Iterator[None]:
     """Notes what a block does to the process, and puts it back."""
-    running, hooks = set(threading.enumerate()), global_hooks()
-    try:
-        with settings.kept(watch.settings.append):
+    running, hooks = set(threading.enumerate()), count_hooks()
+    with settings.kept(lambda name: None if name == HOOKS_ON_ALL else watch.settings.append(name)):
+        try:
             yield
-    finally:
-        for thread in set(threading.enumerate()) - running:
-            thread.join(SETTLE)
-            watch.threads += [thread.name] * thread.is_alive()
-        for there, now in zip(hooks, global_hooks(), strict=True):
-            watch.hooks += len(now) - len(there)
-        for name, there in zip(GLOBAL_HOOKS, hooks, strict=True):
-            kept = getattr(nn.modules.module, name)
-            for key in [key for key in kept if key not in there]:
-                del kept[key]
+        finally:
+            watch.hooks += count_hooks() - hooks
+            for thread in set(threading.enumerate()) - running:
+                thread.join(SETTLE)
+                watch.threads += [thread.name] * thread.is_alive()
 
 
-def global_hooks() -> list[dict[int, Any]]:
-    """The hooks that all modules have in common."""
-    return [dict(getattr(nn.modules.module, name)) for name in GLOBAL_HOOKS]
+def count_hooks() -> int:
+    """How many hooks all modules have in common."""
+    read, _ = settings.SETTINGS[HOOKS_ON_ALL]
+    return sum(map(len, read()))
 
 
 def hooks_of(network: object) -> int:
