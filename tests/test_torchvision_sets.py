@@ -135,7 +135,8 @@ def test_every_method_runs_on_augmented_colour_images(
     preset = tmp_path / "colour.toml"
     preset.write_text(COLOUR.format(name=name))
     places: dict[str, Any] = {"results": tmp_path / "r", "cache": tmp_path / "c", "data": root}
-    summary = unlearnbench.run(str(preset), tasks=["data-removal"], jobs=1, **places)
+    methods = [] if name == "cifar10" else ["original", "laf"]  # all of them once: to a method the images are alike
+    summary = unlearnbench.run(str(preset), tasks=["data-removal"], methods=methods, jobs=1, **places)
     assert [outcome.reason for outcome in summary.failed] == []
     cell = next(cell for cell in summary.plan.cells if cell.method == "original")
     outputs, _ = summary.plan.store.load(cell.outputs.key) or ({}, {})
