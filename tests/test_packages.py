@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -111,7 +112,7 @@ def test_what_new_writes_installs_and_passes_its_own_test(tmp_path: Path, monkey
     assert " passed" in done.stdout
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys.modules["unlearnbench.run"], "in_parallel", one_by_one)
+    monkeypatch.setattr(import_module("unlearnbench.run"), "in_parallel", one_by_one)
     assert " 0 failed" in call("check", "my-own-method")
     preset = tmp_path / "small.toml"
     preset.write_text(

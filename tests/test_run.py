@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_nothing_is_trained_twice(tiny: Path, tmp_path: Path, monkeypatch: pytes
         return fit(network, samples, *rest)
 
     monkeypatch.setattr(training, "fit", counted)
-    monkeypatch.setattr(sys.modules["unlearnbench.run"], "in_parallel", one_by_one)
+    monkeypatch.setattr(import_module("unlearnbench.run"), "in_parallel", one_by_one)
     unlearnbench.run(tiny, methods=["original", "retrain", "neggrad"], results=tmp_path / "r", cache=tmp_path / "c")
     # Two originals, with true and with wrong labels, and two shadows for each; Retrain for each of three tasks.
     assert sorted(trained, reverse=True) == [1437, 1437, 1437 - 142, 1437 - 285, 1437 - 431, 899, 899, 898, 898]

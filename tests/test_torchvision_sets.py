@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,8 @@ methods.laf = {{ epochs = 1, vae_epochs = 1 }}
 def test_every_method_runs_on_augmented_colour_images(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        sys.modules["unlearnbench.run"], "in_parallel", one_by_one
-    )  # here the small files have the right checksums
+    # In this process the small files have the right checksums.
+    monkeypatch.setattr(import_module("unlearnbench.run"), "in_parallel", one_by_one)
     name, root, _ = small
     if name in ("mnist", "fashion-mnist"):
         pytest.skip("the residual network is for colour")
