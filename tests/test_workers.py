@@ -61,14 +61,6 @@ def pid(*_: object) -> int:
     return os.getpid()
 
 
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def test_processes_are_kept_but_not_in_another_folder_nor_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def who() -> int:
         (done,) = in_parallel(pid, [()], 1)

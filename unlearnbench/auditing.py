@@ -134,7 +134,7 @@ class Company:
 
 
 def company(plan: Plan, plans: Callable[..., Plan], fleet: int) -> Company:
-    """The company of a plan's cells; `plans` makes the same plan in a world of a fleet of this size."""
+    """The company of a plan's cells; `plans(fleet=index)` makes the same plan in a world of a fleet."""
     found = {key_of(cell): cell.outputs for cell in plan.cells if cell.method in (REFERENCE, AGAIN)}
     retrained = {key: outputs for key, outputs in found.items() if plan.store.has(outputs.key)}
     worlds = [{key_of(cell): cell.outputs for cell in plans(fleet=index).cells} for index in range(fleet)]
@@ -314,9 +314,8 @@ def audit(order: Order, store: Store, results: Path) -> tuple[str, bool, dict[st
     record = read_record(results / cell.path)
     assert record is not None
     more = record.setdefault("more", {})
-    missing = {
-        name: key for name, key in order.missing(record).items() if order.feasible(name, store)
-    }  # else it was said
+    # What could not be made for it has been said.
+    missing = {name: key for name, key in order.missing(record).items() if order.feasible(name, store)}
     failed: dict[str, str] = {}
     if missing:
         lab = laboratory(store)

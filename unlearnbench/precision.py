@@ -17,7 +17,7 @@ def resolved(wanted: str, dataset: str, model: str, device: str) -> str:
 
 
 def made_for_bf16(device: str) -> bool:
-    """Whether a device ("cpu" or "cuda") multiplies bf16 itself; others need ten times as long for it as for fp32."""
+    """Whether a device ("cpu" or "cuda") multiplies bf16 itself; others emulate it, and are slower than in fp32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

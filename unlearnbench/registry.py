@@ -69,7 +69,8 @@ class Entry:
 def check_contract(where: str, *modules: str) -> None:
     """Raises `UserError` if one of these modules says that it was written for another contract than this suite's.
 
-    They are read and not imported: what another contract knows, an import might stumble over.
+    They are read and not imported: what another contract knows, an import might stumble over. To find a module within a
+    package imports the package, so that comes first.
     """
     for module in modules:
         path = source_of(module)
