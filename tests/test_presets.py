@@ -23,7 +23,7 @@ def test_what_a_preset_leaves_out_is_the_papers(tmp_path: Path) -> None:
     recipe = preset.datasets["digits-8x8"].recipe.values()
     assert recipe == {
         "optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-4, "momentum": 0.0, "batch": 32, "epochs": 20,
-        "resize": 0, "augment": (), "held_out": 0.0, "precision": "fp32",
+        "resize": 0, "augment": [], "held_out": 0.0, "precision": "fp32",
     }  # fmt: skip
 
 

@@ -222,7 +222,8 @@ def flop_of(model: str, options: tuple[tuple[str, Any], ...], shape: tuple[int, 
 def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """A plugin in keys: what it is called, told and made of; with its version if it is not the suite's own."""
     plugin, entry = registry.get(kind, name), registry.entry(f"{kind.kind}s", name)
-    key = {"name": name, "options": dict(options), "code": fingerprint(plugin.__module__)}
+    told = {option: list(value) if isinstance(value, tuple) else value for option, value in options.items()}
+    key = {"name": name, "options": told, "code": fingerprint(plugin.__module__)}
     return key if entry.origin == "unlearnbench" else {**key, "from": f"{entry.origin} {entry.version}"}
 
 

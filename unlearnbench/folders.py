@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,6 +39,7 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
 
 
+@lru_cache(maxsize=10_000)
 def folder_name(name: str) -> str:
     """A name as that of a file or folder, which does not lead anywhere else: neither slashes, nor dots only."""
     return quote(name, safe="+=,") if name.strip(".") else "%2E" * len(name)

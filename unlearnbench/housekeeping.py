@@ -83,7 +83,7 @@ def needed(results: Path) -> tuple[set[str], set[str]]:
     """What records were made of: the names of all artefacts, and of the originals among them."""
     wanted: set[str] = set()
     originals: set[str] = set()
-    found = records(results)
+    found = list(records(results))
     paths = list(results.glob("*/records/*/*/*/*/*.json"))
     if not found or len(found) < len(paths):
         what = "a record is damaged" if paths else "there are no records"

@@ -145,7 +145,7 @@ def find_record(results: Path, preset: str, dataset: str, task: str, method: str
         UserError: If there is none; the message names what there is.
     """
     folder = presets.read(preset).name
-    found = records(results, folder)
+    found = list(records(results, folder))
     if not found:
         raise UserError(f"there are no records in {results / folder}: run `unlearnbench run --preset {preset}`")
     for name, value in (("dataset", dataset), ("task", task), ("method", method), ("seed", seed)):

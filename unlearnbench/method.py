@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -41,12 +41,12 @@ class Access:
     validation: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        for name, value in vars(self).items():
             if value not in LEVELS[name]:
                 raise ValueError(f"Access({name}={value!r}): must be one of {LEVELS[name]}")
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}: {value}" for name, value in asdict(self).items() if value) or "nothing"
+        return ", ".join(f"{name}: {value}" for name, value in vars(self).items() if value) or "nothing"
 
 
 class Method(Plugin):

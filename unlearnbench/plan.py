@@ -282,6 +282,7 @@ class _Planner:
         artefacts = Artefacts(setting, self.store, split, content, parents)
         shadows = [artefacts.shadow(index) for index in range(self.preset.shadows)]
         cells: dict[str, Cell] = {}
+        here = self.about_setting(setting)
         for name in methods:
             method = registry.get(Method, name)
             if method.access.remain == "sample-labels" and artefacts.forgotten > 0.5:
@@ -297,7 +298,7 @@ class _Planner:
             parent = cells.get(method.start)
             options = self.hyperparameters(name, setting)
             outputs = artefacts.outputs(name, options, parent.outputs if parent else None)
-            about = self.about(name, setting, options)
+            about = {**here, **self.about_method(name, setting, options)}
             cells[name] = Cell(
                 setting=setting,
                 method=name,
@@ -330,22 +331,28 @@ class _Planner:
         start = registry.get(Method, method).start
         return own | ({f"{start}.{k}": v for k, v in self.changed(start, setting).items()} if start else {})
 
-    def about(self, name: str, setting: Setting, options: Mapping[str, Any]) -> dict[str, Any]:
-        """What tables and people need to know about a cell."""
-        method = registry.get(Method, name)
+    def about_setting(self, setting: Setting) -> dict[str, Any]:
+        """What tables and people need to know about a setting."""
         task = registry.get(Task, setting.task)
         usual = task.resolve(setting.task, self.preset.task_options.get(setting.task, {}))
-        task_changes = listed({k: v for k, v in setting.task_options.items() if v != usual[k]})
-        changes = listed(self.changed(name, setting))
+        changes = listed({k: v for k, v in setting.task_options.items() if v != usual[k]})
         return {
             "preset": self.preset.name,
             "dataset": setting.dataset,
             "dataset_title": registry.get(data.Source, setting.dataset).title,
             "model": setting.model,
-            "task": f"{setting.task}+{task_changes}" if task_changes else setting.task,
-            "task_title": f"{task.title} ({task_changes})" if task_changes else task.title,
+            "task": f"{setting.task}+{changes}" if changes else setting.task,
+            "task_title": f"{task.title} ({changes})" if changes else task.title,
             "task_options": dict(setting.task_options),
             "columns": list(task.columns),
+            "seed": setting.seed,
+        }
+
+    def about_method(self, name: str, setting: Setting, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What they need to know about a method in it."""
+        method = registry.get(Method, name)
+        changes = listed(self.changed(name, setting))
+        return {
             "method": f"{name}+{changes}" if changes else name,
             "method_title": f"{method.title} ({changes})" if changes else method.title,
             "role": "variant" if changes and method.role == "method" else method.role,
@@ -353,7 +360,6 @@ class _Planner:
             "start": method.start,
             "like": method.like,
             "hyperparameters": dict(options),
-            "seed": setting.seed,
         }
 
     def command(self, name: str, setting: Setting) -> str:

@@ -67,4 +67,4 @@ class Recipe:
 
     def values(self) -> dict[str, Any]:
         """The recipe as JSON values."""
-        return dict(vars(self))
+        return {**vars(self), "augment": list(self.augment)}

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from multiprocessing import parent_process
 from typing import TypeVar
@@ -48,21 +48,31 @@ class Entry:
         """
         if self.trouble:
             raise UserError(self.trouble)
-        where = f"{self.group[:-1]} {self.name!r} of package {self.origin} {self.version}"
+        module, attr = self._place
         try:
-            module = sys.modules.get(self.point.module)
-            plugin = getattr(module, self.point.attr, None) or self._imported(where)  # that takes 15 times as long
+            plugin = getattr(sys.modules.get(module), attr, None) or self._imported()  # that takes 15 times as long
         except UserError:
             raise
         except (Exception, SystemExit) as error:  # whatever a third party's module raises
-            raise UserError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
-        if not isinstance(plugin, Plugin) or plugin.kind != self.group[:-1]:
-            raise UserError(f"{where} is no {self.group[:-1]}: {self.point.value} lacks @{self.group[:-1]}(...)")
+            raise UserError(f"{self._where} cannot be loaded: {type(error).__name__}: {error}") from error
+        kind = self.group[:-1]
+        if not isinstance(plugin, Plugin) or plugin.kind != kind:
+            raise UserError(f"{self._where} is no {kind}: {self.point.value} lacks @{kind}(...)")
         return plugin
 
-    def _imported(self, where: str) -> object:
+    @cached_property
+    def _place(self) -> tuple[str, str]:
+        """Its module and its name there, which `point` parses whenever it is asked."""
+        return self.point.module, self.point.attr
+
+    @property
+    def _where(self) -> str:
+        return f"{self.group[:-1]} {self.name!r} of package {self.origin} {self.version}"
+
+    def _imported(self) -> object:
         if self.origin != CORE:
-            check_contract(where, self.point.module.split(".")[0], self.point.module)  # in the order of their import
+            module = self.point.module
+            check_contract(self._where, module.split(".")[0], module)  # in the order of their import
         return self.point.load()
 
 

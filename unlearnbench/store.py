@@ -39,7 +39,7 @@ def digest(key: Key) -> str:
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """The places in which two keys differ, in words, e.g. `["recipe.epochs: 16 -> 20"]`."""
-    if canonical(old) == canonical(new):
+    if old == new or canonical(old) == canonical(new):  # the first is ten times as fast, but a tuple is no list
         return []
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         names = sorted({*old, *new})

@@ -63,8 +63,8 @@ def load(results: str | Path = "results", preset: str | None = None) -> pd.DataF
     return pd.DataFrame([flat(record) for record in records(Path(results), preset)])
 
 
-def records(results: Path, preset: str | None = None) -> list[dict[str, Any]]:
-    """All readable records below a results folder, by path."""
+def records(results: Path, preset: str | None = None) -> Iterator[dict[str, Any]]:
+    """All readable records below a results folder, by path; one at a time, for there may be many."""
     if not results.is_dir():
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
     if not os.access(results, os.R_OK | os.X_OK):
@@ -75,7 +75,7 @@ def records(results: Path, preset: str | None = None) -> list[dict[str, Any]]:
             f"there are no results of preset {preset} in {results}: run `unlearnbench run --preset {preset}`"
         )
     paths = sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/*/*/*.json"))
-    return [record for path in paths if (record := read_record(path)) is not None]
+    yield from (record for path in paths if (record := read_record(path)) is not None)
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,8 +91,11 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     row["more"] = {name: canonical(entry["key"]) for name, entry in more.items()}
     for attack, found in {**metrics.get("attacks", {}), **{name: e["found"] for name, e in more.items()}}.items():
         for name, value in found.items():
-            values = zip(("", "_low", "_high"), value, strict=True) if isinstance(value, list) else [("", value)]
-            row |= {f"{attack}.{name}{end}": number for end, number in values}
+            column = f"{attack}.{name}"
+            if isinstance(value, list):
+                row[column], row[f"{column}_low"], row[f"{column}_high"] = value
+            else:
+                row[column] = value
     row |= {f"items.{name}": number for name, number in metrics.get("items", {}).items()}
     row |= {f"ep_{phase}": ep for phase, ep in metrics.get("cost", {}).items()}
     return row | {f"seconds_{phase}": s for phase, s in record["observed"]["seconds"].items()}
@@ -229,11 +232,8 @@ def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterato
 def aged(record: Mapping[str, Any], preset: Preset, accept_stale: bool) -> dict[str, Any]:
     """A record as one row, marked if what made it has changed since; what `measure` added is then left out."""
     files = record["observed"].get("files", {})
-    row = {
-        **flat(record),
-        "accepted": "",
-        "gone": ", ".join(Path(f).name for f in files.values() if not Path(f).is_file()),
-    }
+    row = flat(record)
+    row["accepted"], row["gone"] = "", ", ".join(Path(f).name for f in files.values() if not Path(f).is_file())
     changed = ", ".join([*outdated(record["key"], files), *reset(record, preset)])
     if changed and row["status"] == "ok":
         if accept_stale:

@@ -24,7 +24,7 @@ ELSEWHERE = "elsewhere"
 """The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
 MOST_SEEDS = 10_000
 """More than this is a slip of the finger."""
-RECIPE = Recipe().values()
+RECIPE = vars(Recipe())
 
 
 @dataclass(frozen=True)
