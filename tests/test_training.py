@@ -55,7 +55,7 @@ def test_in_bf16_matrices_are_multiplied_in_bf16_and_weights_stay_in_fp32(sample
     training.fit(network, samples.shuffled_by(seeds.generator("o")), recipe, epochs=2)
     assert seen == {torch.bfloat16}
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
-    optimizer = training.optimizer_of(recipe, reference)
+    optimizer = training.optimizer_of(recipe, reference.parameters())
     for batch in samples.shuffled_by(seeds.generator("o")).batches(32, 2):
         with torch.autocast("cpu", torch.bfloat16):  # anew for each step, so that no copy of a weight is older
             loss = cross_entropy(reference(batch.images), batch.labels)

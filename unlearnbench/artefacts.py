@@ -22,8 +22,14 @@ from unlearnbench.models import Model
 from unlearnbench.plugin import Plugin
 from unlearnbench.relearning import ITEMS, STEPS
 from unlearnbench.setting import Setting, shape_of
-from unlearnbench.store import SCHEMA, Store, digest
+from unlearnbench.store import SCHEMA, Store, canonical, digest
 from unlearnbench.task import Split, Task
+
+FULL = 2e10
+"""Floating-point operations of a step that keep a GPU busy for as long as it takes to ask it for them: 0.3 ms at 60
+TFLOP/s. An estimate: `benchmarks.together` measures it."""
+MOST = 16
+"""Trainings at once, at most: what is made together is lost together if the run is stopped."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,9 @@ class Job:
         options: That method's hyperparameters, resolved.
         index: For "shadow".
         keep: For "outputs": the network to be kept on the way, because other methods start from it.
+        room: For trainings: how many such at once keep their device busy.
+        beside: For trainings: others of one shape with this one, made in one computation with it; `ep` and `size` are
+            those of all.
     """
 
     kind: str
@@ -53,6 +62,8 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     index: int = 0
     keep: Job | None = None
+    room: int = 1
+    beside: Sequence[Job] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -62,7 +73,13 @@ class Job:
     def __str__(self) -> str:
         place = {"original": f"seed {self.setting.seed}", "shadow": f"no. {self.index}"}
         which = place.get(self.kind, f"{self.method} seed {self.setting.seed}")
-        return f"{self.kind} {self.setting.dataset} {self.setting.task} {which}"
+        more = f" and {len(self.beside)} more" if self.beside else ""
+        return f"{self.kind} {self.setting.dataset} {self.setting.task} {which}{more}"
+
+    @property
+    def shape(self) -> str:
+        """What trainings have in common that can be made in one computation."""
+        return canonical([self.kind, *(self.key.get(name) for name in ("dataset", "model", "recipe", "on", "fleet"))])
 
 
 @dataclass(frozen=True)
@@ -113,7 +130,8 @@ class Artefacts:
         labels = self.split.labels(self.content)
         sha = hashlib.sha256(labels.numpy().tobytes()).hexdigest()
         key = {**self.training, "kind": "original", "labels": sha, "seed": self.setting.seed, "code": core("original")}
-        return Job("original", key, self.setting, self.setting.recipe.epochs, 4 * self.parameters)
+        epochs = self.setting.recipe.epochs
+        return Job("original", key, self.setting, epochs, 4 * self.parameters, room=self.room)
 
     def shadow(self, index: int) -> Job:
         """A shadow network's outputs; shared by all seeds, and by tasks that do not replace labels."""
@@ -121,7 +139,7 @@ class Artefacts:
         key = {**self.training, "kind": "shadow", "noise": noise, "index": index, "code": core("shadow")}
         train, test = len(self.content.train_labels), len(self.content.test_labels)
         ep = self.setting.recipe.epochs * (train + test) / 2 / train + (train + test) / train / 3
-        return Job("shadow", key, self.setting, ep, self.logits_size, index=index)
+        return Job("shadow", key, self.setting, ep, self.logits_size, index=index, room=self.room)
 
     def prepared(self, name: str, options: Mapping[str, Any]) -> Job:
         """What a method does before anyone asks to be forgotten; who prepares like another method shares its work."""
@@ -175,6 +193,16 @@ class Artefacts:
             "attacks": dict(attacks),
             "code": core("record"),
         }
+
+    @cached_property
+    def room(self) -> int:
+        """How many trainings at once keep the device busy: on a GPU several, if steps are small."""
+        setting = self.setting
+        if setting.device != "cuda":
+            return 1
+        options, shape = tuple(setting.model_options.items()), shape_of(setting, self.content)
+        step = setting.recipe.batch * flop_of(setting.model, options, shape, self.content.num_classes)
+        return max(1, min(MOST, round(FULL / step)))
 
     @property
     def parameters(self) -> int:

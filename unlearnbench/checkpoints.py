@@ -33,7 +33,7 @@ def unpacked(name: str, tensors: Mapping[str, Tensor], problem: Problem) -> Chec
     own = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
     network, prefix = problem.fresh_network(), "weights."
     network.load_state_dict({key.removeprefix(prefix): t for key, t in own.items() if key.startswith(prefix)})
-    state = optimizer_of(problem.recipe, network).state_dict()
+    state = optimizer_of(problem.recipe, network.parameters()).state_dict()
     for key in (key for key in own if not key.startswith(prefix)):
         _, number, what = key.split(".")
         state["state"].setdefault(int(number), {})[what] = own[key].clone()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -20,7 +20,7 @@ from unlearnbench.fingerprint import fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Builder, Model, Network
 from unlearnbench.problem import Problem, View, view_to_forget, view_to_prepare
-from unlearnbench.samples import TrainingSet
+from unlearnbench.samples import Samples, TrainingSet
 from unlearnbench.setting import (
     Setting,
     content_of,
@@ -69,8 +69,13 @@ class Place:
 
     def training_set(self, content: Dataset, split: Split) -> TrainingSet:
         """The training part of a data set on the device, with the labels that a task trains on."""
-        labels = split.labels(content)
-        return TrainingSet(content.train_images.to(self.device), labels.to(self.device), self.setting.pipeline)
+        return next(self.training_sets(content, [split]))
+
+    def training_sets(self, content: Dataset, splits: Iterable[Split]) -> Iterator[TrainingSet]:
+        """The same for each of these splits; the images are shared."""
+        images = content.train_images.to(self.device)
+        for split in splits:
+            yield TrainingSet(images, split.labels(content).to(self.device), self.setting.pipeline)
 
     def rehearsal(self, store: Store) -> tuple[TrainingSet, Tensor]:
         """What the recipe holds out, and which of it is like the forgotten items: of their classes, and labelled so."""
@@ -81,22 +86,54 @@ class Place:
         images = content.test_images.to(self.device)
         return TrainingSet(images, labels.to(self.device), self.setting.pipeline), split.heldout
 
-    def train(self, training_set: TrainingSet, index: Tensor, stream: Sequence[str | int]) -> Network:
-        """A new network, trained with the setting's recipe on the items at `index`."""
-        network = self.builder.fresh(*stream)
-        samples = training_set.samples(index, "labels", seeds.generator(*stream, "order"), "the training set")
-        assert samples is not None
-        training.fit(network, samples, self.setting.recipe)
+    def train(self, courses: Sequence[Course]) -> list[tuple[Network, dict[str, float]]]:
+        """New networks, trained with the setting's recipe, and the speed of each.
+
+        Returns:
+            For each course, a network, and of its share of the time: seconds, images per second, and GFLOP per second.
+        """
+        start, recipe = time.perf_counter(), self.setting.recipe
+        networks, samples = [self.builder.fresh(*c.stream) for c in courses], [course.samples for course in courses]
+        if len(courses) > 1 and training.can_be_stacked(networks[0], samples[0]):
+            training.fit_together(networks, samples, recipe)
+        else:
+            for network, course in zip(networks, courses, strict=True):
+                with seeds.pinned(*course.stream, "training"):  # for networks that draw random numbers themselves
+                    training.fit(network, course.samples, recipe)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return network
+        seconds = (time.perf_counter() - start) / len(courses)
+        return [(n, self.speed(len(part), seconds)) for n, part in zip(networks, samples, strict=True)]
 
     def speed(self, images: int, seconds: float) -> dict[str, float]:
-        """What is known of a training on so many images: seconds, images per second, and GFLOP per second."""
+        """What is known of a training on so many images."""
         setting, rate = self.setting, images * self.setting.recipe.epochs / seconds
         options = tuple(setting.model_options.items())
         flop = flop_of(setting.model, options, shape_of(setting, self.content), self.content.num_classes)
         return {"seconds": seconds, "images/s": rate, "GFLOP/s": rate * flop / 1e9}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a network learns from.
+
+    Attributes:
+        training_set: All items.
+        index: int64 [n]: which of them it sees.
+        stream: What names its random numbers.
+    """
+
+    training_set: TrainingSet
+    index: Tensor
+    stream: Sequence[str | int]
+
+    @cached_property
+    def samples(self) -> Samples:
+        """These items, in an order of their own."""
+        generator = seeds.generator(*self.stream, "order")
+        samples = self.training_set.samples(self.index, "labels", generator, "the training set")
+        assert samples is not None
+        return samples
 
 
 @dataclass(frozen=True)
@@ -126,25 +163,37 @@ class Workshop:
 
     def original(self, job: Job) -> Made:
         """The network that will have to forget: trained on everything."""
-        place = self.place(job.setting)
-        training_set = place.training_set(place.content, place.split)
-        start = time.perf_counter()
-        stream = (*job.setting.origin, job.setting.seed, "original")
-        network = place.train(training_set, torch.arange(len(training_set.labels)), stream)
-        return network.state_dict(), place.speed(len(training_set.labels), time.perf_counter() - start)
+        jobs, place = [job, *job.beside], self.place(job.setting)
+        sets = place.training_sets(place.content, [split_of(one.setting, self.store) for one in jobs])
+        everything = torch.arange(len(place.content.train_labels))
+        courses = [
+            Course(training_set, everything, (*one.setting.origin, one.setting.seed, "original"))
+            for one, training_set in zip(jobs, sets, strict=True)
+        ]
+        return self.kept(jobs, [(network.state_dict(), speed) for network, speed in place.train(courses)])
 
     def shadow(self, job: Job) -> Made:
         """A network trained on a random half of all images, its logits on all of them, and which half it was."""
-        place = self.place(job.setting)
+        jobs, place = [job, *job.beside], self.place(job.setting)
         pool = place.content.pool
-        training_set = place.training_set(pool, shadow_split(job.setting, pool, job.index))
-        member = shadow_members(job.setting, len(pool.train_labels), job.index)
-        start = time.perf_counter()
-        network = place.train(training_set, member.nonzero()[:, 0], (job.setting.dataset, job.index, "shadow"))
-        info = place.speed(int(member.sum()), time.perf_counter() - start)
-        logits = training.predict(network, training_set.pixels, job.setting.pipeline.plain)
-        check_finite(logits, f"shadow network {job.index}")
-        return {"logits": logits, "member": member}, info
+        sets = place.training_sets(pool, [shadow_split(one.setting, pool, one.index) for one in jobs])
+        members = [shadow_members(one.setting, len(pool.train_labels), one.index) for one in jobs]
+        courses = [
+            Course(training_set, member.nonzero()[:, 0], (one.setting.dataset, one.index, "shadow"))
+            for one, training_set, member in zip(jobs, sets, members, strict=True)
+        ]
+        made: list[Made] = []
+        for one, member, (network, speed) in zip(jobs, members, place.train(courses), strict=True):
+            logits = training.predict(network, courses[0].training_set.pixels, job.setting.pipeline.plain)
+            check_finite(logits, f"shadow network {one.index}")
+            made.append(({"logits": logits, "member": member}, speed))
+        return self.kept(jobs, made)
+
+    def kept(self, jobs: Sequence[Job], made: Sequence[Made]) -> Made:
+        """The artefact of the first of these jobs; those of the others go into the store."""
+        for job, (tensors, info) in zip(jobs[1:], made[1:], strict=True):
+            self.store.save(job.key, tensors, info)
+        return made[0]
 
     def prepared(self, job: Job) -> Made:
         """What a method does before anyone asks to be forgotten."""

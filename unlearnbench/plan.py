@@ -137,7 +137,7 @@ class Plan:
     def shared(self) -> list[Job]:
         """The missing artefacts that are made before the cells: trainings first, the longest at the front."""
         jobs = [job for job in self.missing if job.kind in ("original", "shadow", "prepared")]
-        return sorted(jobs, key=lambda job: (job.kind == "prepared", -job.ep))
+        return sorted(together(jobs), key=lambda job: (job.kind == "prepared", -job.ep))
 
     @property
     def ep(self) -> float:
@@ -148,6 +148,18 @@ class Plan:
     def size(self) -> int:
         """The disk that it will take, in bytes."""
         return sum(job.size for job in self.missing)
+
+
+def together(jobs: Iterable[Job]) -> Iterator[Job]:
+    """Jobs, of which those that one computation shall make are one, as many as there is room for."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.shape if job.room > 1 else job.digest, []).append(job)
+    for group in groups.values():
+        room = group[0].room
+        for some in (group[start : start + room] for start in range(0, len(group), room)):
+            ep, size = sum(job.ep for job in some), sum(job.size for job in some)
+            yield replace(some[0], beside=some[1:], ep=ep, size=size) if len(some) > 1 else some[0]
 
 
 def unmade(job: Job, store: Store, again: bool = False) -> Iterator[Job]:

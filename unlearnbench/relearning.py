@@ -60,7 +60,7 @@ def curves(
         return (logits.argmax(1) == others.labels).float().mean().cpu()
 
     student = copy.deepcopy(network).requires_grad_(True).eval()
-    optimizer = training.optimizer_of(recipe, student)
+    optimizer = training.optimizer_of(recipe, student.parameters())
     images, labels, after = again.images, again.labels, [accuracy(student)]
     for _ in range(STEPS):
         loss = cross_entropy(student(images), labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -162,6 +162,28 @@ def concat(*parts: Samples) -> Samples:
     index = torch.cat([p.index for p in parts])
     name = " with ".join(p.name for p in parts)
     return Samples(parts[0]._stored, index, labels, parts[0]._generator, name, parts[0].pipeline, source)
+
+
+def side_by_side(parts: Sequence[Samples], size: int, epochs: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    """Goes over several samples of one length at once, each in the order and with the changes of its own `batches`.
+
+    Yields:
+        Images, float32 [K, B, C, H, W], and labels, int64 [K, B], of K samples.
+
+    Raises:
+        AccessError: If some have no labels.
+        ValueError: If they are of different training sets or lengths.
+    """
+    first = parts[0]
+    if any(part._stored is not first._stored or len(part) != len(first) for part in parts):
+        raise ValueError("only samples of one training set and one length can be gone over at once")
+    index, labels = torch.stack([part.index for part in parts]), torch.stack([part.labels for part in parts])
+    for _ in range(epochs):
+        for rows in torch.stack([part._permutation() for part in parts]).split(size, dim=1):
+            pixels = first._stored[index.gather(1, rows).flatten()]  # all at once: each operation costs a GPU some time
+            images = first.pipeline.plain(pixels).unflatten(0, rows.shape)
+            changed = [part.pipeline.changed(own, part._generator) for part, own in zip(parts, images, strict=True)]
+            yield torch.stack(changed).contiguous(), labels.gather(1, rows)
 
 
 class TrainingSet:

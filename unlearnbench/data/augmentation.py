@@ -60,7 +60,10 @@ class Pipeline:
 
     def augmented(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """As `plain`, and then every image is changed in its own way."""
-        images = self.plain(pixels)
+        return self.changed(self.plain(pixels), generator)
+
+    def changed(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Changes every image (float32 [B, C, H, W] in [0, 1]) in its own way."""
         for name in self.augment:
             images = CHANGES[name](images, generator)
         return images

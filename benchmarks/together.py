@@ -1,0 +1,82 @@
+"""Several networks trained in one computation, beside the same networks one after the other, on a GPU or a CPU.
+
+    python -m benchmarks.together [--device cuda] [--model cnn] [--side 28] [--networks 1 2 4 8 16] [--rounds 5]
+
+With the paper's recipe (Adam, batch 32) on random images. The suite does the former on a GPU as long as a step has less
+work than `unlearnbench.artefacts.FULL`; this says whether that is where it ceases to pay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from benchmarks import machine
+from unlearnbench import registry, seeds, training
+from unlearnbench.artefacts import FULL, flop_of
+from unlearnbench.models import Builder, Model, Network
+from unlearnbench.recipe import Recipe
+from unlearnbench.samples import Samples, TrainingSet
+
+CLASSES = 10
+
+
+def course(builder: Builder, whole: TrainingSet, count: int) -> tuple[list[Network], list[Samples]]:
+    """New networks, and for each all images in an order of its own."""
+    found = [whole.everything(seeds.generator("order", index)) for index in range(count)]
+    return [builder.fresh(index) for index in range(count)], [samples for samples in found if samples]
+
+
+def seconds(together: bool, networks: list[Network], samples: list[Samples], recipe: Recipe) -> float:
+    """How long it takes to train all of them."""
+    start = time.perf_counter()
+    if together:
+        training.fit_together(networks, samples, recipe)
+    else:
+        for network, part in zip(networks, samples, strict=True):
+            training.fit(network, part, recipe)
+    if samples[0].index.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Runs the benchmark and prints what it found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--model", default="cnn")
+    parser.add_argument("--side", type=int, default=28, help="height and width of the images")
+    parser.add_argument("--images", type=int, default=3_200)
+    parser.add_argument("--networks", type=int, nargs="*", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    device, recipe = torch.device(given.device), Recipe(epochs=1)
+    shape = (1 if given.model == "cnn" else 3, given.side, given.side)
+    builder = Builder(registry.get(Model, given.model), {}, shape, CLASSES, device)
+    images = torch.randint(0, 256, (given.images, *shape), dtype=torch.uint8, device=device)
+    whole = TrainingSet(images, torch.arange(given.images, device=device) % CLASSES)
+    step = recipe.batch * flop_of(given.model, (), shape, CLASSES)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "one thread"
+    print(f"{machine()}, {device.type} ({name})")
+    print(f"{given.model}, {given.side} pixels: {step / 1e9:.2f} GFLOP a step, {step / FULL:.0%} of FULL", flush=True)
+    for count in given.networks:
+        found: dict[bool, list[float]] = {False: [], True: []}
+        for turn in range(1 + given.rounds):
+            for together, spent in found.items():
+                once = seconds(together, *course(builder, whole, count), recipe)
+                if turn:  # the first is to warm up
+                    spent.append(once)
+        alone, stacked = (count * given.images / statistics.median(found[together]) for together in (False, True))
+        print(
+            f"{count:3} networks: one by one {alone:9.0f} images/s, together {stacked:9.0f}: "
+            f"{stacked / alone:.2f} times as fast",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

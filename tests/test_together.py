@@ -1,0 +1,208 @@
+"""Several networks trained in one computation are what each would have become by itself, but for rounding."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unlearnbench import AccessError, data, plan, presets, seeds, training
+from unlearnbench.artefacts import MOST, Job
+from unlearnbench.data.augmentation import Pipeline
+from unlearnbench.making import Workshop
+from unlearnbench.models import Builder
+from unlearnbench.recipe import Recipe
+from unlearnbench.samples import Samples, TrainingSet, side_by_side
+from unlearnbench.store import Store
+
+PAIR = ("padded-crop", "flip")
+CHANCE = '''
+from torch import nn
+from unlearnbench import Network, model
+
+@model(title="Chance")
+def chance(shape, num_classes):
+    """Drops embeddings out."""
+    return Network(nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 32), nn.Dropout(0.5)), nn.Linear(32, 10), "head")
+'''
+
+
+class Exact(nn.Module):
+    """A small network with batch normalisation, in double precision."""
+
+    def __init__(self, *also: nn.Module) -> None:
+        super().__init__()
+        layers = nn.Conv2d(1, 4, 5, stride=3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), *also, nn.Linear(256, 10)
+        self.layers = nn.Sequential(*layers).double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layers(images.double())
+        return logits
+
+
+class Hasty(Exact):
+    """Does one thing or another."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) if images.mean() > 0 else super().forward(1 - images)
+
+
+@pytest.fixture
+def parts(digits: data.Dataset) -> Callable[..., list[Samples]]:
+    """Makes samples of one training set, of which the last is one item shorter."""
+
+    def make(count: int = 3, augment: tuple[str, ...] = ()) -> list[Samples]:
+        whole = TrainingSet(digits.train_images[:200], digits.train_labels[:200], Pipeline(augment=augment))
+        rows = [torch.randperm(200, generator=seeds.generator(k))[: 70 - (k == count - 1)] for k in range(count)]
+        found = [whole.samples(index, "labels", seeds.generator("order", k), "these") for k, index in enumerate(rows)]
+        return [part for part in found if part]
+
+    return make
+
+
+def gap(networks: list[nn.Module], others: list[nn.Module]) -> float:
+    """The largest difference between weights or buffers."""
+    pairs = [pair for n, o in zip(networks, others, strict=True) for pair in zip(*states(n, o), strict=True)]
+    return max(float((mine - other).abs().max()) for mine, other in pairs)
+
+
+def states(*networks: nn.Module) -> list[list[Tensor]]:
+    return [list(network.state_dict().values()) for network in networks]
+
+
+@pytest.mark.parametrize("augment", [(), PAIR])
+def test_batches_side_by_side_are_those_of_each(parts: Callable[..., list[Samples]], augment: tuple[str, ...]) -> None:
+    alone = [list(part.batches(32, 2)) for part in parts(4, augment)[:3]]
+    together = list(side_by_side(parts(4, augment)[:3], 32, 2))
+    assert [labels.shape[1] for _, labels in together] == [32, 32, 6] * 2
+    for step, (images, labels) in enumerate(together):
+        for k in range(3):
+            assert torch.equal(images[k], alone[k][step].images)
+            assert torch.equal(labels[k], alone[k][step].labels)
+
+
+def test_only_labelled_samples_of_one_set_and_length_go_side_by_side(
+    parts: Callable[..., list[Samples]], digits: data.Dataset
+) -> None:
+    with pytest.raises(ValueError, match="of one training set and one length"):
+        next(side_by_side(parts(), 32))
+    with pytest.raises(ValueError, match="of one training set and one length"):
+        next(side_by_side([parts()[0], parts()[0]], 32))
+    hidden = TrainingSet(digits.train_images[:9], digits.train_labels[:9]).everything(seeds.generator("o"), "images")
+    with pytest.raises(AccessError):
+        next(side_by_side([hidden], 4))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("recipe", [Recipe(lr=1e-3, epochs=3), Recipe("sgd", lr=0.01, momentum=0.9, epochs=3)])
+def test_in_double_precision_it_is_the_same_computation(parts: Callable[..., list[Samples]], recipe: Recipe) -> None:
+    start = [Exact() for _ in range(3)]
+    together, alone = copy.deepcopy(start), copy.deepcopy(start)
+    training.fit_together(together, parts(), recipe)
+    for network, part in zip(alone, parts(), strict=True):
+        training.fit(network, part, recipe)
+    assert gap(list(together), list(alone)) < 1e-10
+    assert gap(list(start), list(alone)) > 1e-2
+    assert all(network.training for network in together)
+
+
+def test_in_single_precision_the_difference_is_rounding(parts: Callable[..., list[Samples]], builder: Builder) -> None:
+    recipe = Recipe("sgd", lr=0.01, momentum=0.9, epochs=3)
+    together, alone = ([builder.fresh("x", k) for k in range(3)] for _ in range(2))
+    training.fit_together(together, parts(), recipe)
+    for network, part in zip(alone, parts(), strict=True):
+        training.fit(network, part, recipe)
+    assert gap(list(together), list(alone)) < 1e-4
+    assert gap(list(alone), [builder.fresh("x", k) for k in range(3)]) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("network", "answer"), [(Exact(), True), (Exact(nn.Dropout(0.5)), False), (Hasty(), False)], ids=repr
+)
+def test_chance_and_branches_cannot_be_stacked(
+    parts: Callable[..., list[Samples]], network: nn.Module, answer: bool
+) -> None:
+    before = copy.deepcopy(network)
+    assert training.can_be_stacked(network, parts()[0]) is answer
+    assert gap([network], [before]) == 0
+
+
+def planned(preset: str, store: Store, device: str, folder: Path, **options: object) -> plan.Plan:
+    return plan.build(presets.read(preset), store, folder, root=folder, device=device, **options)  # type: ignore[arg-type]
+
+
+def shared(plan_: plan.Plan) -> list[Job]:
+    return [job for job in plan_.shared if job.kind in ("original", "shadow")]
+
+
+def test_a_gpu_trains_small_networks_of_one_shape_at_once(tiny: Path, cache: Path, tmp_path: Path) -> None:
+    def jobs(device: str, **options: object) -> list[Job]:
+        return shared(planned(str(tiny), Store(tmp_path), device, tmp_path, **options))
+
+    one_by_one, together = jobs("cpu", seed_list=range(4)), jobs("cuda", seed_list=range(4))
+    assert not any(job.beside for job in one_by_one)
+    assert {job.kind: 1 + len(job.beside) for job in together} == {"original": 8, "shadow": 4}  # with noisy labels, too
+    assert sum(1 + len(job.beside) for job in together) == len(one_by_one)
+    assert sum(job.ep for job in together) == pytest.approx(sum(job.ep for job in one_by_one))
+    assert any(str(job).endswith("seed 0 and 7 more") for job in together)
+    many = jobs("cuda", seed_list=range(20), tasks=["data-removal"], methods=["original"])
+    assert sorted(1 + len(job.beside) for job in many if job.kind == "original") == [20 - MOST, MOST]
+
+
+def test_a_network_that_keeps_a_gpu_busy_is_trained_alone(tiny: Path, cache: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "large.toml"
+    preset.write_text(tiny.read_text().replace("[recipe]", "[recipe]\nresize = 224"))
+    jobs = shared(planned(str(preset), Store(cache), "cuda", tmp_path, seed_list=range(3)))
+    assert len(jobs) > 3
+    assert not any(job.beside for job in jobs)
+
+
+@pytest.mark.parametrize("kind", ["original", "shadow"])
+def test_what_is_made_together_is_kept_under_the_key_of_each(
+    kind: str, tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    """What a plan for a GPU puts together, and the same one by one. With SGD, because Adam enlarges rounding."""
+    preset = tmp_path / "sgd.toml"
+    preset.write_text(tiny.read_text().replace("lr = 2e-3", 'optimizer = "sgd"\nlr = 0.02\nmomentum = 0.9', 1))
+    found = shared(planned(str(preset), Store(cache), "cuda", tmp_path, seed_list=[0, 1, 2]))
+    group = next(on_cpu(job) for job in found if job.kind == kind)
+    together, alone = Workshop(Store(tmp_path / "together")), Workshop(Store(tmp_path / "alone"))
+    together.get(group)
+    for job in (group, *group.beside):
+        assert together.store.has(job.key)
+        mine, info = together.get(job)
+        other, _ = alone.get(replace(job, beside=()))
+        assert mine.keys() == other.keys()
+        for name, tensor in mine.items():
+            assert torch.allclose(tensor.float(), other[name].float(), atol=1e-3), name
+        assert info["images/s"] > 0
+    assert len(group.beside) >= 3
+
+
+def on_cpu(job: Job) -> Job:
+    beside = [replace(other, setting=replace(other.setting, device="cpu")) for other in job.beside]
+    return replace(job, setting=replace(job.setting, device="cpu"), beside=beside)
+
+
+def test_chance_within_a_network_is_that_of_its_own_stream(
+    install: Callable[..., Path], cache: Path, tmp_path: Path
+) -> None:
+    install("lottery", CHANCE, "[unlearnbench.models]\nchance = lottery:chance\n")
+    preset = tmp_path / "chance.toml"
+    preset.write_text(
+        'shadows = 2\n[select]\nmethods = ["original"]\ntasks = ["data-removal"]\n'
+        '[recipe]\nlr = 2e-3\nepochs = 1\n[datasets.digits-8x8]\nmodel = "chance"\n'
+    )
+    found = shared(planned(str(preset), Store(cache), "cuda", tmp_path, seed_list=[0, 1]))
+    group = next(on_cpu(job) for job in found if job.kind == "original")
+    assert len(group.beside) == 1
+    together, alone = Workshop(Store(tmp_path / "together")), Workshop(Store(tmp_path / "alone"))
+    together.get(group)
+    for job in (*reversed(group.beside), group):  # in whatever order, and whatever was drawn before
+        torch.rand(1)
+        for name, tensor in alone.get(replace(job, beside=()))[0].items():
+            assert torch.equal(tensor, together.get(job)[0][name])
