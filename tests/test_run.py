@@ -19,6 +19,7 @@ from conftest import one_by_one, records
 
 import unlearnbench
 from unlearnbench import Samples, UserError, training
+from unlearnbench.store import read_record
 from unlearnbench.training import fit
 
 BROKEN = """
@@ -101,11 +102,21 @@ def test_nothing_is_trained_twice(tiny: Path, tmp_path: Path, monkeypatch: pytes
     assert sorted(trained, reverse=True) == [1437, 1437, 1437 - 142, 1437 - 285, 1437 - 431, 899, 899, 898, 898]
 
 
-def test_a_second_run_computes_nothing(tiny: Path, tiny_run: Path, cache: Path) -> None:
+def test_a_second_run_computes_nothing_and_reads_each_record_once(
+    tiny: Path, tiny_run: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    for user in ("plan", "tables"):
+        counted = lambda path: read.append(path) or read_record(path)  # type: ignore[func-returns-value]  # noqa: E731
+        monkeypatch.setattr(import_module(f"unlearnbench.{user}"), "read_record", counted)
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*.json")}
     summary = unlearnbench.run(str(tiny), results=tiny_run, cache=cache)
     assert summary.outcomes == []
+    assert sorted(read) == sorted(before)
     assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*.json")} == before
+    for number in (1, 2, 3):
+        table = (tiny_run / "tiny" / "tables" / f"table{number}.md").read_text()
+        assert table == unlearnbench.table(number, str(tiny), tiny_run)  # which reads them itself
 
 
 def test_a_dry_run_writes_nothing(tiny: Path, tmp_path: Path) -> None:

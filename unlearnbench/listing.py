@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ def preset_row(name: str) -> dict[str, Any]:
     }
 
 
-def find_record(results: Path, preset: str, dataset: str, task: str, method: str, seed: int) -> dict[str, Any]:
+def find_record(results: Path, preset: str, dataset: str, task: str, method: str, seed: int) -> Mapping[str, Any]:
     """The record of a cell.
 
     Raises:
@@ -157,7 +157,7 @@ def find_record(results: Path, preset: str, dataset: str, task: str, method: str
     return found[0]
 
 
-def describe(record: dict[str, Any]) -> str:
+def describe(record: Mapping[str, Any]) -> str:
     """A record for people: what it is, its numbers, and the command that reproduces it."""
     cell, observed = record["cell"], record["observed"]
     lines = [f"{cell['method_title']} on {cell['dataset_title']}, {cell['task_title']}, seed {cell['seed']}"]
@@ -195,7 +195,7 @@ def relearned(found: dict[str, Any]) -> str:
     )
 
 
-def verdict(record: dict[str, Any], reference: dict[str, Any]) -> str:
+def verdict(record: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
     """A record beside that of Retrain, for people."""
     from tabulate import tabulate
 

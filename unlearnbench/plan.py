@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,12 @@ class Status:
     Attributes:
         state: "cached", "to run", "stale", "accepted" (though stale) or "failed" (and tried again only if asked for).
         why: For the last three.
+        record: The record of a cached cell.
     """
 
     state: str
     why: str = ""
+    record: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Plan:
             return Status("accepted" if accepted else "stale", "; ".join(dict.fromkeys(short(r) for r in reasons)))
         if record["status"] != "ok":
             return Status("failed", f"{record['status']}: {record.get('reason', 'no reason is given')}")
-        return Status("cached")
+        return Status("cached", record={**record, "key": cell.key})  # equal, and there already: keys are large
 
     @cached_property
     def statuses(self) -> list[Status]:
@@ -114,6 +116,12 @@ class Plan:
         """The cells without a valid record; without those that failed before, unless they are tried again."""
         done = ("cached", "accepted") if self.retry else ("cached", "accepted", "failed")
         return [c for c, s in zip(self.cells, self.statuses, strict=True) if s.state not in done]
+
+    @property
+    def records(self) -> dict[Path, Mapping[str, Any]]:
+        """The records of cached cells by path, for whoever would read them again: that takes long if there are many."""
+        found = zip(self.cells, self.statuses, strict=True)
+        return {self.results / cell.path: status.record for cell, status in found if status.record}
 
     @property
     def failed_before(self) -> dict[str, str]:

@@ -28,7 +28,7 @@ from unlearnbench.making import ParentFailedError, Workshop
 from unlearnbench.measuring import Laboratory, observed
 from unlearnbench.plan import Cell, Plan, build
 from unlearnbench.rendering import Table
-from unlearnbench.store import SCHEMA, Store, canonical, differences, read_record, write_record
+from unlearnbench.store import SCHEMA, Store, differences, read_record, write_record
 from unlearnbench.workers import Done, in_parallel
 
 STATUSES = ("ok", "failed", "diverged", "timeout", "out-of-memory", "crashed", "skipped")
@@ -246,7 +246,7 @@ def carried_out(
     start, several_workers = time.perf_counter(), workers(jobs, plan)
     outcomes = execute(plan, several_workers, progress, fail_fast, timeout)
     seconds = time.perf_counter() - start
-    made = tables.write(plan.results.parent, presets.read(str(preset)), plan.accept_stale)
+    made = tables.write(plan.results.parent, presets.read(str(preset)), plan.accept_stale, plan.records)
     return Summary(plan, outcomes, made, seconds, several_workers)
 
 
@@ -373,12 +373,12 @@ def make_cell(cell: Cell, store: Store, results: Path, force: bool) -> tuple[str
         return "ok", ""
     try:
         record = laboratory(store).record(cell)
-        canonical(record)  # whatever is no number, or no JSON at all, fails here
+        write_record(results / cell.path, record)  # fails if something in it is no number, or no JSON at all
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # whatever a plugin raised
         record = {**failure(cell, status_of(error), reason_of(error)), "traceback": traceback.format_exc()}
-    write_record(results / cell.path, record)
+        write_record(results / cell.path, record)
     return record["status"], record.get("reason", "")
 
 

@@ -49,14 +49,21 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, lasting: bool = True) -> None:
     """Writes a file so that a reader finds all of it or the old one, even if the machine stops half-way.
+
+    Args:
+        path: The file.
+        content: All of it.
+        lasting: Whether it must be there, too, if the machine stops right afterwards.
 
     Raises:
         StorageError: If it cannot be written.
     """
     try:
         replace_whole(path, content)
+        if lasting:
+            keep_name(path)
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -70,7 +77,7 @@ def unwritable(path: Path, error: OSError) -> StorageError:
 
 
 def replace_whole(path: Path, content: bytes) -> None:
-    """A temporary file, fsync, rename, fsync of the folder; nothing is left behind if that fails."""
+    """A temporary file, fsync, rename; nothing is left behind if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -83,6 +90,10 @@ def replace_whole(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def keep_name(path: Path) -> None:
+    """Has the disk keep the name of a new file, by fsync of its folder."""
     if os.name == "nt":  # where a folder cannot be opened
         return
     folder = os.open(path.parent, os.O_RDONLY)
@@ -143,7 +154,7 @@ class Store:
         facts = canonical({"key": key, "info": info})
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {"facts": facts, "sha256": checksum(facts, whole)}
-        write_atomically(self.path(key), save(whole, metadata=metadata))
+        write_atomically(self.path(key), save(whole, metadata=metadata), lasting=False)  # it can be made again
 
     def remove(self, key: Key) -> None:
         """Forgets an artefact, if it is there."""

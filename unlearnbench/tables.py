@@ -40,6 +40,11 @@ ORDER = (
 """The paper's order of methods; others follow by name."""
 
 
+Known = Mapping[Path, Mapping[str, Any]]
+"""Records by path that have been read already."""
+NONE: Known = {}
+
+
 def load(results: str | Path = "results", preset: str | None = None) -> pd.DataFrame:
     """Reads records into a table with one row for each cell.
 
@@ -63,7 +68,7 @@ def load(results: str | Path = "results", preset: str | None = None) -> pd.DataF
     return pd.DataFrame([flat(record) for record in records(Path(results), preset)])
 
 
-def records(results: Path, preset: str | None = None) -> Iterator[dict[str, Any]]:
+def records(results: Path, preset: str | None = None, known: Known = NONE) -> Iterator[Mapping[str, Any]]:
     """All readable records below a results folder, by path; one at a time, for there may be many."""
     if not results.is_dir():
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
@@ -75,7 +80,7 @@ def records(results: Path, preset: str | None = None) -> Iterator[dict[str, Any]
             f"there are no results of preset {preset} in {results}: run `unlearnbench run --preset {preset}`"
         )
     paths = sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/*/*/*.json"))
-    yield from (record for path in paths if (record := read_record(path)) is not None)
+    yield from (record for path in paths if (record := known.get(path) or read_record(path)) is not None)
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,9 +113,9 @@ def column_of(metric: str, protocol: str) -> str:
 
 def world(key: Mapping[str, Any]) -> str:
     """What all cells of a table must have in common: data, network, recipe, and how it is trained and measured."""
-    original = key.get("outputs", {}).get("original", {})
-    trained = {k: v for k, v in original.items() if k not in ("labels", "seed")}
-    return canonical([trained, *(key.get(name) for name in ("shadows", "attacks", "code"))])
+    original, like = key.get("outputs", {}).get("original", {}), key.get("shadows", {}).get("like", {})
+    own = {k: v for k, v in original.items() if k not in ("labels", "seed") and v != like.get(k)}  # not all of it twice
+    return canonical([own, *(key.get(name) for name in ("shadows", "attacks", "code"))])
 
 
 def table(
@@ -196,9 +201,9 @@ def name_of(number: int | str) -> int | str:
     return next((n for n, task in TABLES.items() if number in (n, task)), number)
 
 
-def write(results: Path, preset: Preset, accept_stale: bool = False) -> dict[str, Table]:
+def write(results: Path, preset: Preset, accept_stale: bool = False, known: Known = NONE) -> dict[str, Table]:
     """Writes all tables for which there are records as markdown, LaTeX and CSV; returns them by name."""
-    found = {t.name: t for t in tables_of(results, preset, accept_stale=accept_stale)}
+    found = {t.name: t for t in tables_of(results, preset, accept_stale=accept_stale, known=known)}
     for name, made in found.items():
         for form, ending in rendering.FILES.items():
             text = rendering.render(made, form)
@@ -206,12 +211,16 @@ def write(results: Path, preset: Preset, accept_stale: bool = False) -> dict[str
     return found
 
 
-def tables_of(results: Path, preset: Preset, protocol: Protocol = CLEAN, accept_stale: bool = False) -> list[Table]:
+def tables_of(
+    results: Path, preset: Preset, protocol: Protocol = CLEAN, accept_stale: bool = False, known: Known = NONE
+) -> list[Table]:
     """The tables for which a preset has records, those with other options after the standard one."""
-    return [build(number, frame, preset, protocol) for number, frame in frames(results, preset, accept_stale)]
+    return [build(number, frame, preset, protocol) for number, frame in frames(results, preset, accept_stale, known)]
 
 
-def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterator[tuple[int | str, pd.DataFrame]]:
+def frames(
+    results: Path, preset: Preset, accept_stale: bool = False, known: Known = NONE
+) -> Iterator[tuple[int | str, pd.DataFrame]]:
     """The cells of each table, as in `load`, with its number, or with the name of its task.
 
     Cells that other code made than the present one, or another recipe or other hyperparameters than the preset's, are
@@ -220,7 +229,7 @@ def frames(results: Path, preset: Preset, accept_stale: bool = False) -> Iterato
     import pandas as pd
 
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
-    rows = [aged(record, preset, accept_stale) for record in records(results, preset.name)]
+    rows = [aged(record, preset, accept_stale) for record in records(results, preset.name, known)]
     rows = [row for row in rows if row["model"] == models.get(row["dataset"], row["model"])]
     others = {row["task"].partition("+")[0] for row in rows} - {*TABLES.values()}
     for number, task in [*TABLES.items(), *((name, name) for name in sorted(others))]:
