@@ -161,14 +161,14 @@ def test_a_network_that_keeps_a_gpu_busy_is_trained_alone(tiny: Path, cache: Pat
     assert not any(job.beside for job in jobs)
 
 
-@pytest.mark.parametrize("kind", ["original", "shadow"])
+@pytest.mark.parametrize(("kind", "fleet"), [("original", None), ("shadow", None), ("original", 0)])
 def test_what_is_made_together_is_kept_under_the_key_of_each(
-    kind: str, tiny: Path, cache: Path, tmp_path: Path
+    kind: str, fleet: int | None, tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
     """What a plan for a GPU puts together, and the same one by one. With SGD, because Adam enlarges rounding."""
     preset = tmp_path / "sgd.toml"
     preset.write_text(tiny.read_text().replace("lr = 2e-3", 'optimizer = "sgd"\nlr = 0.02\nmomentum = 0.9', 1))
-    found = shared(planned(str(preset), Store(cache), "cuda", tmp_path, seed_list=[0, 1, 2]))
+    found = shared(planned(str(preset), Store(cache), "cuda", tmp_path, seed_list=[0, 1, 2], fleet=fleet))
     group = next(on_cpu(job) for job in found if job.kind == kind)
     together, alone = Workshop(Store(tmp_path / "together")), Workshop(Store(tmp_path / "alone"))
     together.get(group)

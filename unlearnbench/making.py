@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -67,15 +67,16 @@ class Place:
         shape, classes = shape_of(self.setting, self.content), self.content.num_classes
         return Builder(model, self.setting.model_options, shape, classes, self.device)
 
-    def training_set(self, content: Dataset, split: Split) -> TrainingSet:
-        """The training part of a data set on the device, with the labels that a task trains on."""
-        return next(self.training_sets(content, [split]))
+    def training_set(self, content: Dataset, split: Split, images: Tensor | None = None) -> TrainingSet:
+        """The training part of a data set on the device, with the labels that a task trains on.
 
-    def training_sets(self, content: Dataset, splits: Iterable[Split]) -> Iterator[TrainingSet]:
-        """The same for each of these splits; the images are shared."""
-        images = content.train_images.to(self.device)
-        for split in splits:
-            yield TrainingSet(images, split.labels(content).to(self.device), self.setting.pipeline)
+        Args:
+            content: The data set.
+            split: What the task makes of it.
+            images: Its training images, if they are on the device already.
+        """
+        images = content.train_images.to(self.device) if images is None else images
+        return TrainingSet(images, split.labels(content).to(self.device), self.setting.pipeline)
 
     def rehearsal(self, store: Store) -> tuple[TrainingSet, Tensor]:
         """What the recipe holds out, and which of it is like the forgotten items: of their classes, and labelled so."""
@@ -164,27 +165,28 @@ class Workshop:
     def original(self, job: Job) -> Made:
         """The network that will have to forget: trained on everything."""
         jobs, place = [job, *job.beside], self.place(job.setting)
-        sets = place.training_sets(place.content, [split_of(one.setting, self.store) for one in jobs])
-        everything = torch.arange(len(place.content.train_labels))
-        courses = [
-            Course(training_set, everything, (*one.setting.origin, one.setting.seed, "original"))
-            for one, training_set in zip(jobs, sets, strict=True)
-        ]
+        images = place.content.train_images.to(place.device)
+        courses = []
+        for one in jobs:
+            own = self.place(one.setting)  # of the same images, but perhaps with other labels
+            stream = (*one.setting.origin, one.setting.seed, "original")
+            whole = own.training_set(own.content, own.split, images)
+            courses.append(Course(whole, torch.arange(len(whole.labels)), stream))
         return self.kept(jobs, [(network.state_dict(), speed) for network, speed in place.train(courses)])
 
     def shadow(self, job: Job) -> Made:
         """A network trained on a random half of all images, its logits on all of them, and which half it was."""
         jobs, place = [job, *job.beside], self.place(job.setting)
-        pool = place.content.pool
-        sets = place.training_sets(pool, [shadow_split(one.setting, pool, one.index) for one in jobs])
-        members = [shadow_members(one.setting, len(pool.train_labels), one.index) for one in jobs]
-        courses = [
-            Course(training_set, member.nonzero()[:, 0], (one.setting.dataset, one.index, "shadow"))
-            for one, training_set, member in zip(jobs, sets, members, strict=True)
-        ]
+        images = place.content.pool.train_images.to(place.device)
+        members = [shadow_members(one.setting, len(images), one.index) for one in jobs]
+        courses = []
+        for one, member in zip(jobs, members, strict=True):
+            pool = content_of(one.setting, self.store).pool
+            everything = place.training_set(pool, shadow_split(one.setting, pool, one.index), images)
+            courses.append(Course(everything, member.nonzero()[:, 0], (one.setting.dataset, one.index, "shadow")))
         made: list[Made] = []
         for one, member, (network, speed) in zip(jobs, members, place.train(courses), strict=True):
-            logits = training.predict(network, courses[0].training_set.pixels, job.setting.pipeline.plain)
+            logits = training.predict(network, images, job.setting.pipeline.plain)
             check_finite(logits, f"shadow network {one.index}")
             made.append(({"logits": logits, "member": member}, speed))
         return self.kept(jobs, made)
