@@ -74,13 +74,13 @@ def main() -> None:
             beside, *_ = timed(folder, f"{method}-given", **where, methods=[method])
             alone, given_all, passes = alone + seconds, given_all + beside, passes + ep
             print(f"  {method:18} alone {seconds:6.1f} s ({ep:.0f} passes), with all given {beside:6.1f} s", flush=True)
-        together = suite()
+        passes_of_suite = suite()
         typical = statistics.median(suites)
         print(f"suite: {typical:.1f} s, the median of {len(suites)}")
         print(
             f"(i) alone, each with its own Original, Retrain and shadows: {alone:.0f} s, {alone / typical:.1f} times;"
         )
-        print(f"    in passes {passes:.0f}, {passes / together:.1f} times")
+        print(f"    in passes {passes:.0f}, {passes / passes_of_suite:.1f} times")
         print(f"(ii) one after the other, these given: {given_all:.0f} s, {given_all / typical:.2f} times the suite")
 
 

@@ -62,6 +62,14 @@ def test_a_broken_plugin_is_named_and_stops_no_other(
     assert (row["from"], message in row["unusable"]) == ("broken 1.0", True)
 
 
+def test_an_entry_point_that_cannot_be_read_is_named_and_stops_no_other(install: Callable[..., Path]) -> None:
+    install("odd_package", METHOD, "[unlearnbench.methods]\nodd = odd-package:mine\n")
+    with pytest.raises(UserError, match="method 'odd' of package odd_package 1.0 cannot be loaded"):
+        registry.get(Method, "odd")
+    with pytest.warns(UserWarning, match="odd_package 1.0 cannot be loaded"):
+        assert "retrain" in registry.usable("methods")
+
+
 def test_the_suites_own_plugin_wins_over_one_of_the_same_name_which_is_listed(install: Callable[..., Path]) -> None:
     install("imitator", METHOD, "[unlearnbench.methods]\nlaf = imitator:mine\n")
     with pytest.warns(UserWarning, match="2 packages call a method 'laf': imitator and unlearnbench"):

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,10 +18,25 @@ from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.making import Workshop
 from unlearnbench.models import Builder
 from unlearnbench.recipe import Recipe
+from unlearnbench.run import make_artefact
 from unlearnbench.samples import Samples, TrainingSet, side_by_side
 from unlearnbench.store import Store
+from unlearnbench.training import predict
 
 PAIR = ("padded-crop", "flip")
+HASTY = '''
+from torch import nn
+from unlearnbench import Network, model
+
+class Features(nn.Module):
+    def forward(self, images):
+        return images.flatten(1) if images.mean() > 0 else 1 - images.flatten(1)
+
+@model(title="Hasty")
+def hasty(shape, num_classes):
+    """Does one thing or another."""
+    return Network(Features(), nn.Linear(28 * 28, 10), "head")
+'''
 CHANCE = '''
 from torch import nn
 from unlearnbench import Network, model
@@ -42,6 +58,19 @@ class Exact(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.layers(images.double())
+        return logits
+
+
+class Tied(Exact):
+    """Uses its last layer's weights twice."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(256, 10))
+        self.layers[-1] = nn.Linear(10, 10).double()
+        self.again = self.layers[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.again(super().forward(images))
         return logits
 
 
@@ -98,9 +127,12 @@ def test_only_labelled_samples_of_one_set_and_length_go_side_by_side(
         next(side_by_side([hidden], 4))  # type: ignore[list-item]
 
 
+@pytest.mark.parametrize("kind", [Exact, Tied])
 @pytest.mark.parametrize("recipe", [Recipe(lr=1e-3, epochs=3), Recipe("sgd", lr=0.01, momentum=0.9, epochs=3)])
-def test_in_double_precision_it_is_the_same_computation(parts: Callable[..., list[Samples]], recipe: Recipe) -> None:
-    start = [Exact() for _ in range(3)]
+def test_in_double_precision_it_is_the_same_computation(
+    parts: Callable[..., list[Samples]], recipe: Recipe, kind: type[Exact]
+) -> None:
+    start = [kind() for _ in range(3)]
     together, alone = copy.deepcopy(start), copy.deepcopy(start)
     training.fit_together(together, parts(), recipe)
     for network, part in zip(alone, parts(), strict=True):
@@ -121,13 +153,13 @@ def test_in_single_precision_the_difference_is_rounding(parts: Callable[..., lis
 
 
 @pytest.mark.parametrize(
-    ("network", "answer"), [(Exact(), True), (Exact(nn.Dropout(0.5)), False), (Hasty(), False)], ids=repr
+    ("network", "answer"), [(Exact(), True), (Tied(), True), (Exact(nn.Dropout(0.5)), False), (Hasty(), False)]
 )
 def test_chance_and_branches_cannot_be_stacked(
     parts: Callable[..., list[Samples]], network: nn.Module, answer: bool
 ) -> None:
     before = copy.deepcopy(network)
-    assert training.can_be_stacked(network, parts()[0]) is answer
+    assert training.can_be_stacked(network, parts()[0], Recipe()) is answer
     assert gap([network], [before]) == 0
 
 
@@ -147,7 +179,7 @@ def test_a_gpu_trains_small_networks_of_one_shape_at_once(tiny: Path, cache: Pat
     assert not any(job.beside for job in one_by_one)
     assert {job.kind: 1 + len(job.beside) for job in together} == {"original": 8, "shadow": 4}  # with noisy labels, too
     assert sum(1 + len(job.beside) for job in together) == len(one_by_one)
-    assert sum(job.ep for job in together) == pytest.approx(sum(job.ep for job in one_by_one))
+    assert sum(job.work for job in together) == pytest.approx(sum(job.ep for job in one_by_one))
     assert any(str(job).endswith("seed 0 and 7 more") for job in together)
     many = jobs("cuda", seed_list=range(20), tasks=["data-removal"], methods=["original"])
     assert sorted(1 + len(job.beside) for job in many if job.kind == "original") == [20 - MOST, MOST]
@@ -188,16 +220,75 @@ def on_cpu(job: Job) -> Job:
     return replace(job, setting=replace(job.setting, device="cpu"), beside=beside)
 
 
+def preset_of(model: str, folder: Path) -> str:
+    path = folder / f"{model}.toml"
+    path.write_text(
+        'shadows = 2\n[select]\nmethods = ["original"]\ntasks = ["data-removal"]\n'
+        f'[recipe]\nlr = 2e-3\nepochs = 1\n[datasets.digits-8x8]\nmodel = "{model}"\n'
+    )
+    return str(path)
+
+
+def group_of(kind: str, tiny: Path, cache: Path, folder: Path) -> Job:
+    found = shared(planned(str(tiny), Store(cache), "cuda", folder, seed_list=[0, 1]))
+    return next(on_cpu(job) for job in found if job.kind == kind)
+
+
+def test_what_was_made_meanwhile_is_left_as_it_is_and_the_others_are_made(
+    tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    group, store = group_of("original", tiny, cache, tmp_path), Store(tmp_path / "made")
+    first, second = replace(group, beside=()), group.beside[0]
+    for job in (first, second):
+        store.save(job.key, {"marked": torch.zeros(1)}, {})
+    assert make_artefact(group, store)[0] == "made"
+    assert all(store.has(job.key) for job in group.beside)
+    for job in (first, second):
+        made = store.load(job.key)
+        assert made is not None
+        assert made[0].keys() == {"marked"}
+    assert make_artefact(group, store)[0] == "made"  # with nothing left to make
+
+
+def test_a_network_that_diverges_does_not_cost_those_beside_it(
+    tiny: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, store = group_of("shadow", tiny, cache, tmp_path), Store(tmp_path / "made")
+    calls: list[int] = []
+
+    def diverging(*arguments: Any) -> Tensor:
+        calls.append(1)
+        return predict(*arguments) * (torch.nan if len(calls) in (1, 2) else 1)
+
+    monkeypatch.setattr(training, "predict", diverging)
+    status, reason, _ = make_artefact(group, store)
+    assert (status, reason) == (
+        "diverged",
+        "FloatingPointError: shadow network 0 gives outputs that are not finite: it diverged",
+    )
+    first, second, *others = (group, *group.beside)
+    assert not store.has(first.key)
+    assert not store.has(second.key)
+    assert len(others) >= 2
+    assert all(store.has(job.key) for job in others)
+
+
+def test_a_network_that_looks_at_values_is_trained_alone_and_without_counting(
+    install: Callable[..., Path], cache: Path, tmp_path: Path
+) -> None:
+    install("haste", HASTY, "[unlearnbench.models]\nhasty = haste:hasty\n")
+    found = shared(planned(preset_of("hasty", tmp_path), Store(cache), "cuda", tmp_path, seed_list=[0, 1]))
+    assert not any(job.beside for job in found)
+    made, info = Workshop(Store(tmp_path / "made")).get(on_cpu(found[0]))
+    assert made
+    assert info.keys() == {"seconds", "images/s"}
+
+
 def test_chance_within_a_network_is_that_of_its_own_stream(
     install: Callable[..., Path], cache: Path, tmp_path: Path
 ) -> None:
     install("lottery", CHANCE, "[unlearnbench.models]\nchance = lottery:chance\n")
-    preset = tmp_path / "chance.toml"
-    preset.write_text(
-        'shadows = 2\n[select]\nmethods = ["original"]\ntasks = ["data-removal"]\n'
-        '[recipe]\nlr = 2e-3\nepochs = 1\n[datasets.digits-8x8]\nmodel = "chance"\n'
-    )
-    found = shared(planned(str(preset), Store(cache), "cuda", tmp_path, seed_list=[0, 1]))
+    found = shared(planned(preset_of("chance", tmp_path), Store(cache), "cuda", tmp_path, seed_list=[0, 1]))
     group = next(on_cpu(job) for job in found if job.kind == "original")
     assert len(group.beside) == 1
     together, alone = Workshop(Store(tmp_path / "together")), Workshop(Store(tmp_path / "alone"))

@@ -6,6 +6,8 @@ import collections
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -59,6 +61,20 @@ def test_a_death_does_not_disturb_who_is_at_work(tmp_path: Path) -> None:
 
 def pid(*_: object) -> int:
     return os.getpid()
+
+
+def test_processes_end_with_the_one_that_began_them_even_if_it_is_killed() -> None:
+    code = """
+import os, time
+from unlearnbench.workers import in_parallel
+print([done.result for done in in_parallel(os.getpid, [()], 1)], flush=True)  # now it waits for work
+time.sleep(100)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as main:
+        assert main.stdout
+        assert main.stdout.readline().startswith("[")
+        main.kill()
+        main.communicate(timeout=30)  # until nobody holds its output any more
 
 
 def test_processes_are_kept_but_not_in_another_folder_nor_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ FULL = 2e10
 """Floating-point operations of a step that keep a GPU busy for as long as it takes to ask it for them: 0.3 ms at 60
 TFLOP/s. An estimate: `benchmarks.together` measures it."""
 MOST = 16
-"""Trainings at once, at most: what is made together is lost together if the run is stopped."""
+"""Trainings at once, at most: what is made together is lost together if the run is stopped or the memory is full."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class Job:
         index: For "shadow".
         keep: For "outputs": the network to be kept on the way, because other methods start from it.
         room: For trainings: how many such at once keep their device busy.
-        beside: For trainings: others of one shape with this one, made in one computation with it; `ep` and `size` are
-            those of all.
+        beside: For trainings: others of one shape with this one, made in one computation with it.
     """
 
     kind: str
@@ -75,6 +74,11 @@ class Job:
         which = place.get(self.kind, f"{self.method} seed {self.setting.seed}")
         more = f" and {len(self.beside)} more" if self.beside else ""
         return f"{self.kind} {self.setting.dataset} {self.setting.task} {which}{more}"
+
+    @property
+    def work(self) -> float:
+        """The passes of this job and of those beside it."""
+        return self.ep + sum(job.ep for job in self.beside)
 
     @property
     def shape(self) -> str:
@@ -202,7 +206,7 @@ class Artefacts:
             return 1
         options, shape = tuple(setting.model_options.items()), shape_of(setting, self.content)
         step = setting.recipe.batch * flop_of(setting.model, options, shape, self.content.num_classes)
-        return max(1, min(MOST, round(FULL / step)))
+        return max(1, min(MOST, round(FULL / step))) if step else 1
 
     @property
     def parameters(self) -> int:
@@ -237,13 +241,17 @@ def shapes_of(
 def flop_of(model: str, options: tuple[tuple[str, Any], ...], shape: tuple[int, int, int], num_classes: int) -> float:
     """Floating-point operations of training on an image, two for each multiplication with its addition.
 
-    Those of convolutions and matrix products, forward and backward, as torch counts them.
+    Those of convolutions and matrix products, forward and backward, as torch counts them; 0 if they cannot be counted
+    without computing anything, because the network looks at values.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = registry.get(Model, model).build(shape, num_classes, **dict(options))
-        network(torch.rand(2, *shape)).sum().backward()
+    try:
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            network = registry.get(Model, model).build(shape, num_classes, **dict(options))
+            network(torch.rand(2, *shape)).sum().backward()
+    except Exception:  # whatever a plugin's network raises where there are no values
+        return 0.0
     return float(counter.get_total_flops()) / 2
 
 

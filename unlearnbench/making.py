@@ -95,7 +95,7 @@ class Place:
         """
         start, recipe = time.perf_counter(), self.setting.recipe
         networks, samples = [self.builder.fresh(*c.stream) for c in courses], [course.samples for course in courses]
-        if len(courses) > 1 and training.can_be_stacked(networks[0], samples[0]):
+        if len(courses) > 1 and training.can_be_stacked(networks[0], samples[0], recipe):
             training.fit_together(networks, samples, recipe)
         else:
             for network, course in zip(networks, courses, strict=True):
@@ -111,7 +111,7 @@ class Place:
         setting, rate = self.setting, images * self.setting.recipe.epochs / seconds
         options = tuple(setting.model_options.items())
         flop = flop_of(setting.model, options, shape_of(setting, self.content), self.content.num_classes)
-        return {"seconds": seconds, "images/s": rate, "GFLOP/s": rate * flop / 1e9}
+        return {"seconds": seconds, "images/s": rate, **({"GFLOP/s": rate * flop / 1e9} if flop else {})}
 
 
 @dataclass(frozen=True)
@@ -185,16 +185,21 @@ class Workshop:
             everything = place.training_set(pool, shadow_split(one.setting, pool, one.index), images)
             courses.append(Course(everything, member.nonzero()[:, 0], (one.setting.dataset, one.index, "shadow")))
         made: list[Made] = []
-        for one, member, (network, speed) in zip(jobs, members, place.train(courses), strict=True):
+        for member, (network, speed) in zip(members, place.train(courses), strict=True):
             logits = training.predict(network, images, job.setting.pipeline.plain)
-            check_finite(logits, f"shadow network {one.index}")
             made.append(({"logits": logits, "member": member}, speed))
-        return self.kept(jobs, made)
+        tensors, info = self.kept(jobs, made)
+        check_finite(tensors["logits"], f"shadow network {job.index}")
+        return tensors, info
 
     def kept(self, jobs: Sequence[Job], made: Sequence[Made]) -> Made:
-        """The artefact of the first of these jobs; those of the others go into the store."""
+        """The artefact of the first of these jobs; those of the others go into the store.
+
+        Not if they are there by now, nor if they diverged: then who needs them makes them alone, and says so.
+        """
         for job, (tensors, info) in zip(jobs[1:], made[1:], strict=True):
-            self.store.save(job.key, tensors, info)
+            if not self.store.has(job.key) and all(tensor.isfinite().all() for tensor in tensors.values()):
+                self.store.save(job.key, tensors, info)
         return made[0]
 
     def prepared(self, job: Job) -> Made:
@@ -319,6 +324,12 @@ class Workshop:
             raise
         except (Exception, SystemExit) as error:  # whatever the parent's code raised
             raise ParentFailedError(f"{job.method} failed: {type(error).__name__}: {error}") from error
+
+
+def still_missing(job: Job, store: Store) -> Job:
+    """A job without what has been made since it was planned; as it is if all of it has."""
+    jobs = [one for one in (replace(job, beside=()), *job.beside) if not store.has(one.key)]
+    return replace(jobs[0], beside=jobs[1:]) if jobs else job
 
 
 def check_data(job: Job, store: Store) -> None:

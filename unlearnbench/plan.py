@@ -119,7 +119,7 @@ class Plan:
 
     @property
     def records(self) -> dict[Path, Mapping[str, Any]]:
-        """The records of cached cells by path, for whoever would read them again: that takes long if there are many."""
+        """The records of cached cells by path, as they were when the plan was made; to read many takes long."""
         found = zip(self.cells, self.statuses, strict=True)
         return {self.results / cell.path: status.record for cell, status in found if status.record}
 
@@ -145,7 +145,7 @@ class Plan:
     def shared(self) -> list[Job]:
         """The missing artefacts that are made before the cells: trainings first, the longest at the front."""
         jobs = [job for job in self.missing if job.kind in ("original", "shadow", "prepared")]
-        return sorted(together(jobs), key=lambda job: (job.kind == "prepared", -job.ep))
+        return sorted(together(jobs), key=lambda job: (job.kind == "prepared", -job.work))
 
     @property
     def ep(self) -> float:
@@ -165,9 +165,8 @@ def together(jobs: Iterable[Job]) -> Iterator[Job]:
         groups.setdefault(job.shape if job.room > 1 else job.digest, []).append(job)
     for group in groups.values():
         room = group[0].room
-        for some in (group[start : start + room] for start in range(0, len(group), room)):
-            ep, size = sum(job.ep for job in some), sum(job.size for job in some)
-            yield replace(some[0], beside=some[1:], ep=ep, size=size) if len(some) > 1 else some[0]
+        for start in range(0, len(group), room):
+            yield replace(group[start], beside=group[start + 1 : start + room])
 
 
 def unmade(job: Job, store: Store, again: bool = False) -> Iterator[Job]:

@@ -29,8 +29,9 @@ class Reporter:
         self._began = time.perf_counter()
         if not self._cells:
             return
+        artefacts = sum(1 + len(job.beside) for job in plan.shared)
         self._line(
-            f"{self._cells} of {len(plan.cells)} cells to run and {len(plan.shared)} artefacts to make for them: "
+            f"{self._cells} of {len(plan.cells)} cells to run and {artefacts} artefacts to make for them: "
             f"about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB"
         )
         if self._console.is_terminal:

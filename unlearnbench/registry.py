@@ -48,8 +48,8 @@ class Entry:
         """
         if self.trouble:
             raise UserError(self.trouble)
-        module, attr = self._place
         try:
+            module, attr = self._place
             plugin = getattr(sys.modules.get(module), attr, None) or self._imported()  # that takes 15 times as long
         except UserError:
             raise

@@ -24,7 +24,7 @@ from unlearnbench import clock, folders, presets, tables
 from unlearnbench.artefacts import Job
 from unlearnbench.errors import StorageError, UserError
 from unlearnbench.local import named
-from unlearnbench.making import ParentFailedError, Workshop
+from unlearnbench.making import ParentFailedError, Workshop, still_missing
 from unlearnbench.measuring import Laboratory, observed
 from unlearnbench.plan import Cell, Plan, build
 from unlearnbench.rendering import Table
@@ -53,7 +53,7 @@ class Outcome:
         reason: Why it did not work.
         is_cell: Whether it was a cell.
         spent: Its seconds by kind of work; see `clock.KINDS`.
-        speed: Of a training: "images/s" and "GFLOP/s".
+        speed: Of a training: "images/s", and "GFLOP/s" where they can be counted.
     """
 
     name: str
@@ -107,8 +107,8 @@ class Summary:
     @property
     def speed(self) -> dict[str, float]:
         """The median speed of trainings, each by one worker; empty if nothing was trained."""
-        found = [outcome.speed for outcome in self.outcomes if outcome.speed]
-        return {unit: median(speed[unit] for speed in found) for unit in ("images/s", "GFLOP/s") if found}
+        rates = {unit: [o.speed[unit] for o in self.outcomes if unit in o.speed] for unit in ("images/s", "GFLOP/s")}
+        return {unit: median(found) for unit, found in rates.items() if found}
 
     @property
     def spent(self) -> dict[str, float]:
@@ -297,7 +297,7 @@ def perished(item: Job | Cell, done: Done[Outcome], results: Path, limit: float 
     if isinstance(item, Cell):
         trace = {"traceback": done.trace} if done.trace else {}
         write_record(results / item.path, {**failure(item, done.reason, reason), **trace})
-    ep = item.ep if isinstance(item, Job) else item.outputs.ep
+    ep = item.work if isinstance(item, Job) else item.outputs.ep
     return Outcome(str(item), done.reason, 0.0, ep, reason, isinstance(item, Cell))
 
 
@@ -319,7 +319,7 @@ def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
             status, reason, speed = make_artefact(item, store)
         else:
             status, reason = make_cell(item, store, results, force)
-    ep = item.ep if isinstance(item, Job) else item.outputs.ep
+    ep = item.work if isinstance(item, Job) else item.outputs.ep
     seconds = time.perf_counter() - start
     return Outcome(str(item), status, seconds, ep, reason, isinstance(item, Cell), clock.taken(), speed)
 
@@ -357,7 +357,7 @@ def make_artefact(job: Job, store: Store) -> tuple[str, str, Mapping[str, float]
         The status, the reason, and the speed if it was a training.
     """
     try:
-        _, info = laboratory(store).workshop.get(job)
+        _, info = laboratory(store).workshop.get(still_missing(job, store))
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # whatever a plugin raised

@@ -39,7 +39,7 @@ def digest(key: Key) -> str:
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """The places in which two keys differ, in words, e.g. `["recipe.epochs: 16 -> 20"]`."""
-    if old == new or canonical(old) == canonical(new):  # the first is ten times as fast, but a tuple is no list
+    if old == new or canonical(old) == canonical(new):  # the first is fast, but a tuple is no list
         return []
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         names = sorted({*old, *new})
@@ -154,7 +154,9 @@ class Store:
         facts = canonical({"key": key, "info": info})
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {"facts": facts, "sha256": checksum(facts, whole)}
-        write_atomically(self.path(key), save(whole, metadata=metadata), lasting=False)  # it can be made again
+        write_atomically(
+            self.path(key), save(whole, metadata=metadata), lasting=False
+        )  # what the checksum misses is made again
 
     def remove(self, key: Key) -> None:
         """Forgets an artefact, if it is there."""

@@ -84,10 +84,11 @@ def fit_stacked(networks: Sequence[nn.Module], samples: Sequence[Samples], recip
             optimizer.zero_grad()
             (total / labels.shape[1]).backward()  # the sum of the networks' mean losses: no gradient meets another
             optimizer.step()
+    learned = parameters | buffers
     with torch.no_grad():
         for place, network in enumerate(networks):
             for name, own in (*network.named_parameters(), *network.named_buffers()):
-                own.copy_((parameters | buffers)[name][place])
+                own.copy_(learned[name][place])
 
 
 Stack = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor], Tensor]
@@ -97,7 +98,7 @@ Stack = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor], Tensor]
 def stacked(networks: Sequence[nn.Module]) -> tuple[Stack, dict[str, Tensor], dict[str, Tensor]]:
     """Several networks of one shape as one function in train mode; copies of their parameters and buffers, [K, ...]."""
     parameters, buffers = torch.func.stack_module_state([plain(network) for network in networks])
-    shape = plain(networks[0]).train().to("meta")
+    shape = plain(networks[0]).train()
 
     def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
         logits: Tensor = torch.func.functional_call(shape, (parameters, buffers), (images,))
@@ -111,13 +112,14 @@ def plain(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
 
-def can_be_stacked(network: nn.Module, samples: Samples) -> bool:
-    """Whether networks like this can be one function: not if they draw random numbers or look at what they compute."""
-    stack, parameters, buffers = stacked([network, network])
+def can_be_stacked(network: nn.Module, samples: Samples, recipe: Recipe) -> bool:
+    """Whether networks like this can be one function: not if they draw torch's random numbers or look at values."""
     images = samples.subset(samples.index.new_zeros(2)).images
     try:
-        stack(parameters, buffers, torch.stack([images, images]))
-    except (RuntimeError, ValueError):  # what torch.vmap raises
+        stack, parameters, buffers = stacked([network, network])
+        with computing(recipe, images.device):
+            stack(parameters, buffers, torch.stack([images, images])).sum().backward()
+    except Exception:  # whatever torch.vmap cannot do, or a network does not expect
         return False
     return True
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing, contextmanager
@@ -62,7 +64,7 @@ def in_parallel(
         markers = [Path(folder, str(index)) for index in range(len(calls))]
 
         def submitted(executor: ProcessPoolExecutor, index: int) -> Future[Result]:
-            future: Future[Result] = executor.submit(marked, function, calls[index], markers[index], limit)
+            future: Future[Result] = executor.submit(marked, function, calls[index], markers[index], limit, os.getpid())
             return future
 
         suspects = []
@@ -177,8 +179,11 @@ def let_managers_stumble() -> None:
     threading.excepthook = of_others
 
 
-def marked(function: Callable[..., Result], arguments: tuple[Any, ...], marker: Path, limit: float | None) -> Result:
+def marked(
+    function: Callable[..., Result], arguments: tuple[Any, ...], marker: Path, limit: float | None, parent: int
+) -> Result:
     """Calls a function and leaves a mark while it is at work."""
+    end_with(parent)
     with marker.open("w") as file:
         if limit is not None:
             _present.append((limit, file))
@@ -189,6 +194,18 @@ def marked(function: Callable[..., Result], arguments: tuple[Any, ...], marker: 
     marker.unlink()
     settle()
     return result
+
+
+@cache
+def end_with(parent: int) -> None:
+    """Ends this process when its parent is gone: if that was killed, it would wait for work for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @cache
