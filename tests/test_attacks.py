@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from unlearnbench import Audit, Observed, metrics, registry, stats
+from unlearnbench import Audit, Observed, Scores, metrics, registry, stats
 from unlearnbench.attacks import Attack, Known, NotApplicableError
 from unlearnbench.attacks.lira import log_odds
 from unlearnbench.attacks.population import greatest, minus_entropy, minus_loss, minus_modified_entropy
@@ -273,3 +273,42 @@ def test_u_lira_is_lira_among_networks_that_were_unlearned(small: Audit) -> None
     assert found.facts == {"fleet": 6}
     with pytest.raises(NotApplicableError, match="needs a fleet of unlearned networks"):
         registry.get(Attack, "u-lira").score(small)
+
+
+@pytest.fixture(scope="module")
+def shadow_scores(audit: Audit) -> Scores:
+    return registry.get(Attack, "shadow").score(audit)
+
+
+def test_the_shadow_attack_finds_an_overfitted_network_out_beyond_doubt(shadow_scores: Scores) -> None:
+    assert stats.auc(shadow_scores.forgotten, shadow_scores.heldout).low > 0.7
+    assert stats.balanced_accuracy(shadow_scores.forgotten, shadow_scores.heldout).low > 0.6
+
+
+def test_to_the_shadow_attack_permuted_membership_is_a_coin_toss(shadow_scores: Scores) -> None:
+    both = np.random.default_rng(0).permutation(np.concatenate([shadow_scores.forgotten, shadow_scores.heldout]))
+    for metric in (stats.auc, stats.balanced_accuracy):
+        found = metric(both[:300], both[300:], level=0.999)
+        assert found.low < 0.5 < found.high
+
+
+def test_the_shadow_attack_cannot_tell_two_halves_of_the_held_out_items_apart(shadow_scores: Scores) -> None:
+    halves = np.random.default_rng(0).permutation(shadow_scores.heldout)
+    for metric in (stats.auc, stats.balanced_accuracy):
+        found = metric(halves[:150], halves[150:], level=0.999)
+        assert found.low < 0.5 < found.high
+
+
+def test_the_shadow_attack_is_the_same_every_time(audit: Audit, shadow_scores: Scores) -> None:
+    from unlearnbench.attacks import shadow
+
+    shadow.fitted.cache_clear()
+    again = registry.get(Attack, "shadow").score(audit)
+    assert np.array_equal(again.forgotten, shadow_scores.forgotten)
+    assert np.array_equal(again.heldout, shadow_scores.heldout)
+
+
+def test_the_shadow_attack_has_no_verdict_on_a_label_that_no_shadow_knows(audit: Audit) -> None:
+    strange = Observed(audit.forgotten.logits, np.full(300, 77))
+    scores = registry.get(Attack, "shadow").score(replace(audit, forgotten=strange))
+    assert (scores.forgotten == 0).all()

@@ -120,6 +120,11 @@ select.seeds = "0"
 recipe = {{ epochs = 1, resize = 48, augment = ["random-resized-crop", "flip"] }}
 datasets.{name}.model = "resnet18"
 methods.laf = {{ epochs = 1, vae_epochs = 1 }}
+methods.boundary.epochs = 1
+methods.boundary-expand.epochs = 1
+methods.neggrad.epochs = 1
+methods.neggrad-plus.epochs = 1
+methods.scrub = {{ epochs = 1, max_epochs = 1 }}
 """
 
 
