@@ -201,11 +201,9 @@ class Artefacts:
     @cached_property
     def room(self) -> int:
         """How many trainings at once keep the device busy: on a GPU several, if steps are small."""
-        setting = self.setting
-        if setting.device != "cuda":
+        if self.setting.device != "cuda":
             return 1
-        options, shape = tuple(setting.model_options.items()), shape_of(setting, self.content)
-        step = setting.recipe.batch * flop_of(setting.model, options, shape, self.content.num_classes)
+        step = self.setting.recipe.batch * training_flop(self.setting, self.content)
         return max(1, min(MOST, round(FULL / step))) if step else 1
 
     @property
@@ -235,6 +233,12 @@ def shapes_of(
     with torch.device("meta"):
         network = registry.get(Model, model).build(shape, num_classes, **dict(options))
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def training_flop(setting: Setting, content: data.Dataset) -> float:
+    """As `flop_of`, for the network of a setting."""
+    options = tuple(setting.model_options.items())
+    return flop_of(setting.model, options, shape_of(setting, content), content.num_classes)
 
 
 @cache

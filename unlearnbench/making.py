@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench import data, registry, relearning, seeds, training
-from unlearnbench.artefacts import Job, flop_of
+from unlearnbench.artefacts import Job, training_flop
 from unlearnbench.clock import spending
 from unlearnbench.data import Dataset
 from unlearnbench.errors import StorageError
@@ -108,9 +108,7 @@ class Place:
 
     def speed(self, images: int, seconds: float) -> dict[str, float]:
         """What is known of a training on so many images."""
-        setting, rate = self.setting, images * self.setting.recipe.epochs / seconds
-        options = tuple(setting.model_options.items())
-        flop = flop_of(setting.model, options, shape_of(setting, self.content), self.content.num_classes)
+        rate, flop = images * self.setting.recipe.epochs / seconds, training_flop(self.setting, self.content)
         return {"seconds": seconds, "images/s": rate, **({"GFLOP/s": rate * flop / 1e9} if flop else {})}
 
 
@@ -164,24 +162,24 @@ class Workshop:
 
     def original(self, job: Job) -> Made:
         """The network that will have to forget: trained on everything."""
-        jobs, place = [job, *job.beside], self.place(job.setting)
-        images = place.content.train_images.to(place.device)
+        jobs = [job, *job.beside]
+        places = [self.place(one.setting) for one in jobs]  # of the same images, but perhaps with other labels
+        images = places[0].content.train_images.to(places[0].device)
         courses = []
-        for one in jobs:
-            own = self.place(one.setting)  # of the same images, but perhaps with other labels
+        for one, place in zip(jobs, places, strict=True):
+            whole = place.training_set(place.content, place.split, images)
             stream = (*one.setting.origin, one.setting.seed, "original")
-            whole = own.training_set(own.content, own.split, images)
             courses.append(Course(whole, torch.arange(len(whole.labels)), stream))
-        return self.kept(jobs, [(network.state_dict(), speed) for network, speed in place.train(courses)])
+        return self.kept(jobs, [(network.state_dict(), speed) for network, speed in places[0].train(courses)])
 
     def shadow(self, job: Job) -> Made:
         """A network trained on a random half of all images, its logits on all of them, and which half it was."""
         jobs, place = [job, *job.beside], self.place(job.setting)
-        images = place.content.pool.train_images.to(place.device)
+        pools = [content_of(one.setting, self.store).pool for one in jobs]
+        images = pools[0].train_images.to(place.device)
         members = [shadow_members(one.setting, len(images), one.index) for one in jobs]
         courses = []
-        for one, member in zip(jobs, members, strict=True):
-            pool = content_of(one.setting, self.store).pool
+        for one, pool, member in zip(jobs, pools, members, strict=True):
             everything = place.training_set(pool, shadow_split(one.setting, pool, one.index), images)
             courses.append(Course(everything, member.nonzero()[:, 0], (one.setting.dataset, one.index, "shadow")))
         made: list[Made] = []

@@ -154,9 +154,8 @@ class Store:
         facts = canonical({"key": key, "info": info})
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {"facts": facts, "sha256": checksum(facts, whole)}
-        write_atomically(
-            self.path(key), save(whole, metadata=metadata), lasting=False
-        )  # what the checksum misses is made again
+        content = save(whole, metadata=metadata)
+        write_atomically(self.path(key), content, lasting=False)  # a run makes what is not there
 
     def remove(self, key: Key) -> None:
         """Forgets an artefact, if it is there."""
