@@ -84,6 +84,7 @@ def shell(environment: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.Mo
         if line.startswith("unlearnbench "):
             site.addsitedir(str(packages_of(environment)))  # for what was installed there meanwhile
             registry._entries.cache_clear()
+            registry._points.cache_clear()
             called = CliRunner().invoke(main, shlex.split(line)[1:])
             return called.output if called.exit_code else ""
         done = subprocess.run(["bash", "-euc", line], capture_output=True, text=True)

@@ -16,7 +16,7 @@ from unlearnbench import judging, presets, registry, seeds, tables
 from unlearnbench.cli import main
 from unlearnbench.data import Dataset
 from unlearnbench.models import Model
-from unlearnbench.plan import build
+from unlearnbench.planner import build
 from unlearnbench.store import Store
 
 

@@ -14,7 +14,8 @@ from unlearnbench.attacks import Attack
 from unlearnbench.data import Dataset
 from unlearnbench.making import Workshop
 from unlearnbench.measuring import Laboratory
-from unlearnbench.plan import Cell, build
+from unlearnbench.plan import Cell
+from unlearnbench.planner import build
 from unlearnbench.protocols import CLEAN, RELEASED
 from unlearnbench.setting import split_of
 from unlearnbench.store import Store

@@ -17,7 +17,8 @@ from unlearnbench.artefacts import Job
 from unlearnbench.making import Workshop
 from unlearnbench.measuring import Laboratory
 from unlearnbench.method import Method
-from unlearnbench.plan import Cell, Plan, build, record_path
+from unlearnbench.plan import Cell, Plan
+from unlearnbench.planner import build, record_path
 from unlearnbench.recipe import Recipe
 from unlearnbench.store import Store, write_record
 
@@ -122,7 +123,7 @@ def test_what_the_command_line_changes_gets_a_path_and_a_title_of_its_own(plan_o
 
 
 def test_the_command_of_a_cell_reproduces_its_key(plan_of: Any) -> None:
-    from unlearnbench.cli import parse_parameters
+    from unlearnbench.commands.options import parse_parameters
 
     plan = plan_of(overrides={"laf": {"tau": 7, "phi": "ratio"}, "data-removal": {"fraction": 0.2}})
     cell = next(c for c in plan.cells if c.method == "laf-r" and c.setting.task == "data-removal")

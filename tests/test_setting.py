@@ -15,7 +15,7 @@ import unlearnbench
 from unlearnbench import UserError, data, presets
 from unlearnbench.data import Dataset
 from unlearnbench.making import Place, Workshop
-from unlearnbench.plan import build
+from unlearnbench.planner import build
 from unlearnbench.presets import read
 from unlearnbench.recipe import Recipe
 from unlearnbench.setting import (

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnbench import AccessError, data, plan, presets, seeds, training
+from unlearnbench import AccessError, data, planner, presets, seeds, training
 from unlearnbench.artefacts import MOST, Job
 from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.making import Workshop
 from unlearnbench.models import Builder
+from unlearnbench.plan import Plan
 from unlearnbench.recipe import Recipe
 from unlearnbench.run import make_artefact
 from unlearnbench.samples import Samples, TrainingSet, side_by_side
@@ -163,12 +164,12 @@ def test_chance_and_branches_cannot_be_stacked(
     assert gap([network], [before]) == 0
 
 
-def planned(preset: str, store: Store, device: str, folder: Path, **options: object) -> plan.Plan:
-    return plan.build(presets.read(preset), store, folder, root=folder, device=device, **options)  # type: ignore[arg-type]
+def planned(preset: str, store: Store, device: str, folder: Path, **options: object) -> Plan:
+    return planner.build(presets.read(preset), store, folder, root=folder, device=device, **options)  # type: ignore[arg-type]
 
 
-def shared(plan_: plan.Plan) -> list[Job]:
-    return [job for job in plan_.shared if job.kind in ("original", "shadow")]
+def shared(plan: Plan) -> list[Job]:
+    return [job for job in plan.shared if job.kind in ("original", "shadow")]
 
 
 def test_a_gpu_trains_small_networks_of_one_shape_at_once(tiny: Path, cache: Path, tmp_path: Path) -> None:

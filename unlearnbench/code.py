@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,23 +56,22 @@ def outdated(key: Mapping[str, Any], files: Mapping[str, str] | None = None) -> 
         key: Of the record.
         files: Where the code of plugins was that are not installed. If it is no longer there, nobody can know.
     """
-    return list(dict.fromkeys(_outdated(key, "", files or {})))
-
-
-def _outdated(part: Mapping[str, Any], name: str, files: Mapping[str, str]) -> Iterator[str]:
-    code, kind = part.get("code"), part.get("kind")
-    if code and kind in CODE and code != core(kind):
-        yield f"the suite's own code ({kind})"
-    if code and name == "attack" and "core" in part and part["core"] != core("record"):
-        yield "the suite's own code (record)"
-    if code and name in PLUGINS and "name" in part and code != now(f"{name}s", part, files):
-        yield f"{name} {part['name']}"
-    for child, value in part.items():
-        if child == "attacks":
-            for attack in value.values():
-                yield from _outdated(attack, "attack", files)
-        elif isinstance(value, dict) and child not in VALUES:  # for thousands of records this takes seconds
-            yield from _outdated(value, "shadows" if child == "like" else child, files)
+    found: dict[str, None] = {}
+    parts = [("", key)]
+    for name, part in parts:  # which become more on the way; for thousands of records this takes seconds
+        code, kind = part.get("code"), part.get("kind")
+        if code and kind in CODE and code != core(kind):
+            found[f"the suite's own code ({kind})"] = None
+        if code and name == "attack" and "core" in part and part["core"] != core("record"):
+            found["the suite's own code (record)"] = None
+        if code and name in PLUGINS and "name" in part and code != now(f"{name}s", part, files or {}):
+            found[f"{name} {part['name']}"] = None
+        for child, value in part.items():
+            if child == "attacks":
+                parts += [("attack", attack) for attack in value.values()]
+            elif isinstance(value, dict) and child not in VALUES:
+                parts.append((child, value))
+    return list(found)
 
 
 def now(group: str, part: Mapping[str, Any], files: Mapping[str, str]) -> str:

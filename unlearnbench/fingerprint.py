@@ -83,7 +83,7 @@ def imported(source: str, module: str, path: Path) -> set[str]:
     """The dotted names that a module's source imports; `from a import b` gives both a and a.b."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -104,14 +104,20 @@ def functions_of(module: str) -> set[str]:
 
 
 @cache
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    """All nodes of a source's syntax tree; every command looks for some of them twice, and to find them takes long."""
+    return tuple(ast.walk(ast.parse(source)))
+
+
+@cache
 def normalised(source: str) -> str:
     """Source text without comments, docstrings, blank lines and trailing spaces."""
-    lines, tree = source.splitlines(), ast.parse(source)
+    lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(tree):
+    for node in nodes(source):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             first, last = node.lineno - 1, node.end_lineno or node.lineno
             alone = not lines[first][: node.col_offset].strip()  # not in `def f(): "text"`, where code stands before

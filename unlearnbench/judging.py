@@ -18,7 +18,8 @@ from unlearnbench import data, folders, metrics, presets, registry
 from unlearnbench.artefacts import Job, shapes_of
 from unlearnbench.errors import UserError
 from unlearnbench.making import Workshop
-from unlearnbench.plan import Cell, Plan, parameters, record_path
+from unlearnbench.plan import Cell, Plan
+from unlearnbench.planner import parameters, record_path
 from unlearnbench.presets import ELSEWHERE, NOTHING, REFERENCE
 from unlearnbench.run import Progress, Summary, carried_out, planned, work
 from unlearnbench.setting import Setting, content_of, positions_of, shape_of, split_of

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from multiprocessing import parent_process
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.fingerprint import CORE, source_of
@@ -112,8 +112,8 @@ def _entries(group: str, path: tuple[str, ...]) -> tuple[dict[str, Entry], list[
     of two others neither is, because nobody could know which.
     """
     found: dict[str, dict[str, Entry]] = {}
-    for point in entry_points(group=f"unlearnbench.{group}"):
-        origin, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
+    for point in _points(path).select(group=f"unlearnbench.{group}"):
+        origin, version = _release(point.dist) if point.dist else ("?", "?")
         found.setdefault(point.name, {})[origin] = Entry(group, point.name, origin, version, point)
     if not found:
         raise UserError(f"no {group} are installed; from a checkout, run: pip install -e .")
@@ -134,6 +134,18 @@ def _entries(group: str, path: tuple[str, ...]) -> tuple[dict[str, Entry], list[
                 warnings.warn(trouble, stacklevel=3)
         chosen[name] = entry
     return chosen, out
+
+
+@cache
+def _points(path: tuple[str, ...]) -> Any:  # what it is depends on Python's version; all have `select`
+    """The entry points of everything that is installed on a search path, which takes as long as those of one group."""
+    return entry_points()
+
+
+@cache
+def _release(distribution: Distribution) -> tuple[str, str]:
+    """The name and the version of a distribution, which reads its metadata whenever it is asked."""
+    return distribution.name, distribution.version
 
 
 def offer(name: str, find: Callable[[], Entry]) -> None:

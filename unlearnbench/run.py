@@ -26,7 +26,8 @@ from unlearnbench.errors import StorageError, UserError
 from unlearnbench.local import named
 from unlearnbench.making import ParentFailedError, Workshop, still_missing
 from unlearnbench.measuring import Laboratory, observed
-from unlearnbench.plan import Cell, Plan, build
+from unlearnbench.plan import Cell, Plan
+from unlearnbench.planner import build
 from unlearnbench.rendering import Table
 from unlearnbench.store import SCHEMA, Store, differences, read_record, write_record
 from unlearnbench.workers import Done, in_parallel

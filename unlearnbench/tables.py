@@ -41,7 +41,7 @@ ORDER = (
 
 
 Known = Mapping[Path, Mapping[str, Any]]
-"""Records by path that have been read already."""
+"""Records by path that a plan has read, and found to be what it would make."""
 NONE: Known = {}
 
 
@@ -68,8 +68,13 @@ def load(results: str | Path = "results", preset: str | None = None) -> pd.DataF
     return pd.DataFrame([flat(record) for record in records(Path(results), preset)])
 
 
-def records(results: Path, preset: str | None = None, known: Known = NONE) -> Iterator[Mapping[str, Any]]:
+def records(results: Path, preset: str | None = None) -> Iterator[Mapping[str, Any]]:
     """All readable records below a results folder, by path; one at a time, for there may be many."""
+    return (record for path in record_paths(results, preset) if (record := read_record(path)) is not None)
+
+
+def record_paths(results: Path, preset: str | None = None) -> list[Path]:
+    """The files of all records below a results folder, or of a preset's; raises `UserError` if there can be none."""
     if not results.is_dir():
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
     if not os.access(results, os.R_OK | os.X_OK):
@@ -79,8 +84,7 @@ def records(results: Path, preset: str | None = None, known: Known = NONE) -> It
         raise UserError(
             f"there are no results of preset {preset} in {results}: run `unlearnbench run --preset {preset}`"
         )
-    paths = sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/*/*/*.json"))
-    yield from (record for path in paths if (record := known.get(path) or read_record(path)) is not None)
+    return sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/*/*/*.json"))
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,11 +115,11 @@ def column_of(metric: str, protocol: str) -> str:
     return metric if protocol == CLEAN.name else f"{protocol}.{metric}"
 
 
-def world(key: Mapping[str, Any]) -> str:
+def world(key: Mapping[str, Any]) -> list[Any]:
     """What all cells of a table must have in common: data, network, recipe, and how it is trained and measured."""
     original, like = key.get("outputs", {}).get("original", {}), key.get("shadows", {}).get("like", {})
     own = {k: v for k, v in original.items() if k not in ("labels", "seed") and v != like.get(k)}  # not all of it twice
-    return canonical([own, *(key.get(name) for name in ("shadows", "attacks", "code"))])
+    return [own, *(key.get(name) for name in ("shadows", "attacks", "code"))]
 
 
 def table(
@@ -229,8 +233,8 @@ def frames(
     import pandas as pd
 
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
-    rows = [aged(record, preset, accept_stale) for record in records(results, preset.name, known)]
-    rows = [row for row in rows if row["model"] == models.get(row["dataset"], row["model"])]
+    found = rows_of(results, preset, accept_stale, known)
+    rows = [row for row in found if row["model"] == models.get(row["dataset"], row["model"])]
     others = {row["task"].partition("+")[0] for row in rows} - {*TABLES.values()}
     for number, task in [*TABLES.items(), *((name, name) for name in sorted(others))]:
         here = [row for row in shown(rows, number) if row["task"].partition("+")[0] == task]
@@ -238,12 +242,19 @@ def frames(
             yield number, comparable(pd.DataFrame([row for row in here if row["task"] == label]))
 
 
-def aged(record: Mapping[str, Any], preset: Preset, accept_stale: bool) -> dict[str, Any]:
+def rows_of(results: Path, preset: Preset, accept_stale: bool, known: Known) -> Iterator[dict[str, Any]]:
+    """The records of a preset as rows; those that are known have just been compared with what there is now."""
+    for path in record_paths(results, preset.name):
+        record = known.get(path) or read_record(path)
+        if record is not None:
+            yield aged(record, "" if path in known else changes(record, preset), accept_stale)
+
+
+def aged(record: Mapping[str, Any], changed: str, accept_stale: bool) -> dict[str, Any]:
     """A record as one row, marked if what made it has changed since; what `measure` added is then left out."""
     files = record["observed"].get("files", {})
     row = flat(record)
     row["accepted"], row["gone"] = "", ", ".join(Path(f).name for f in files.values() if not Path(f).is_file())
-    changed = ", ".join([*outdated(record["key"], files), *reset(record, preset)])
     if changed and row["status"] == "ok":
         if accept_stale:
             row["accepted"] = changed
@@ -256,6 +267,11 @@ def aged(record: Mapping[str, Any], preset: Preset, accept_stale: bool) -> dict[
     return row
 
 
+def changes(record: Mapping[str, Any], preset: Preset) -> str:
+    """What is no longer as it was when a record was made: code, and what the preset says; "" if nothing is known."""
+    return ", ".join([*outdated(record["key"], record["observed"].get("files", {})), *reset(record, preset)])
+
+
 def reset(record: Mapping[str, Any], preset: Preset) -> Iterator[str]:
     """What a preset says otherwise than when a record was made."""
     cell, recipe = record["cell"], record["key"].get("outputs", {}).get("original", {}).get("recipe")
@@ -264,7 +280,8 @@ def reset(record: Mapping[str, Any], preset: Preset) -> Iterator[str]:
         wanted = training.recipe.values()
         if training.recipe.precision == "auto":  # what that means is for the machine to say
             del wanted["precision"]
-        yield from (f"recipe.{n}" for n in wanted if n in recipe and differ(recipe[n], wanted[n]))
+        if recipe != wanted:
+            yield from (f"recipe.{n}" for n in wanted if n in recipe and differ(recipe[n], wanted[n]))
     made: Any = {} if "+" in cell["method"] else record["key"].get("outputs")  # those were told otherwise with -p
     while made:
         method, chosen = made.get("method", {}).get("name", ""), made.get("method", {}).get("options", {})
@@ -344,7 +361,8 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
     for _, group in frame.groupby("dataset"):
         references = group[(group["method"] == REFERENCE) & (group["status"] == "ok")].sort_values("date")
         if len(references):
-            stale = group.index[(group["world"] != references["world"].iloc[-1]) & (group["status"] == "ok")]
+            newest = references["world"].iloc[-1]
+            stale = group.index[group["world"].map(lambda other, w=newest: other != w) & (group["status"] == "ok")]
             frame.loc[stale, "status"] = "stale"
             frame.loc[stale, "reason"] = "made with another recipe, data, attack or code than Retrain; run again"
             for name, key in references["more"].iloc[-1].items():
@@ -357,15 +375,14 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
 def averages(frame: pd.DataFrame, columns: Sequence[str], protocol: Protocol) -> Numbers:
     """Mean and sample standard deviation over seeds, in percent."""
     found = {}
-    for names, group in frame.groupby(["dataset", "method"]):
-        dataset, method = map(str, names)
-        for column in columns:
-            name = column if "." in column else column_of(column, protocol.name)
-            if name not in group:  # records of an older version
-                continue
-            values = 100 * group[name].dropna()
-            if len(values):
-                found[dataset, method, column] = Number(float(values.mean()), float(values.std()), len(values))
+    for column in columns:
+        name = column if "." in column else column_of(column, protocol.name)
+        if name not in frame:  # records of an older version
+            continue
+        seeds = (100 * frame[name].astype(float)).groupby([frame["dataset"], frame["method"]])
+        for (dataset, method), mean, std, count in seeds.agg(["mean", "std", "count"]).itertuples():
+            if count:
+                found[dataset, method, column] = Number(mean, std, count)
     return found
 
 

@@ -25,7 +25,8 @@ from unlearnbench import folders, metrics, presets, registry, stats
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.local import named, place_of
 from unlearnbench.method import Method
-from unlearnbench.plan import Cell, Plan, build, unmade
+from unlearnbench.plan import Cell, Plan, unmade
+from unlearnbench.planner import build
 from unlearnbench.presets import NOTHING, REFERENCE, Preset
 from unlearnbench.run import check_jobs, choose_device, work
 from unlearnbench.setting import Setting, content_of, split_of
