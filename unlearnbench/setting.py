@@ -48,6 +48,9 @@ class Setting:
     device: str
     fleet: int | None = None
 
+    def __hash__(self) -> int:
+        return hash((self.dataset, self.task, self.seed, self.fleet))  # options have none
+
     @property
     def origin(self) -> tuple[str | int, ...]:
         """What names the data in streams of random numbers."""
@@ -91,8 +94,8 @@ def divided(dataset: str, root: Path, share: float, store: Store) -> tuple[Datas
 
 def forget_data() -> None:
     """Has this process read all data anew when they are next wanted."""
-    data.load.cache_clear()
-    divided.cache_clear()
+    for kept in (data.load, divided, kept_split):
+        kept.cache_clear()
 
 
 def held_out_of(dataset: str, whole: Dataset, share: float) -> Tensor:
@@ -115,6 +118,12 @@ def split_of(setting: Setting, store: Store) -> Split:
     """What a setting's task makes of its data set."""
     if setting.fleet is not None:
         return half_of(setting, store)[1]
+    return kept_split(setting, store, registry.get(Task, setting.task))
+
+
+@lru_cache(maxsize=64)
+def kept_split(setting: Setting, store: Store, task: Task) -> Split:
+    """The split of a setting by this very task: every step of a cell asks for it."""
     return drawn(setting, content_of(setting, store), setting.seed, "split")
 
 

@@ -126,36 +126,11 @@ class Store:
 
         One that is damaged, or of another key, is warned of, and is not there either.
         """
-        path = self.path(key)
-        if not path.exists():
-            return None
-        try:
-            tensors, facts = opened(path)
-            if facts["key"] == json.loads(canonical(key)):
-                return tensors, facts["info"]
-            why = "it was made of something else than its name says"
-        except DamagedError as error:
-            why = str(error)
-        warnings.warn(f"the artefact {path} is damaged and is not used: {why}", stacklevel=2)
-        return None
-
-    def set_aside(self, key: Key) -> None:
-        """Moves an artefact away that cannot be used; the caller holds its lock."""
-        path = self.path(key)
-        if path.exists():
-            aside = self.root / "damaged" / f"{path.parent.name}-{path.name}"
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(aside)
+        return read_artefact(self.path(key), key)
 
     def save(self, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
         """Writes an artefact."""
-        from safetensors.torch import save
-
-        facts = canonical({"key": key, "info": info})
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        metadata = {"facts": facts, "sha256": checksum(facts, whole)}
-        content = save(whole, metadata=metadata)
-        write_atomically(self.path(key), content, lasting=False)  # a run makes what is not there
+        write_artefact(self.path(key), key, tensors, info)
 
     def remove(self, key: Key) -> None:
         """Forgets an artefact, if it is there."""
@@ -163,34 +138,66 @@ class Store:
 
     def get_or_make(self, key: Key, make: Callable[[], Made]) -> Made:
         """Reads an artefact, or makes and keeps it. Of several processes that want it at once, one makes it."""
-        found = self.load(key)
+        path = self.path(key)
+        found = read_artefact(path, key)
         if found is not None:
             return found
-        with self.lock(key):
-            found = self.load(key)
+        with lock(path):
+            found = read_artefact(path, key)
             if found is None:
-                self.set_aside(key)
-                tensors, info = make()
-                self.save(key, tensors, info)
-                found = self.load(key)
-        assert found is not None
+                self.set_aside(path)
+                found = write_artefact(path, key, *make())
         return found
 
-    def lock(self, key: Key) -> BaseFileLock:
-        """What one process at a time holds; the system lets go of it when the process dies.
+    def set_aside(self, path: Path) -> None:
+        """Moves the file of an artefact away if it cannot be used; the caller holds its lock."""
+        if path.exists():
+            aside = self.root / "damaged" / f"{path.parent.name}-{path.name}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(aside)
 
-        Raises:
-            StorageError: If there can be none.
-        """
-        from filelock import FileLock
 
-        path = self.path(key).with_suffix(".lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        except OSError as error:
-            raise unwritable(path, error) from error
-        return FileLock(path)
+def lock(path: Path) -> BaseFileLock:
+    """What one process at a time holds to make an artefact; the system lets go of it when the process dies.
+
+    Raises:
+        StorageError: If there can be none.
+    """
+    from filelock import FileLock
+
+    beside = path.with_suffix(".lock")
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+    except OSError as error:
+        raise unwritable(beside, error) from error
+    return FileLock(beside)
+
+
+def read_artefact(path: Path, key: Key) -> Made | None:
+    """As `Store.load`, from this file."""
+    if not path.exists():
+        return None
+    try:
+        tensors, facts = opened(path)
+        if not differences(facts["key"], key):
+            return tensors, facts["info"]
+        why = "it was made of something else than its name says"
+    except DamagedError as error:
+        why = str(error)
+    warnings.warn(f"the artefact {path} is damaged and is not used: {why}", stacklevel=3)
+    return None
+
+
+def write_artefact(path: Path, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Made:
+    """As `Store.save`, into this file; returns what `read_artefact` would find there."""
+    from safetensors.torch import save
+
+    facts = canonical({"key": key, "info": info})
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"facts": facts, "sha256": checksum(facts, whole)}
+    write_atomically(path, save(whole, metadata=metadata), lasting=False)  # a run makes what is not there
+    return whole, dict(info)
 
 
 class DamagedError(Exception):
