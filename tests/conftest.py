@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import os
+import shutil
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of attacks, too: threads that wait for a busy core take minutes
 
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from overfitted import overfitted
 
 import unlearnbench
@@ -72,6 +74,13 @@ def one_by_one(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *
         yield Done(index, function(*arguments))
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs do their work here, where everything has been imported: a worker needs seconds for that."""
+    for module in ("run", "auditing", "tuning"):
+        monkeypatch.setattr(importlib.import_module(f"unlearnbench.{module}"), "in_parallel", one_by_one)
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -96,12 +105,27 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of a finished run of every method on every task, with two workers."""
-    results = tmp_path_factory.mktemp("results")
-    summary = unlearnbench.run(str(tiny), results=results, cache=cache, jobs=2)
-    assert not summary.failed
-    return results
+def tiny_made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of every method on every task: a folder with its `results` and its `cache`, not to be changed.
+
+    Of several processes that test, one makes it for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-run"
+    made.mkdir(exist_ok=True)
+    with FileLock(made / "lock"):
+        if not (made / "results").exists():
+            summary = unlearnbench.run(str(tiny), results=made / "making", cache=made / "cache", jobs=2)
+            assert not summary.failed
+            (made / "making").rename(made / "results")
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_made: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of that run; its artefacts are in `cache`."""
+    shutil.copytree(tiny_made / "cache", cache, dirs_exist_ok=True)
+    return shutil.copytree(tiny_made / "results", tmp_path_factory.mktemp("results") / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,7 @@ def test_a_preparing_phase_must_be_declared() -> None:
 LAF = Path(unlearnbench.__file__).with_name("methods") / "laf.py"
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("phase", "spying"),
     [

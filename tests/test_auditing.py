@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import one_by_one
 
 from unlearnbench import UserError, load, run, table
 from unlearnbench.artefacts import Job
@@ -22,6 +21,8 @@ from unlearnbench.measuring import Laboratory
 from unlearnbench.run import planned
 from unlearnbench.setting import shadow_members
 from unlearnbench.store import Store, write_record
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 QUICK = ("loss", "rmia", "lira")
 
@@ -44,7 +45,6 @@ def test_records_get_what_attacks_find_and_keep_the_rest(
 
     for kind in ("original", "shadow", "prepared", "outputs"):
         monkeypatch.setattr(Workshop, kind, never)
-    monkeypatch.setattr("unlearnbench.auditing.in_parallel", one_by_one)
     done = measured(tiny, finished, cache)
     assert (len(done.done), done.cells, done.failed, done.without) == (15, 15, {}, {})
     for path in finished.rglob("*.json"):
@@ -240,7 +240,6 @@ def test_what_cannot_learn_again_is_said_once(
         raise TypeError("no weights")
 
     monkeypatch.setattr("unlearnbench.relearning.curves", broken)
-    monkeypatch.setattr("unlearnbench.auditing.in_parallel", one_by_one)
     done = measured(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", relearn=True)
     assert list(done.failed.values()) == ["TypeError: no weights"] * 2  # of Retrain, too
     assert found(finished, "data-removal", "relearning") == {}

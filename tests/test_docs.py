@@ -14,13 +14,11 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
-from conftest import one_by_one
 
 from unlearnbench import registry
 from unlearnbench.cli import main
@@ -64,7 +62,9 @@ def packages_of(environment: Path) -> Path:
 
 
 @pytest.fixture
-def shell(environment: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+def shell(
+    environment: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_this_process: None
+) -> Callable[[str], str]:
     """Does what a line in a shell does; returns what is wrong.
 
     The suite's own command is called in this process, and does its work there, because each process takes seconds to
@@ -77,8 +77,6 @@ def shell(environment: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PIP_NO_INDEX", "true")
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
-    for name in ("run", "auditing"):
-        monkeypatch.setattr(import_module(f"unlearnbench.{name}"), "in_parallel", one_by_one)
 
     def do(line: str) -> str:
         if line.startswith("unlearnbench "):

@@ -19,6 +19,8 @@ from unlearnbench.models import Model
 from unlearnbench.planner import build
 from unlearnbench.store import Store
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 
 @pytest.fixture
 def finished(tiny_run: Path, tmp_path: Path) -> Path:

@@ -86,6 +86,7 @@ def test_it_runs_in_workers_that_never_heard_of_the_file(
     assert again == {}
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_records_are_shown_as_any_others(folder: Path, tiny: Path, cache: Path, tmp_path: Path) -> None:
     results, where = tmp_path / "r", ["--preset", tiny, "--results", tmp_path / "r"]
     code, printed, _ = call(
@@ -135,6 +136,7 @@ def test_an_edit_makes_its_cells_stale_and_only_these(
     assert (first, now) == (0.5, 0.4 if edited == "mine_helper.py" else 0.5)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_record_whose_file_is_gone_is_shown_with_a_note(
     folder: Path, tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_record_whose_file_is_gone_is_shown_with_a_note(
     assert "Missing" not in gone
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_one_method_in_a_file_may_start_from_another(folder: Path, tiny: Path, cache: Path, tmp_path: Path) -> None:
     more = MINE[MINE.index("@method") : MINE.index("def no_method")].replace("def fade", "def fade_more")
     more = more.replace('title="Mine"', 'title="More", start="mine.fade"')

@@ -8,13 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 from click.testing import CliRunner
-from conftest import one_by_one
 
 import unlearnbench
 from unlearnbench import UserError, scaffold
@@ -93,6 +91,7 @@ def test_a_third_partys_plugins_make_a_row_of_a_table(tmp_path: Path) -> None:
     assert key["method"]["from"] == key["task"]["from"] == key["original"]["model"]["from"] == "halving 2.3"
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_new_writes_installs_and_passes_its_own_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind, name in KINDS.items():
         folder, steps = scaffold.write(kind, name, tmp_path)
@@ -112,7 +111,6 @@ def test_what_new_writes_installs_and_passes_its_own_test(tmp_path: Path, monkey
     assert " passed" in done.stdout
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(import_module("unlearnbench.run"), "in_parallel", one_by_one)
     assert " 0 failed" in call("check", "my-own-method")
     preset = tmp_path / "small.toml"
     preset.write_text(

@@ -30,6 +30,8 @@ from unlearnbench.setting import (
 )
 from unlearnbench.store import Store
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 NOISY = "noisy-label-removal"
 
 

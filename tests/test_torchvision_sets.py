@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 import scipy.io
 import torch
 from click.testing import CliRunner
-from conftest import one_by_one
 
 import unlearnbench
 from unlearnbench import UserError, data, registry
@@ -117,7 +115,7 @@ def test_images_and_labels_are_what_the_files_say(small: Small, tmp_path: Path) 
 COLOUR = """
 shadows = 2
 select.seeds = "0"
-recipe = {{ epochs = 1, resize = 48, augment = ["random-resized-crop", "flip"] }}
+recipe = {{ epochs = 1, resize = 36, augment = ["random-resized-crop", "flip"] }}
 datasets.{name}.model = "resnet18"
 methods.laf = {{ epochs = 1, vae_epochs = 1 }}
 methods.boundary.epochs = 1
@@ -128,11 +126,8 @@ methods.scrub = {{ epochs = 1, max_epochs = 1 }}
 """
 
 
-def test_every_method_runs_on_augmented_colour_images(
-    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # In this process the small files have the right checksums.
-    monkeypatch.setattr(import_module("unlearnbench.run"), "in_parallel", one_by_one)
+@pytest.mark.usefixtures("in_this_process")  # where the small files have the right checksums
+def test_every_method_runs_on_augmented_colour_images(small: Small, tmp_path: Path) -> None:
     name, root, _ = small
     if name in ("mnist", "fashion-mnist"):
         pytest.skip("the residual network is for colour")

@@ -105,6 +105,7 @@ def test_a_data_set_without_a_tuning_world_is_told_which_have_one(tmp_path: Path
         tuning.tune("neggrad", dataset="cifar10", task="data-removal", preset="paper", results=tmp_path)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_where_everything_fails_nothing_is_chosen(tiny: Path, cache: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="every point of neggrad failed, the last with FloatingPointError"):
         tuning.tune(

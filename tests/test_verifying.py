@@ -30,9 +30,9 @@ def finished(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def own_cache(tiny_run: Path, cache: Path, tmp_path: Path) -> Path:
-    """A copy of its artefacts."""
-    return Path(shutil.copytree(cache, tmp_path / "cache", ignore=shutil.ignore_patterns("*.lock")))
+def own_cache(tiny_made: Path, tmp_path: Path) -> Path:
+    """A copy of its artefacts, and of none that other tests have made."""
+    return shutil.copytree(tiny_made / "cache", tmp_path / "cache", ignore=shutil.ignore_patterns("*.lock"))
 
 
 GONE = "its outputs, or those of shadow networks, are damaged, or no longer in the cache"
@@ -46,6 +46,7 @@ def checked(tiny: Path, finished: Path, cache: Path, **options: Any) -> Any:
     return verify(finished, preset=tiny, cache=cache, say=lambda _: None, **options)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_finished_run_is_found_whole_and_comes_out_the_same_again(
     tiny: Path, finished: Path, own_cache: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_all_problems_are_reported_at_once(tiny: Path, finished: Path, own_cache
     assert any(f"{'0' * 32}.safetensors: it was made of something else" in line for line in problems)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_numbers_that_measure_added_are_merged_too(tiny: Path, finished: Path, own_cache: Path, tmp_path: Path) -> None:
     before = Path(shutil.copytree(finished, tmp_path / "before"))
     measure("loss", preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None)
@@ -91,12 +93,13 @@ def test_numbers_that_measure_added_are_merged_too(tiny: Path, finished: Path, o
         merge([finished], before)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_every_number_that_measure_added_is_computed_again(tiny: Path, own_cache: Path, tmp_path: Path) -> None:
     preset = tmp_path / "four.toml"
     preset.write_text(tiny.read_text().replace("shadows = 2", "shadows = 4"))  # fewer are too few for some attacks
     chosen: dict[str, Any] = {"tasks": "data-removal", "methods": "neggrad", "results": tmp_path, "cache": own_cache}
     unlearnbench.run(preset, jobs=1, **chosen)
-    measure(preset=preset, fleet=4, relearn=True, jobs=1, say=lambda _: None, **chosen)
+    assert not measure(preset=preset, fleet=4, relearn=True, jobs=1, say=lambda _: None, **chosen).failed
     found = checked(preset, tmp_path, own_cache)
     assert (list(found.problems), found.unmeasured) == ([], {})
     path = record_of(tmp_path, "data-removal", "neggrad")
@@ -116,11 +119,13 @@ def test_every_number_that_measure_added_is_computed_again(tiny: Path, own_cache
     assert all(any(what in problem for problem in problems) for what in wrong)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, finished: Path, own_cache: Path) -> None:
     chosen: dict[str, Any] = {"tasks": "class-removal", "methods": "neggrad", "relearn": True}
-    measure(
+    done = measure(
         ["loss", "rmia", "svc"], preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None, **chosen
     )
+    assert not done.failed
     curves = next(own_cache.glob("relearning/*.safetensors"))
     curves.write_bytes(curves.read_bytes()[:-1])
     path = record_of(finished, method="neggrad")
@@ -140,6 +145,7 @@ def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, fin
     }
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_an_attack_that_fails_is_one_problem_among_others(
     tiny: Path, finished: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +179,7 @@ def test_what_cannot_be_measured_again_is_said(tiny: Path, finished: Path, own_c
         checked(tiny, finished / "nowhere", own_cache)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_cache_keeps_what_records_were_made_of(tiny: Path, tmp_path: Path) -> None:
     finished, own_cache = tmp_path / "results", tmp_path / "cache"
     unlearnbench.run(str(tiny), tasks="class-removal", results=finished, cache=own_cache, jobs=2)
@@ -263,10 +270,10 @@ def test_contradictions_are_refused_and_nothing_is_merged(finished: Path, tmp_pa
 
 FULL_DISK = """
 cd "$FOLDER"; {little_room}
-"$@" 2> first.txt; echo $? >> first.txt
+"$@" 2> first.txt; echo $? > first.code
 find disk -type f -name ".*" > half-written.txt
 {room}
-"$@" 2> second.txt; echo $? >> second.txt
+"$@" 2> second.txt; echo $? > second.code
 cp -r disk/r records
 """
 """Runs a command on a small disk, makes room, and runs it again."""
@@ -284,13 +291,13 @@ def test_a_disk_that_is_full_is_said_and_the_next_run_goes_on(tiny: Path, tiny_r
     words += ["sh", "-c", FULL_DISK.format(**script), "sh", sys.executable, "-m", "unlearnbench", "run", "-j", "2"]
     words += ["--preset", str(tiny), "-t", "data-removal", "-m", "neggrad", "--results", "disk/r", "--cache", "disk/c"]
     subprocess.run(words, env={**os.environ, "FOLDER": str(tmp_path)}, stdout=subprocess.DEVNULL, check=True)
-    *said, code = (tmp_path / "first.txt").read_text().splitlines()
-    assert code == "2"
-    assert "cannot write" in " ".join(said)
-    assert "What is finished is kept: make room" in " ".join(said)
-    assert "Traceback" not in " ".join(said)
+    said = (tmp_path / "first.txt").read_text()
+    assert (tmp_path / "first.code").read_text() == "2\n"
+    assert "cannot write" in said
+    assert "What is finished is kept: make room" in said
+    assert "Traceback" not in said
     assert (tmp_path / "half-written.txt").read_text() == ""
-    assert (tmp_path / "second.txt").read_text().splitlines()[-1] == "0"
+    assert (tmp_path / "second.code").read_text() == "0\n"
     found = sorted((tmp_path / "records").rglob("records/**/*.json"))
     assert len(found) == 2
     for path in found:

@@ -112,12 +112,12 @@ def nodes(source: str) -> tuple[ast.AST, ...]:
 @cache
 def normalised(source: str) -> str:
     """Source text without comments, docstrings, blank lines and trailing spaces."""
-    lines = source.splitlines()
+    lines, tree = source.splitlines(), nodes(source)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in nodes(source):
+    for node in tree:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             first, last = node.lineno - 1, node.end_lineno or node.lineno
             alone = not lines[first][: node.col_offset].strip()  # not in `def f(): "text"`, where code stands before

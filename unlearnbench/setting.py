@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -118,12 +119,12 @@ def split_of(setting: Setting, store: Store) -> Split:
     """What a setting's task makes of its data set."""
     if setting.fleet is not None:
         return half_of(setting, store)[1]
-    return kept_split(setting, store, registry.get(Task, setting.task))
+    return deepcopy(kept_split(setting, store, registry.get(Task, setting.task)))  # some method may change what it gets
 
 
 @lru_cache(maxsize=64)
 def kept_split(setting: Setting, store: Store, task: Task) -> Split:
-    """The split of a setting by this very task: every step of a cell asks for it."""
+    """The split of a setting by this very task; every step of a cell asks for it."""
     return drawn(setting, content_of(setting, store), setting.seed, "split")
 
 

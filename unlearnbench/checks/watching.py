@@ -14,8 +14,7 @@ from unittest.mock import patch
 
 from torch import nn
 
-from unlearnbench import setting, settings
-from unlearnbench.store import Store
+from unlearnbench import setting, settings, store
 
 CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".txt", ".cfg", ".ini", ".yaml")
 """Files that are read for other reasons than to learn from them."""
@@ -83,14 +82,14 @@ def without_data(watch: Watch) -> Iterator[None]:
         watch.read.append(what)
         raise ForbiddenDataError(f"it reads {what}")
 
-    def refused(store: Store, key: Any) -> None:
+    def refused(path: Path, key: Any) -> None:
         refuse(f"the suite's {key['kind']} {key.get('name', '')}".strip())
 
     setting.forget_data()
     _opening.append(refuse)
     with ExitStack() as stack:
         stack.callback(_opening.pop)
-        stack.enter_context(patch.object(Store, "load", refused))
+        stack.enter_context(patch.object(store, "read_artefact", refused))
         listen()
         yield
 

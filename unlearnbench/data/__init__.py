@@ -154,7 +154,9 @@ def load(name: str, root: Path, store: Store) -> tuple[Dataset, str]:
         facts = {"train": train, "num_classes": found.num_classes, "checksum": checksum(found)}
         return {"images": pool.train_images, "labels": pool.train_labels}, facts
 
-    tensors, info = store.get_or_make(key, decode)
+    if not store.has(key):
+        store.get_or_make(key, decode)
+    tensors, info = store.get_or_make(key, decode)  # mapped from its file, so that processes share the memory
     return Dataset.of_pool(**tensors, train=info["train"], num_classes=info["num_classes"]), info["checksum"]
 
 
