@@ -124,7 +124,8 @@ def tiny_made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_made: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results folder of that run; its artefacts are in `cache`."""
-    shutil.copytree(tiny_made / "cache", cache, dirs_exist_ok=True)
+    ignored = shutil.ignore_patterns("*.lock", "dataset")  # which may be mapped into memory already
+    shutil.copytree(tiny_made / "cache", cache, ignore=ignored, dirs_exist_ok=True)
     return shutil.copytree(tiny_made / "results", tmp_path_factory.mktemp("results") / "tiny")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from unlearnbench import UserError, artefacts, code, fingerprint, presets, registry
+from unlearnbench import UserError, artefacts, code, fingerprint, presets, registry, setting
 from unlearnbench.artefacts import Job
 from unlearnbench.making import Workshop
 from unlearnbench.measuring import Laboratory
@@ -295,6 +295,7 @@ def modules_that_run(kind: str, cell: Cell, job: Job | None, store: Store) -> se
             seen.add(name.removeprefix("unlearnbench.").partition(".")[0] if "." in name else name)
 
     workshop = Workshop(store)
+    setting.kept_split.cache_clear()  # the plan has asked for it
     sys.setprofile(note)
     try:
         if job is None:

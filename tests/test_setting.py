@@ -21,6 +21,7 @@ from unlearnbench.recipe import Recipe
 from unlearnbench.setting import (
     Setting,
     content_of,
+    divided,
     positions_of,
     rehearsal_of,
     rehearsal_split,
@@ -63,6 +64,32 @@ def test_a_tenth_of_each_class_is_held_out_and_the_rest_is_where_it_says(
     assert rehearsal.test_labels.bincount().tolist() == (digits.train_labels.bincount() * 0.1).int().tolist()
     other = setting_of(held, store, "data-removal", seed=3)
     assert torch.equal(positions_of(other, store), place)
+
+
+def test_who_changes_a_split_changes_his_own(tiny: Path, store: Store) -> None:
+    setting = setting_of(tiny, store)
+    first, again = split_of(setting, store), split_of(setting, store)
+    for name, tensor in vars(first).items():
+        if tensor is not None:
+            kept = tensor.clone()
+            tensor.zero_()
+            assert torch.equal(vars(again)[name], kept)
+            assert torch.equal(vars(split_of(setting, store))[name], kept)
+
+
+def test_a_split_is_drawn_anew_from_other_data_of_the_same_name(
+    tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = setting_of(tiny, store, "class-removal")
+    before, (content, _) = split_of(setting, store), data.load(setting.dataset, setting.root, store)
+    other = dataclasses.replace(content, train_labels=content.train_labels.flip(0))
+    monkeypatch.setattr(data, "load", lambda *_: (other, "of other data"))
+    divided.cache_clear()
+    try:
+        assert (other.train_labels[split_of(setting, store).forget] == 0).all()
+        assert not (other.train_labels[before.forget] == 0).all()
+    finally:
+        divided.cache_clear()
 
 
 def test_without_a_held_out_part_nothing_changes(tiny: Path, store: Store) -> None:

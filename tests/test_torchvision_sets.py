@@ -121,6 +121,7 @@ methods.laf = {{ epochs = 1, vae_epochs = 1 }}
 methods.boundary.epochs = 1
 methods.boundary-expand.epochs = 1
 methods.neggrad.epochs = 1
+methods.sisa.shards = 2
 methods.neggrad-plus.epochs = 1
 methods.scrub = {{ epochs = 1, max_epochs = 1 }}
 """

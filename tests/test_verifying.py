@@ -46,7 +46,6 @@ def checked(tiny: Path, finished: Path, cache: Path, **options: Any) -> Any:
     return verify(finished, preset=tiny, cache=cache, say=lambda _: None, **options)
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_a_finished_run_is_found_whole_and_comes_out_the_same_again(
     tiny: Path, finished: Path, own_cache: Path
 ) -> None:
@@ -93,7 +92,6 @@ def test_numbers_that_measure_added_are_merged_too(tiny: Path, finished: Path, o
         merge([finished], before)
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_every_number_that_measure_added_is_computed_again(tiny: Path, own_cache: Path, tmp_path: Path) -> None:
     preset = tmp_path / "four.toml"
     preset.write_text(tiny.read_text().replace("shadows = 2", "shadows = 4"))  # fewer are too few for some attacks

@@ -119,12 +119,14 @@ def split_of(setting: Setting, store: Store) -> Split:
     """What a setting's task makes of its data set."""
     if setting.fleet is not None:
         return half_of(setting, store)[1]
-    return deepcopy(kept_split(setting, store, registry.get(Task, setting.task)))  # some method may change what it gets
+    _, checksum = data.load(setting.dataset, setting.root, store)
+    made_by = registry.get(Task, setting.task), listed(setting.task_options), checksum
+    return deepcopy(kept_split(setting, store, *made_by))  # some method may change what it gets
 
 
 @lru_cache(maxsize=64)
-def kept_split(setting: Setting, store: Store, task: Task) -> Split:
-    """The split of a setting by this very task; every step of a cell asks for it."""
+def kept_split(setting: Setting, store: Store, task: Task, options: str, checksum: str) -> Split:
+    """The split of a setting by this very task, told just this, of data with this checksum; every step asks for it."""
     return drawn(setting, content_of(setting, store), setting.seed, "split")
 
 

@@ -137,7 +137,7 @@ class Store:
         self.path(key).unlink(missing_ok=True)
 
     def get_or_make(self, key: Key, make: Callable[[], Made]) -> Made:
-        """Reads an artefact, or makes and keeps it. Of several processes that want it at once, one makes it."""
+        """Reads an artefact as `load`, or makes and keeps it; of several processes that want it, one makes it."""
         path = self.path(key)
         found = read_artefact(path, key)
         if found is not None:
@@ -180,7 +180,7 @@ def read_artefact(path: Path, key: Key) -> Made | None:
         return None
     try:
         tensors, facts = opened(path)
-        if not differences(facts["key"], key):
+        if canonical(facts["key"]) == canonical(key):
             return tensors, facts["info"]
         why = "it was made of something else than its name says"
     except DamagedError as error:
@@ -190,14 +190,15 @@ def read_artefact(path: Path, key: Key) -> Made | None:
 
 
 def write_artefact(path: Path, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Made:
-    """As `Store.save`, into this file; returns what `read_artefact` would find there."""
-    from safetensors.torch import save
+    """As `Store.save`, into this file; returns what `read_artefact` would find there, in memory of its own."""
+    from safetensors.torch import load, save
 
     facts = canonical({"key": key, "info": info})
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"facts": facts, "sha256": checksum(facts, whole)}
-    write_atomically(path, save(whole, metadata=metadata), lasting=False)  # a run makes what is not there
-    return whole, dict(info)
+    content = save(whole, metadata=metadata)
+    write_atomically(path, content, lasting=False)  # a run makes what is not there
+    return load(content), json.loads(facts)["info"]
 
 
 class DamagedError(Exception):

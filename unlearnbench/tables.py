@@ -243,7 +243,7 @@ def frames(
 
 
 def rows_of(results: Path, preset: Preset, accept_stale: bool, known: Known) -> Iterator[dict[str, Any]]:
-    """The records of a preset as rows; those that are known have just been compared with what there is now."""
+    """The records of a preset as rows; those that are known were compared with what there is when they were read."""
     for path in record_paths(results, preset.name):
         record = known.get(path) or read_record(path)
         if record is not None:
@@ -362,7 +362,8 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
         references = group[(group["method"] == REFERENCE) & (group["status"] == "ok")].sort_values("date")
         if len(references):
             newest = references["world"].iloc[-1]
-            stale = group.index[group["world"].map(lambda other, w=newest: other != w) & (group["status"] == "ok")]
+            elsewhere = group["world"].map(lambda other, w=newest: differ(other, w))
+            stale = group.index[elsewhere & (group["status"] == "ok")]
             frame.loc[stale, "status"] = "stale"
             frame.loc[stale, "reason"] = "made with another recipe, data, attack or code than Retrain; run again"
             for name, key in references["more"].iloc[-1].items():
