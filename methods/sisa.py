@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,11 @@ def train_shards(problem: Problem, *, shards: int = 5, slices: int = 1) -> dict[
     part[torch.randperm(n, generator=problem.generator)] = torch.arange(n) * shards * slices // n
     part = part.to(problem.device)
     kept = {"part": part}
-    for shard in range(shards):
-        for stage, checkpoint in enumerate(stages(problem, problem.train, part, shard, slices, 0, None)):
+    lessons = [lesson(problem, problem.train, part, shard, slices, 0) for shard in range(shards)]
+    seen, (epochs, *_), streams = zip(*lessons, strict=True)
+    for shard, first in enumerate(problem.fit_each(seen, streams, epochs)):
+        later = stages(problem, problem.train, part, shard, slices, 1, first)
+        for stage, checkpoint in enumerate(chain([first], later)):  # one by one: they are trained on in place
             kept |= packed(f"{shard}.{stage}", checkpoint)
     return kept
 
@@ -59,17 +63,25 @@ def train_shards(problem: Problem, *, shards: int = 5, slices: int = 1) -> dict[
 def stages(
     problem: Problem, samples: Samples, part: Tensor, shard: int, slices: int, first: int, last: Checkpoint | None
 ) -> Iterator[Checkpoint]:
-    """Trains a shard from slice `first` on, each time on all slices so far; yields what there is after each.
+    """Trains a shard from slice `first` on, each time on all slices so far; yields what there is after each."""
+    network, state = last or (None, None)
+    for stage in range(first, slices):
+        seen, epochs, stream = lesson(problem, samples, part, shard, slices, stage)
+        network, state = problem.fit(seen, network, epochs, state, stream=stream)
+        yield network, state
+
+
+def lesson(
+    problem: Problem, samples: Samples, part: Tensor, shard: int, slices: int, stage: int
+) -> tuple[Samples, int, str]:
+    """What a shard sees at a stage, for how many epochs, and the name of its random numbers.
 
     The epochs are spread so that a sliced shard costs what a whole one would (2 / (slices + 1) of them for each slice).
     """
-    network, state = last or (None, None)
-    for stage in range(first, slices):
-        place = part[samples.index] - shard * slices
-        seen = samples.subset((place >= 0) & (place <= stage))
-        before, after = (round(2 * problem.recipe.epochs * s / (slices + 1)) for s in (stage, stage + 1))
-        network, state = problem.fit(seen, network, after - before, state, stream=f"shard {shard}, slice {stage}")
-        yield network, state
+    place = part[samples.index] - shard * slices
+    seen = samples.subset((place >= 0) & (place <= stage))
+    before, after = (round(2 * problem.recipe.epochs * s / (slices + 1)) for s in (stage, stage + 1))
+    return seen, after - before, f"shard {shard}, slice {stage}"
 
 
 class Ensemble(nn.Module):

@@ -386,7 +386,8 @@ def test_sisa_trains_again_exactly_what_saw_a_forgotten_item(
 def test_sisa_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
     make_problem: MakeProblem, original: Network
 ) -> None:
-    _, _, prepared = sisa_parts(make_problem, original, shards=2, slices=3)
+    _, _, kept = sisa_parts(make_problem, original, shards=2, slices=3)
+    prepared = {name: tensor.contiguous() for name, tensor in kept.items()}  # as it comes out of a file
     method = registry.get(Method, "sisa")
     before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
     object.__setattr__(before, "prepared", prepared)

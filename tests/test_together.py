@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnbench import AccessError, data, planner, presets, seeds, training
+from unlearnbench import Access, AccessError, Network, Problem, data, planner, presets, registry, seeds, training
 from unlearnbench.artefacts import MOST, Job
 from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.making import Workshop
+from unlearnbench.method import Method
 from unlearnbench.models import Builder
 from unlearnbench.plan import Plan
 from unlearnbench.recipe import Recipe
 from unlearnbench.run import make_artefact
 from unlearnbench.samples import Samples, TrainingSet, side_by_side
 from unlearnbench.store import Store
-from unlearnbench.training import predict
+from unlearnbench.training import fit_stacked, predict
 
 PAIR = ("padded-crop", "flip")
 HASTY = '''
@@ -95,7 +96,7 @@ def parts(digits: data.Dataset) -> Callable[..., list[Samples]]:
     return make
 
 
-def gap(networks: list[nn.Module], others: list[nn.Module]) -> float:
+def gap(networks: Sequence[nn.Module], others: Sequence[nn.Module]) -> float:
     """The largest difference between weights or buffers."""
     pairs = [pair for n, o in zip(networks, others, strict=True) for pair in zip(*states(n, o), strict=True)]
     return max(float((mine - other).abs().max()) for mine, other in pairs)
@@ -135,9 +136,14 @@ def test_in_double_precision_it_is_the_same_computation(
 ) -> None:
     start = [kind() for _ in range(3)]
     together, alone = copy.deepcopy(start), copy.deepcopy(start)
-    training.fit_together(together, parts(), recipe)
-    for network, part in zip(alone, parts(), strict=True):
-        training.fit(network, part, recipe)
+    ends = training.fit_together(together, parts(), recipe)
+    for network, part, end in zip(alone, parts(), ends, strict=True):
+        state = training.fit(network, part, recipe)
+        assert end["param_groups"] == state["param_groups"]
+        assert end["state"].keys() == state["state"].keys()
+        for number, kept in state["state"].items():
+            assert end["state"][number].keys() == kept.keys()
+            assert all(float((end["state"][number][name] - kept[name]).abs().max()) < 1e-10 for name in kept)
     assert gap(list(together), list(alone)) < 1e-10
     assert gap(list(start), list(alone)) > 1e-2
     assert all(network.training for network in together)
@@ -151,6 +157,45 @@ def test_in_single_precision_the_difference_is_rounding(parts: Callable[..., lis
         training.fit(network, part, recipe)
     assert gap(list(together), list(alone)) < 1e-4
     assert gap(list(alone), [builder.fresh("x", k) for k in range(3)]) > 1e-2
+
+
+def test_a_method_trains_several_networks_at_once_where_there_is_room(
+    make_problem: Callable[..., Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once: list[int] = []
+
+    def counted(networks: list[nn.Module], *rest: Any) -> list[dict[str, Any]]:
+        at_once.append(len(networks))
+        return fit_stacked(networks, *rest)
+
+    monkeypatch.setattr(training, "fit_stacked", counted)
+    alone = make_problem(Access(remain="labels"), recipe=Recipe("sgd", lr=1e-3, momentum=0.9, epochs=9))
+    third, names = torch.arange(len(alone.remain)) % 3, ["a", "b", "c"]
+    parts = [alone.remain.subset(third == k) for k in range(3)]
+    usual = [alone.fit(part, None, 2, stream=name) for part, name in zip(parts, names, strict=True)]
+    assert gap_of(alone.fit_each(parts, names, 2), usual) == 0
+    assert at_once == []
+    found = replace(alone, _room=2).fit_each(parts, names, 2)
+    assert at_once == [2, 1]
+    assert 0 < gap_of(found, usual) < 1e-4
+    on = [[alone.fit(parts[0], n, 1, s) for n, s in trained] for trained in (found, usual)]  # their optimisers go on
+    assert gap_of(*on) < 1e-4
+
+
+def gap_of(*trained: list[tuple[Network, Any]]) -> float:
+    return gap(*([network for network, _ in one] for one in trained))
+
+
+def test_shards_are_trained_at_once_where_there_is_room(make_problem: Callable[..., Problem]) -> None:
+    recipe, method = Recipe("sgd", lr=1e-3, momentum=0.9, epochs=4), registry.get(Method, "sisa")
+    kept = []
+    for room in (1, 4):
+        problem = replace(make_problem(method.access, "prepare", recipe=recipe), _room=room)
+        assert method.preparation is not None
+        kept.append(method.preparation(problem, shards=3, slices=2))
+    assert kept[0].keys() == kept[1].keys()
+    assert len([name for name in kept[0] if name.startswith("2.1")]) > 10
+    assert max(float((kept[0][name] - kept[1][name]).abs().max()) for name in kept[0]) < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -68,14 +68,20 @@ def test_in_bf16_matrices_are_multiplied_in_bf16_and_weights_stay_in_fp32(sample
     assert not torch.equal(next(network.parameters()), next(plain.parameters()))
 
 
-def test_two_halves_equal_the_whole(samples: Samples, builder: Builder) -> None:
-    whole, halves = builder.fresh("x"), builder.fresh("x")
-    training.fit(whole, samples.shuffled_by(seeds.generator("o")), Recipe(epochs=2))
-    ordered = samples.shuffled_by(seeds.generator("o"))
-    state = training.fit(halves, ordered, Recipe(), epochs=1)
-    training.fit(halves, ordered, Recipe(), epochs=1, state=state)
-    for mine, other in zip(whole.parameters(), halves.parameters(), strict=True):
-        assert torch.equal(mine, other)
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe("sgd", lr=0.01, momentum=0.9)])
+def test_two_halves_equal_the_whole_however_the_state_lies_in_memory(
+    recipe: Recipe, samples: Samples, builder: Builder
+) -> None:
+    whole, *halves = (builder.fresh("x") for _ in range(3))
+    training.fit(whole, samples.shuffled_by(seeds.generator("o")), recipe, epochs=2)
+    for half, layout in zip(halves, (torch.contiguous_format, torch.preserve_format), strict=True):
+        ordered = samples.shuffled_by(seeds.generator("o"))
+        state = training.fit(half, ordered, recipe, epochs=1)
+        for kept in state["state"].values():
+            kept |= {name: value.clone(memory_format=layout) for name, value in kept.items()}
+        training.fit(half, ordered, recipe, epochs=1, state=state)
+        for mine, other in zip(whole.parameters(), half.parameters(), strict=True):
+            assert torch.equal(mine, other)
 
 
 def test_training_needs_labels(digits: Dataset, builder: Builder) -> None:

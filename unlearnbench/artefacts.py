@@ -200,11 +200,8 @@ class Artefacts:
 
     @cached_property
     def room(self) -> int:
-        """How many trainings at once keep the device busy: on a GPU several, if steps are small."""
-        if self.setting.device != "cuda":
-            return 1
-        step = self.setting.recipe.batch * training_flop(self.setting, self.content)
-        return max(1, min(MOST, round(FULL / step))) if step else 1
+        """As `room_for`."""
+        return room_for(self.setting, self.content)
 
     @property
     def parameters(self) -> int:
@@ -239,6 +236,14 @@ def training_flop(setting: Setting, content: data.Dataset) -> float:
     """As `flop_of`, for the network of a setting."""
     options = tuple(setting.model_options.items())
     return flop_of(setting.model, options, shape_of(setting, content), content.num_classes)
+
+
+def room_for(setting: Setting, content: data.Dataset) -> int:
+    """How many trainings at once keep a setting's device busy: on a GPU several, if steps are small."""
+    if setting.device != "cuda":
+        return 1
+    step = setting.recipe.batch * training_flop(setting, content)
+    return max(1, min(MOST, round(FULL / step))) if step else 1
 
 
 @cache

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench import data, registry, relearning, seeds, training
-from unlearnbench.artefacts import Job, training_flop
+from unlearnbench.artefacts import Job, room_for, training_flop
 from unlearnbench.clock import spending
 from unlearnbench.data import Dataset
 from unlearnbench.errors import StorageError
@@ -312,6 +312,7 @@ class Workshop:
             _view=view,
             _stream=stream,
             _start=start,
+            _room=room_for(job.setting, place.content),
         )
 
     def parent(self, job: Job) -> dict[str, Tensor]:

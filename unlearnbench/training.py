@@ -45,7 +45,7 @@ def fit(
     """
     optimizer = optimizer_of(recipe, network.parameters())
     if state is not None:
-        optimizer.load_state_dict(state)
+        resume(optimizer, state)
     network.train()
     with computing(recipe, samples.index.device):
         for batch in samples.batches(recipe.batch, recipe.epochs if epochs is None else epochs):
@@ -56,7 +56,22 @@ def fit(
     return optimizer.state_dict()
 
 
-def fit_together(networks: Sequence[nn.Module], samples: Sequence[Samples], recipe: Recipe) -> None:
+def resume(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Has a fresh optimiser go on from a state.
+
+    Fused optimisers go through memory, not through indices, so what they keep of a weight must lie as the weight does;
+    out of a file it does not, and then they would silently compute something else.
+    """
+    optimizer.load_state_dict(state)
+    for weights, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, Tensor) and value.shape == weights.shape:
+                kept[name] = torch.empty_like(weights).copy_(value)
+
+
+def fit_together(
+    networks: Sequence[nn.Module], samples: Sequence[Samples], recipe: Recipe, epochs: int | None = None
+) -> list[dict[str, Any]]:
     """Trains several networks of one shape in place, each as `fit` would but for rounding, all in the same steps.
 
     A step of a small network leaves a GPU mostly idle.
@@ -65,20 +80,29 @@ def fit_together(networks: Sequence[nn.Module], samples: Sequence[Samples], reci
         networks: What to train, if `can_be_stacked`; left in train mode.
         samples: Images and labels of one training set, for each network its own.
         recipe: Optimiser, batch size and number of epochs.
+        epochs: Instead of the recipe's.
+
+    Returns:
+        The optimiser's state at the end, for each network.
     """
+    states: dict[int, dict[str, Any]] = {}
     for length in sorted({len(part) for part in samples}):  # most often there is one; halves may differ by an item
         chosen = [place for place, part in enumerate(samples) if len(part) == length]
-        fit_stacked([networks[place] for place in chosen], [samples[place] for place in chosen], recipe)
+        some = [networks[place] for place in chosen], [samples[place] for place in chosen]
+        states |= zip(chosen, fit_stacked(*some, recipe, epochs), strict=True)
+    return [states[place] for place in range(len(networks))]
 
 
-def fit_stacked(networks: Sequence[nn.Module], samples: Sequence[Samples], recipe: Recipe) -> None:
+def fit_stacked(
+    networks: Sequence[nn.Module], samples: Sequence[Samples], recipe: Recipe, epochs: int | None = None
+) -> list[dict[str, Any]]:
     """As `fit_together`, for samples of one length: the networks are one whose weights have one more dimension."""
     for network in networks:
         network.train()
     stack, parameters, buffers = stacked(networks)
     optimizer = optimizer_of(recipe, parameters.values())
     with computing(recipe, samples[0].index.device):
-        for images, labels in side_by_side(samples, recipe.batch, recipe.epochs):
+        for images, labels in side_by_side(samples, recipe.batch, recipe.epochs if epochs is None else epochs):
             logits = stack(parameters, buffers, images)
             total = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
             optimizer.zero_grad()
@@ -89,6 +113,17 @@ def fit_stacked(networks: Sequence[nn.Module], samples: Sequence[Samples], recip
         for place, network in enumerate(networks):
             for name, own in (*network.named_parameters(), *network.named_buffers()):
                 own.copy_(learned[name][place])
+    return [share_of(optimizer.state_dict(), place) for place in range(len(networks))]
+
+
+def share_of(state: dict[str, Any], place: int) -> dict[str, Any]:
+    """The state of the optimiser of stacked networks, for one of them; the number of steps is common to all."""
+
+    def own(value: Any) -> Any:
+        return (value[place] if value.dim() else value).clone() if isinstance(value, Tensor) else value
+
+    parameters = {number: {k: own(value) for k, value in kept.items()} for number, kept in state["state"].items()}
+    return {**state, "state": parameters}
 
 
 Stack = Callable[[dict[str, Tensor], dict[str, Tensor], Tensor], Tensor]
