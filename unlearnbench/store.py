@@ -50,18 +50,19 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def write_atomically(path: Path, content: bytes, lasting: bool = True) -> None:
-    """Writes a file so that a reader finds all of it or the old one, even if the machine stops half-way.
+    """Writes a file so that a reader finds all of it or the old one, whenever this process is killed.
 
     Args:
         path: The file.
         content: All of it.
-        lasting: Whether it must be there, too, if the machine stops right afterwards.
+        lasting: Whether all of the new one must be there even if the machine stops right afterwards. To wait for the
+            disk takes longer than all else here; what has a checksum and can be made again need not wait.
 
     Raises:
         StorageError: If it cannot be written.
     """
     try:
-        replace_whole(path, content)
+        replace_whole(path, content, lasting)
         if lasting:
             keep_name(path)
     except OSError as error:
@@ -76,15 +77,16 @@ def unwritable(path: Path, error: OSError) -> StorageError:
     )
 
 
-def replace_whole(path: Path, content: bytes) -> None:
-    """A temporary file, fsync, rename; nothing is left behind if that fails."""
+def replace_whole(path: Path, content: bytes, lasting: bool) -> None:
+    """A temporary file, fsync if it must last, rename; nothing is left behind if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
@@ -197,7 +199,7 @@ def write_artefact(path: Path, key: Key, tensors: Mapping[str, Tensor], info: Ma
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"facts": facts, "sha256": checksum(facts, whole)}
     content = save(whole, metadata=metadata)
-    write_atomically(path, content, lasting=False)  # a run makes what is not there
+    write_atomically(path, content, lasting=False)  # a run makes what is not there, or not whole
     return load(content), json.loads(facts)["info"]
 
 

@@ -149,12 +149,12 @@ def plain(network: nn.Module) -> nn.Module:
 
 def can_be_stacked(network: nn.Module, samples: Samples, recipe: Recipe) -> bool:
     """Whether networks like this can be one function: not if they draw torch's random numbers or look at values."""
-    images = samples.subset(samples.index.new_zeros(2)).images
     try:
+        images = samples.subset(samples.index.new_zeros(2)).images
         stack, parameters, buffers = stacked([network, network])
         with computing(recipe, images.device):
             stack(parameters, buffers, torch.stack([images, images])).sum().backward()
-    except Exception:  # whatever torch.vmap cannot do, or a network does not expect
+    except Exception:  # whatever torch.vmap cannot do, or a network does not expect; or there are no samples
         return False
     return True
 
