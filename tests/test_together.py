@@ -173,10 +173,12 @@ def test_a_method_trains_several_networks_at_once_where_there_is_room(
     third, names = torch.arange(len(alone.remain)) % 3, ["a", "b", "c"]
     parts = [alone.remain.subset(third == k) for k in range(3)]
     usual = [alone.fit(part, None, 2, stream=name) for part, name in zip(parts, names, strict=True)]
-    assert gap_of(alone.fit_each(parts, names, 2), usual) == 0
+    assert gap_of(list(alone.fit_each(parts, names, 2)), usual) == 0
     assert at_once == []
-    found = replace(alone, _room=2).fit_each(parts, names, 2)
-    assert at_once == [2, 1]
+    roomy = replace(alone, _room=2)
+    found = list(roomy.fit_each(parts, names, 2))
+    assert at_once == [2]
+    assert list(roomy.fit_each([], [])) == []
     assert 0 < gap_of(found, usual) < 1e-4
     on = [[alone.fit(parts[0], n, 1, s) for n, s in trained] for trained in (found, usual)]  # their optimisers go on
     assert gap_of(*on) < 1e-4

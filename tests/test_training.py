@@ -79,9 +79,12 @@ def test_two_halves_equal_the_whole_however_the_state_lies_in_memory(
         state = training.fit(half, ordered, recipe, epochs=1)
         for kept in state["state"].values():
             kept |= {name: value.clone(memory_format=layout) for name, value in kept.items()}
+        order, again = copy.deepcopy(ordered._generator), copy.deepcopy(half)
         training.fit(half, ordered, recipe, epochs=1, state=state)
-        for mine, other in zip(whole.parameters(), half.parameters(), strict=True):
+        training.fit(again, samples.shuffled_by(order), recipe, epochs=1, state=state)
+        for mine, second, other in zip(whole.parameters(), again.parameters(), half.parameters(), strict=True):
             assert torch.equal(mine, other)
+            assert torch.equal(second, other)
 
 
 def test_training_needs_labels(digits: Dataset, builder: Builder) -> None:

@@ -213,6 +213,8 @@ class Workshop:
         start = time.perf_counter()
         with seeds.pinned(*stream, "global"), training.computing(job.setting.recipe, place.device), limited():
             tensors = method.preparation(problem, **job.options)
+        if place.device.type == "cuda":
+            torch.cuda.synchronize()
         return tensors, {"seconds": {"prepare": time.perf_counter() - start}}
 
     def network(self, job: Job) -> Made:

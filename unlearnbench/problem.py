@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,27 +163,28 @@ class Problem:
 
     def fit_each(
         self, samples: Sequence[Samples], streams: Sequence[str], epochs: int | None = None
-    ) -> list[tuple[Network, dict[str, Any]]]:
-        """Trains several fresh networks, each as `fit` would; on a GPU at once, where that is faster.
+    ) -> Iterator[tuple[Network, dict[str, Any]]]:
+        """Trains several fresh networks, each as `fit` would; on a GPU several at once, where that is faster.
 
         Args:
             samples: Images and labels, for each network its own.
             streams: Names the random numbers for the weights and the order of the samples of each.
             epochs: Instead of the recipe's.
 
-        Returns:
-            The networks, each with the optimiser's state.
+        Yields:
+            Each network with its optimiser's state, for `fit` to go on from; whoever keeps none needs little memory.
         """
-        room = self._room
+        room = self._room if len(samples) > 1 else 1
         if room == 1 or not training.can_be_stacked(self.fresh_network(streams[0]), samples[0], self.recipe):
-            return [self.fit(part, None, epochs, stream=stream) for part, stream in zip(samples, streams, strict=True)]
-        networks = [self.fresh_network(stream) for stream in streams]
-        orders = [seeds.generator(*self._stream, stream, "order") for stream in streams]
-        ordered = [part.shuffled_by(order) for part, order in zip(samples, orders, strict=True)]
-        starts = range(0, len(networks), room)
-        groups = [(networks[start : start + room], ordered[start : start + room]) for start in starts]
-        states = [state for group in groups for state in training.fit_together(*group, self.recipe, epochs)]
-        return list(zip(networks, states, strict=True))
+            for part, stream in zip(samples, streams, strict=True):
+                yield self.fit(part, None, epochs, stream=stream)
+            return
+        for start in range(0, len(samples), room):
+            some = streams[start : start + room]
+            networks = [self.fresh_network(stream) for stream in some]
+            orders = [seeds.generator(*self._stream, stream, "order") for stream in some]
+            parts = [part.shuffled_by(order) for part, order in zip(samples[start : start + room], orders, strict=True)]
+            yield from zip(networks, training.fit_together(networks, parts, self.recipe, epochs), strict=True)
 
     def features(self, network: Network, of: Samples | Batch) -> Tensor:
         """Embeddings (float32 [n, D]) of samples, or of a batch of them, under a frozen network.

@@ -65,8 +65,8 @@ def resume(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     optimizer.load_state_dict(state)
     for weights, kept in optimizer.state.items():
         for name, value in kept.items():
-            if isinstance(value, Tensor) and value.shape == weights.shape:
-                kept[name] = torch.empty_like(weights).copy_(value)
+            if isinstance(value, Tensor):  # copies, for whoever goes on from this state again
+                kept[name] = torch.empty_like(weights).copy_(value) if value.shape == weights.shape else value.clone()
 
 
 def fit_together(
@@ -78,7 +78,7 @@ def fit_together(
 
     Args:
         networks: What to train, if `can_be_stacked`; left in train mode.
-        samples: Images and labels of one training set, for each network its own.
+        samples: Images and labels, for each network its own; those of one training set and one length go together.
         recipe: Optimiser, batch size and number of epochs.
         epochs: Instead of the recipe's.
 
@@ -86,10 +86,15 @@ def fit_together(
         The optimiser's state at the end, for each network.
     """
     states: dict[int, dict[str, Any]] = {}
-    for length in sorted({len(part) for part in samples}):  # most often there is one; halves may differ by an item
-        chosen = [place for place, part in enumerate(samples) if len(part) == length]
-        some = [networks[place] for place in chosen], [samples[place] for place in chosen]
-        states |= zip(chosen, fit_stacked(*some, recipe, epochs), strict=True)
+    alike: dict[tuple[int, int], list[int]] = {}  # most often all are; halves may differ by an item
+    for place, part in enumerate(samples):
+        alike.setdefault((len(part), id(part._stored)), []).append(place)
+    for first, *others in alike.values():
+        if others:
+            some = [networks[place] for place in (first, *others)], [samples[place] for place in (first, *others)]
+            states |= zip((first, *others), fit_stacked(*some, recipe, epochs), strict=True)
+        else:
+            states[first] = fit(networks[first], samples[first], recipe, epochs)
     return [states[place] for place in range(len(networks))]
 
 
@@ -117,7 +122,7 @@ def fit_stacked(
 
 
 def share_of(state: dict[str, Any], place: int) -> dict[str, Any]:
-    """The state of the optimiser of stacked networks, for one of them; the number of steps is common to all."""
+    """Out of the state of an optimiser of stacked networks, that for `fit` to go on with one of them."""
 
     def own(value: Any) -> Any:
         return (value[place] if value.dim() else value).clone() if isinstance(value, Tensor) else value
@@ -149,12 +154,14 @@ def plain(network: nn.Module) -> nn.Module:
 
 def can_be_stacked(network: nn.Module, samples: Samples, recipe: Recipe) -> bool:
     """Whether networks like this can be one function: not if they draw torch's random numbers or look at values."""
+    if not len(samples):
+        return False
+    images = samples.subset(samples.index.new_zeros(2)).images
     try:
-        images = samples.subset(samples.index.new_zeros(2)).images
         stack, parameters, buffers = stacked([network, network])
         with computing(recipe, images.device):
             stack(parameters, buffers, torch.stack([images, images])).sum().backward()
-    except Exception:  # whatever torch.vmap cannot do, or a network does not expect; or there are no samples
+    except Exception:  # whatever torch.vmap cannot do, or a network does not expect
         return False
     return True
 
