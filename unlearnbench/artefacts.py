@@ -135,7 +135,9 @@ class Artefacts:
         sha = hashlib.sha256(labels.numpy().tobytes()).hexdigest()
         key = {**self.training, "kind": "original", "labels": sha, "seed": self.setting.seed, "code": core("original")}
         epochs = self.setting.recipe.epochs
-        return Job("original", key, self.setting, epochs, 4 * self.parameters, room=self.room)
+        return Job(
+            "original", key, self.setting, epochs, 4 * self.parameters, room=room_for(self.setting, self.content)
+        )
 
     def shadow(self, index: int) -> Job:
         """A shadow network's outputs; shared by all seeds, and by tasks that do not replace labels."""
@@ -143,7 +145,9 @@ class Artefacts:
         key = {**self.training, "kind": "shadow", "noise": noise, "index": index, "code": core("shadow")}
         train, test = len(self.content.train_labels), len(self.content.test_labels)
         ep = self.setting.recipe.epochs * (train + test) / 2 / train + (train + test) / train / 3
-        return Job("shadow", key, self.setting, ep, self.logits_size, index=index, room=self.room)
+        return Job(
+            "shadow", key, self.setting, ep, self.logits_size, index=index, room=room_for(self.setting, self.content)
+        )
 
     def prepared(self, name: str, options: Mapping[str, Any]) -> Job:
         """What a method does before anyone asks to be forgotten; who prepares like another method shares its work."""
@@ -197,11 +201,6 @@ class Artefacts:
             "attacks": dict(attacks),
             "code": core("record"),
         }
-
-    @cached_property
-    def room(self) -> int:
-        """As `room_for`."""
-        return room_for(self.setting, self.content)
 
     @property
     def parameters(self) -> int:

@@ -89,12 +89,12 @@ def fit_together(
     alike: dict[tuple[int, int], list[int]] = {}  # most often all are; halves may differ by an item
     for place, part in enumerate(samples):
         alike.setdefault((len(part), id(part._stored)), []).append(place)
-    for first, *others in alike.values():
-        if others:
-            some = [networks[place] for place in (first, *others)], [samples[place] for place in (first, *others)]
-            states |= zip((first, *others), fit_stacked(*some, recipe, epochs), strict=True)
+    for places in alike.values():
+        some, parts = [networks[place] for place in places], [samples[place] for place in places]
+        if len(places) > 1:
+            states |= zip(places, fit_stacked(some, parts, recipe, epochs), strict=True)
         else:
-            states[first] = fit(networks[first], samples[first], recipe, epochs)
+            states[places[0]] = fit(some[0], parts[0], recipe, epochs)
     return [states[place] for place in range(len(networks))]
 
 
