@@ -142,7 +142,7 @@ def test_every_method_runs_on_augmented_colour_images(small: Small, tmp_path: Pa
     outputs, _ = summary.plan.store.load(cell.outputs.key) or ({}, {})
     assert {part: len(logits) for part, logits in outputs.items()} == {"train": 65, "train_augmented": 65, "test": 40}
     assert not torch.equal(outputs["train"], outputs["train_augmented"])
-    record = read_record(summary.plan.results / cell.path)
+    record = read_record(cell.path)
     assert record is not None
     forgotten = split_of(cell.setting, summary.plan.store).forget
     for protocol, part in (("clean", "train"), ("released", "train_augmented")):

@@ -209,7 +209,7 @@ def measure(
         raise UserError(f"no cell of preset {preset} can be measured: {next(iter(without.values()))}")
     beside = company(plan, plans, fleet)
     orders = [beside.order(cell, wanted, relearn) for cell in ready]
-    orders = [order for order in orders if order.missing(read_record(plan.results / order.cell.path) or {})]
+    orders = [order for order in orders if order.missing(read_record(order.cell.path) or {})]
     what = ", ".join([*wanted, *([RELEARNING] if relearn else [])])
     say(f"{what}: {len(orders)} of {len(asked)} cells lack some of it; attacks need stored outputs only")
     workers = jobs or joblib.cpu_count()
@@ -225,7 +225,7 @@ def carried_out(
 ) -> list[str]:
     """Adds to records what was ordered; returns the cells that got something new, and adds to `failed` what was not."""
     began, done = time.perf_counter(), []
-    found = in_parallel(audit, [(order, plan.store, plan.results) for order in orders], workers)
+    found = in_parallel(audit, [(order, plan.store) for order in orders], workers)
     for count, end in enumerate(found, start=1):
         name, new, reasons = end.result or (str(orders[end.index].cell), False, {"measuring": end.reason})
         failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
@@ -289,8 +289,8 @@ def prepared(
     first = ("original", "prepared")
     queue = sorted(missing.values(), key=lambda job: first.index(job.kind) if job.kind in first else len(first))
     size = {str(job): passes(job) for job in queue}
-    for count, end in enumerate(in_parallel(work, [(job, plan.store, plan.results, False) for job in queue], workers)):
-        made = end.result or perished(queue[end.index], end, plan.results, None)
+    for count, end in enumerate(in_parallel(work, [(job, plan.store, False) for job in queue], workers)):
+        made = end.result or perished(queue[end.index], end, None)
         ep += size[made.name]
         if made.status != "made":
             failed[made.name] = made.reason
@@ -304,14 +304,14 @@ def passes(job: Job) -> float:
     return job.ep * (1 if job.setting.fleet is None else 0.5)
 
 
-def audit(order: Order, store: Store, results: Path) -> tuple[str, bool, dict[str, str]]:
+def audit(order: Order, store: Store) -> tuple[str, bool, dict[str, str]]:
     """What a worker does: adds to a cell's record what is not there of what was ordered.
 
     Returns:
         The cell's name, whether anything was added, and why something failed, by its name.
     """
     cell = order.cell
-    record = read_record(results / cell.path)
+    record = read_record(cell.path)
     assert record is not None
     more = record.setdefault("more", {})
     # What could not be made for it has been said.
@@ -328,7 +328,7 @@ def audit(order: Order, store: Store, results: Path) -> tuple[str, bool, dict[st
                     more[name] = {**key, "found": found}
                 except Exception as error:  # whatever a plugin raised
                     failed[name] = reason_of(error)
-        write_record(results / cell.path, record)
+        write_record(cell.path, record)
     return str(cell), len(missing) > len(failed), failed
 
 

@@ -67,9 +67,11 @@ def outdated(key: Mapping[str, Any], files: Mapping[str, str] | None = None) -> 
         if code and name in PLUGINS and "name" in part and code != now(f"{name}s", part, files or {}):
             found[f"{name} {part['name']}"] = None
         for child, value in part.items():
+            if type(value) is not dict:  # most are not: this comes first
+                continue
             if child == "attacks":
                 parts += [("attack", attack) for attack in value.values()]
-            elif isinstance(value, dict) and child not in VALUES:
+            elif child not in VALUES:
                 parts.append((child, value))
     return list(found)
 

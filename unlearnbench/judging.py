@@ -76,10 +76,11 @@ def score(
     plan = plan_of(dataset, task, seed, preset, **where)
     reference, untouched = (next(c for c in plan.cells if c.method == m) for m in (REFERENCE, NOTHING))
     given = brought(path, untouched.setting, plan.store)
-    cell = judged(untouched, given, called, command(path, untouched, preset, overrides, "--name", called))
-    there = read_record(plan.results / cell.path)
+    text = command(path, untouched, preset, overrides, "--name", called)
+    cell = judged(untouched, given, called, text, plan.results)
+    there = read_record(cell.path)
     if there is not None and there["cell"]["role"] != ELSEWHERE:
-        raise UserError(f"{plan.results / cell.path} is the record of a method: choose another --name")
+        raise UserError(f"{cell.path} is the record of a method: choose another --name")
     return carried_out(replace(plan, cells=[reference, cell]), preset, jobs=jobs, dry_run=dry_run, progress=progress)
 
 
@@ -146,7 +147,7 @@ def check_fit(path: Path, tensors: Mapping[str, Tensor], setting: Setting, store
             raise UserError(f"{path} has numbers in {name} that are not finite")
 
 
-def judged(untouched: Cell, given: Job, name: str, command: str) -> Cell:
+def judged(untouched: Cell, given: Job, name: str, command: str, results: Path) -> Cell:
     """The cell of given weights, made of that of the network to which nothing was done."""
     outputs = replace(
         untouched.outputs,
@@ -165,7 +166,7 @@ def judged(untouched: Cell, given: Job, name: str, command: str) -> Cell:
         untouched,
         outputs=outputs,
         key={**untouched.key, "outputs": outputs.key},
-        path=record_path(about),
+        path=record_path(results, about),
         about=about,
         command=command,
     )
@@ -230,7 +231,7 @@ def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
     job = cell.outputs.needs["original"]
     if not plan.store.has(job.key):
         say(f"training the original first: {job.ep:.0f} passes over the training set")
-    outcome = work(job, plan.store, plan.results, False)
+    outcome = work(job, plan.store, False)
     if outcome.reason:
         raise UserError(f"the original cannot be trained: {outcome.reason}")
     tensors, _ = Workshop(plan.store).get(job)

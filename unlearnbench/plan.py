@@ -25,7 +25,7 @@ class Cell:
         shadows: The artefacts that attacks learn from.
         attacks: The attacks that its record has, with their options.
         key: Everything that goes into its record.
-        path: Of the record, below the results folder.
+        path: Of the record.
         about: What tables and people need to know: names, titles, role, options.
         command: What reproduces it.
     """
@@ -82,7 +82,7 @@ class Plan:
 
     def status(self, cell: Cell) -> Status:
         """Compares the record of a cell, if there is one, with what the plan wants."""
-        record = None if cell.method in self.forced else read_record(self.results / cell.path)
+        record = None if cell.method in self.forced else read_record(cell.path)
         if record is None:
             return Status("to run")
         reasons = differences(record["key"], cell.key)
@@ -108,7 +108,7 @@ class Plan:
     def records(self) -> dict[Path, Mapping[str, Any]]:
         """The records of cached cells by path, as they were when the plan was made; to read many takes long."""
         found = zip(self.cells, self.statuses, strict=True)
-        return {self.results / cell.path: status.record for cell, status in found if status.record}
+        return {cell.path: status.record for cell, status in found if status.record}
 
     @property
     def failed_before(self) -> dict[str, str]:

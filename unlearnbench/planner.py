@@ -71,7 +71,7 @@ def build(
     chosen = pick(methods, preset.methods, "methods")
     if not methods and preset.methods is None:
         chosen = [name for name in chosen if possible(name, preset, datasets)]
-    planner = _Planner(preset, store, overrides or {}, root, device, preset_name or preset.name, fleet)
+    planner = _Planner(preset, store, results, overrides or {}, root, device, preset_name or preset.name, fleet)
     cells = planner.cells(
         datasets,
         pick(tasks, preset.tasks, "tasks"),
@@ -88,6 +88,7 @@ class _Planner:
 
     preset: Preset
     store: Store
+    results: Path
     overrides: Mapping[str, Mapping[str, Any]]
     root: Path
     device: str
@@ -170,7 +171,7 @@ class _Planner:
                 shadows=shadows,
                 attacks=self.attacks,
                 key=artefacts.record_key(outputs, shadows, self.attack_keys),
-                path=record_path(about),
+                path=record_path(self.results, about),
                 about=about,
                 command=self.command(name, setting),
             )
@@ -235,15 +236,16 @@ class _Planner:
         return " ".join(map(quoted, words))
 
 
-def record_path(about: Mapping[str, Any]) -> Path:
-    """Where a cell's record lies, below the folder of its preset's results."""
-    return record_folder(about["dataset"], about["model"], about["task"], about["method"]) / f"{about['seed']}.json"
+def record_path(results: Path, about: Mapping[str, Any]) -> Path:
+    """Where a cell's record lies in the folder of its preset's results."""
+    names = (about[name] for name in ("dataset", "model", "task", "method"))
+    return record_folder(results, *names) / f"{about['seed']}.json"
 
 
 @cache
-def record_folder(*names: str) -> Path:
+def record_folder(results: Path, *names: str) -> Path:
     """Where the records of all seeds lie; to put a path together takes as long as most of planning a cell."""
-    return Path("records", *map(folder_name, names))
+    return results.joinpath("records", *map(folder_name, names))
 
 
 quoted = cache(shlex.quote)

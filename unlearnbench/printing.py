@@ -89,7 +89,7 @@ def as_data(summary: Summary) -> dict[str, Any]:
                 **{name: cell.about[name] for name in ("dataset", "model", "task", "method", "seed")},
                 "status": outcome.status if outcome else status.state,
                 "why": outcome.reason if outcome else status.why,
-                "record": str(plan.results / cell.path),
+                "record": str(cell.path),
             }
         )
     return {

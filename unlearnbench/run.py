@@ -275,10 +275,10 @@ def execute(
     if progress:
         progress.start(plan)
     try:
-        calls = [(item, plan.store, plan.results, is_forced(item, plan)) for item in queue]
+        calls = [(item, plan.store, is_forced(item, plan)) for item in queue]
         with closing(in_parallel(work, calls, jobs, timeout)) as found:
             for done in found:
-                outcome = done.result or perished(queue[done.index], done, plan.results, timeout)
+                outcome = done.result or perished(queue[done.index], done, timeout)
                 outcomes.append(outcome)
                 if progress:
                     progress.done(outcome)
@@ -290,14 +290,14 @@ def execute(
     return outcomes
 
 
-def perished(item: Job | Cell, done: Done[Outcome], results: Path, limit: float | None) -> Outcome:
+def perished(item: Job | Cell, done: Done[Outcome], limit: float | None) -> Outcome:
     """What became of an item whose process did not survive it; for a cell, there is a record of it."""
     reason = FATES[done.reason].format(limit=limit or 0.0)
-    if isinstance(item, Cell) and made_meanwhile(item, results):
+    if isinstance(item, Cell) and made_meanwhile(item):
         return Outcome(str(item), "ok", 0.0, item.outputs.ep)
     if isinstance(item, Cell):
         trace = {"traceback": done.trace} if done.trace else {}
-        write_record(results / item.path, {**failure(item, done.reason, reason), **trace})
+        write_record(item.path, {**failure(item, done.reason, reason), **trace})
     ep = item.work if isinstance(item, Job) else item.outputs.ep
     return Outcome(str(item), done.reason, 0.0, ep, reason, isinstance(item, Cell))
 
@@ -307,7 +307,7 @@ def is_forced(item: Job | Cell, plan: Plan) -> bool:
     return isinstance(item, Cell) and item.method in plan.forced
 
 
-def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
+def work(item: Job | Cell, store: Store, force: bool) -> Outcome:
     """What a worker does: makes an artefact or a cell, on one thread; whatever goes wrong stays in its outcome."""
     start = time.perf_counter()
     if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
@@ -319,7 +319,7 @@ def work(item: Job | Cell, store: Store, results: Path, force: bool) -> Outcome:
         if isinstance(item, Job):
             status, reason, speed = make_artefact(item, store)
         else:
-            status, reason = make_cell(item, store, results, force)
+            status, reason = make_cell(item, store, force)
     ep = item.work if isinstance(item, Job) else item.outputs.ep
     seconds = time.perf_counter() - start
     return Outcome(str(item), status, seconds, ep, reason, isinstance(item, Cell), clock.taken(), speed)
@@ -366,26 +366,26 @@ def make_artefact(job: Job, store: Store) -> tuple[str, str, Mapping[str, float]
     return "made", "", info if job.kind in ("original", "shadow") else {}
 
 
-def make_cell(cell: Cell, store: Store, results: Path, force: bool) -> tuple[str, str]:
+def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
     """Makes a cell's record, of success or of failure."""
     if force:
         store.remove(cell.outputs.key)
-    elif made_meanwhile(cell, results):
+    elif made_meanwhile(cell):
         return "ok", ""
     try:
         record = laboratory(store).record(cell)
-        write_record(results / cell.path, record)  # fails if something in it is no number, or no JSON at all
+        write_record(cell.path, record)  # fails if something in it is no number, or no JSON at all
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # whatever a plugin raised
         record = {**failure(cell, status_of(error), reason_of(error)), "traceback": traceback.format_exc()}
-        write_record(results / cell.path, record)
+        write_record(cell.path, record)
     return record["status"], record.get("reason", "")
 
 
-def made_meanwhile(cell: Cell, results: Path) -> bool:
+def made_meanwhile(cell: Cell) -> bool:
     """Whether another run on the same folder has made a cell's record since this one was planned."""
-    record = read_record(results / cell.path)
+    record = read_record(cell.path)
     return record is not None and record["status"] == "ok" and not differences(record["key"], cell.key)
 
 

@@ -124,7 +124,7 @@ def tune(
     passes = sum({job.digest: job.ep for cell, _ in tried for job in unmade(cell.outputs, store)}.values())
     say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {passes:.0f} passes over its training set")
     workers = jobs or (1 if where == "cuda" else joblib.cpu_count())
-    found = in_parallel(work, [(cell.outputs, store, log.parent, False) for cell, _ in tried], min(workers, len(tried)))
+    found = in_parallel(work, [(cell.outputs, store, False) for cell, _ in tried], min(workers, len(tried)))
     reasons: dict[int, str] = {}
     trials: list[Trial] = []
     for done in found:

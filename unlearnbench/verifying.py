@@ -86,7 +86,7 @@ def verify(
     say(f"{len(paths)} records and {len(files)} artefacts to read")
     bad = dict(damaged(files))
     problems += [f"{path}: {why}" for path, why in bad.items()]
-    cells = {plan.results / cell.path: cell for cell in plan.cells}
+    cells = {cell.path: cell for cell in plan.cells}
     unmeasured: Counter[str] = Counter()
     measured = 0
     for count, path in enumerate(paths, start=1):

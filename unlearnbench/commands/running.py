@@ -118,7 +118,7 @@ def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: boo
     if dry_run:
         show_plan(summary)
         return
-    records = [read_record(summary.plan.results / cell.path) for cell in summary.plan.cells]
+    records = [read_record(cell.path) for cell in summary.plan.cells]
     reference, record = (record or {} for record in records)
     if as_json:
         click.echo(json.dumps(record, indent=1))
