@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import unlearnbench
+from benchmarks.precision import compared, drift
 from unlearnbench import UserError, precision
 from unlearnbench.recipe import Recipe
 
@@ -33,3 +36,31 @@ def test_it_is_in_the_keys(tiny: Path, tmp_path: Path) -> None:
 def test_another_precision_is_refused() -> None:
     with pytest.raises(UserError, match="unknown precision 'fp16'"):
         Recipe(precision="fp16")
+
+
+def drawn(random: np.random.Generator, spread: float) -> pd.DataFrame:
+    """Metrics of 300 methods on one task that scatter about means of their own, for five seeds."""
+    rows = pd.MultiIndex.from_product([["t"], range(300), range(5)], names=["task", "method", "seed"])
+    means = np.repeat(np.arange(300.0), 5)[:, None]
+    found = pd.DataFrame(means + spread * random.normal(size=(1500, 2)), rows, ["test", "asr"])
+    return found.rename_axis(columns="metric")
+
+
+def test_the_benchmark_finds_chance_as_large_as_that_of_seeds_and_no_direction() -> None:
+    random = np.random.default_rng(0)
+    one, other = drawn(random, 2.0), drawn(random, 2.0)
+    for by in ("metric", "method"):
+        found = compared(one, other, by)
+        assert found["ratio"].median() == pytest.approx(1, abs=0.1)
+    by_metric = compared(one, other, "metric")
+    assert by_metric["seeds"].to_numpy() == pytest.approx(2 * 2**0.5, rel=0.05)  # of a difference of two
+    assert ((drift(one, other)["low"] < 0) & (drift(one, other)["high"] > 0)).all()
+
+
+def test_the_benchmark_finds_a_direction_that_is_smaller_than_what_seeds_do() -> None:
+    random = np.random.default_rng(1)
+    one = drawn(random, 2.0)
+    other = one + 0.3 + drawn(random, 0.1) - drawn(random, 0.0)
+    assert (compared(one, other, "metric")["ratio"] < 0.2).all()
+    assert drift(one, other)["mean"].to_numpy() == pytest.approx(0.3, abs=0.02)
+    assert (drift(one, other)["low"] > 0).all()
