@@ -73,8 +73,12 @@ def records(results: Path, preset: str | None = None) -> Iterator[Mapping[str, A
     return (record for path in record_paths(results, preset) if (record := read_record(path)) is not None)
 
 
-def record_paths(results: Path, preset: str | None = None) -> list[Path]:
-    """The files of all records below a results folder, or of a preset's; raises `UserError` if there can be none."""
+def record_paths(results: Path, preset: str | None = None, task: str = "") -> list[Path]:
+    """The files of all records below a results folder, or of a preset's, or of tasks whose names begin like this.
+
+    Raises:
+        UserError: If there can be none.
+    """
     if not results.is_dir():
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
     if not os.access(results, os.R_OK | os.X_OK):
@@ -84,7 +88,8 @@ def record_paths(results: Path, preset: str | None = None) -> list[Path]:
         raise UserError(
             f"there are no results of preset {preset} in {results}: run `unlearnbench run --preset {preset}`"
         )
-    return sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/*/*/*.json"))
+    of_task = escape(folder_name(task)) if task else ""
+    return sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/{of_task}*/*/*.json"))
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +188,7 @@ def numbered_frames(number: int | str, preset: str, results: Path, accept_stale:
     chosen, task = presets.read(preset), task_of(number)
     plain, plus, _ = task.partition("+")  # with other options than the preset's, or whatever they are
     number = name_of(plain) if isinstance(number, str) else number
-    named = [frame for name, frame in frames(results, chosen, accept_stale) if name == number]
+    named = [frame for name, frame in frames(results, chosen, accept_stale, task=plain) if name == number]
     found = [frame for frame in named if not plus or frame["task"].iloc[0] == task]
     if not found:
         if plain not in registry.entries("tasks"):
@@ -223,9 +228,9 @@ def tables_of(
 
 
 def frames(
-    results: Path, preset: Preset, accept_stale: bool = False, known: Known = NONE
+    results: Path, preset: Preset, accept_stale: bool = False, known: Known = NONE, task: str = ""
 ) -> Iterator[tuple[int | str, pd.DataFrame]]:
-    """The cells of each table, as in `load`, with its number, or with the name of its task.
+    """The cells of each table, or of those of a task, as in `load`, with its number, or with the name of its task.
 
     Cells that other code made than the present one, or another recipe or other hyperparameters than the preset's, are
     stale, unless they are accepted; then `accepted` says why.
@@ -233,18 +238,18 @@ def frames(
     import pandas as pd
 
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
-    found = rows_of(results, preset, accept_stale, known)
+    found = rows_of(record_paths(results, preset.name, task), preset, accept_stale, known)
     rows = [row for row in found if row["model"] == models.get(row["dataset"], row["model"])]
     others = {row["task"].partition("+")[0] for row in rows} - {*TABLES.values()}
-    for number, task in [*TABLES.items(), *((name, name) for name in sorted(others))]:
-        here = [row for row in shown(rows, number) if row["task"].partition("+")[0] == task]
-        for label in sorted({row["task"] for row in here}, key=lambda t: (t != task, t)):
+    for number, name in [*TABLES.items(), *((name, name) for name in sorted(others))]:
+        here = [row for row in shown(rows, number) if row["task"].partition("+")[0] == name]
+        for label in sorted({row["task"] for row in here}, key=lambda t: (t != name, t)):
             yield number, comparable(pd.DataFrame([row for row in here if row["task"] == label]))
 
 
-def rows_of(results: Path, preset: Preset, accept_stale: bool, known: Known) -> Iterator[dict[str, Any]]:
-    """The records of a preset as rows; those that are known were compared with what there is when they were read."""
-    for path in record_paths(results, preset.name):
+def rows_of(paths: Iterable[Path], preset: Preset, accept_stale: bool, known: Known) -> Iterator[dict[str, Any]]:
+    """The records in these files as rows; those that are known were compared with what there is when they were read."""
+    for path in paths:
         record = known.get(path) or read_record(path)
         if record is not None:
             yield aged(record, "" if path in known else changes(record, preset), accept_stale)
