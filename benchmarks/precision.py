@@ -20,7 +20,7 @@ import pandas as pd
 import unlearnbench
 from benchmarks import len_cores, machine
 from unlearnbench import presets, stats
-from unlearnbench.tables import load
+from unlearnbench.records import load
 
 METRICS = ("train_r", "train_f", "test", "test_r", "test_f", "asr")
 

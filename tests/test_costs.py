@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, UserError, presets, registry, seeds, tables
+from unlearnbench import Network, Problem, UserError, load, presets, registry, seeds
 from unlearnbench.costs import costs
 from unlearnbench.method import Method
 from unlearnbench.recipe import Recipe
@@ -94,7 +94,7 @@ def test_laf_costs_no_more_than_its_least(forget: float, task: str, network: str
 
 
 def test_a_method_is_charged_for_what_it_starts_from(tiny: Path, tiny_run: Path) -> None:
-    frame = tables.load(tiny_run).query("task == 'data-removal'").set_index("method")
+    frame = load(tiny_run).query("task == 'data-removal'").set_index("method")
     own = registry.get(Method, "laf-r").cost(285 / 1437, Recipe(), **registry.get(Method, "laf-r").defaults)
     assert frame.loc["laf-r", "ep_unlearn"] == pytest.approx(frame.loc["laf", "ep_unlearn"] + own)
     assert frame.loc["laf-r", "ep_prepare"] == frame.loc["laf", "ep_prepare"] == pytest.approx(1 / 3)

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
-from unlearnbench import judging, presets, registry, seeds, tables
+from unlearnbench import judging, load, presets, registry, seeds, table
 from unlearnbench.cli import main
 from unlearnbench.data import Dataset
 from unlearnbench.models import Model
@@ -66,12 +66,12 @@ def test_the_original_brought_back_gets_the_numbers_of_the_original(
 ) -> None:
     done = score(exported / "original.safetensors", tiny, cache, finished, "--name", "back again")
     assert done.exit_code == 0, done.output
-    frame = tables.load(finished).query("task == 'noisy-label-removal'").set_index("method")
+    frame = load(finished).query("task == 'noisy-label-removal'").set_index("method")
     numbers = [c for c in frame.columns if c.startswith(("train_", "test", "asr", "released", "shadow."))]
     ours, theirs = frame.loc["back again", numbers], frame.loc["original", numbers]
     assert ours.astype(float).equals(theirs.astype(float))
     assert np.isnan(frame.loc["back again", "seconds_unlearn"])  # nobody here saw what it cost
-    shown = tables.table(3, str(tiny), finished)
+    shown = table(3, str(tiny), finished)
     assert "*Made elsewhere*" in shown
     assert "Made elsewhere, with whatever data their makers used: back again." in shown
 

@@ -19,7 +19,7 @@ from unlearnbench.auditing import measure
 from unlearnbench.cli import main
 from unlearnbench.local import Local, named
 from unlearnbench.method import Method
-from unlearnbench.tables import records
+from unlearnbench.records import records
 
 HELPER = "RATE = 0.5\n"
 MINE = """

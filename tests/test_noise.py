@@ -119,7 +119,7 @@ def test_who_forgets_more_than_retrain_is_named(results: tuple[str, Path]) -> No
 def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
     aucs: list[tuple[float, float, float]], named: bool
 ) -> None:
-    from unlearnbench.tables import flat
+    from unlearnbench.records import flat
 
     rows = [record("retrain", seed, 0.9, (0.5, 0.4, 0.6)) for seed in (0, 1)]
     rows += [record("laf", seed, 0.9, auc) for seed, auc in enumerate(aucs)]
@@ -132,7 +132,7 @@ def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
 
 
 def test_a_difference_must_be_two_noise_floors_to_be_clear() -> None:
-    from unlearnbench.tables import flat
+    from unlearnbench.records import flat
 
     for gap, named in ((0.03, False), (0.05, True)):  # the floor is one item of fifty
         rows = [record("retrain", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
@@ -142,7 +142,7 @@ def test_a_difference_must_be_two_noise_floors_to_be_clear() -> None:
 
 
 def test_a_single_seed_must_be_far_below() -> None:
-    from unlearnbench.tables import flat
+    from unlearnbench.records import flat
 
     for train_f, named in ((0.86, False), (0.84, True)):
         rows = [record("retrain", 0, 0.9, (0.5, 0.4, 0.6)), record("laf", 0, train_f, (0.5, 0.4, 0.6))]

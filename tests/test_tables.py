@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from unlearnbench import UserError, presets, table, tables
+from unlearnbench import UserError, load, presets, table, tables
 from unlearnbench.rendering import Number, render
 from unlearnbench.store import read_record, write_record
 
@@ -151,7 +151,7 @@ def test_two_data_sets_stand_side_by_side_and_a_missing_cell_is_a_dash(results: 
 
 
 def test_the_protocol_chooses_the_numbers_and_says_what_they_are(tiny: Path, tiny_run: Path) -> None:
-    frame = tables.load(tiny_run).query("task == 'data-removal' and method == 'laf'")
+    frame = load(tiny_run).query("task == 'data-removal' and method == 'laf'")
     for protocol, prefix, attack in (("clean", "", "shadow-model attack"), ("released", "released.", "unbalanced set")):
         text = tables.table(1, str(tiny), tiny_run, "csv", protocol)
         printed = [float(line.split(",")[5]) for line in text.splitlines() if ",LAF," in line]

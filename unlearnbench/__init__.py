@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from unlearnbench.models import Network, model
     from unlearnbench.problem import Problem
     from unlearnbench.progress import Reporter
+    from unlearnbench.records import load
     from unlearnbench.run import Summary, run
     from unlearnbench.samples import Batch, Samples, concat
-    from unlearnbench.tables import load, table
+    from unlearnbench.tables import table
     from unlearnbench.task import Split, check_classes, choose, of_classes, task
 
 _HOMES = {
@@ -35,9 +36,10 @@ _HOMES = {
     "models": ("Network", "model"),
     "problem": ("Problem",),
     "progress": ("Reporter",),
+    "records": ("load",),
     "run": ("Summary", "run"),
     "samples": ("Batch", "Samples", "concat"),
-    "tables": ("load", "table"),
+    "tables": ("table",),
     "task": ("Split", "check_classes", "choose", "of_classes", "task"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -11,8 +11,8 @@ from typing import Any
 
 from unlearnbench import folders
 from unlearnbench.errors import UserError
+from unlearnbench.records import records
 from unlearnbench.store import DamagedError, digest, facts_of
-from unlearnbench.tables import records
 
 KINDS = ("dataset", "original", "shadow", "prepared", "network", "outputs", "relearning", "given", "damaged")
 """The folders of the cache; whatever else lies there is not the suite's."""

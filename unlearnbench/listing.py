@@ -11,8 +11,8 @@ from unlearnbench.data import Source
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.method import LEVELS, Method
 from unlearnbench.protocols import PROTOCOLS
+from unlearnbench.records import records
 from unlearnbench.rendering import COLUMNS
-from unlearnbench.tables import records
 from unlearnbench.task import Task
 
 FEW = " (too few held-out items for so small a false-positive rate)"
