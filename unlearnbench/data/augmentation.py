@@ -69,16 +69,21 @@ class Pipeline:
         return images
 
 
+def handed(drawn: Tensor, images: Tensor) -> Tensor:
+    """What was drawn, where the images are; the CPU, which drew it, does not wait until a GPU has done its work."""
+    return drawn.to(images.device, non_blocking=True)
+
+
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mirrors each image with probability one half."""
     mirrored = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(-1), images)
+    return torch.where(handed(mirrored, images)[:, None, None, None], images.flip(-1), images)
 
 
 def padded_crop(images: Tensor, generator: torch.Generator) -> Tensor:
     """Moves each image by up to `PADDING` pixels in both directions, black coming in."""
     offsets = torch.randint(0, 2 * PADDING + 1, (2, len(images)), generator=generator)
-    return shifted(images, *offsets.to(images.device))
+    return shifted(images, *handed(offsets, images))
 
 
 def shifted(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
@@ -94,7 +99,7 @@ def shifted(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
 def random_resized_crop(images: Tensor, generator: torch.Generator) -> Tensor:
     """Cuts a random box out of each image and enlarges it to the size of the image."""
     boxes = random_boxes(len(images), images.shape[-2], images.shape[-1], generator)
-    return resized(images, boxes.to(images.device))
+    return resized(images, handed(boxes, images))
 
 
 def random_boxes(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
