@@ -152,14 +152,15 @@ def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
     ) -> Problem:
         recipe = recipe or Recipe(lr=2e-3, epochs=1)
         pipeline = Pipeline(recipe.resize, recipe.augment)
-        training_set = TrainingSet(digits.train_images[:300], digits.train_labels[:300], pipeline)
+        images, labels = (part.to(builder.device) for part in (digits.train_images, digits.train_labels))
+        training_set = TrainingSet(images[:300], labels[:300], pipeline)
         generator = seeds.generator("test")
-        forget = (training_set.labels >= 5).nonzero()[:40, 0]
+        forget = (digits.train_labels[:300] >= 5).nonzero()[:40, 0]
         if phase == "prepare":
             view = view_to_prepare(training_set, access, generator)
         else:
-            rest = TrainingSet(digits.train_images[300:], digits.train_labels[300:], pipeline)
-            like_forgotten = (rest.labels >= 5).nonzero()[:HELD_OUT, 0]
+            rest = TrainingSet(images[300:], labels[300:], pipeline)
+            like_forgotten = (digits.train_labels[300:] >= 5).nonzero()[:HELD_OUT, 0]
             view = dataclasses.replace(
                 view_to_forget(training_set, access, forget, generator),
                 validation=rest.samples(like_forgotten, access.validation, generator, "the held-out part"),
@@ -169,7 +170,7 @@ def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
             original=network.requires_grad_(False).eval(),  # type: ignore[arg-type]
             recipe=recipe,
             num_classes=10,
-            device=torch.device("cpu"),
+            device=builder.device,
             generator=generator,
             _builder=builder,
             _view=view,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from unlearnbench import AccessError, UserError, registry, seeds, training
+from unlearnbench import AccessError, UserError, seeds, training
 from unlearnbench.data import Dataset
 from unlearnbench.data.augmentation import Pipeline
-from unlearnbench.models import Builder, Model
+from unlearnbench.models import Builder
 from unlearnbench.recipe import Recipe
 from unlearnbench.samples import Samples, TrainingSet
 
@@ -111,33 +109,3 @@ def test_predict_uses_eval_mode_and_gives_every_part_its_mode_back() -> None:
 def test_a_wrong_recipe_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Recipe(**values)  # type: ignore[arg-type]
-
-
-class Waits(TorchDispatchMode):
-    """Notes what the CPU hands over and then waits for; on a GPU that is all work which has been asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shapes: list[torch.Size] = []
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        copied = function is torch.ops.aten._to_copy.default and kwargs.get("device", args[0].device) != args[0].device
-        if copied and not kwargs.get("non_blocking"):
-            self.shapes.append(args[0].shape)
-        return function(*args, **kwargs)
-
-
-@pytest.mark.parametrize("networks", [1, 2])
-def test_no_step_waits_for_a_gpu(networks: int, digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = Recipe(epochs=2, resize=36, augment=("random-resized-crop", "padded-crop", "flip"))
-    device = torch.device("meta")  # whose tensors have no values: to read one, as `.item()` does, is an error
-    monkeypatch.setattr(training, "optimizer_of", lambda _, parameters: torch.optim.Adam(parameters))  # none is fused
-    images, labels = digits.train_images[:100].to(device), digits.train_labels[:100].to(device)
-    whole = TrainingSet(images, labels, Pipeline(recipe.resize, recipe.augment))
-    builder = Builder(registry.get(Model, "cnn"), {}, (1, 36, 36), 10, device)
-    learners = [builder.fresh(f"{number}") for number in range(networks)]
-    orders = [whole.everything(seeds.generator("order", number)) for number in range(networks)]
-    with Waits() as waits:
-        training.fit_together(learners, [order for order in orders if order is not None], recipe)
-    assert waits.shapes == [torch.Size([100])] * 2 * networks  # the order of an epoch

@@ -1,0 +1,95 @@
+"""What a GPU would be asked to do, asked of torch's device "meta".
+
+Its tensors have no values, so to read one is an error, as is to compute with one and with one on the CPU. What remains
+that makes a CPU wait for a GPU is to hand something over without saying that nobody has to wait for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from unlearnbench import Problem, registry, seeds, training
+from unlearnbench.data import Dataset
+from unlearnbench.data.augmentation import Pipeline
+from unlearnbench.method import Method
+from unlearnbench.models import Builder, Model
+from unlearnbench.recipe import Recipe
+from unlearnbench.samples import TrainingSet
+
+SIDE = 36
+AUGMENTED = {"resize": SIDE, "augment": ("random-resized-crop", "padded-crop", "flip")}
+READERS = {"sisa", "scrub-r"}
+"""They must read now and then, though not at each step: which items of a shard go, and the errors after an epoch."""
+METHODS = [name for name, entry in registry.entries("methods").items() if entry.origin == "unlearnbench"]
+
+
+class Waits(TorchDispatchMode):
+    """Counts what the CPU hands over and then waits for, by shape; a GPU does all that it was asked for before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[tuple[int, ...]] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        copied = function is torch.ops.aten._to_copy.default and kwargs.get("device", args[0].device) != args[0].device
+        if copied and not kwargs.get("non_blocking"):
+            self.found[tuple(args[0].shape)] += 1
+        return function(*args, **kwargs)
+
+
+def unfused(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """An optimiser for a device that has no fused ones."""
+
+    class Unfused(kind):  # type: ignore[misc,valid-type]
+        def __init__(self, *words: Any, fused: bool = False, **options: Any) -> None:
+            super().__init__(*words, **options)
+
+    return Unfused
+
+
+@pytest.fixture(autouse=True)
+def no_fused_optimizers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SGD", "Adam"):
+        monkeypatch.setattr(torch.optim, name, unfused(getattr(torch.optim, name)))
+
+
+@pytest.fixture
+def builder() -> Builder:
+    return Builder(registry.get(Model, "cnn"), {}, (1, SIDE, SIDE), 10, torch.device("meta"))
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+def test_no_step_of_a_training_waits(networks: int, digits: Dataset, builder: Builder) -> None:
+    recipe = Recipe(epochs=2, **AUGMENTED)
+    images, labels = digits.train_images[:100].to(builder.device), digits.train_labels[:100].to(builder.device)
+    whole = TrainingSet(images, labels, Pipeline(recipe.resize, recipe.augment))
+    learners = [builder.fresh(str(number)) for number in range(networks)]
+    orders = [whole.everything(seeds.generator("order", number)) for number in range(networks)]
+    with Waits() as waits:
+        training.fit_together(learners, [order for order in orders if order is not None], recipe)
+    assert waits.found == {(100,): 2 * networks}  # the order of each epoch
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in READERS])
+def test_no_step_of_a_method_waits(name: str, make_problem: Callable[..., Problem]) -> None:
+    method, found = registry.get(Method, name), []
+    once = {option: 1 for option in method.defaults if option.endswith("epochs")}
+    for batch in (20, 40):
+        recipe, sizes = Recipe(epochs=1, batch=batch, **AUGMENTED), {o: batch for o in method.defaults if "batch" in o}
+        options = {**method.defaults, **once, **sizes}
+        with Waits() as waits:
+            problem = make_problem(method.access, recipe=recipe)
+            if method.preparation:
+                first = make_problem(method.access, "prepare", recipe=recipe)
+                problem = replace(problem, prepared=method.preparation(first, **method.preparing(options)))
+            method.unlearn(problem, options)
+        found.append(waits.found)
+    assert found[0] == found[1]  # whether there are many steps or few
