@@ -27,12 +27,15 @@ METRICS = ("train_r", "train_f", "test", "test_r", "test_f", "asr")
 
 def numbers(folder: Path, preset: str, precision: str, **options: Any) -> pd.DataFrame:
     """The metrics in percent, by task, method and seed, of a run in this precision."""
+    folder.mkdir(parents=True, exist_ok=True)
     chosen = folder / f"{precision}.toml"
     text = (presets.HERE / f"{preset}.toml").read_text()
     chosen.write_text(text.replace("[recipe]", f'[recipe]\nprecision = "{precision}"', 1))
     summary = unlearnbench.run(chosen, cache=folder / "cache", results=folder / precision, device="cpu", **options)
     assert not summary.failed, summary.failed
-    frame = load(folder / precision).set_index(["task", "method", "seed"]).sort_index()
+    names = ["task", "method", "seed"]
+    cells = [tuple(cell.about[name] for name in names) for cell in summary.plan.cells]
+    frame = load(folder / precision).set_index(names).loc[cells]
     return 100 * frame[[metric for metric in METRICS if metric in frame]].rename_axis(columns="metric")
 
 
@@ -44,12 +47,14 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=(), help="[all of the preset]")
     parser.add_argument("--seeds", default="0-2")
     parser.add_argument("--data", help="folder of data sets")
+    parser.add_argument("--folder", help="where to keep what is made, to go on later  [a temporary one]")
     given = parser.parse_args()
     options: dict[str, Any] = {"datasets": given.dataset, "methods": given.methods, "seeds": given.seeds}
     options |= {"data": given.data, "jobs": len_cores()}
     print(f"{machine()}\npreset {given.preset}, {given.dataset}, seeds {given.seeds}; in percent", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        fp32, bf16 = (numbers(Path(name), given.preset, precision, **options) for precision in ("fp32", "bf16"))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(given.folder or temporary)
+        fp32, bf16 = (numbers(folder, given.preset, precision, **options) for precision in ("fp32", "bf16"))
     apart = pd.concat([compared(fp32, bf16, by) for by in ("metric", "method")])
     print("points between the precisions of one cell, and between two seeds of it")
     print(apart.round(2).to_string())
