@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import unlearnbench
 from benchmarks.precision import compared, drift
@@ -21,6 +22,17 @@ def test_auto_is_bf16_where_it_is_measured_and_fast(fast: bool, monkeypatch: pyt
     assert precision.resolved("auto", "somebody's", "measured", "cpu") == ("bf16" if fast else "fp32")
     assert precision.resolved("auto", "nobody", "measured", "cpu") == "fp32"
     assert precision.resolved("bf16", "nobody", "measured", "cpu") == "bf16"  # who asks for it gets it
+
+
+@pytest.mark.parametrize("kind", precision.CPUS)
+def test_a_cpu_is_made_for_bf16_if_torch_says_so(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in precision.CPUS:
+        monkeypatch.setattr(torch.cpu, f"_is_{other}_supported", lambda: False)  # fails if torch renames it
+    assert not precision.made_for_bf16("cpu")
+    monkeypatch.setattr(torch.cpu, f"_is_{kind}_supported", lambda: True)
+    assert precision.made_for_bf16("cpu")
+    monkeypatch.delattr(torch.cpu, f"_is_{kind}_supported")  # as in torch 2.4
+    assert not precision.made_for_bf16("cpu")
 
 
 def test_it_is_in_the_keys(tiny: Path, tmp_path: Path) -> None:

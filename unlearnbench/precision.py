@@ -8,6 +8,9 @@ MEASURED: frozenset[tuple[str, str]] = frozenset()
 """The data sets and networks whose numbers in bf16 differ from those in fp32 by less than seeds do, as `python -m
 benchmarks.precision` says; its output belongs into results/benchmarks/. None is measured yet, so "auto" is fp32."""
 
+CPUS = ("avx512_bf16", "amx_tile")
+"""The instructions that multiply bf16, as torch calls them."""
+
 
 def resolved(wanted: str, dataset: str, model: str, device: str) -> str:
     """The precision that is meant: "auto" is bf16 where that is as good and the device is made for it, else fp32."""
@@ -20,4 +23,4 @@ def made_for_bf16(device: str) -> bool:
     """Whether a device ("cpu" or "cuda") multiplies bf16 itself; others emulate it, and are slower than in fp32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return any(getattr(torch.cpu, f"_is_{kind}_supported", bool)() for kind in CPUS)  # older torch cannot say: False
