@@ -1,7 +1,8 @@
 """What a GPU would be asked to do, asked of torch's device "meta".
 
 Its tensors have no values, so to read one is an error, as is to compute with one and with one on the CPU. What remains
-that makes a CPU wait for a GPU is to hand something over without saying that nobody has to wait for it.
+that makes a CPU wait for a GPU is to hand something over without saying that nobody has to wait for it: by `to`, by
+`copy_`, or as an index. (`torch.tensor(..., device=...)` does, too, and is not seen here.)
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from unlearnbench.samples import TrainingSet
 SIDE = 36
 AUGMENTED = {"resize": SIDE, "augment": ("random-resized-crop", "padded-crop", "flip")}
 READERS = {"sisa", "scrub-r"}
-"""They must read now and then, though not at each step: which items of a shard go, and the errors after an epoch."""
+"""They read, and so cannot be asked: which items of a shard go, and the errors after an epoch."""
 METHODS = [name for name, entry in registry.entries("methods").items() if entry.origin == "unlearnbench"]
 
 
@@ -39,10 +40,39 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        copied = function is torch.ops.aten._to_copy.default and kwargs.get("device", args[0].device) != args[0].device
-        if copied and not kwargs.get("non_blocking"):
-            self.found[tuple(args[0].shape)] += 1
+        for tensor in handed_over(function, args, kwargs):
+            self.found[tuple(tensor.shape)] += 1
         return function(*args, **kwargs)
+
+
+def handed_over(function: Any, args: Any, kwargs: Any) -> list[torch.Tensor]:
+    """The tensors that an operation brings to another device, if the CPU waits for that."""
+    operation = function.overloadpacket
+    if operation is torch.ops.aten._to_copy:
+        moved = [args[0]] if kwargs.get("device", args[0].device) != args[0].device else []
+        return [] if kwargs.get("non_blocking") else moved
+    if operation is torch.ops.aten.copy_:
+        waits = args[0].device != args[1].device and not (args[2:] or [kwargs.get("non_blocking")])[0]
+        return [args[1]] if waits else []
+    if operation in (torch.ops.aten.index, torch.ops.aten.index_put_, torch.ops.aten.index_select):
+        found = torch.utils._pytree.tree_leaves(args[1:])
+        return [t for t in found if isinstance(t, torch.Tensor) and t.dim() and t.device != args[0].device]
+    return []
+
+
+def test_what_is_waited_for_is_seen() -> None:
+    there, here = torch.zeros(5, 3, device="meta"), torch.zeros(2, dtype=torch.int64)
+    with Waits() as waits:
+        here.to("meta", non_blocking=True)
+        there[:2, 0].copy_(here, non_blocking=True)
+        there[there[:2, 0].long()] = there[:2].double().float()
+        assert not waits.found
+        here.to("meta")
+        there[:2, 0].copy_(here)
+        there.index_select(0, torch.zeros(4, dtype=torch.int64))
+        there[torch.zeros(3, dtype=torch.int64), 0] = 1.0
+        there[torch.zeros(6, dtype=torch.int64)]
+    assert waits.found == {(2,): 2, (4,): 1, (3,): 1, (6,): 1}
 
 
 def unfused(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:

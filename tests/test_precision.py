@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import unlearnbench
-from benchmarks.precision import compared, drift
+from benchmarks.precision import compared, drift, within
 from unlearnbench import UserError, precision
 from unlearnbench.recipe import Recipe
 
@@ -26,12 +26,14 @@ def test_auto_is_bf16_where_it_is_measured_and_fast(fast: bool, monkeypatch: pyt
 
 @pytest.mark.parametrize("kind", precision.CPUS)
 def test_a_cpu_is_made_for_bf16_if_torch_says_so(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for other in precision.CPUS:
-        monkeypatch.setattr(torch.cpu, f"_is_{other}_supported", lambda: False)  # fails if torch renames it
+    names = {other: f"_is_{other}_supported" for other in precision.CPUS}
+    for name in names.values():
+        assert hasattr(torch.cpu, name) or tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11)
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
     assert not precision.made_for_bf16("cpu")
-    monkeypatch.setattr(torch.cpu, f"_is_{kind}_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, names[kind], lambda: True)
     assert precision.made_for_bf16("cpu")
-    monkeypatch.delattr(torch.cpu, f"_is_{kind}_supported")  # as in torch 2.4
+    monkeypatch.delattr(torch.cpu, names[kind])  # as in torch 2.4
     assert not precision.made_for_bf16("cpu")
 
 
@@ -73,6 +75,25 @@ def test_the_benchmark_finds_a_direction_that_is_smaller_than_what_seeds_do() ->
     random = np.random.default_rng(1)
     one = drawn(random, 2.0)
     other = one + 0.3 + drawn(random, 0.1) - drawn(random, 0.0)
-    assert (compared(one, other, "metric")["ratio"] < 0.2).all()
-    assert drift(one, other)["mean"].to_numpy() == pytest.approx(0.3, abs=0.02)
-    assert (drift(one, other)["low"] > 0).all()
+    apart, common = compared(one, other, "metric"), drift(one, other)
+    assert (apart["ratio"] < 0.2).all()
+    assert common["mean"].to_numpy() == pytest.approx(0.3, abs=0.02)
+    assert (common["low"] > 0).all()
+    assert within(apart, common)  # a tenth of what two seeds are apart
+
+
+@pytest.mark.parametrize(("spread", "shift", "good"), [(1.0, 0.0, True), (3.0, 0.0, False), (0.1, 4.0, False)])
+def test_bf16_is_within_what_seeds_do_if_neither_chance_nor_direction_is_larger(
+    spread: float, shift: float, good: bool
+) -> None:
+    random = np.random.default_rng(2)
+    one = drawn(random, 2.0)
+    other = one + shift + drawn(random, spread) - drawn(random, 0.0)
+    assert within(compared(one, other, "metric"), drift(one, other)) == good
+    other["asr"] = one["asr"]
+    assert within(compared(one, other, "metric"), drift(one, other)) == good  # a single metric decides
+
+
+def test_of_one_seed_nobody_knows_what_seeds_do() -> None:
+    one = drawn(np.random.default_rng(3), 2.0).xs(0, level="seed", drop_level=False)
+    assert not within(compared(one, one, "metric"), drift(one, one))

@@ -330,6 +330,19 @@ def test_what_auto_means_is_for_the_machine_to_say(tiny: Path, tiny_run: Path, t
         assert ("changed since: recipe.precision" in table(2, str(other), results)) == stale
 
 
+def test_a_task_without_ablations_has_no_table_of_them(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    path = next(results.rglob("records/*/*/data-removal/laf/0.json"))
+    record = read_record(path) or {}
+    cell = {**record["cell"], "method": "laf-none-l1", "role": "ablation", "like": "laf"}
+    write_record(path.parents[1] / "laf-none-l1" / "0.json", {**record, "cell": cell})
+    written = tables.write(results, presets.read(str(tiny)))
+    assert list(written) == ["table1", "table2", "table3", "table4"]
+    assert (results / "tiny" / "tables" / "table4.md").read_text() == table(4, str(tiny), results)
+    with pytest.raises(UserError, match="no records of ablations on class-removal"):
+        table(5, str(tiny), results)
+
+
 def test_a_task_that_is_not_the_papers_has_a_table_of_its_name(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
     results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
     for path in sorted(results.rglob("records/*/*/class-removal/*/0.json")):

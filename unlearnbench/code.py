@@ -67,7 +67,7 @@ def outdated(key: Mapping[str, Any], files: Mapping[str, str] | None = None) -> 
         if code and name in PLUGINS and "name" in part and code != now(f"{name}s", part, files or {}):
             found[f"{name} {part['name']}"] = None
         for child, value in part.items():
-            if type(value) is not dict:  # most are not: this comes first
+            if not isinstance(value, dict):  # most are none: this comes first
                 continue
             if child == "attacks":
                 parts += [("attack", attack) for attack in value.values()]

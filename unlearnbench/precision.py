@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 MEASURED: frozenset[tuple[str, str]] = frozenset()
-"""The data sets and networks whose numbers in bf16 differ from those in fp32 by less than seeds do, as `python -m
-benchmarks.precision` says; its output belongs into results/benchmarks/. None is measured yet, so "auto" is fp32."""
+"""The data sets and networks for which bf16 is within what seeds do, as `python -m benchmarks.precision` says; its
+output belongs into results/benchmarks/. None is measured yet, so "auto" is fp32."""
 
 CPUS = ("avx512_bf16", "amx_tile")
 """The instructions that multiply bf16, as torch calls them."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Known = Mapping[Path, Mapping[str, Any]]
 """Records by path that a plan has read, and found to be what it would make."""
-NONE: Known = {}
+NOTHING_KNOWN: Known = {}
 
 
 def load(results: str | Path = "results", preset: str | None = None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from unlearnbench.errors import UserError, unknown
 from unlearnbench.folders import folder_name
 from unlearnbench.presets import ELSEWHERE, NOTHING, REFERENCE, Preset
 from unlearnbench.protocols import CLEAN, PROTOCOLS, Protocol
-from unlearnbench.records import NONE, Known, column_of, differ, record_paths, rows_of
+from unlearnbench.records import NOTHING_KNOWN, Known, column_of, differ, record_paths, rows_of
 from unlearnbench.remarks import Numbers, overdone, remarks
 from unlearnbench.rendering import GROUPS, Number, Row, Table
 from unlearnbench.store import write_atomically
@@ -121,7 +121,7 @@ def name_of(number: int | str) -> int | str:
     return next((n for n, task in TABLES.items() if number in (n, task)), number)
 
 
-def write(results: Path, preset: Preset, accept_stale: bool = False, known: Known = NONE) -> dict[str, Table]:
+def write(results: Path, preset: Preset, accept_stale: bool = False, known: Known = NOTHING_KNOWN) -> dict[str, Table]:
     """Writes all tables for which there are records as markdown, LaTeX and CSV; returns them by name."""
     found = {t.name: t for t in tables_of(results, preset, accept_stale=accept_stale, known=known)}
     for name, made in found.items():
@@ -132,14 +132,14 @@ def write(results: Path, preset: Preset, accept_stale: bool = False, known: Know
 
 
 def tables_of(
-    results: Path, preset: Preset, protocol: Protocol = CLEAN, accept_stale: bool = False, known: Known = NONE
+    results: Path, preset: Preset, protocol: Protocol = CLEAN, accept_stale: bool = False, known: Known = NOTHING_KNOWN
 ) -> list[Table]:
     """The tables for which a preset has records, those with other options after the standard one."""
     return [build(number, frame, preset, protocol) for number, frame in frames(results, preset, accept_stale, known)]
 
 
 def frames(
-    results: Path, preset: Preset, accept_stale: bool = False, known: Known = NONE, task: str = ""
+    results: Path, preset: Preset, accept_stale: bool = False, known: Known = NOTHING_KNOWN, task: str = ""
 ) -> Iterator[tuple[int | str, pd.DataFrame]]:
     """The cells of each table, or of those of a task, as in `load`, with its number, or with the name of its task.
 
@@ -153,7 +153,7 @@ def frames(
     rows = [row for row in found if row["model"] == models.get(row["dataset"], row["model"])]
     others = {row["task"].partition("+")[0] for row in rows} - {*TABLES.values()}
     for number, name in [*TABLES.items(), *((name, name) for name in sorted(others))]:
-        here = [row for row in shown(rows, number) if row["task"].partition("+")[0] == name]
+        here = shown([row for row in rows if row["task"].partition("+")[0] == name], number)
         for label in sorted({row["task"] for row in here}, key=lambda t: (t != name, t)):
             yield number, comparable(pd.DataFrame([row for row in here if row["task"] == label]))
 
