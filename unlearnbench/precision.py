@@ -6,7 +6,7 @@ import torch
 
 MEASURED: frozenset[tuple[str, str]] = frozenset()
 """The data sets and networks for which bf16 is within what seeds do, as `python -m benchmarks.precision` says; its
-output belongs into results/benchmarks/. None is measured yet, so "auto" is fp32."""
+output belongs into results/benchmarks/. Of the digits it says that they are not, so "auto" is fp32 so far."""
 
 CPUS = ("avx512_bf16", "amx_tile")
 """The instructions that multiply bf16, as torch calls them."""

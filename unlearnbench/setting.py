@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -121,7 +120,7 @@ def split_of(setting: Setting, store: Store) -> Split:
         return half_of(setting, store)[1]
     _, checksum = data.load(setting.dataset, setting.root, store)
     made_by = registry.get(Task, setting.task), listed(setting.task_options), checksum
-    return deepcopy(kept_split(setting, store, *made_by))  # some method may change what it gets
+    return kept_split(setting, store, *made_by).copy()  # some method may change what it gets
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -33,6 +33,11 @@ class Split:
     train_labels: Tensor | None = None
     heldout_labels: Tensor | None = None
     test_forget: Tensor | None = None
+
+    def copy(self) -> Split:
+        """The same with tensors of its own."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(self, **{name: value.clone() for name, value in values.items() if value is not None})
 
     def labels(self, data: Dataset) -> Tensor:
         """int64 [N]: the labels that the original is trained on."""
