@@ -62,7 +62,7 @@ def main() -> None:
     print(pd.concat([apart, compared(fp32, bf16, "method")]).round(2).to_string())
     print("bf16 less fp32, mean over all cells, with intervals that hold together for 95 of 100 such benchmarks")
     print(common.round(2).to_string())
-    print("bf16 is" + ("" if within(apart, common) else " not") + " within what seeds do")
+    print("bf16 is" + ("" if within(apart, common) else " not shown to be") + " within what seeds do")
 
 
 def compared(fp32: pd.DataFrame, bf16: pd.DataFrame, by: str) -> pd.DataFrame:
