@@ -54,7 +54,7 @@ def learned_by_heart(images: Tensor, labels: Tensor, member: Tensor, seed: int) 
     pool = TrainingSet(images, labels)
     samples = pool.samples(member.nonzero()[:, 0], "labels", seeds.generator("order", seed), "members")
     assert samples is not None
-    training.fit(network, samples, Recipe(lr=5e-3, weight_decay=0.0), epochs=60)
+    training.fit(network, samples, Recipe(lr=5e-3, weight_decay=0.0, batch=100), epochs=60)
     logits = training.predict(network, pool.pixels, Pipeline().plain)
     known = (logits.argmax(1) == labels)[member].float().mean()
     assert known > 0.97

@@ -112,11 +112,10 @@ def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(held: Path, 
     assert torch.equal(place.split.forget, rehearsal_split(setting, store).forget)
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("task", ["data-removal", "class-removal", NOISY])
 def test_scrub_rewinds_where_a_part_is_held_out(task: str, held: Path, cache: Path, tmp_path: Path) -> None:
-    summary = unlearnbench.run(
-        str(held), tasks=[task], methods=["scrub", "scrub-r"], results=tmp_path, cache=cache, jobs=1
-    )
+    summary = unlearnbench.run(str(held), tasks=[task], methods=["scrub", "scrub-r"], results=tmp_path, cache=cache)
     assert not summary.failed
     frame = unlearnbench.load(tmp_path, "held").set_index("method")
     assert set(frame.index) == {"retrain", "scrub", "scrub-r"}
