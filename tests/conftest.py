@@ -35,6 +35,8 @@ from unlearnbench.workers import Done, dismiss
 
 NOWHERE = Path("no", "files")
 """The bundled digits need no files."""
+METHODS = [name for name, entry in registry.entries("methods").items() if entry.origin == "unlearnbench"]
+"""The suite's own."""
 HELD_OUT = 20
 """How many items like the forgotten ones the problem below has."""
 TINY = """

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import METHODS
 from torch import Tensor, nn
 
 from unlearnbench import Network, Problem, UserError, load, presets, registry, seeds
@@ -20,7 +21,6 @@ from unlearnbench.recipe import Recipe
 
 ITEMS, FORGOTTEN = 300, 40 / 300
 """Of the problem in conftest.py."""
-OWN = [name for name, entry in registry.entries("methods").items() if entry.origin == "unlearnbench"]
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def passes(counts: dict[str, int]) -> float:
 
 
 @pytest.mark.parametrize("augment", [(), ("flip",)])
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_costs_what_it_declares(
     name: str,
     augment: tuple[str, ...],

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import METHODS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unlearnbench import Problem, registry, seeds, training
@@ -28,7 +29,6 @@ SIDE = 36
 AUGMENTED = {"resize": SIDE, "augment": ("random-resized-crop", "padded-crop", "flip")}
 READERS = {"sisa", "scrub-r"}
 """They read, and so cannot be asked: which items of a shard go, and the errors after an epoch."""
-METHODS = [name for name, entry in registry.entries("methods").items() if entry.origin == "unlearnbench"]
 
 
 class Waits(TorchDispatchMode):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from conftest import METHODS
 
 from unlearnbench import UserError, data, registry, tuning
 from unlearnbench.cli import main
@@ -67,7 +68,7 @@ def test_everything_that_was_tried_is_in_the_log_and_nothing_in_a_table(tuned: t
     assert [path.suffix for path in tuned.log.parents[4].rglob("*") if path.is_file()] == [".md"]
 
 
-@pytest.mark.parametrize("name", [n for n, e in registry.entries("methods").items() if e.origin == "unlearnbench"])
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_with_something_to_tune_has_a_grid_of_the_same_size(name: str) -> None:
     untunable = ("retrain", "sisa", "scrub-r", "laf-none-l1", "laf-none-l2")  # see grids.toml
     if name in untunable or registry.get(tuning.Method, name).role == "control":
