@@ -119,7 +119,11 @@ class Artefacts:
             "dataset": {"name": setting.dataset, "checksum": checksum},
             "model": plugin_key(Model, setting.model, setting.model_options),
             "recipe": setting.recipe.values(),
-            "on": {"device": setting.device, "torch": minor(torch.__version__)},
+            "on": {
+                "device": setting.device,
+                "arithmetic": setting.arithmetic,
+                "torch": minor(torch.__version__),
+            },
             **({} if setting.fleet is None else {"fleet": setting.fleet}),
         }
 

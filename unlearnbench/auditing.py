@@ -154,6 +154,7 @@ def measure(
     relearn: bool = False,
     jobs: int | None = None,
     device: str = "auto",
+    arithmetic: str = "auto",
     results: str | Path = "results",
     cache: str | Path | None = None,
     data: str | Path | None = None,
@@ -174,6 +175,7 @@ def measure(
         relearn: Also unlearn every cell again, to see how soon it knows again what it has forgotten.
         jobs: Workers.
         device: Where the networks were made, and where a fleet is made.
+        arithmetic: With which the cells were made; as in `run`.
         results: Folder of the records.
         cache: Folder of artefacts.
         data: Folder with the data sets' files.
@@ -197,6 +199,7 @@ def measure(
         seeds=() if seeds is None else presets.parse_seeds(seeds),
         overrides={name: options for name, options in overrides.items() if name not in of_attacks},
         device=device,
+        arithmetic=arithmetic,
         results=results,
         cache=cache,
         data=data,
@@ -225,7 +228,7 @@ def carried_out(
 ) -> list[str]:
     """Adds to records what was ordered; returns the cells that got something new, and adds to `failed` what was not."""
     began, done = time.perf_counter(), []
-    found = in_parallel(audit, [(order, plan.store) for order in orders], workers)
+    found = in_parallel(audit, [(order, plan.store) for order in orders], workers, None, plan.environment)
     for count, end in enumerate(found, start=1):
         name, new, reasons = end.result or (str(orders[end.index].cell), False, {"measuring": end.reason})
         failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
@@ -289,7 +292,8 @@ def prepared(
     first = ("original", "prepared")
     queue = sorted(missing.values(), key=lambda job: first.index(job.kind) if job.kind in first else len(first))
     size = {str(job): passes(job) for job in queue}
-    for count, end in enumerate(in_parallel(work, [(job, plan.store, False) for job in queue], workers)):
+    calls = [(job, plan.store, False) for job in queue]
+    for count, end in enumerate(in_parallel(work, calls, workers, None, plan.environment)):
         made = end.result or perished(queue[end.index], end, None)
         ep += size[made.name]
         if made.status != "made":

@@ -24,6 +24,7 @@ from unlearnbench.presets import ELSEWHERE, NOTHING, REFERENCE
 from unlearnbench.run import Progress, Summary, carried_out, planned, work
 from unlearnbench.setting import Setting, content_of, positions_of, shape_of, split_of
 from unlearnbench.store import Store, read_record, write_atomically
+from unlearnbench.workers import in_parallel
 
 LONGEST_NAME = 100
 
@@ -39,6 +40,7 @@ def score(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     jobs: int | None = None,
     device: str = "auto",
+    arithmetic: str = "auto",
     results: str | Path = "results",
     cache: str | Path | None = None,
     data: str | Path | None = None,
@@ -57,6 +59,7 @@ def score(
         overrides: Options by name of a task or attack.
         jobs: Workers.
         device: "auto", "cpu" or "cuda".
+        arithmetic: As in `run`.
         results: Folder of records and tables.
         cache: Folder of artefacts.
         data: Folder with the data sets' files.
@@ -72,7 +75,14 @@ def score(
     path = Path(weights)
     called = path.stem if name is None else name
     check_name(called)
-    where = {"overrides": overrides, "device": device, "results": results, "cache": cache, "data": data}
+    where = {
+        "overrides": overrides,
+        "device": device,
+        "arithmetic": arithmetic,
+        "results": results,
+        "cache": cache,
+        "data": data,
+    }
     plan = plan_of(dataset, task, seed, preset, **where)
     reference, untouched = (next(c for c in plan.cells if c.method == m) for m in (REFERENCE, NOTHING))
     given = brought(path, untouched.setting, plan.store)
@@ -108,7 +118,8 @@ def command(
     """The command line that judges weights as a cell of this setting."""
     setting = cell.setting
     words = ["unlearnbench", "score", str(weights), "-d", setting.dataset, "-t", setting.task]
-    words += ["--seed", str(setting.seed), "--preset", str(preset), "--device", setting.device, *more]
+    words += ["--seed", str(setting.seed), "--preset", str(preset), "--device", setting.device]
+    words += ["--arithmetic", setting.arithmetic, *more]
     return shlex.join(words + parameters(overrides or {}, (setting.task, *cell.attacks)))
 
 
@@ -181,6 +192,7 @@ def export(
     preset: str | Path = "demo",
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     device: str = "auto",
+    arithmetic: str = "auto",
     cache: str | Path | None = None,
     data: str | Path | None = None,
     say: Callable[[str], object] = print,
@@ -199,6 +211,7 @@ def export(
         preset: As in `run`, likewise the others.
         overrides: Options by name of a task.
         device: "auto", "cpu" or "cuda".
+        arithmetic: As in `run`.
         cache: Folder of artefacts.
         data: Folder with the data sets' files.
         say: Is told before something takes time.
@@ -210,7 +223,14 @@ def export(
         UserError: If an argument is wrong or the folder cannot be written to.
     """
     folder = Path(folder)
-    where = {"overrides": overrides, "device": device, "results": "results", "cache": cache, "data": data}
+    where = {
+        "overrides": overrides,
+        "device": device,
+        "arithmetic": arithmetic,
+        "results": "results",
+        "cache": cache,
+        "data": data,
+    }
     plan = plan_of(dataset, task, seed, preset, **where)
     cell = next(cell for cell in plan.cells if cell.method == NOTHING)
     folders.check_writable(folder)
@@ -231,9 +251,9 @@ def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
     job = cell.outputs.needs["original"]
     if not plan.store.has(job.key):
         say(f"training the original first: {job.ep:.0f} passes over the training set")
-    outcome = work(job, plan.store, False)
-    if outcome.reason:
-        raise UserError(f"the original cannot be trained: {outcome.reason}")
+    (done,) = in_parallel(work, [(job, plan.store, False)], 1, None, plan.environment)
+    if reason := done.result.reason if done.result else done.reason:
+        raise UserError(f"the original cannot be trained: {reason}")
     tensors, _ = Workshop(plan.store).get(job)
     return save({name: tensor.contiguous() for name, tensor in tensors.items()})
 

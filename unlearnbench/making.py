@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench import data, registry, relearning, seeds, training
+from unlearnbench.arithmetic import check_current
 from unlearnbench.artefacts import Job, room_for, training_flop
 from unlearnbench.clock import spending
 from unlearnbench.data import Dataset
@@ -151,6 +152,7 @@ class Workshop:
 
     def made(self, job: Job) -> Made:
         """Makes an artefact, whether it is there or not."""
+        check_current(job.setting.arithmetic)
         check_data(job, self.store)
         make: Callable[[Job], Made] = getattr(self, job.kind)
         with spending("training" if job.kind in ("original", "shadow") else "unlearning"):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench import metrics, registry, seeds
+from unlearnbench.arithmetic import check_current, processor
 from unlearnbench.artefacts import Job
 from unlearnbench.attacks import Attack, Audit, Known, NotApplicableError, Observed
 from unlearnbench.clock import spending
@@ -23,7 +24,7 @@ from unlearnbench.plan import Cell
 from unlearnbench.presets import ELSEWHERE
 from unlearnbench.protocols import PROTOCOLS, Protocol
 from unlearnbench.setting import Setting, compared, shadow_members, shadow_split
-from unlearnbench.store import SCHEMA
+from unlearnbench.store import SCHEMA, sha_of
 from unlearnbench.workers import limited
 
 Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
@@ -59,6 +60,7 @@ class Laboratory:
             "cell": dict(cell.about),
             "key": dict(cell.key),
             "metrics": found,
+            "outputs": {part: digest_of(logits) for part, logits in outputs.items()},
             "observed": observed(cell, {} if cell.about["role"] == ELSEWHERE else info["seconds"]),
         }
 
@@ -87,6 +89,7 @@ class Laboratory:
             fleet: The outputs of the same cell in the worlds of a fleet.
         """
         setting = cell.setting
+        check_current(setting.arithmetic)
         place = self.workshop.place(setting)
         content, split = place.content, place.split
         labels = split.labels(content)
@@ -183,6 +186,11 @@ def observation(logits: Tensor, labels: Tensor) -> Observed:
     return Observed(logits.double().numpy(), labels.numpy())
 
 
+def digest_of(logits: Tensor) -> str:
+    """The SHA-256 of the bytes of outputs: whoever makes a cell again sees whether the same came out."""
+    return sha_of(logits.cpu().contiguous().numpy().tobytes())
+
+
 @cache
 def own_version() -> str:
     """The suite's version; looking it up takes a millisecond."""
@@ -195,6 +203,7 @@ def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
         "seconds": seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": platform.node(),
+        "processor": processor(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "unlearnbench": own_version(),

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.arithmetic import environment
 from unlearnbench.artefacts import Job
 from unlearnbench.setting import Setting
 from unlearnbench.store import Store, differences, read_record
@@ -103,6 +104,11 @@ class Plan:
         """The cells without a valid record; without those that failed before, unless they are tried again."""
         done = ("cached", "accepted") if self.retry else ("cached", "accepted", "failed")
         return [c for c, s in zip(self.cells, self.statuses, strict=True) if s.state not in done]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the processes that do the work are started with."""
+        return environment(self.cells[0].setting.arithmetic) if self.cells else {}
 
     @property
     def records(self) -> dict[Path, Mapping[str, Any]]:

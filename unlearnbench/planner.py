@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench import data, registry
+from unlearnbench.arithmetic import NATIVE
 from unlearnbench.artefacts import Artefacts, attack_key
 from unlearnbench.attacks import Attack
 from unlearnbench.errors import UserError, unknown
@@ -39,6 +40,7 @@ def build(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     root: Path,
     device: str = "cpu",
+    arithmetic: str = NATIVE,
     force: bool = False,
     retry: bool = False,
     accept_stale: bool = False,
@@ -58,6 +60,7 @@ def build(
         overrides: Options by name of a method or task, the last word.
         root: The folder with the data sets' files.
         device: "cpu" or "cuda".
+        arithmetic: "portable" or "native".
         force: Run finished cells of these methods again.
         retry: Run failed cells again.
         accept_stale: Leave stale cells as they are.
@@ -71,7 +74,9 @@ def build(
     chosen = pick(methods, preset.methods, "methods")
     if not methods and preset.methods is None:
         chosen = [name for name in chosen if possible(name, preset, datasets)]
-    planner = _Planner(preset, store, results, overrides or {}, root, device, preset_name or preset.name, fleet)
+    planner = _Planner(
+        preset, store, results, overrides or {}, root, device, arithmetic, preset_name or preset.name, fleet
+    )
     cells = planner.cells(
         datasets,
         pick(tasks, preset.tasks, "tasks"),
@@ -92,6 +97,7 @@ class _Planner:
     overrides: Mapping[str, Mapping[str, Any]]
     root: Path
     device: str
+    arithmetic: str
     preset_name: str
     fleet: int | None
 
@@ -128,13 +134,13 @@ class _Planner:
         if training is None:
             raise UserError(f"preset {self.preset.name} does not say how to train {dataset}: add [datasets.{dataset}]")
         model, recipe = training.model, training.recipe
-        recipe = replace(recipe, precision=resolved(recipe.precision, dataset, model, self.device))
+        recipe = replace(recipe, precision=resolved(recipe.precision, dataset, model, self.device, self.arithmetic))
         model_options = registry.get(Model, model).resolve(model, training.options)
         task_options = registry.get(Task, task).resolve(
             task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})
         )
-        names = dataset, self.root, model, model_options, recipe, task, task_options, seed, self.device
-        setting = Setting(*names, self.fleet)
+        names = dataset, self.root, model, model_options, recipe, task, task_options, seed
+        setting = Setting(*names, self.device, self.arithmetic, self.fleet)
         _ = setting.pipeline  # a misspelt augmentation is an error now, not in a worker
         return setting
 
@@ -230,7 +236,7 @@ class _Planner:
         """The command line that reproduces a cell."""
         words = ["unlearnbench", "run", "--preset", self.preset_name]
         words += ["-d", setting.dataset, "-t", setting.task, "-m", place_of(name), "--seeds", str(setting.seed)]
-        words += ["--device", setting.device]
+        words += ["--device", setting.device, "--arithmetic", setting.arithmetic]
         if self.overrides:
             words += parameters(self.overrides, (setting.task, *with_parents([name]), *self.attacks))
         return " ".join(map(quoted, words))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from unlearnbench.arithmetic import PORTABLE
+from unlearnbench.errors import UserError
+
 MEASURED: frozenset[tuple[str, str]] = frozenset()
 """The data sets and networks for which bf16 is within what seeds do, as `python -m benchmarks.precision` says; its
 output belongs into results/benchmarks/. Of the digits it says that they are not, so "auto" is fp32 so far."""
@@ -12,10 +15,16 @@ CPUS = ("avx512_bf16", "amx_tile")
 """The instructions that multiply bf16, as torch calls them."""
 
 
-def resolved(wanted: str, dataset: str, model: str, device: str) -> str:
-    """The precision that is meant: "auto" is bf16 where that is as good and the device is made for it, else fp32."""
-    if wanted != "auto":
-        return wanted
+def resolved(wanted: str, dataset: str, model: str, device: str, arithmetic: str) -> str:
+    """The precision that is meant: "auto" is bf16 where that is as good and the device is made for it, else fp32.
+
+    Raises:
+        UserError: If it is bf16, and arithmetic is portable: processors differ in how they multiply bf16.
+    """
+    if arithmetic == PORTABLE and wanted == "bf16":
+        raise UserError("precision bf16 is not the same on all processors: use --arithmetic native with it")
+    if wanted != "auto" or arithmetic == PORTABLE:
+        return "fp32" if wanted == "auto" else wanted
     return "bf16" if (dataset, model) in MEASURED and made_for_bf16(device) else "fp32"
 
 

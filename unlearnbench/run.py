@@ -21,6 +21,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from unlearnbench import clock, folders, presets, tables
+from unlearnbench.arithmetic import resolved
 from unlearnbench.artefacts import Job
 from unlearnbench.errors import StorageError, UserError
 from unlearnbench.local import named
@@ -128,6 +129,7 @@ def run(
     seeds: str | int | Sequence[int] | None = None,
     jobs: int | None = None,
     device: str = "auto",
+    arithmetic: str = "auto",
     results: str | Path = "results",
     cache: str | Path | None = None,
     data: str | Path | None = None,
@@ -150,6 +152,8 @@ def run(
         seeds: Such as "0-4", 3 or [0, 2]; the preset's if None.
         jobs: Workers, one thread each; None: one for each core, or one on a GPU.
         device: "auto", "cpu" or "cuda".
+        arithmetic: "portable": the same bits on every x86-64 processor with AVX2; "native": faster, and other bits on
+            other processors; "auto": portable where that can be had.
         results: Folder of records and tables.
         cache: Folder of artefacts; None: $UNLEARNBENCH_CACHE or the user's cache folder.
         data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA or the user's data folder.
@@ -175,6 +179,7 @@ def run(
         seeds=() if seeds is None else presets.parse_seeds(seeds),
         overrides=overrides,
         device=device,
+        arithmetic=arithmetic,
         results=results,
         cache=cache,
         data=data,
@@ -196,6 +201,7 @@ def planned(
     seeds: Sequence[int] = (),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     device: str = "auto",
+    arithmetic: str = "auto",
     results: str | Path = "results",
     cache: str | Path | None = None,
     data: str | Path | None = None,
@@ -205,7 +211,7 @@ def planned(
     fleet: int | None = None,
 ) -> Plan:
     """The plan of a selection; arguments as in `run`, and the index of a fleet's world in which all happens."""
-    chosen = presets.read(str(preset))
+    chosen, where = presets.read(str(preset)), choose_device(device)
     store = Store(folders.cache(cache))
     folders.check_writable(store.root)
     return build(
@@ -218,7 +224,8 @@ def planned(
         seed_list=seeds,
         overrides=overrides,
         root=folders.data(data),
-        device=choose_device(device),
+        device=where,
+        arithmetic=resolved(arithmetic, where),
         force=force,
         retry=retry,
         accept_stale=accept_stale,
@@ -276,7 +283,7 @@ def execute(
         progress.start(plan)
     try:
         calls = [(item, plan.store, is_forced(item, plan)) for item in queue]
-        with closing(in_parallel(work, calls, jobs, timeout)) as found:
+        with closing(in_parallel(work, calls, jobs, timeout, plan.environment)) as found:
             for done in found:
                 outcome = done.result or perished(queue[done.index], done, timeout)
                 outcomes.append(outcome)
@@ -419,9 +426,13 @@ def reason_of(error: BaseException) -> str:
 
 def workers(jobs: int | None, plan: Plan) -> int:
     """How many workers to use."""
-    on_gpu = any(cell.setting.device == "cuda" for cell in plan.cells)
-    usual = 1 if on_gpu else joblib.cpu_count()
-    return max(1, min(jobs or usual, len(plan.shared) + len(plan.to_run)))
+    device = "cuda" if any(cell.setting.device == "cuda" for cell in plan.cells) else "cpu"
+    return max(1, min(workers_on(device, jobs), len(plan.shared) + len(plan.to_run)))
+
+
+def workers_on(device: str, jobs: int | None) -> int:
+    """How many workers were asked for, or else are usual: one for each core, or one on a GPU."""
+    return jobs or (1 if device == "cuda" else joblib.cpu_count())
 
 
 def choose_device(name: str) -> str:

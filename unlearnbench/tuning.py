@@ -17,18 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unlearnbench import folders, metrics, presets, registry, stats
+from unlearnbench.arithmetic import environment, resolved
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.local import named, place_of
 from unlearnbench.method import Method
 from unlearnbench.plan import Cell, Plan, unmade
 from unlearnbench.planner import build
 from unlearnbench.presets import NOTHING, REFERENCE, Preset
-from unlearnbench.run import check_jobs, choose_device, work
+from unlearnbench.run import check_jobs, choose_device, one_thread, work, workers_on
 from unlearnbench.setting import Setting, content_of, split_of
 from unlearnbench.store import Store, write_atomically
 from unlearnbench.workers import in_parallel
@@ -85,6 +85,7 @@ def tune(
     grid: Mapping[str, Sequence[Any]] | None = None,
     jobs: int | None = None,
     device: str = "auto",
+    arithmetic: str = "auto",
     results: str | Path = "results",
     cache: str | Path | None = None,
     data: str | Path | None = None,
@@ -100,6 +101,7 @@ def tune(
         grid: Values to try, by name; the suite's own grid for this method if None.
         jobs: Workers; None: one for each core, or one on a GPU.
         device: "auto", "cpu" or "cuda".
+        arithmetic: As in `run`.
         results: The log goes to `tuning/` in this folder.
         cache: Folder of artefacts.
         data: Folder with the data sets' files.
@@ -117,22 +119,26 @@ def tune(
     folders.check_writable(log.parent)
     where = choose_device(device)
     world = world_of(chosen, dataset)
-    plan = partial(build, world, store, log.parent, tasks=[task], root=folders.data(data), device=where)
+    computed = resolved(arithmetic, where)
+    plan = partial(
+        build, world, store, log.parent, tasks=[task], root=folders.data(data), device=where, arithmetic=computed
+    )
     fixed = by_method(plan(methods=[NOTHING]))
     tried: list[tuple[Cell, Point]] = [(fixed[REFERENCE], {}), (fixed[NOTHING], {})]
     tried += [(by_method(plan(methods=[method], overrides={method: point}))[method], point) for point in points]
     passes = sum({job.digest: job.ep for cell, _ in tried for job in unmade(cell.outputs, store)}.values())
     say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {passes:.0f} passes over its training set")
-    workers = jobs or (1 if where == "cuda" else joblib.cpu_count())
-    found = in_parallel(work, [(cell.outputs, store, False) for cell, _ in tried], min(workers, len(tried)))
-    reasons: dict[int, str] = {}
+    workers = workers_on(where, jobs)
+    calls = [(cell, store) for cell, _ in tried]
+    found = in_parallel(attempt, calls, min(workers, len(tried)), None, environment(computed))
+    ended: dict[int, tuple[dict[str, float], str]] = {}
     trials: list[Trial] = []
     for done in found:
-        reasons[done.index] = done.result.reason if done.result else done.reason
-        while len(trials) in reasons:  # in order: all are compared with the first
+        ended[done.index] = done.result or ({}, done.reason)
+        while len(trials) in ended:  # in order: all are compared with the first
             cell, point = tried[len(trials)]
             reference = trials[0].measures if trials else {}
-            trials.append(trial(cell, point, store, reasons[len(trials)], reference))
+            trials.append(trial(cell, point, *ended[len(trials)], reference))
             say(f"[{len(trials)}/{len(tried)}] {sentence(trials[-1])}")
     best = min(trials[2:], key=lambda t: (math.isnan(t.distance), round(t.distance, 2)))  # of equals the first
     if math.isnan(best.distance):
@@ -197,13 +203,23 @@ def world_of(preset: Preset, dataset: str) -> Preset:
     return replace(preset, seeds=(SEED,), datasets={name: preset.datasets[dataset]}, shadows=2)
 
 
-def trial(cell: Cell, point: Point, store: Store, reason: str, reference: Mapping[str, float]) -> Trial:
-    """Measures a network of the tuning world; `reference` is what Retrain has, empty for Retrain itself."""
-    title, found = registry.get(Method, cell.method).title, store.load(cell.outputs.key)
+def attempt(cell: Cell, store: Store) -> tuple[dict[str, float], str]:
+    """What a worker does: makes the outputs of a cell and measures them; or says why that failed."""
+    outcome = work(cell.outputs, store, False)
+    found = store.load(cell.outputs.key)
     if found is None:
+        return {}, outcome.reason
+    with one_thread():
+        return measured(cell.setting, found[0], store), ""
+
+
+def trial(
+    cell: Cell, point: Point, measures: Mapping[str, float], reason: str, reference: Mapping[str, float]
+) -> Trial:
+    """A network of the tuning world; `reference` has the measures of Retrain, and is empty for Retrain itself."""
+    title = registry.get(Method, cell.method).title
+    if not measures:
         return Trial(title, point, {}, reason=reason)
-    outputs, _ = found
-    measures = measured(cell.setting, outputs, store)
     distance = sum(abs(measures[name] - value) for name, value in reference.items()) / max(1, len(reference))
     return Trial(title, point, measures, distance)
 

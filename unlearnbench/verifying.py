@@ -10,18 +10,20 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from unlearnbench import registry
+from unlearnbench.arithmetic import NATIVE, processor
 from unlearnbench.artefacts import Job, attack_key
-from unlearnbench.auditing import OF_A_FLEET, RELEARNING, Company, company, finding, seen_of
+from unlearnbench.auditing import OF_A_FLEET, RELEARNING, Company, Order, company, finding, seen_of
 from unlearnbench.errors import UserError
+from unlearnbench.measuring import digest_of
 from unlearnbench.plan import Cell, Plan
-from unlearnbench.run import laboratory, one_thread, planned, reason_of
+from unlearnbench.run import check_jobs, choose_device, laboratory, one_thread, planned, reason_of, workers_on
 from unlearnbench.store import DamagedError, Store, canonical, opened, read_record, record_problem
+from unlearnbench.workers import in_parallel
 
 EVERY = 10
 """How many lines of progress there are, about."""
+GONE = "its outputs, or those of shadow networks, are damaged, or no longer in the cache"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ def verify(
     preset: str | Path = "demo",
     cache: str | Path | None = None,
     data: str | Path | None = None,
+    jobs: int | None = None,
     device: str = "auto",
+    arithmetic: str = "auto",
     rerun: int = 0,
     say: Callable[[str], object] = print,
 ) -> Verified:
@@ -64,8 +68,11 @@ def verify(
         preset: Whose records.
         cache: Folder of artefacts.
         data: Folder with the data sets' files.
+        jobs: Workers; None: one for each core.
         device: Where cells are run again.
-        rerun: How many cells, drawn at random, to unlearn again; the same outputs and numbers must come out.
+        arithmetic: With which the cells were made; as in `run`.
+        rerun: How many cells, drawn at random, to unlearn again; the same bits must come out, on whatever machine the
+            record was made. What is not in the cache is trained first.
         say: Is told how it goes.
 
     Raises:
@@ -73,9 +80,9 @@ def verify(
     """
     if rerun < 0:
         raise UserError(f"--rerun wants a number of cells, not {rerun}")
-    plans = partial(planned, preset, device=device, results=results, cache=cache, data=data)
+    check_jobs(jobs)
+    plans = partial(planned, preset, device=device, arithmetic=arithmetic, results=results, cache=cache, data=data)
     plan = plans()
-    beside = lru_cache(partial(company, plan, plans))
     paths = sorted(plan.results.glob("records/*/*/*/*/*.json"))
     if not paths:
         raise UserError(f"there are no records in {plan.results}: run `unlearnbench run --preset {preset}`")
@@ -86,29 +93,30 @@ def verify(
     say(f"{len(paths)} records and {len(files)} artefacts to read")
     bad = dict(damaged(files))
     problems += [f"{path}: {why}" for path, why in bad.items()]
-    cells = {cell.path: cell for cell in plan.cells}
-    unmeasured: Counter[str] = Counter()
-    measured = 0
-    for count, path in enumerate(paths, start=1):
-        record = None if path in wrong else read_record(path)
-        reason = why_unmeasured(record, cells.get(path), plan, bad)
-        if record is not None and reason:
-            unmeasured[reason] += 1
-        elif record is not None:
-            problems += remeasured(record, cells[path], plan.store)
-            more, reasons = remeasured_more(record, cells[path], plan.store, beside, bad)
-            problems += more
-            unmeasured.update(reasons)
-            measured += 1
-        if count % max(1, len(paths) // EVERY) == 0:
-            say(f"[{count}/{len(paths)}] records read and measured again")
-    found = {path: read_record(path) for path in cells} if rerun else {}
-    again = [cells[path] for path, record in found.items() if not why_unmeasured(record, cells[path], plan, bad)]
-    chosen = random.sample(again, min(rerun, len(again)))
-    for cell in chosen:
-        say(f"running again: {cell}")
-        problems += repeated(cell, plan.store)
-    return Verified(len(paths), len(files), measured, [str(cell) for cell in chosen], problems, dict(unmeasured))
+    cells, unmeasured = {cell.path: cell for cell in plan.cells}, Counter[str]()
+    records = {path: record for path in paths if path not in wrong and (record := read_record(path)) is not None}
+    reasons = {path: why_unmeasured(record, cells.get(path), plan, bad) for path, record in records.items()}
+    unmeasured.update(filter(None, reasons.values()))
+    beside = lru_cache(partial(company, plan, plans))
+    calls: list[tuple[Any, ...]] = []
+    for path, record in records.items():
+        if not reasons[path]:
+            order, names, without = measured_more(record, cells[path], plan.store, beside, bad)
+            unmeasured.update(without)
+            calls.append((record, cells[path], plan.store, order, names))
+    workers = workers_on(choose_device(device), jobs)
+    for count, done in enumerate(in_parallel(remeasured, calls, workers, None, plan.environment), start=1):
+        problems += done.result if done.result is not None else [f"{calls[done.index][1]}: measuring {done.reason}"]
+        if count % max(1, len(calls) // EVERY) == 0:
+            say(f"[{count}/{len(calls)}] records measured again")
+    sound = [cells[path] for path, why in reasons.items() if why in ("", GONE)]
+    chosen = random.sample(sound, min(rerun, len(sound)))
+    again = [(records[cell.path], cell, plan.store) for cell in chosen]
+    if again:
+        say(f"running again: {', '.join(map(str, chosen))}")
+    for done in in_parallel(repeated, again, min(workers, max(1, len(again))), None, plan.environment):
+        problems += done.result if done.result is not None else [f"{chosen[done.index]}: run again, it {done.reason}"]
+    return Verified(len(paths), len(files), len(calls), [str(cell) for cell in chosen], problems, dict(unmeasured))
 
 
 def damaged(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
@@ -123,16 +131,18 @@ def damaged(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             yield path, "it was made of something else than its name says"
 
 
-def why_unmeasured(record: dict[str, Any] | None, cell: Cell | None, plan: Plan, bad: Container[Path]) -> str:
+def why_unmeasured(record: dict[str, Any], cell: Cell | None, plan: Plan, bad: Container[Path]) -> str:
     """Why a record cannot be measured again; "" if it can."""
-    if record is None or record["status"] != "ok":
+    if record["status"] != "ok":
         return "no numbers"
     if cell is None:
         return "not in the preset's plan"
     if plan.status(cell).state == "stale":
         return "stale: made by other code, data or options than the present ones"
+    if cell.setting.arithmetic == NATIVE and record["observed"].get("processor") != processor():
+        return "made with native arithmetic on another processor, where rounding differs"
     if not intact((cell.outputs, *cell.shadows), plan.store, bad):
-        return "its outputs, or those of shadow networks, are damaged, or no longer in the cache"
+        return GONE
     return ""
 
 
@@ -142,24 +152,15 @@ def intact(jobs: Iterable[Job], store: Store, bad: Container[Path]) -> bool:
     return all(path.exists() and path not in bad for path in paths)
 
 
-def remeasured(record: dict[str, Any], cell: Cell, store: Store) -> Iterator[str]:
-    """Where the numbers of a record differ from those that its outputs give."""
-    with one_thread():
-        again = laboratory(store).record(cell)
-    yield from differing(record["metrics"], again["metrics"], str(cell))
-
-
-def remeasured_more(
+def measured_more(
     record: dict[str, Any], cell: Cell, store: Store, beside: Callable[[int], Company], bad: Container[Path]
-) -> tuple[list[str], list[str]]:
-    """The same for what `measure` added.
+) -> tuple[Order, list[str], list[str]]:
+    """What of that which `measure` added to a record can be measured again.
 
     Returns:
-        Where numbers differ, and why some could not be measured again.
+        The order that it came of, the names of what can be measured again, and why the rest cannot.
     """
     more, known = record.get("more", {}), registry.entries("attacks")
-    if not more:
-        return [], []
     fleet = more[OF_A_FLEET]["key"]["fleet"] if OF_A_FLEET in more else 0
     attacks = {name: entry["key"]["options"] for name, entry in more.items() if name in known and usable(name, entry)}
     order = beside(fleet).order(cell, attacks, RELEARNING in more)
@@ -168,16 +169,22 @@ def remeasured_more(
     gone = {name for name in more.keys() - outdated if not intact([*order.jobs_of(name), *again], store, bad)}
     reasons = [f"{name}: measured by other code, or beside other networks, than there are now" for name in outdated]
     reasons += [f"{name}: what it was made of is damaged, or no longer in the cache" for name in gone]
-    problems: list[str] = []
+    return order, sorted(more.keys() - outdated - gone), reasons
+
+
+def remeasured(record: dict[str, Any], cell: Cell, store: Store, order: Order, names: Sequence[str]) -> list[str]:
+    """What a worker does: where the numbers of a record differ from those that its outputs give."""
     with one_thread():
         lab = laboratory(store)
-        seen = seen_of(order, lab)
-        for name in sorted(more.keys() - outdated - gone):
+        problems = differing(record["metrics"], lab.record(cell)["metrics"], str(cell))
+        seen = seen_of(order, lab) if names else None
+        for name in names:
+            assert seen is not None
             try:
-                problems += differing(more[name]["found"], finding(order, name, seen, lab), f"{cell} {name}")
+                problems += differing(record["more"][name]["found"], finding(order, name, seen, lab), f"{cell} {name}")
             except Exception as error:  # whatever a plugin raises
                 problems.append(f"{cell} {name}: computed again, it fails: {reason_of(error)}")
-    return problems, reasons
+    return problems
 
 
 def usable(name: str, entry: dict[str, Any]) -> bool:
@@ -189,25 +196,27 @@ def usable(name: str, entry: dict[str, Any]) -> bool:
     return True
 
 
-def repeated(cell: Cell, store: Store) -> Iterator[str]:
-    """Where a cell differs when it is unlearned again, from the same originals and preparations."""
+def repeated(record: dict[str, Any], cell: Cell, store: Store) -> list[str]:
+    """What a worker does: where a cell differs from its record when it is unlearned and measured again."""
     lab = laboratory(store)
     try:
         with one_thread():
-            outputs, _ = lab.workshop.made(replace(cell.outputs, keep=None))
+            outputs, info = lab.workshop.made(replace(cell.outputs, keep=None))
+            if not store.has(cell.outputs.key):
+                store.save(cell.outputs.key, outputs, info)
+            again = lab.record(cell)
     except (Exception, SystemExit) as error:  # whatever a plugin raised
-        yield f"{cell}: run again, it fails: {reason_of(error)}"
-        return
-    stored, _ = lab.workshop.get(cell.outputs)
-    for part, logits in outputs.items():
-        if not torch.equal(logits.cpu(), stored[part]):
-            yield f"{cell}: run again, it gives other outputs on {part} items"
+        return [f"{cell}: run again, it fails: {reason_of(error)}"]
+    other = [part for part, logits in outputs.items() if record["outputs"][part] != digest_of(logits)]
+    return [
+        *(f"{cell}: run again, it gives other outputs on {part} items" for part in other),
+        *differing(record["metrics"], again["metrics"], f"{cell}, run again,"),
+    ]
 
 
-def differing(old: Any, new: Any, path: str) -> Iterator[str]:
+def differing(old: Any, new: Any, path: str) -> list[str]:
     """The numbers in which two records differ."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted({*old, *new}):
-            yield from differing(old.get(name), new.get(name), f"{path} {name}")
-    elif canonical(old) != canonical(new):
-        yield f"{path}: the record says {old}, its outputs say {new}"
+        names = sorted({*old, *new})
+        return [said for name in names for said in differing(old.get(name), new.get(name), f"{path} {name}")]
+    return [] if canonical(old) == canonical(new) else [f"{path}: the record says {old}, its outputs say {new}"]

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -21,10 +21,11 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 Result = TypeVar("Result")
+EMPTY: Mapping[str, str] = {}
 _present: list[tuple[float, TextIO]] = []
 """The limit of the call that this process is at, and its marker."""
 _began: dict[str, object] = {}
-"""Where, and with which search path, the processes that are kept began."""
+"""Where, and with which search path and environment, the processes that are kept began."""
 _kept: list[ProcessPoolExecutor] = []
 """Executors of one process each that have nothing to do: they are kept, because starting a process takes seconds."""
 
@@ -47,7 +48,11 @@ class Done(Generic[Result]):
 
 
 def in_parallel(
-    function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], workers: int, limit: float | None = None
+    function: Callable[..., Result],
+    calls: Sequence[tuple[Any, ...]],
+    workers: int,
+    limit: float | None = None,
+    environment: Mapping[str, str] = EMPTY,
 ) -> Generator[Done[Result], None, None]:
     """Calls a function many times, in as many processes as there are workers, and yields what comes of it.
 
@@ -59,6 +64,7 @@ def in_parallel(
         calls: The arguments of each call.
         workers: How many processes.
         limit: Seconds after which a call's process is ended, counted in blocks that are `limited`.
+        environment: Variables that the processes are started with, beside those of this one.
     """
     with tempfile.TemporaryDirectory(prefix="unlearnbench-", ignore_cleanup_errors=True) as folder:
         markers = [Path(folder, str(index)) for index in range(len(calls))]
@@ -68,7 +74,7 @@ def in_parallel(
             return future
 
         suspects = []
-        with closing(spread(submitted, len(calls), workers)) as ended:
+        with closing(spread(submitted, len(calls), workers, environment)) as ended:
             for index, future in ended:
                 done = ending(index, future, markers[index])
                 if done.reason == "crashed":
@@ -78,7 +84,7 @@ def in_parallel(
         if suspects:
             dismiss()  # what waits for work has memory, too
         for index in suspects:
-            executor = ProcessPoolExecutor(max_workers=1)
+            executor = started(environment)
             try:
                 yield ending(index, submitted(executor, index), markers[index])
             finally:
@@ -86,18 +92,21 @@ def in_parallel(
 
 
 def spread(
-    submitted: Callable[[ProcessPoolExecutor, int], Future[Result]], count: int, workers: int
+    submitted: Callable[[ProcessPoolExecutor, int], Future[Result]],
+    count: int,
+    workers: int,
+    environment: Mapping[str, str],
 ) -> Generator[tuple[int, Future[Result]], None, None]:
     """Has calls 0, 1, ... made by several processes, one at a time by each, and yields each when it has ended."""
     indices = iter(range(count))
-    with lent(min(workers, count)) as executors:
+    with lent(min(workers, count), environment) as executors:
         at_work: dict[Future[Result], tuple[int, ProcessPoolExecutor]] = {}
 
         def begin(executor: ProcessPoolExecutor, index: int) -> None:
             try:
                 future = submitted(executor, index)
             except TerminatedWorkerError:  # its process died while it had nothing to do
-                executor = replaced(executor, executors)
+                executor = replaced(executor, executors, environment)
                 future = submitted(executor, index)
             at_work[future] = index, executor
 
@@ -107,32 +116,40 @@ def spread(
             for future in wait(at_work, return_when=FIRST_COMPLETED).done:
                 index, executor = at_work.pop(future)
                 if died(future):
-                    executor = replaced(executor, executors)
+                    executor = replaced(executor, executors, environment)
                 following = next(indices, None)
                 if following is not None:
                     begin(executor, following)
                 yield index, future
 
 
-def replaced(executor: ProcessPoolExecutor, executors: list[ProcessPoolExecutor]) -> ProcessPoolExecutor:
+def started(environment: Mapping[str, str]) -> ProcessPoolExecutor:
+    """An executor of one process, which begins with its first call."""
+    return ProcessPoolExecutor(max_workers=1, env=dict(environment))
+
+
+def replaced(
+    executor: ProcessPoolExecutor, executors: list[ProcessPoolExecutor], environment: Mapping[str, str]
+) -> ProcessPoolExecutor:
     """A new executor, which takes the place of one whose process is dead."""
     stop(executor)
     executors.remove(executor)
-    executors.append(ProcessPoolExecutor(max_workers=1))
+    executors.append(started(environment))
     return executors[-1]
 
 
 @contextmanager
-def lent(count: int) -> Iterator[list[ProcessPoolExecutor]]:
+def lent(count: int, environment: Mapping[str, str]) -> Iterator[list[ProcessPoolExecutor]]:
     """Executors of one process each; they are stopped if anything goes wrong, and otherwise kept for the next time.
 
-    Processes that began in another folder, or with another search path, would look for files and modules elsewhere.
+    Processes that began in another folder, or with another search path, would look for files and modules elsewhere;
+    those of another environment would compute otherwise.
     """
-    here = Path.cwd(), tuple(sys.path)
+    here = Path.cwd(), tuple(sys.path), dict(environment)
     if here != _began.get("in"):
         dismiss()
     _began["in"] = here
-    executors = [_kept.pop() if _kept else ProcessPoolExecutor(max_workers=1) for _ in range(count)]
+    executors = [_kept.pop() if _kept else started(environment) for _ in range(count)]
     try:
         yield executors
     except BaseException:

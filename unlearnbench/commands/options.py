@@ -30,6 +30,12 @@ METHODS = click.option(
 SEEDS = click.option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [the preset's]")
 JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Workers, one thread each.  [number of cores]")
 DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Where to compute.  [auto]")
+ARITHMETIC = click.option(
+    "--arithmetic",
+    default="auto",
+    metavar="auto|portable|native",
+    help="portable: the same numbers on every x86-64 processor with AVX2; native: faster.  [portable if possible]",
+)
 CACHE = click.option(
     "--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache folder]"
 )

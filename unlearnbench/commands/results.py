@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from unlearnbench.commands.options import ACCEPT, CACHE, DATA, DEVICE, JSON, PRESET, RESULTS
+from unlearnbench.commands.options import ACCEPT, ARITHMETIC, CACHE, DATA, DEVICE, JOBS, JSON, PRESET, RESULTS
 from unlearnbench.errors import UserError
 from unlearnbench.printing import default_format
 
@@ -120,7 +120,9 @@ def show(dataset: str, task: str, method: str, seed: int, preset: str, results: 
 @RESULTS
 @PRESET
 @click.option("--rerun", type=int, default=0, metavar="N", help="Also unlearn N cells again, drawn at random.  [0]")
+@JOBS
 @DEVICE
+@ARITHMETIC
 @CACHE
 @DATA
 @JSON

@@ -12,6 +12,7 @@ import click
 
 from unlearnbench.commands.options import (
     ACCEPT,
+    ARITHMETIC,
     CACHE,
     DATA,
     DATASETS,
@@ -46,6 +47,7 @@ from unlearnbench.printing import as_data, show_failures, show_plan, show_result
 @SEEDS
 @JOBS
 @DEVICE
+@ARITHMETIC
 @RESULTS
 @CACHE
 @DATA
@@ -93,6 +95,7 @@ def run(
 @PARAMETERS
 @JOBS
 @DEVICE
+@ARITHMETIC
 @RESULTS
 @CACHE
 @DATA
@@ -137,6 +140,7 @@ def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: boo
 @PRESET
 @PARAMETERS
 @DEVICE
+@ARITHMETIC
 @CACHE
 @DATA
 def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
@@ -162,6 +166,7 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 @click.option("--relearn", is_flag=True, help="Unlearn again, and see how soon what was forgotten is back.")
 @JOBS
 @DEVICE
+@ARITHMETIC
 @RESULTS
 @CACHE
 @DATA
@@ -196,6 +201,7 @@ def measure(attacks: tuple[str, ...], parameters: tuple[str, ...], as_json: bool
 )
 @JOBS
 @DEVICE
+@ARITHMETIC
 @RESULTS
 @CACHE
 @DATA
