@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test chaos lint docs clean
+.PHONY: demo test chaos lint confirm docs clean
 
 demo: .venv/.installed
 	$(BIN)/unlearnbench run --all
@@ -17,6 +17,10 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# After an edit: make confirm. If numbers should change: make confirm BUMP="methods.laf" BECAUSE="..."
+confirm: .venv/.installed
+	$(BIN)/unlearnbench confirm $(foreach name,$(BUMP),--bump $(name)) $(if $(BECAUSE),--because "$(BECAUSE)")
 
 docs: .venv/.installed-docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs

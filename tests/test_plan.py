@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from unlearnbench import UserError, artefacts, code, fingerprint, presets, registry, setting
+from unlearnbench import UserError, artefacts, fingerprint, presets, registry, setting, versions
 from unlearnbench.artefacts import Job
 from unlearnbench.making import Workshop
 from unlearnbench.measuring import Laboratory
@@ -238,7 +238,7 @@ def keys_by_kind(plan: Plan) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted({m for modules in code.CODE.values() for m in modules}))
+@pytest.mark.parametrize("module", sorted({m for modules in versions.CODE.values() for m in modules}))
 def test_a_change_of_core_code_makes_exactly_what_it_can_change_stale(
     module: str, plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +259,7 @@ def test_a_change_of_core_code_makes_exactly_what_it_can_change_stale(
     finally:
         fingerprint.fingerprint.cache_clear()
     moved = {kind for kind in before if not before[kind] & after[kind]}
-    direct = {kind for kind, modules in code.CODE.items() if module in modules}
+    direct = {kind for kind, modules in versions.CODE.items() if module in modules}
     downstream = {"outputs"} if "original" in direct else set()
     network = {"network"} if "outputs" in direct | downstream else set()
     prepared = {"prepared"} if "original" in direct else set()
@@ -314,7 +314,7 @@ def test_no_other_core_code_runs_while_an_artefact_is_made(tiny: Path, tiny_run:
     jobs = {"original": outputs.needs["original"], "shadow": cell.shadows[0], "prepared": outputs.needs["prepared"]}
     for kind, job in {**jobs, "outputs": outputs, "record": None}.items():
         ran = modules_that_run(kind, cell, job, store)
-        assert ran - NEUTRAL <= set(code.CODE[kind]), kind
+        assert ran - NEUTRAL <= set(versions.CODE[kind]), kind
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../../etc", "a/b", "c\\d", "~", "x y"])

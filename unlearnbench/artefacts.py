@@ -14,9 +14,8 @@ import torch
 
 from unlearnbench import data, registry
 from unlearnbench.attacks import Attack
-from unlearnbench.code import core
 from unlearnbench.errors import UserError
-from unlearnbench.fingerprint import fingerprint
+from unlearnbench.fingerprint import CORE, fingerprint
 from unlearnbench.method import Method
 from unlearnbench.models import Model
 from unlearnbench.plugin import Plugin
@@ -24,6 +23,7 @@ from unlearnbench.relearning import ITEMS, STEPS
 from unlearnbench.setting import Setting, shape_of
 from unlearnbench.store import SCHEMA, Store, canonical, digest
 from unlearnbench.task import Split, Task
+from unlearnbench.versions import core, of_plugin
 
 FULL = 2e10
 """Floating-point operations of a step that keep a GPU busy for as long as it takes to ask it for them: 0.3 ms at 60
@@ -271,8 +271,9 @@ def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dic
     """A plugin in keys: what it is called, told and made of; with its version if it is not the suite's own."""
     plugin, entry = registry.get(kind, name), registry.entry(f"{kind.kind}s", name)
     told = {option: list(value) if isinstance(value, tuple) else value for option, value in options.items()}
-    key = {"name": name, "options": told, "code": fingerprint(plugin.__module__)}
-    return key if entry.origin == "unlearnbench" else {**key, "from": f"{entry.origin} {entry.version}"}
+    code = of_plugin(entry.group, name, fingerprint(plugin.__module__))
+    key = {"name": name, "options": told, "code": code}
+    return key if entry.origin == CORE else {**key, "from": f"{entry.origin} {entry.version}"}
 
 
 def attack_key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from unlearnbench import presets, registry
 from unlearnbench.artefacts import Job, attack_key, relearning
 from unlearnbench.attacks import Attack, Audit
 from unlearnbench.clock import left
-from unlearnbench.code import core
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.local import named
 from unlearnbench.measuring import Laboratory, attacked
@@ -25,6 +24,7 @@ from unlearnbench.protocols import PROTOCOLS
 from unlearnbench.relearning import found_in
 from unlearnbench.run import check_jobs, laboratory, one_thread, perished, planned, reason_of, several, work
 from unlearnbench.store import Store, canonical, read_record, write_record
+from unlearnbench.versions import core
 from unlearnbench.workers import in_parallel
 
 EVERY = 10

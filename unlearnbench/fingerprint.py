@@ -18,7 +18,7 @@ PLUGINS = tuple(f"{CORE}.{group}." for group in ("methods", "tasks", "data", "mo
 def fingerprint(*modules: str, folder: Path | None = None) -> str:
     """The hash of these modules and of everything they import from their own distribution.
 
-    The suite's core is not followed: which core modules can change an artefact is listed in code.py.
+    The suite's core is not followed: which core modules can change an artefact is listed in versions.py.
 
     Args:
         *modules: Dotted names of importable modules.

@@ -35,6 +35,7 @@ from unlearnbench.setting import (
 )
 from unlearnbench.store import Made, Store
 from unlearnbench.task import Split
+from unlearnbench.versions import of_plugin
 from unlearnbench.workers import limited
 
 
@@ -354,7 +355,8 @@ def method_as_planned(job: Job) -> Method:
         RuntimeError: If the code was edited in the meantime: the result would be kept under a wrong key.
     """
     method = registry.get(Method, job.method)
-    if fingerprint.__wrapped__(method.__module__) != job.key["method"]["code"]:
+    present = fingerprint.__wrapped__(method.__module__)  # as it is at this very moment
+    if of_plugin("methods", job.method, present) != job.key["method"]["code"]:
         raise RuntimeError(f"the code of {job.method} was edited while it ran: run the same command again")
     return method
 

@@ -11,12 +11,12 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.code import outdated
 from unlearnbench.errors import UserError
 from unlearnbench.folders import folder_name
 from unlearnbench.presets import Preset
 from unlearnbench.protocols import CLEAN, PROTOCOLS
 from unlearnbench.store import canonical, read_record
+from unlearnbench.versions import outdated
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -45,7 +45,8 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
         names = sorted({*old, *new})
         return [d for n in names for d in differences(old.get(n), new.get(n), f"{path}.{n}" if path else n)]
     if path.endswith("code"):
-        return [f"{path} changed"]
+        versions = all(str(value).startswith("version ") for value in (old, new))
+        return [f"{path}: {old} -> {new}" if versions else f"{path} changed"]
     return [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 

@@ -117,6 +117,37 @@ def show(dataset: str, task: str, method: str, seed: int, preset: str, results: 
 
 
 @click.command()
+@click.option("--bump", multiple=True, metavar="GROUP.NAME", help="Raise this version, e.g. methods.laf; repeatable.")
+@click.option("--because", default="", metavar="TEXT", help="Why numbers change; goes into CHANGELOG.md.")
+@click.option("--check", is_flag=True, help="Write nothing.")
+@JOBS
+@ARITHMETIC
+@JSON
+def confirm(bump: tuple[str, ...], because: str, as_json: bool, **options: Any) -> None:
+    """Computes a small plan and compares its outputs, bit by bit, with those of the published results.
+
+    Users see whether their machine gives the published numbers. Developers confirm that edited code still does, or
+    raise the versions of what now gives others. Exit code 0: all is equal, or explained; 1: it is not.
+    """
+    from unlearnbench.confirming import confirm as confirm_all
+
+    found = confirm_all(bump, because, say=partial(click.echo, err=True), **options)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+    elif found.problem:
+        click.echo(found.problem)
+    elif found.bits:
+        changed = f"{len(found.different)} of {found.outputs} outputs changed" if found.different else "equal bits"
+        click.echo(f"{found.outputs} outputs of the golden plan: {changed}")
+        for what in ("raised", "confirmed", "new"):
+            if names := getattr(found, what):
+                click.echo(f"{what}: {', '.join(names)}")
+    else:
+        click.echo(f"{found.outputs} outputs are near the golden ones; bits were not compared, because {found.why}")
+    sys.exit(1 if found.problem else 0)
+
+
+@click.command()
 @RESULTS
 @PRESET
 @click.option("--rerun", type=int, default=0, metavar="N", help="Also unlearn N cells again, drawn at random.  [0]")

@@ -1,0 +1,104 @@
+"""The golden plan: every artefact kind, method, task, model and attack on a few real digits, and what comes out.
+
+outputs.json has the outputs under portable arithmetic. Whoever gets the same computes the published numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.store import canonical
+from unlearnbench.versions import CODE, KINDS, PLUGINS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HERE = Path(__file__).parent
+FILE = HERE / "outputs.json"
+SAMPLE = 6
+"""How many values of each tensor are kept, for machines that cannot give the same bits."""
+UPSTREAM = ("original", "parent", "outputs", "shadows")
+"""Parts of keys that are keys of artefacts which were made before."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What came out of one step of the golden plan.
+
+    Attributes:
+        sha256: Of all bytes.
+        sample: Some of the values; empty for what is measured.
+        made_by: The versions, as (group, name), of the code that made it.
+        made_of: Those of the code that made what it was made of.
+    """
+
+    sha256: str
+    sample: tuple[float, ...] = ()
+    made_by: frozenset[tuple[str, str]] = frozenset()
+    made_of: frozenset[tuple[str, str]] = frozenset()
+
+
+def of_tensors(tensors: Mapping[str, Tensor], key: Mapping[str, Any]) -> Output:
+    """An artefact as an output."""
+    sha, sample = hashlib.sha256(), []
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.contiguous().numpy().tobytes())
+        values = tensor.double().flatten()
+        sample += values[:: max(1, len(values) // SAMPLE)][:SAMPLE].tolist()
+    return Output(sha.hexdigest(), tuple(round(value, 6) for value in sample), *versions_in(key))
+
+
+def of_numbers(numbers: Mapping[str, Any], key: Mapping[str, Any]) -> Output:
+    """What was measured as an output."""
+    return Output(hashlib.sha256(canonical(numbers).encode()).hexdigest(), (), *versions_in(key))
+
+
+def versions_in(key: Mapping[str, Any]) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
+    """The versions of which a key tells: of what made the artefact, and of what made that which it was made of."""
+    everything = frozenset(walked(key, "", deep=True))
+    own = frozenset(walked(key, "", deep=False))
+    return own, everything - own
+
+
+def walked(part: Mapping[str, Any], name: str, deep: bool) -> Iterator[tuple[str, str]]:
+    """The versions in a part of a key that has this name; `deep`: in what is upstream, too."""
+    if part.get("kind") in CODE and "code" in part:
+        yield KINDS, part["kind"]
+    if "core" in part:  # of an attack that was measured later
+        yield KINDS, "record"
+    if name in PLUGINS and "code" in part:
+        yield f"{name}s", part["name"]
+    for child, value in part.items():
+        if isinstance(value, Mapping) and (deep or child not in UPSTREAM):
+            if child == "attacks":
+                for attack in value.values():
+                    yield from walked(attack, "attack", deep)
+            elif child == "noise":
+                yield from walked(value, "task", deep)
+            else:
+                yield from walked(value, child, deep)
+
+
+def stored() -> tuple[dict[str, str], dict[str, Output]]:
+    """The libraries with which the golden outputs were made, and the outputs by name; both empty if there are none."""
+    if not FILE.exists():
+        return {}, {}
+    content = json.loads(FILE.read_text(encoding="utf-8"))
+    outputs = {name: Output(entry["sha256"], tuple(entry["sample"])) for name, entry in content["outputs"].items()}
+    return content["libraries"], outputs
+
+
+def write(libraries: Mapping[str, str], outputs: Mapping[str, Output]) -> None:
+    """Writes outputs.json, a line for each output."""
+    lines = [
+        f"  {json.dumps(name)}: {json.dumps({'sha256': output.sha256, 'sample': output.sample})}"
+        for name, output in sorted(outputs.items())
+    ]
+    text = f'{{"libraries": {json.dumps(libraries)},\n "outputs": {{\n' + ",\n".join(lines) + "\n}}\n"
+    FILE.write_text(text, encoding="utf-8")
