@@ -22,7 +22,7 @@ from filelock import FileLock
 from overfitted import overfitted
 
 import unlearnbench
-from unlearnbench import Audit, data, registry, seeds
+from unlearnbench import Audit, arithmetic, data, registry, seeds
 from unlearnbench.data import Dataset
 from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.models import Builder, Model
@@ -60,6 +60,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def arithmetic_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tests compute themselves goes on with what their workers computed: all is native unless a test says so."""
+    monkeypatch.setattr(arithmetic, "preferred", lambda device: arithmetic.NATIVE)
+
+
 def records(results: Path) -> dict[str, Any]:
     """All records by path, without what may vary from run to run."""
     found = {}
@@ -79,7 +85,7 @@ def one_by_one(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs do their work here, where everything has been imported: a worker needs seconds for that."""
-    for module in ("run", "auditing", "tuning"):
+    for module in ("run", "auditing", "tuning", "verifying", "judging"):
         monkeypatch.setattr(importlib.import_module(f"unlearnbench.{module}"), "in_parallel", one_by_one)
 
 
@@ -117,7 +123,8 @@ def tiny_made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.mkdir(exist_ok=True)
     with FileLock(made / "lock"):
         if not (made / "results").exists():
-            summary = unlearnbench.run(str(tiny), results=made / "making", cache=made / "cache", jobs=2)
+            where = {"results": made / "making", "cache": made / "cache"}
+            summary = unlearnbench.run(str(tiny), arithmetic="native", jobs=2, **where)
             assert not summary.failed
             (made / "making").rename(made / "results")
     return made

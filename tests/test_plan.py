@@ -273,7 +273,7 @@ NEUTRAL = {
     "artefacts",  # plans; all it decides is in the keys
     "clock",  # only takes the time
     "workers",  # ends what takes too long
-    "code",  # names what goes into keys
+    "arithmetic",  # in the keys
     "errors",
     "fingerprint",
     "making",  # in the keys of all artefacts, which are in the keys of records
@@ -282,6 +282,7 @@ NEUTRAL = {
     "recipe",  # values, which are in the keys
     "registry",
     "store",
+    "versions",  # names what goes into keys
 }
 
 

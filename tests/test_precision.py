@@ -19,9 +19,15 @@ from unlearnbench.recipe import Recipe
 def test_auto_is_bf16_where_it_is_measured_and_fast(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "made_for_bf16", lambda device: fast)
     monkeypatch.setattr(precision, "MEASURED", {("somebody's", "measured")})
-    assert precision.resolved("auto", "somebody's", "measured", "cpu") == ("bf16" if fast else "fp32")
-    assert precision.resolved("auto", "nobody", "measured", "cpu") == "fp32"
-    assert precision.resolved("bf16", "nobody", "measured", "cpu") == "bf16"  # who asks for it gets it
+    assert precision.resolved("auto", "somebody's", "measured", "cpu", "native") == ("bf16" if fast else "fp32")
+    assert precision.resolved("auto", "somebody's", "measured", "cpu", "portable") == "fp32"
+    assert precision.resolved("auto", "nobody", "measured", "cpu", "native") == "fp32"
+    assert precision.resolved("bf16", "nobody", "measured", "cpu", "native") == "bf16"  # who asks for it gets it
+
+
+def test_bf16_is_refused_where_numbers_must_be_equal_on_all_processors() -> None:
+    with pytest.raises(UserError, match="use --arithmetic native"):
+        precision.resolved("bf16", "nobody", "measured", "cpu", "portable")
 
 
 @pytest.mark.parametrize("kind", precision.CPUS)

@@ -206,7 +206,16 @@ def test_an_edited_method_is_stale_and_the_others_are_not(
 @pytest.mark.usefixtures("in_this_process")  # the second run
 def test_an_interrupted_run_is_finished_by_the_next_one(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-j", "2"]
-    command += ["-t", "data-removal", "--results", str(tmp_path / "r"), "--cache", str(tmp_path / "c")]
+    command += [
+        "--arithmetic",
+        "native",
+        "-t",
+        "data-removal",
+        "--results",
+        str(tmp_path / "r"),
+        "--cache",
+        str(tmp_path / "c"),
+    ]
     listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # even if whoever runs the tests ignores Ctrl-C
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen

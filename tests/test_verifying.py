@@ -157,15 +157,35 @@ def test_an_attack_that_fails_is_one_problem_among_others(
     assert all("loss: computed again, it fails: ZeroDivisionError: no" in problem for problem in problems)
 
 
+def with_other_outputs(results: Path) -> None:
+    """Has every record say that it was made of other outputs."""
+    for path in results.rglob("records/**/*.json"):
+        record = read_record(path)
+        assert record is not None
+        write_record(path, {**record, "outputs": dict.fromkeys(record["outputs"], "0" * 64)})
+
+
+def test_outputs_in_the_cache_that_are_not_those_of_the_record_are_found(
+    tiny: Path, finished: Path, own_cache: Path
+) -> None:
+    with_other_outputs(finished)
+    problems = checked(tiny, finished, own_cache).problems
+    assert len(problems) == 2 * 15  # on training and on test images
+    assert all("the cache has other outputs" in problem for problem in problems)
+
+
 def test_outputs_that_the_method_does_not_give_are_found_by_running_it_again(
     tiny: Path, finished: Path, own_cache: Path
 ) -> None:
-    plan = unlearnbench.run(str(tiny), results=finished, cache=own_cache, dry_run=True).plan
-    for cell in plan.cells:
-        tensors, info = plan.store.load(cell.outputs.key) or ({}, {})
-        plan.store.save(cell.outputs.key, {name: tensor + 1e-3 for name, tensor in tensors.items()}, info)
+    with_other_outputs(finished)
     problems = checked(tiny, finished, own_cache, rerun=1).problems
     assert any("run again, it gives other outputs on train items" in problem for problem in problems)
+
+
+def test_a_record_of_another_machine_is_run_again_from_nothing(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    found = checked(tiny, finished, tmp_path / "empty", rerun=2)
+    assert len(found.rerun) == 2
+    assert not found.problems
 
 
 def test_what_cannot_be_measured_again_is_said(tiny: Path, finished: Path, own_cache: Path) -> None:
@@ -287,6 +307,7 @@ def test_a_disk_that_is_full_is_said_and_the_next_run_goes_on(tiny: Path, tiny_r
         words = mount
         script = {"little_room": "mount -t tmpfs -o size=2m none disk", "room": "mount -o remount,size=1g disk"}
     words += ["sh", "-c", FULL_DISK.format(**script), "sh", sys.executable, "-m", "unlearnbench", "run", "-j", "2"]
+    words += ["--arithmetic", "native"]
     words += ["--preset", str(tiny), "-t", "data-removal", "-m", "neggrad", "--results", "disk/r", "--cache", "disk/c"]
     subprocess.run(words, env={**os.environ, "FOLDER": str(tmp_path)}, stdout=subprocess.DEVNULL, check=True)
     said = (tmp_path / "first.txt").read_text()

@@ -72,15 +72,22 @@ def resolved(wanted: str, device: str) -> str:
     """
     if wanted not in CHOICES:
         raise UserError(f"arithmetic must be {', '.join(CHOICES[:-1])} or {CHOICES[-1]}, not {wanted!r}")
-    if wanted == NATIVE or (wanted == "auto" and device != "cpu"):
-        return NATIVE
+    if wanted == "auto":
+        return preferred(device)
+    if wanted == PORTABLE and not (device == "cpu" and available()):
+        raise UserError("portable arithmetic needs an x86-64 processor with AVX2, and --device cpu: use auto or native")
+    return wanted
+
+
+def preferred(device: str) -> str:
+    """Portable arithmetic where it can be had; otherwise native, and with a warning on a CPU."""
     if device == "cpu" and available():
         return PORTABLE
-    if wanted == PORTABLE:
-        raise UserError("portable arithmetic needs an x86-64 processor with AVX2, and --device cpu: use auto or native")
-    warnings.warn(
-        "this processor has no AVX2, so arithmetic is native: numbers differ from those of other machines", stacklevel=2
-    )
+    if device == "cpu":
+        warnings.warn(
+            "this processor has no AVX2, so arithmetic is native: numbers differ from those of other machines",
+            stacklevel=2,
+        )
     return NATIVE
 
 

@@ -176,7 +176,11 @@ def remeasured(record: dict[str, Any], cell: Cell, store: Store, order: Order, n
     """What a worker does: where the numbers of a record differ from those that its outputs give."""
     with one_thread():
         lab = laboratory(store)
-        problems = differing(record["metrics"], lab.record(cell)["metrics"], str(cell))
+        again = lab.record(cell)
+        problems = [
+            f"{cell}: the cache has other outputs {where}" for where in other(record["outputs"], again["outputs"])
+        ]
+        problems += differing(record["metrics"], again["metrics"], str(cell))
         seen = seen_of(order, lab) if names else None
         for name in names:
             assert seen is not None
@@ -207,11 +211,16 @@ def repeated(record: dict[str, Any], cell: Cell, store: Store) -> list[str]:
             again = lab.record(cell)
     except (Exception, SystemExit) as error:  # whatever a plugin raised
         return [f"{cell}: run again, it fails: {reason_of(error)}"]
-    other = [part for part, logits in outputs.items() if record["outputs"][part] != digest_of(logits)]
+    digests = {part: digest_of(logits) for part, logits in outputs.items()}
     return [
-        *(f"{cell}: run again, it gives other outputs on {part} items" for part in other),
+        *(f"{cell}: run again, it gives other outputs {where}" for where in other(record["outputs"], digests)),
         *differing(record["metrics"], again["metrics"], f"{cell}, run again,"),
     ]
+
+
+def other(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """Where the digests of two networks' outputs differ, in words."""
+    return [f"on {part} items" for part in sorted({*old, *new}) if old.get(part) != new.get(part)]
 
 
 def differing(old: Any, new: Any, path: str) -> list[str]:
