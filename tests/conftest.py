@@ -13,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of attacks, too: threads that wait for a 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,17 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def arithmetic_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def native_arithmetic() -> Iterator[None]:
     """What tests compute themselves goes on with what their workers computed: all is native unless a test says so."""
-    monkeypatch.setattr(arithmetic, "preferred", lambda device: arithmetic.NATIVE)
+
+    @wraps(arithmetic.preferred)
+    def native(device: str) -> str:
+        return arithmetic.NATIVE
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arithmetic, "preferred", native)
+        yield
 
 
 def records(results: Path) -> dict[str, Any]:
@@ -123,8 +131,7 @@ def tiny_made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.mkdir(exist_ok=True)
     with FileLock(made / "lock"):
         if not (made / "results").exists():
-            where = {"results": made / "making", "cache": made / "cache"}
-            summary = unlearnbench.run(str(tiny), arithmetic="native", jobs=2, **where)
+            summary = unlearnbench.run(str(tiny), results=made / "making", cache=made / "cache", jobs=2)
             assert not summary.failed
             (made / "making").rename(made / "results")
     return made

@@ -22,6 +22,8 @@ from unlearnbench.merging import merge
 from unlearnbench.store import Store, digest, read_record, write_record
 from unlearnbench.verifying import verify
 
+pytestmark = pytest.mark.usefixtures("in_this_process")  # test_chaos.py verifies in workers
+
 
 @pytest.fixture
 def finished(tiny_run: Path, tmp_path: Path) -> Path:
@@ -79,7 +81,6 @@ def test_all_problems_are_reported_at_once(tiny: Path, finished: Path, own_cache
     assert any(f"{'0' * 32}.safetensors: it was made of something else" in line for line in problems)
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_numbers_that_measure_added_are_merged_too(tiny: Path, finished: Path, own_cache: Path, tmp_path: Path) -> None:
     before = Path(shutil.copytree(finished, tmp_path / "before"))
     measure("loss", preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None)
@@ -117,7 +118,6 @@ def test_every_number_that_measure_added_is_computed_again(tiny: Path, own_cache
     assert all(any(what in problem for problem in problems) for what in wrong)
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, finished: Path, own_cache: Path) -> None:
     chosen: dict[str, Any] = {"tasks": "class-removal", "methods": "neggrad", "relearn": True}
     done = measure(
@@ -143,7 +143,6 @@ def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, fin
     }
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_an_attack_that_fails_is_one_problem_among_others(
     tiny: Path, finished: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +196,6 @@ def test_what_cannot_be_measured_again_is_said(tiny: Path, finished: Path, own_c
         checked(tiny, finished / "nowhere", own_cache)
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_the_cache_keeps_what_records_were_made_of(tiny: Path, tmp_path: Path) -> None:
     finished, own_cache = tmp_path / "results", tmp_path / "cache"
     unlearnbench.run(str(tiny), tasks="class-removal", results=finished, cache=own_cache, jobs=2)
