@@ -22,6 +22,7 @@ needs_avx2 = pytest.mark.skipif(not arithmetic.available(), reason="this process
 def loaded() -> dict[str, Any]:
     """What the libraries of this process use."""
     import scipy.linalg  # noqa: F401 - it has a matrix library of its own
+    import sklearn.ensemble  # noqa: F401 - and this a pool of threads
     import torch
     from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
     from threadpoolctl import threadpool_info
@@ -31,6 +32,7 @@ def loaded() -> dict[str, Any]:
         "torch": torch.backends.cpu.get_cpu_capability(),
         "numpy": {name for name in __cpu_dispatch__ if __cpu_features__[name]},
         "matrices": {pool["architecture"] for pool in threadpool_info() if pool["internal_api"] == "openblas"},
+        "threads": {torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())},
         "environment": dict(os.environ),
     }
 
@@ -46,6 +48,13 @@ def test_a_portable_worker_uses_avx2_in_every_library() -> None:
     assert found["matrices"] == {"Haswell"}
     assert found["environment"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
     assert found["environment"]["MKL_CBWR"] == "COMPATIBLE"
+
+
+@pytest.mark.parametrize("name", [PORTABLE, NATIVE])
+def test_a_worker_has_one_thread_in_every_library(name: str) -> None:
+    (done,) = in_parallel(loaded, [()], 1, None, environment(name))
+    assert done.result is not None
+    assert done.result["threads"] == {1}
 
 
 def test_a_native_worker_uses_what_this_process_uses() -> None:

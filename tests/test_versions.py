@@ -10,7 +10,7 @@ import pytest
 
 from unlearnbench import UserError, arithmetic, confirming, golden, versions
 from unlearnbench.confirming import Confirmation, confirm, far, unexplained
-from unlearnbench.golden import Output
+from unlearnbench.golden import Golden, Output
 from unlearnbench.run import run
 from unlearnbench.versions import Version, in_key
 
@@ -46,7 +46,7 @@ def test_where_bits_cannot_be_equal_values_are_compared() -> None:
 def test_the_golden_plan_has_everything_that_has_a_version() -> None:
     keys = [cell.key for preset in golden.HERE.glob("*.toml") for cell in run(preset, dry_run=True).plan.cells]
     there = set().union(*(part for key in keys for part in golden.versions_in(key)))
-    measured = {("attacks", name.split()[1]) for name in golden.stored()[1]}  # "cnn: rmia digits-8x8 ..."
+    measured = {("attacks", name.split()[1]) for name in golden.stored().outputs}  # "cnn: rmia digits-8x8 ..."
     assert versions.confirmed().keys() <= there | measured | {("kinds", "relearning"), ("kinds", "prepared")}
 
 
@@ -103,7 +103,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 0.2 (unreleased)\n\n- What was said before.\n\n## 0.1\n")
     versions.write(BEFORE)
     libraries = {name: confirming.minor(confirming.version(name)) for name in confirming.LIBRARIES}
-    golden.write(libraries, GOLDEN)
+    monkeypatch.setattr(golden, "presets", lambda: {"outputs laf": "text", "original": "text", "shadow": "text"})
+    golden.write(Golden(libraries, golden.presets(), GOLDEN))
 
     def act(
         sources: dict[tuple[str, str], str], outputs: dict[str, str], *bump: str, because: str = ""
@@ -136,7 +137,7 @@ def test_a_raised_version_is_written_with_its_reason(checkout: Callable[..., Con
     found = checkout({LAF: "other"}, {"outputs laf": "d"}, "methods.laf", because="Equation 5 had the wrong sign")
     assert (found.problem, found.raised) == ("", ["methods.laf"])
     assert versions.confirmed() == {**BEFORE, LAF: Version(2, "other")}
-    assert golden.stored()[1]["outputs laf"].sha256 == "d"
+    assert golden.stored().outputs["outputs laf"].sha256 == "d"
     lines = (tmp_path / "CHANGELOG.md").read_text().splitlines()
     assert "**numbers**: `methods.laf` (version 2). Equation 5 had the wrong sign." in lines[4]
     assert "- What was said before." in lines[4:]
@@ -148,6 +149,15 @@ def test_a_new_plugin_begins_with_version_1(checkout: Callable[..., Confirmation
     found = checkout({("methods", "new"): "new"}, {})
     assert found.new == ["methods.new"]
     assert versions.confirmed()["methods", "new"] == Version(1, "new")
+
+
+def test_outputs_of_a_preset_that_was_edited_are_new(
+    checkout: Callable[..., Confirmation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden, "presets", lambda: {"outputs laf": "other", "original": "text", "shadow": "text"})
+    assert checkout({}, {"outputs laf": "d"}).problem == ""
+    assert golden.stored().outputs["outputs laf"].sha256 == "d"
+    assert checkout({}, {"outputs laf": "e"}).problem != ""
 
 
 def test_a_version_that_there_is_not_cannot_be_raised(checkout: Callable[..., Confirmation]) -> None:

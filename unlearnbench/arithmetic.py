@@ -29,13 +29,17 @@ LIMITS = {
     "NPY_ENABLE_CPU_FEATURES": "",  # NumPy refuses to be told both
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
 }
-"""What limits each library; it reads its variable once, when it is loaded. Names that a NumPy does not know are of an
-older or a newer one."""
+"""What limits each library to one code; it reads its variable once, when it is loaded. NumPy ignores the names of
+features that it does not know, because they are an older or a newer NumPy's."""
+
+
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""One thread in every library: sums depend on how many there are, and workers share the cores."""
 
 
 def environment(arithmetic: str) -> Mapping[str, str]:
     """The environment variables that a worker process of this arithmetic is started with."""
-    return {MARK: arithmetic, **(LIMITS if arithmetic == PORTABLE else {})}
+    return {MARK: arithmetic, **THREADS, **(LIMITS if arithmetic == PORTABLE else {})}
 
 
 def current() -> str:

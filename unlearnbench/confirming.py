@@ -14,7 +14,7 @@ from unlearnbench.arithmetic import PORTABLE
 from unlearnbench.artefacts import Job, minor, relearning
 from unlearnbench.auditing import measure
 from unlearnbench.errors import UserError
-from unlearnbench.golden import HERE, Output
+from unlearnbench.golden import HERE, Golden, Output
 from unlearnbench.plan import Cell
 from unlearnbench.run import Progress, Summary, run
 from unlearnbench.store import read_record
@@ -83,12 +83,13 @@ def confirm(
     wanted = {parsed(name) for name in bump}
     if bool(bump) != bool(because.strip()):
         raise UserError('--bump and --because go together, e.g. --bump methods.laf --because "Equation 5 had ..."')
-    libraries, before = golden.stored()
+    there, presets = golden.stored(), golden.presets()
+    before = {name: output for name, output in there.outputs.items() if unchanged(name, there.presets, presets)}
     with tempfile.TemporaryDirectory(prefix="unlearnbench-golden-") as folder:
         found, portable = computed(Path(folder), arithmetic, jobs, say, progress)
     here = {library: minor(version(library)) for library in LIBRARIES}
-    why = why_no_bits(portable, here, libraries)
-    if why and before:
+    why = why_no_bits(portable, here, there.libraries)
+    if why:
         far_off = sorted(name for name in before.keys() & found.keys() if far(before[name], found[name]))
         problem = f"{len(far_off)} outputs are far from the golden ones, such as {far_off[0]}" if far_off else ""
         return Confirmation(False, why, len(before.keys() & found.keys()), far_off, problem)
@@ -99,14 +100,20 @@ def confirm(
     if problem:
         return Confirmation(True, "", len(found), different, problem)
     new = {name: Version(1, sources[name]) for name in sources.keys() - known.keys()}
-    if not check and (edited or new or wanted or found.keys() != before.keys()):
+    if not check and (edited or new or wanted or presets != there.presets):
         kept = {name: replace(old, source=sources.get(name, old.source)) for name, old in known.items()}
         raised = {name: replace(kept[name], number=kept[name].number + 1) for name in wanted}
         versions.write(dict(sorted({**kept, **raised, **new}.items(), key=in_order)))
-        golden.write(here, found)
+        golden.write(Golden(here, presets, found))
         if raised:
             note(raised, because)
     return Confirmation(True, "", len(found), different, "", labels(wanted), labels(edited - wanted), labels(new))
+
+
+def unchanged(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether an output of this name is of a preset that is as it was."""
+    preset = name.partition(":")[0]
+    return preset in now and now[preset] == before.get(preset)
 
 
 def parsed(name: str) -> Name:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
 from statistics import median
@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 import joblib
 import torch
-from threadpoolctl import ThreadpoolController
 
 from unlearnbench import clock, folders, presets, tables
 from unlearnbench.arithmetic import resolved
@@ -334,22 +333,13 @@ def work(item: Job | Cell, store: Store, force: bool) -> Outcome:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Everything that is computed is computed on one thread: sums depend on how many there are."""
+    """Networks compute on one thread: sums depend on how many there are. Workers are started so; see `environment`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with thread_pools().limit(limits=1):
-            yield
+        yield
     finally:
         torch.set_num_threads(threads)
-
-
-@cache
-def thread_pools() -> ThreadpoolController:
-    """The thread pools of the libraries that are loaded; looking for them takes milliseconds."""
-    from sklearn import ensemble  # noqa: F401 - so that its pool is there to be found
-
-    return ThreadpoolController()
 
 
 @lru_cache(maxsize=1)

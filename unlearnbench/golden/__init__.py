@@ -85,20 +85,38 @@ def walked(part: Mapping[str, Any], name: str, deep: bool) -> Iterator[tuple[str
                 yield from walked(value, child, deep)
 
 
-def stored() -> tuple[dict[str, str], dict[str, Output]]:
-    """The libraries with which the golden outputs were made, and the outputs by name; both empty if there are none."""
-    if not FILE.exists():
-        return {}, {}
+@dataclass(frozen=True)
+class Golden:
+    """What is stored of the golden plan.
+
+    Attributes:
+        libraries: The versions with which it was computed.
+        presets: The SHA-256 of each preset's file, by its name.
+        outputs: By name, "PRESET: ...".
+    """
+
+    libraries: Mapping[str, str]
+    presets: Mapping[str, str]
+    outputs: Mapping[str, Output]
+
+
+def presets() -> dict[str, str]:
+    """The SHA-256 of each preset of the golden plan, by its name: outputs of another preset cannot be compared."""
+    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(HERE.glob("*.toml"))}
+
+
+def stored() -> Golden:
+    """The golden outputs."""
     content = json.loads(FILE.read_text(encoding="utf-8"))
     outputs = {name: Output(entry["sha256"], tuple(entry["sample"])) for name, entry in content["outputs"].items()}
-    return content["libraries"], outputs
+    return Golden(content["libraries"], content["presets"], outputs)
 
 
-def write(libraries: Mapping[str, str], outputs: Mapping[str, Output]) -> None:
+def write(golden: Golden) -> None:
     """Writes outputs.json, a line for each output."""
     lines = [
         f"  {json.dumps(name)}: {json.dumps({'sha256': output.sha256, 'sample': output.sample})}"
-        for name, output in sorted(outputs.items())
+        for name, output in sorted(golden.outputs.items())
     ]
-    text = f'{{"libraries": {json.dumps(libraries)},\n "outputs": {{\n' + ",\n".join(lines) + "\n}}\n"
-    FILE.write_text(text, encoding="utf-8")
+    head = f'"libraries": {json.dumps(golden.libraries)},\n "presets": {json.dumps(golden.presets)}'
+    FILE.write_text(f'{{{head},\n "outputs": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
