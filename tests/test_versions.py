@@ -25,7 +25,8 @@ BEFORE = {LAF: Version(1, "laf"), ORIGINAL: Version(3, "core"), SHADOW: Version(
 
 
 def test_everything_that_is_in_the_suite_is_confirmed() -> None:
-    assert versions.unconfirmed() == [], "run `make confirm`, and commit versions.toml with the edited code"
+    edited = ", ".join(versions.unconfirmed())
+    assert not edited, f"{edited}: run `make confirm`, and commit versions.toml with the edited code"
 
 
 @pytest.mark.skipif(not arithmetic.available(), reason="this processor has no portable arithmetic")
