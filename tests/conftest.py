@@ -21,10 +21,11 @@ import pytest
 import torch
 from filelock import FileLock
 from overfitted import overfitted
+from torch import Tensor
 
 import unlearnbench
-from unlearnbench import Audit, arithmetic, data, registry, seeds
-from unlearnbench.data import Dataset
+from unlearnbench import Audit, arithmetic, data, registry, seeds, training
+from unlearnbench.data import Dataset, augmentation
 from unlearnbench.data.augmentation import Pipeline
 from unlearnbench.models import Builder, Model
 from unlearnbench.problem import Problem, view_to_forget, view_to_prepare
@@ -95,6 +96,21 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs do their work here, where everything has been imported: a worker needs seconds for that."""
     for module in ("run", "auditing", "tuning", "verifying", "judging"):
         monkeypatch.setattr(importlib.import_module(f"unlearnbench.{module}"), "in_parallel", one_by_one)
+
+
+@pytest.fixture
+def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For tests that compute one thing in two ways: in float64 rounding stays small through many steps, everywhere."""
+
+    def predict(function: Callable[[Tensor], Tensor], pixels: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.no_grad(), training.in_eval_mode(function):
+            return function(prepare(pixels))
+
+    monkeypatch.setattr(augmentation, "to_unit", lambda pixels: pixels.double() / 255)
+    monkeypatch.setattr(training, "predict", predict)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="session")

@@ -14,28 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench import Network, Problem, Samples, concat, registry, seeds, training, unpacked
-from unlearnbench.data import Dataset, augmentation
+from unlearnbench.data import Dataset
 from unlearnbench.method import Method
 from unlearnbench.methods import laf_parts
 from unlearnbench.models import Builder, Model
 from unlearnbench.recipe import Recipe
 from unlearnbench.samples import TrainingSet
 
+pytestmark = pytest.mark.usefixtures("in_float64")
+
 MakeProblem = Callable[..., Problem]
 Made = tuple[Any, Problem, Network]
-
-
-@pytest.fixture(autouse=True)
-def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def predict(function: Callable[[Tensor], Tensor], pixels: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.no_grad(), training.in_eval_mode(function):
-            return function(prepare(pixels))
-
-    monkeypatch.setattr(augmentation, "to_unit", lambda pixels: pixels.double() / 255)
-    monkeypatch.setattr(training, "predict", predict)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="module")
