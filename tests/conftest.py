@@ -23,16 +23,19 @@ from filelock import FileLock
 from overfitted import overfitted
 
 import unlearnbench
-from unlearnbench import Audit, arithmetic, data, registry, seeds
-from unlearnbench.data import Dataset
-from unlearnbench.data.augmentation import Pipeline
-from unlearnbench.models import Builder, Model
-from unlearnbench.problem import Problem, view_to_forget, view_to_prepare
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
-from unlearnbench.store import Store
-from unlearnbench.task import Split, Task
-from unlearnbench.workers import Done, dismiss
+from unlearnbench import Audit
+from unlearnbench.artefacts import data
+from unlearnbench.engines.processes import Done, dismiss
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.plugins.problem import Problem, view_to_forget, view_to_prepare
+from unlearnbench.plugins.task import Split, Task
+from unlearnbench.runtime import arithmetic, seeds
+from unlearnbench.storage.store import Store
+from unlearnbench.training.augmentation import Pipeline
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 NOWHERE = Path("no", "files")
 """The bundled digits need no files."""

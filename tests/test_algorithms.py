@@ -13,13 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, Samples, concat, registry, seeds, training, unpacked
-from unlearnbench.data import Dataset, augmentation
-from unlearnbench.method import Method
+from unlearnbench import Network, Problem, Samples, concat, unpacked
 from unlearnbench.methods import laf_parts
-from unlearnbench.models import Builder, Model
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset, augmentation
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 MakeProblem = Callable[..., Problem]
 Made = tuple[Any, Problem, Network]
@@ -28,11 +31,11 @@ Made = tuple[Any, Problem, Network]
 @pytest.fixture(autouse=True)
 def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def predict(function: Callable[[Tensor], Tensor], pixels: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.no_grad(), training.in_eval_mode(function):
+        with torch.no_grad(), loop.in_eval_mode(function):
             return function(prepare(pixels))
 
     monkeypatch.setattr(augmentation, "to_unit", lambda pixels: pixels.double() / 255)
-    monkeypatch.setattr(training, "predict", predict)
+    monkeypatch.setattr(loop, "predict", predict)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -44,7 +47,7 @@ def original(digits: Dataset) -> Network:
     network = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu")).fresh("original")
     samples = TrainingSet(digits.train_images[:300], digits.train_labels[:300]).everything(seeds.generator("order"))
     assert samples is not None
-    training.fit(network, samples, Recipe(lr=2e-3, epochs=2))
+    loop.fit(network, samples, Recipe(lr=2e-3, epochs=2))
     return network
 
 

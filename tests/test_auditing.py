@@ -13,14 +13,15 @@ import torch
 from click.testing import CliRunner
 
 from unlearnbench import UserError, load, run, table
-from unlearnbench.artefacts import Job
-from unlearnbench.auditing import measure
-from unlearnbench.cli import main
-from unlearnbench.making import Workshop
-from unlearnbench.measuring import Laboratory
-from unlearnbench.run import planned
-from unlearnbench.setting import shadow_members
-from unlearnbench.store import Store, write_record
+from unlearnbench.artefacts.jobs import Job
+from unlearnbench.artefacts.making import Workshop
+from unlearnbench.artefacts.scenario import shadow_members
+from unlearnbench.cli.main import main
+from unlearnbench.evaluation.record import Laboratory
+from unlearnbench.operations.measure import measure
+from unlearnbench.planning.selection import planned
+from unlearnbench.storage.records import write_record
+from unlearnbench.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 

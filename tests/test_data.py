@@ -11,10 +11,12 @@ import torch
 from sklearn.datasets import load_digits
 
 import unlearnbench
-from unlearnbench import UserError, data, registry
-from unlearnbench.data import Dataset
-from unlearnbench.making import Workshop
-from unlearnbench.store import Store
+from unlearnbench import UserError
+from unlearnbench.artefacts import data
+from unlearnbench.artefacts.making import Workshop
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.storage.store import Store
 
 NOWHERE = Path("no", "files")
 

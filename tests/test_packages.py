@@ -15,9 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 import unlearnbench
-from unlearnbench import UserError, scaffold
-from unlearnbench.cli import main
-from unlearnbench.workers import dismiss
+from unlearnbench import UserError
+from unlearnbench.cli.main import main
+from unlearnbench.engines.processes import dismiss
+from unlearnbench.plugins import scaffold
 
 THEIRS = Path(__file__).parent / "packages" / "halving"
 KINDS = {"method": "my-own-method", "task": "my-task", "dataset": "my-data", "model": "my-net", "attack": "my-attack"}

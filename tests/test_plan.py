@@ -12,15 +12,19 @@ from typing import Any
 
 import pytest
 
-from unlearnbench import UserError, artefacts, fingerprint, presets, registry, setting, versions
-from unlearnbench.artefacts import Job
-from unlearnbench.making import Workshop
-from unlearnbench.measuring import Laboratory
-from unlearnbench.method import Method
-from unlearnbench.plan import Cell, Plan
-from unlearnbench.planner import build, record_path
-from unlearnbench.recipe import Recipe
-from unlearnbench.store import Store, write_record
+from unlearnbench import UserError
+from unlearnbench.artefacts import jobs, scenario, versions
+from unlearnbench.artefacts.jobs import Job
+from unlearnbench.artefacts.making import Workshop
+from unlearnbench.evaluation.record import Laboratory
+from unlearnbench.planning import presets
+from unlearnbench.planning.cells import build, record_path
+from unlearnbench.planning.plan import Cell, Plan
+from unlearnbench.plugins import fingerprint, registry
+from unlearnbench.plugins.method import Method
+from unlearnbench.storage.records import write_record
+from unlearnbench.storage.store import Store
+from unlearnbench.training.recipe import Recipe
 
 
 @pytest.fixture
@@ -123,7 +127,7 @@ def test_what_the_command_line_changes_gets_a_path_and_a_title_of_its_own(plan_o
 
 
 def test_the_command_of_a_cell_reproduces_its_key(plan_of: Any) -> None:
-    from unlearnbench.commands.options import parse_parameters
+    from unlearnbench.cli.options import parse_parameters
 
     plan = plan_of(overrides={"laf": {"tau": 7, "phi": "ratio"}, "data-removal": {"fraction": 0.2}})
     cell = next(c for c in plan.cells if c.method == "laf-r" and c.setting.task == "data-removal")
@@ -232,7 +236,7 @@ def test_a_wrong_selection_is_refused(plan_of: Any, selection: dict[str, Any], m
 
 def keys_by_kind(plan: Plan) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {"record": {json.dumps(c.key, sort_keys=True) for c in plan.cells}}
-    found["relearning"] = {artefacts.relearning(cell.outputs).digest for cell in plan.cells}
+    found["relearning"] = {jobs.relearning(cell.outputs).digest for cell in plan.cells}
     for job in plan.missing:
         found.setdefault(job.kind, set()).add(job.digest)
     return found
@@ -296,7 +300,7 @@ def modules_that_run(kind: str, cell: Cell, job: Job | None, store: Store) -> se
             seen.add(name.removeprefix("unlearnbench.").partition(".")[0] if "." in name else name)
 
     workshop = Workshop(store)
-    setting.kept_split.cache_clear()  # the plan has asked for it
+    scenario.kept_split.cache_clear()  # the plan has asked for it
     sys.setprofile(note)
     try:
         if job is None:

@@ -18,9 +18,10 @@ import torch
 from conftest import records
 
 import unlearnbench
-from unlearnbench import Samples, UserError, training
-from unlearnbench.store import read_record
-from unlearnbench.training import fit
+from unlearnbench import Samples, UserError
+from unlearnbench.storage.records import read_record
+from unlearnbench.training import loop
+from unlearnbench.training.loop import fit
 
 BROKEN = """
 import os, signal, threading, time
@@ -97,7 +98,7 @@ def test_nothing_is_trained_twice(tiny: Path, tmp_path: Path, monkeypatch: pytes
         trained.append(len(samples))
         return fit(network, samples, *rest)
 
-    monkeypatch.setattr(training, "fit", counted)
+    monkeypatch.setattr(loop, "fit", counted)
     unlearnbench.run(tiny, methods=["original", "retrain", "neggrad"], results=tmp_path / "r", cache=tmp_path / "c")
     # Two originals, with true and with wrong labels, and two shadows for each; Retrain for each of three tasks.
     assert sorted(trained, reverse=True) == [1437, 1437, 1437 - 142, 1437 - 285, 1437 - 431, 899, 899, 898, 898]
@@ -174,8 +175,8 @@ def test_the_outputs_are_those_of_what_the_method_gave_whoever_starts_from_it(
 def test_a_method_that_is_edited_while_it_runs_is_not_kept_under_the_old_key(
     install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
-    from unlearnbench.fingerprint import fingerprint
-    from unlearnbench.run import execute
+    from unlearnbench.operations.work import execute
+    from unlearnbench.plugins.fingerprint import fingerprint
 
     module = install("broken_methods", BROKEN, ENTRY_POINTS)
     fingerprint.cache_clear()
@@ -194,7 +195,7 @@ def test_an_edited_method_is_stale_and_the_others_are_not(
     arguments: dict[str, Any] = {"tasks": ["class-removal"], "methods": ["rude"], "results": tmp_path, "cache": cache}
     unlearnbench.run(str(tiny), **arguments, jobs=1)
     module.write_text(BROKEN.replace("fill_(100.0)", "fill_(50.0)"))
-    from unlearnbench.fingerprint import fingerprint
+    from unlearnbench.plugins.fingerprint import fingerprint
 
     fingerprint.cache_clear()
     plan = unlearnbench.run(str(tiny), **arguments, dry_run=True).plan
