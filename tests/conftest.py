@@ -96,8 +96,8 @@ def one_by_one(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs do their work here, where everything has been imported: a worker needs seconds for that."""
-    for module in ("run", "auditing", "tuning", "verifying", "judging"):
-        monkeypatch.setattr(importlib.import_module(f"unlearnbench.{module}"), "in_parallel", one_by_one)
+    for module in ("work", "measure", "tune", "verify", "export"):
+        monkeypatch.setattr(importlib.import_module(f"unlearnbench.operations.{module}"), "in_parallel", one_by_one)
 
 
 @pytest.fixture(scope="session")

@@ -240,7 +240,7 @@ def test_what_cannot_learn_again_is_said_once(
     def broken(*_: Any) -> None:
         raise TypeError("no weights")
 
-    monkeypatch.setattr("unlearnbench.relearning.curves", broken)
+    monkeypatch.setattr("unlearnbench.artefacts.relearning.curves", broken)
     done = measured(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", relearn=True)
     assert list(done.failed.values()) == ["TypeError: no weights"] * 2  # of Retrain, too
     assert found(finished, "data-removal", "relearning") == {}

@@ -14,7 +14,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import friedmanchisquare, norm, t, wilcoxon
 
 from unlearnbench import UserError, statistics
-from unlearnbench.reporting import ranking
+from unlearnbench.reporting import charts, ranking
 from unlearnbench.reporting.distances import compared, distances, jensen_shannon
 from unlearnbench.storage.records import write_record
 
@@ -94,9 +94,9 @@ def test_bars_join_methods_within_the_critical_difference(results: tuple[str, Pa
     limit = found.critical_difference
     assert limit is not None
     assert limit == pytest.approx(2.569 * math.sqrt(4 * 5 / (6 * 3)), abs=2e-3)
-    assert ranking.cliques(found) == [(0, 3)]
+    assert charts.cliques(found) == [(0, 3)]
     closer = replace(found, ranks=np.array([1.0, 2.0, 3.0, 1.5 + limit]))
-    assert ranking.cliques(closer) == [(0, 2), (1, 3)]
+    assert charts.cliques(closer) == [(0, 2), (1, 3)]
 
 
 def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) -> None:
@@ -109,7 +109,7 @@ def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) ->
 
 def test_the_diagram_is_svg_with_every_method_once(results: tuple[str, Path]) -> None:
     found = ranking.rank(*results)
-    root = ElementTree.fromstring(ranking.diagram(found))
+    root = ElementTree.fromstring(charts.diagram(found))
     texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
     for name, rank in zip(found.methods, found.ranks, strict=True):
         assert texts.count(f"{name} ({rank:.2f})") == 1

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 import unlearnbench
 from unlearnbench import UserError
 from unlearnbench.cli.main import main
-from unlearnbench.operations import prune, verify
 from unlearnbench.operations.measure import measure
 from unlearnbench.operations.merge import merge
+from unlearnbench.operations.prune import YOUNG, holdings
 from unlearnbench.operations.verify import verify
 from unlearnbench.storage.keys import digest
 from unlearnbench.storage.records import read_record, write_record
@@ -156,7 +156,7 @@ def test_an_attack_that_fails_is_one_problem_among_others(
         raise ZeroDivisionError("no")
 
     measure("loss", preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None)
-    monkeypatch.setattr(verify, "finding", failing)
+    monkeypatch.setattr("unlearnbench.operations.verify.finding", failing)
     problems = checked(tiny, finished, own_cache).problems
     assert len(problems) == CELLS
     assert all("loss: computed again, it fails: ZeroDivisionError: no" in problem for problem in problems)
@@ -209,7 +209,7 @@ def test_the_cache_keeps_what_records_were_made_of(tiny: Path, tmp_path: Path) -
     store.save({"kind": "outputs", "of": "nobody"}, {}, {})
     store.save({"kind": "outputs", "of": "another results folder"}, {}, {})
     (own_cache / "outputs" / ".half.safetensors.x").write_bytes(b"left over")
-    old = time.time() - 2 * prune.YOUNG
+    old = time.time() - 2 * YOUNG
     for path in own_cache.rglob("*"):
         os.utime(path, (old, old))
     store.save({"kind": "outputs", "of": "a run that is going on"}, {}, {})
@@ -235,7 +235,7 @@ def test_the_cache_keeps_what_records_were_made_of(tiny: Path, tmp_path: Path) -
         (finished / "tiny", "there are no records"),
     ):
         with pytest.raises(UserError, match=why):
-            prune.holdings(wrong, own_cache)
+            holdings(wrong, own_cache)
 
 
 def test_what_is_not_the_suites_is_not_touched(tiny: Path, tiny_run: Path, own_cache: Path) -> None:

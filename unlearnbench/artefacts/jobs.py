@@ -19,8 +19,8 @@ from unlearnbench.artefacts.versions import core, of_plugin
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack
-from unlearnbench.plugins.fingerprint import CORE, fingerprint
 from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.fingerprint import CORE, fingerprint
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Model
 from unlearnbench.plugins.plugin import Plugin

@@ -35,7 +35,7 @@ class Setting:
         task_options: Its options, resolved.
         seed: The seed of the cell.
         device: "cpu" or "cuda".
-        arithmetic: "portable" or "native"; see arithmetic.py.
+        arithmetic: "portable" or "native"; see runtime/arithmetic.py.
         fleet: None for the data set's own training and test part; otherwise the index of a world in which a random half
             of both is trained on, and what an audit of this setting compares is forgotten as far as it is there.
     """

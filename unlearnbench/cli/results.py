@@ -89,11 +89,11 @@ def table(
 @JSON
 def rank(preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool) -> None:
     """Ranks methods by their distance to Retrain, with what the number of tasks and seeds can support."""
-    from unlearnbench.reporting import ranking
+    from unlearnbench.reporting import charts, ranking
 
     found = ranking.rank(preset, results, accept_stale=accept_stale)
     if svg:
-        Path(svg).write_text(ranking.diagram(found), encoding="utf-8")
+        Path(svg).write_text(charts.diagram(found), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(ranking.as_data(found), indent=1))
     else:
@@ -208,15 +208,16 @@ def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: boo
 
     What is younger than an hour is left alone, because a run may be going on.
     """
-    from unlearnbench.operations import prune
+    from unlearnbench.operations.prune import holdings
+    from unlearnbench.operations.prune import prune as prune_cache
     from unlearnbench.storage import folders
 
-    found = prune.holdings(results, cache)
+    found = holdings(results, cache)
     if as_json:
         click.echo(json.dumps([{**asdict(h), "unneeded": len(h.unneeded)} for h in found], indent=1))
     for h in [] if as_json else found:
         click.echo(f"{h.kind:10} {h.files:6} files {h.size / 1e6:9.1f} MB, not needed {h.freed / 1e6:9.1f} MB")
     if prune:
-        freed = prune.prune(found)
+        freed = prune_cache(found)
         count = sum(len(h.unneeded) for h in found)
         click.echo(f"{count} files, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)

@@ -10,7 +10,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.artefacts import data
 from unlearnbench.artefacts.jobs import Artefacts, attack_key
 from unlearnbench.artefacts.scenario import Setting, content_of, listed, split_of
 from unlearnbench.errors import UserError, unknown
@@ -19,8 +18,8 @@ from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack
-from unlearnbench.plugins.files import known_here, place_of
 from unlearnbench.plugins.dataset import Source
+from unlearnbench.plugins.files import known_here, place_of
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Model
 from unlearnbench.plugins.task import Task

@@ -1,4 +1,4 @@
-"""How a network is trained, as plain values; training.py does it."""
+"""How a network is trained, as plain values; loop.py does it."""
 
 from __future__ import annotations
 
