@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from unlearnbench import Network, Problem, Samples, concat, unpacked
 from unlearnbench.methods import laf_parts
 from unlearnbench.plugins import registry
-from unlearnbench.plugins.dataset import Dataset, augmentation
+from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Builder, Model
 from unlearnbench.runtime import seeds
@@ -24,21 +24,10 @@ from unlearnbench.training import loop
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.samples import TrainingSet
 
+pytestmark = pytest.mark.usefixtures("in_float64")
+
 MakeProblem = Callable[..., Problem]
 Made = tuple[Any, Problem, Network]
-
-
-@pytest.fixture(autouse=True)
-def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def predict(function: Callable[[Tensor], Tensor], pixels: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.no_grad(), loop.in_eval_mode(function):
-            return function(prepare(pixels))
-
-    monkeypatch.setattr(augmentation, "to_unit", lambda pixels: pixels.double() / 255)
-    monkeypatch.setattr(loop, "predict", predict)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="module")
