@@ -28,13 +28,13 @@ from unlearnbench import Audit
 from unlearnbench.artefacts import data
 from unlearnbench.engines.processes import Done, dismiss
 from unlearnbench.plugins import registry
-from unlearnbench.plugins.dataset import Dataset, augmentation
+from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Builder, Model
 from unlearnbench.plugins.problem import Problem, view_to_forget, view_to_prepare
 from unlearnbench.plugins.task import Split, Task
 from unlearnbench.runtime import arithmetic, seeds
 from unlearnbench.storage.store import Store
-from unlearnbench.training import loop
+from unlearnbench.training import augmentation, loop
 from unlearnbench.training.augmentation import Pipeline
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.samples import TrainingSet
