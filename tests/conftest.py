@@ -141,6 +141,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tenth(tiny: Path) -> Path:
+    """The same with a tenth of the training images, where it does not matter what is learned."""
+    path = tiny.with_name("tenth.toml")
+    path.write_text(TINY.replace("[recipe]", "[recipe]\nheld_out = 0.9"))
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of every method on every task: a folder with its `results` and its `cache`, not to be changed.
 

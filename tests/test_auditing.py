@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
+from conftest import one_by_one
 
 from unlearnbench import UserError, load, run, table
 from unlearnbench.artefacts.jobs import Job
@@ -26,12 +28,24 @@ from unlearnbench.storage.store import Store
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
 QUICK = ("loss", "rmia", "lira")
+TABLE = {"data-removal": 1, "noisy-label-removal": 3}
 
 
 @pytest.fixture
 def finished(tiny_run: Path, tmp_path: Path) -> Path:
     """A copy of a finished run, to be changed."""
     return Path(shutil.copytree(tiny_run, tmp_path / "results"))
+
+
+@pytest.fixture(scope="module")
+def tenth_made(tenth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a few methods on a tenth of the data: a folder with its `results` and its `cache`."""
+    folder = tmp_path_factory.mktemp("tenth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_module("unlearnbench.operations.work"), "in_parallel", one_by_one)
+        places = {"results": folder / "results", "cache": folder / "cache"}
+        assert not run(tenth, tasks=list(TABLE), methods=["neggrad", "laf-r"], **places).failed
+    return folder
 
 
 def measured(tiny: Path, finished: Path, cache: Path, attacks: tuple[str, ...] = QUICK, **options: Any) -> Any:
@@ -139,26 +153,29 @@ def found(finished: Path, task: str, what: str) -> Mapping[str, Any]:
     return {r["cell"]["method"]: r["more"][what]["found"] for r in records if what in r.get("more", {})}
 
 
-@pytest.mark.parametrize("task", ["data-removal", "noisy-label-removal"])
+@pytest.mark.parametrize("task", TABLE)
 def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
-    task: str, tiny: Path, finished: Path, cache: Path
+    task: str, tenth: Path, tenth_made: Path, tmp_path: Path
 ) -> None:
+    finished, cache = shutil.copytree(tenth_made / "results", tmp_path / "results"), tenth_made / "cache"
     said: list[str] = []
     wanted: dict[str, Any] = {"tasks": task, "methods": ["neggrad", "laf-r"], "fleet": 4}
-    asked = measure("loss", preset=tiny, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted)
+    asked = measure(
+        "loss", preset=tenth, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted
+    )
     assert (asked.done, asked.failed) == ([], {})
     assert "artefacts to make for that, about" in said[1]
     assert found(finished, task, "u-lira") == {}
-    done = measured(tiny, finished, cache, ("loss",), **wanted)
+    done = measured(tenth, finished, cache, ("loss",), **wanted)
     assert (len(done.done), done.failed) == (3, {})
     record = json.loads(next(finished.glob(f"*/records/*/*/{task}/laf-r/0.json")).read_text())
-    fleet = [outputs_of(tiny, finished, cache, task, "laf-r", index) for index in range(4)]
+    fleet = [outputs_of(tenth, finished, cache, task, "laf-r", index) for index in range(4)]
     assert record["more"]["u-lira"]["of"]["fleet"] == [job.digest for job in fleet]  # this method's, not another's
     lab = Laboratory(Workshop(Store(cache)))
     for index, job in enumerate(fleet):
         made, _ = lab.workshop.get(job)
         logits, member = lab.sailed(job)
-        assert torch.equal(member, shadow_members(job.setting, 1797, index))
+        assert torch.equal(member, shadow_members(job.setting, 149 + 360, index))
         assert torch.equal(logits[member], made["train"])
         assert torch.equal(logits[~member], made["test"])
     scores = found(finished, task, "u-lira")
@@ -167,22 +184,22 @@ def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
         assert score["fleet"] == 4
         assert 0 <= score["auc"][1] <= score["auc"][0] <= score["auc"][2] <= 1
     said.clear()
-    measure("loss", preset=tiny, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted)
+    measure("loss", preset=tenth, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted)
     assert "0 of 3 cells lack some of it" in said[0]
     assert not any("to make" in line for line in said)
-    assert "u-lira.auc" in table(TABLE[task], str(tiny), finished, attack="u-lira")
+    assert "u-lira.auc" in table(TABLE[task], str(tenth), finished, attack="u-lira")
 
 
-TABLE = {"data-removal": 1, "noisy-label-removal": 3}
-
-
-def test_learning_again_is_measured_beside_retrain(tiny: Path, finished: Path, cache: Path) -> None:
+def test_learning_again_is_measured_beside_retrain(
+    tiny: Path, finished: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unlearnbench.relearning.STEPS", 12)
     done = measured(tiny, finished, cache, ("loss",), tasks="class-removal", methods="laf", relearn=True)
     assert (len(done.done), done.failed) == (2, {})
     curves = found(finished, "class-removal", "relearning")
     frame = load(finished).query("task == 'class-removal'").set_index("method")
     for method, curve in curves.items():
-        assert (curve["items"], curve["limit"]) == (20, 50)
+        assert (curve["items"], curve["limit"]) == (20, 12)
         assert curve["items"] + curve["others"] == curve["items"] + min(1000, frame.loc[method, "items.train_f"] - 20)
         assert curve["before"] == pytest.approx(frame.loc[method, "train_f"], abs=0.1)
         assert curve["after"] >= curve["before"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from unlearnbench import UserError
-from unlearnbench.plugins.dataset import augmentation
 from unlearnbench.runtime.vision import torchvision
+from unlearnbench.training import augmentation
 from unlearnbench.training.augmentation import CHANGES, PADDING, Pipeline
 
 

@@ -8,86 +8,104 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import records
+from conftest import one_by_one, records
+
+import unlearnbench
+from unlearnbench.operations.verify import verify
 
 KILLS = int(os.environ.get("CHAOS_KILLS", 2))
 JOBS = [1, 2] if "CHAOS_KILLS" in os.environ else [2]
 """Numbers of workers; `make chaos` kills 20 times with each."""
 
 
-def command(tiny: Path, folder: Path, jobs: int) -> list[str]:
-    words = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-j", str(jobs), "-t", "data-removal"]
-    return [
-        *words,
-        "-t",
-        "class-removal",
-        "--arithmetic",
-        "native",
-        "--results",
-        str(folder / "r"),
-        "--cache",
-        str(folder / "c"),
-    ]
+SELECTION: dict[str, Any] = {"tasks": ["data-removal", "class-removal"], "methods": ["laf"]}
+
+
+def places(folder: Path) -> dict[str, Path]:
+    return {"results": folder / "r", "cache": folder / "c"}
+
+
+def started(tiny: Path, folder: Path, jobs: int) -> subprocess.Popen[str]:
+    """The command that runs the selection."""
+    words = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-j", str(jobs)]
+    words += [word for name, path in places(folder).items() for word in (f"--{name}", str(path))]
+    words += ["--arithmetic", "native", *(word for task in SELECTION["tasks"] for word in ("-t", task))]
+    words += [word for method in SELECTION["methods"] for word in ("-m", method)]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def said(process: subprocess.Popen[str]) -> Iterator[str]:
+    """What a command says, line by line."""
+    assert process.stderr is not None
+    return iter(process.stderr)
 
 
 def undisturbed(tiny_run: Path) -> dict[str, Any]:
-    return {path: record for path, record in records(tiny_run).items() if "noisy" not in path}
+    methods = ("retrain", *SELECTION["methods"])
+    chosen = [f"{task}/{method}/" for task in SELECTION["tasks"] for method in methods]
+    found = {path: record for path, record in records(tiny_run).items() if any(part in path for part in chosen)}
+    assert len(found) == len(chosen)
+    return found
 
 
-def started(words: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+@pytest.fixture
+def finished_here(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Runs the selection to its end in this process."""
+    monkeypatch.setattr(import_module("unlearnbench.operations.work"), "in_parallel", one_by_one)
+
+    def finish(folder: Path) -> None:
+        assert not unlearnbench.run(tiny, **SELECTION, **places(folder)).failed
+
+    return finish
 
 
 @pytest.mark.parametrize("jobs", JOBS)
 def test_killed_again_and_again_it_ends_with_the_records_of_an_undisturbed_run(
-    jobs: int, tiny: Path, tiny_run: Path, tmp_path: Path
+    jobs: int, tiny: Path, tiny_run: Path, tmp_path: Path, finished_here: Callable[[Path], None]
 ) -> None:
     rng, kills, rounds = random.Random(jobs), 0, 0
     while kills < KILLS:  # a round ends when a run gets to its end before it is killed
         folder, rounds = tmp_path / str(rounds), rounds + 1
-        words = command(tiny, folder, jobs)
         while kills < KILLS:
-            process = started(words)
-            try:
-                # Long enough to come to work, and to be anywhere in it.
-                process.wait(timeout=rng.uniform(2, 7))
-                break
-            except subprocess.TimeoutExpired:
+            with started(tiny, folder, jobs) as process:
+                some = list(islice(said(process), rng.randint(1, 5)))  # it may be anywhere in its work
+                time.sleep(rng.uniform(0, 0.5))
+                if process.poll() is not None:
+                    break
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                assert some
                 kills += 1
-        assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+        finished_here(folder)
         assert records(folder / "r") == undisturbed(tiny_run)
-    verified = subprocess.run(
-        [sys.executable, "-m", "unlearnbench", "verify", "--preset", str(tiny), "--results", str(folder / "r"),
-         "--cache", str(folder / "c"), "--rerun", "1", "--arithmetic", "native"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "everything is as it was written")
+    verified = verify(folder / "r", preset=tiny, cache=folder / "c", rerun=1, jobs=1, say=lambda line: None)
+    assert (list(verified.problems), verified.unmeasured, len(verified.rerun)) == ([], {}, 1)
 
 
-def test_two_runs_at_once_share_the_work(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
-    words = command(tiny, tmp_path, 1)
-    both = [started(words), started(words)]
-    assert [process.wait(timeout=300) for process in both] == [0, 0]
+def test_two_runs_at_once_share_the_work(
+    tiny: Path, tiny_run: Path, tmp_path: Path, finished_here: Callable[[Path], None]
+) -> None:
+    """One of them in this process, while the other one is at work."""
+    with started(tiny, tmp_path, 1) as other:
+        assert "cells to run" in next(said(other))
+        finished_here(tmp_path)
+        assert other.wait(timeout=300) == 0
     assert records(tmp_path / "r") == undisturbed(tiny_run)
 
 
 def test_sigterm_ends_a_run_as_ctrl_c_does_and_leaves_no_process(tiny: Path, tmp_path: Path) -> None:
-    words = command(tiny, tmp_path, 2)
-    with subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as p:
-        assert p.stderr is not None
-        for line in p.stderr:
-            if "made original" in line:
+    with started(tiny, tmp_path, 2) as p:
+        for line in said(p):
+            if line.startswith("made "):
                 break
         p.terminate()  # to the main process only, as a batch system does
-        rest = p.stderr.read()
+        rest = "".join(said(p))
         assert p.wait(timeout=60) == 143
     assert "interrupted: what is finished is kept" in rest
     assert "Traceback" not in rest

@@ -62,6 +62,7 @@ def test_run_prints_the_tables_of_its_tasks(places: list[object], cache: Path) -
     assert one.stdout.count("**Table") == 1
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_run_says_each_cell_in_a_plain_line_and_fails_with_1(tiny: Path, cache: Path, tmp_path: Path) -> None:
     arguments = ["--preset", tiny, "--cache", cache, "--results", tmp_path, "-t", "data-removal", "-j", 1]
     done = call("run", *arguments, "-m", "laf", "-p", "laf.phi=odd")

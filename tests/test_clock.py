@@ -31,10 +31,10 @@ def test_inner_work_is_not_booked_twice(times: list[float]) -> None:
     assert timing.taken() == {}
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_run_says_where_its_time_went(tiny: Path, tmp_path: Path) -> None:
-    summary = unlearnbench.run(
-        str(tiny), tasks="data-removal", methods="neggrad", results=tmp_path / "r", cache=tmp_path / "c", jobs=1
-    )
+    places = {"results": tmp_path / "r", "cache": tmp_path / "c"}
+    summary = unlearnbench.run(str(tiny), tasks="data-removal", methods="neggrad", jobs=1, **places)
     spent = summary.spent
     assert set(spent) == {*timing.KINDS, "idle"}
     assert all(seconds > 0 for seconds in spent.values())
@@ -44,9 +44,7 @@ def test_a_run_says_where_its_time_went(tiny: Path, tmp_path: Path) -> None:
     assert summary.speed["images/s"] > 0
     ratio = summary.speed["GFLOP/s"] / summary.speed["images/s"] * 1e9
     assert ratio == pytest.approx(flop_of("cnn", (), (1, 28, 28), 10), rel=0.2)  # medians of several trainings
-    again = unlearnbench.run(
-        str(tiny), tasks="data-removal", methods="neggrad", results=tmp_path / "r", cache=tmp_path / "c", jobs=1
-    )
+    again = unlearnbench.run(str(tiny), tasks="data-removal", methods="neggrad", jobs=1, **places)
     assert again.speed == {}
 
 

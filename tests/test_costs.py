@@ -11,19 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import METHODS
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, UserError, load
+from unlearnbench import Network, Problem, UserError, load, model
 from unlearnbench.planning import presets
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Builder
 from unlearnbench.reporting.costs import costs
 from unlearnbench.runtime import seeds
 from unlearnbench.training.recipe import Recipe
 
 ITEMS, FORGOTTEN = 300, 40 / 300
 """Of the problem in conftest.py."""
+
+
+@pytest.fixture
+def builder() -> Builder:
+    """Of networks that compute next to nothing: only passes are counted."""
+
+    @model(title="Small")
+    def small(shape: tuple[int, int, int], num_classes: int) -> Network:
+        features = nn.Sequential(nn.MaxPool2d(7), nn.Flatten(), nn.Linear(16, 8))
+        return Network(features, nn.Linear(8, num_classes), "head")
+
+    return Builder(small, {}, (1, 28, 28), 10, torch.device("cpu"))
 
 
 @contextmanager
@@ -63,7 +77,7 @@ def test_a_method_costs_what_it_declares(
     name: str,
     augment: tuple[str, ...],
     make_problem: Callable[..., Problem],
-    builder: Any,
+    builder: Builder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     method = registry.get(Method, name)

@@ -11,10 +11,12 @@ import sysconfig
 import venv
 from importlib.util import find_spec
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 import unlearnbench
+from unlearnbench.plugins.scaffold import TEMPLATES
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,7 +60,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_the_wheel_runs_from_elsewhere(tmp_path: Path) -> None:
-    """Builds the wheel, installs it beside the dependencies, and runs a small plan in another folder."""
+    """Builds the wheel as a release is built, installs it beside the dependencies, and runs a small plan elsewhere."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     source = tmp_path / "source"
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -72,6 +74,9 @@ def test_the_wheel_runs_from_elsewhere(tmp_path: Path) -> None:
             target.write_bytes((ROOT / name).read_bytes())
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True)
     (wheel,) = tmp_path.glob("unlearnbench-*.whl")
+    templates = {f"unlearnbench/templates/{path.relative_to(TEMPLATES)}" for path in TEMPLATES.glob("*/*.*")}
+    assert len(templates) > 10
+    assert templates <= set(ZipFile(wheel).namelist())
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False)
     (site,) = environment.glob("lib/python*/site-packages")
@@ -79,7 +84,7 @@ def test_the_wheel_runs_from_elsewhere(tmp_path: Path) -> None:
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     preset = tmp_path / "small.toml"
     preset.write_text(
-        "shadows = 2\nselect.seeds = '0'\nrecipe.epochs = 1\nselect.tasks = ['class-removal']\n"
+        "shadows = 2\nselect.seeds = '0'\nrecipe.epochs = 1\nrecipe.held_out = 0.9\nselect.tasks = ['class-removal']\n"
         "select.methods = ['neggrad']\ndatasets.digits-8x8.model = 'cnn'\n"
     )
     code = (

@@ -7,17 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 from click.testing import CliRunner
 
-import unlearnbench
 from unlearnbench import UserError
 from unlearnbench.cli.main import main
-from unlearnbench.engines.processes import dismiss
 from unlearnbench.plugins import scaffold
 
 THEIRS = Path(__file__).parent / "packages" / "halving"
@@ -47,12 +44,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def theirs(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def theirs(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python looks there, too."""
     monkeypatch.syspath_prepend(str(site))
-    dismiss()  # workers that are already there do not look into new folders
-    yield
-    dismiss()
 
 
 def call(*words: object) -> str:
@@ -79,7 +73,7 @@ def test_a_third_partys_plugin_is_listed_and_passes_the_checks(kind: str, name: 
     assert " 0 failed" in call("check", name)
 
 
-@pytest.mark.usefixtures("theirs")
+@pytest.mark.usefixtures("theirs", "in_this_process")
 def test_a_third_partys_plugins_make_a_row_of_a_table(tmp_path: Path) -> None:
     where = ["--preset", THEIRS / "preset.toml", "--results", tmp_path / "r", "--cache", tmp_path / "c"]
     printed = call("run", "--all", *where, "-j", 1)
@@ -164,23 +158,6 @@ def test_new_refuses_what_would_not_work(
     assert done.exit_code == 2
     assert message in done.stderr
     assert [path.name for path in tmp_path.rglob("*.*")] == ["kept.txt"]
-
-
-def test_the_templates_are_in_the_wheel(tmp_path: Path) -> None:
-    """Of a copy without what is not tracked, as a release is built."""
-    root = Path(unlearnbench.__file__).parent.parent
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        (tmp_path / name).write_bytes((root / name).read_bytes())
-    shutil.copytree(root / "unlearnbench", tmp_path / "unlearnbench", ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "wheel"]
-    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-w", tmp_path / "w", tmp_path], check=True)
-    (wheel,) = (tmp_path / "w").glob("*.whl")
-    shipped = set(ZipFile(wheel).namelist())
-    wanted = {
-        f"unlearnbench/templates/{path.relative_to(scaffold.TEMPLATES)}" for path in scaffold.TEMPLATES.glob("*/*.*")
-    }
-    assert len(wanted) > 10
-    assert wanted <= shipped
 
 
 def test_nothing_is_written_where_nothing_may_be(tmp_path: Path) -> None:

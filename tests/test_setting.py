@@ -116,12 +116,12 @@ def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(held: Path, 
 
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("task", ["data-removal", "class-removal", NOISY])
-def test_scrub_rewinds_where_a_part_is_held_out(task: str, held: Path, cache: Path, tmp_path: Path) -> None:
-    summary = unlearnbench.run(str(held), tasks=[task], methods=["scrub", "scrub-r"], results=tmp_path, cache=cache)
+def test_scrub_rewinds_where_a_part_is_held_out(task: str, tenth: Path, cache: Path, tmp_path: Path) -> None:
+    summary = unlearnbench.run(str(tenth), tasks=[task], methods=["scrub", "scrub-r"], results=tmp_path, cache=cache)
     assert not summary.failed
-    frame = unlearnbench.load(tmp_path, "held").set_index("method")
+    frame = unlearnbench.load(tmp_path, "tenth").set_index("method")
     assert set(frame.index) == {"retrain", "scrub", "scrub-r"}
-    assert "validation: labels" in (tmp_path / "held" / "tables" / f"table{TABLE[task]}.md").read_text()
+    assert "validation: labels" in (tmp_path / "tenth" / "tables" / f"table{TABLE[task]}.md").read_text()
 
 
 TABLE = {"data-removal": 1, "class-removal": 2, NOISY: 3}

@@ -253,11 +253,11 @@ def test_a_network_that_keeps_a_gpu_busy_is_trained_alone(tiny: Path, cache: Pat
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize(("kind", "fleet"), [("original", None), ("shadow", None), ("original", 0)])
 def test_what_is_made_together_is_kept_under_the_key_of_each(
-    kind: str, fleet: int | None, tiny: Path, cache: Path, tmp_path: Path
+    kind: str, fleet: int | None, tenth: Path, cache: Path, tmp_path: Path
 ) -> None:
-    """What a plan for a GPU puts together, and the same one by one, of a tenth of the digits."""
+    """What a plan for a GPU puts together, and the same one by one."""
     preset = tmp_path / "small.toml"
-    preset.write_text(tiny.read_text().replace("[recipe]", "[recipe]\nheld_out = 0.9"))
+    preset.write_text(tenth.read_text().replace("held_out", "resize = 14\nheld_out"))
     found = shared(planned(str(preset), Store(cache), "cuda", tmp_path, seed_list=[0, 1, 2], fleet=fleet))
     group = next(on_cpu(job) for job in found if job.kind == kind)
     together, alone = Workshop(Store(tmp_path / "together")), Workshop(Store(tmp_path / "alone"))
@@ -288,15 +288,15 @@ def preset_of(model: str, folder: Path) -> str:
     return str(path)
 
 
-def group_of(kind: str, tiny: Path, cache: Path, folder: Path) -> Job:
-    found = shared(planned(str(tiny), Store(cache), "cuda", folder, seed_list=[0, 1]))
+def group_of(kind: str, preset: Path, cache: Path, folder: Path) -> Job:
+    found = shared(planned(str(preset), Store(cache), "cuda", folder, seed_list=[0, 1]))
     return next(on_cpu(job) for job in found if job.kind == kind)
 
 
 def test_what_was_made_meanwhile_is_left_as_it_is_and_the_others_are_made(
-    tiny: Path, cache: Path, tmp_path: Path
+    tenth: Path, cache: Path, tmp_path: Path
 ) -> None:
-    group, store = group_of("original", tiny, cache, tmp_path), Store(tmp_path / "made")
+    group, store = group_of("original", tenth, cache, tmp_path), Store(tmp_path / "made")
     first, second = replace(group, beside=()), group.beside[0]
     for job in (first, second):
         store.save(job.key, {"marked": torch.zeros(1)}, {})
@@ -310,9 +310,9 @@ def test_what_was_made_meanwhile_is_left_as_it_is_and_the_others_are_made(
 
 
 def test_a_network_that_diverges_does_not_cost_those_beside_it(
-    tiny: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tenth: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group, store = group_of("shadow", tiny, cache, tmp_path), Store(tmp_path / "made")
+    group, store = group_of("shadow", tenth, cache, tmp_path), Store(tmp_path / "made")
     calls: list[int] = []
 
     def diverging(*arguments: Any) -> Tensor:

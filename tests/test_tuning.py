@@ -44,6 +44,7 @@ def tuned(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         grid=GRID,
         cache=cache,
         results=tmp_path_factory.mktemp("tuned"),
+        jobs=1,
         say=said.append,
     )
     # One pass for the original, four fifths of one for Retrain, and five passes over a fifth for each point.

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 import unlearnbench
 from unlearnbench import UserError
+from unlearnbench.artefacts import relearning
 from unlearnbench.cli.main import main
 from unlearnbench.operations.measure import measure
 from unlearnbench.operations.merge import merge
@@ -99,13 +100,20 @@ def test_numbers_that_measure_added_are_merged_too(tiny: Path, finished: Path, o
         merge([finished], before)
 
 
-def test_every_number_that_measure_added_is_computed_again(tiny: Path, own_cache: Path, tmp_path: Path) -> None:
-    preset = tmp_path / "four.toml"
-    preset.write_text(tiny.read_text().replace("shadows = 2", "shadows = 4"))  # fewer are too few for some attacks
-    chosen: dict[str, Any] = {"tasks": "data-removal", "methods": "neggrad", "results": tmp_path, "cache": own_cache}
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relearning takes a tenth of its steps."""
+    monkeypatch.setattr(relearning, "STEPS", 5)
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_every_number_that_measure_added_is_computed_again(tenth: Path, tmp_path: Path) -> None:
+    preset, cache = tmp_path / "four.toml", tmp_path / "cache"
+    preset.write_text(tenth.read_text().replace("shadows = 2", "shadows = 4"))  # fewer are too few for some attacks
+    chosen: dict[str, Any] = {"tasks": "data-removal", "methods": "neggrad", "results": tmp_path, "cache": cache}
     unlearnbench.run(preset, jobs=1, **chosen)
     assert not measure(preset=preset, fleet=4, relearn=True, jobs=1, say=lambda _: None, **chosen).failed
-    found = checked(preset, tmp_path, own_cache)
+    found = checked(preset, tmp_path, cache)
     assert (list(found.problems), found.unmeasured) == ([], {})
     path = record_of(tmp_path, "data-removal", "neggrad")
     record = read_record(path) or {}
@@ -116,7 +124,7 @@ def test_every_number_that_measure_added_is_computed_again(tiny: Path, own_cache
         else:
             entry["found"]["auc"][0] += 0.01
     write_record(path, record)
-    problems = checked(preset, tmp_path, own_cache).problems
+    problems = checked(preset, tmp_path, cache).problems
     wrong = [
         f"neggrad 0 {name} {'after' if name == 'relearning' else 'auc'}: the record says" for name in record["more"]
     ]
@@ -124,6 +132,7 @@ def test_every_number_that_measure_added_is_computed_again(tiny: Path, own_cache
     assert all(any(what in problem for problem in problems) for what in wrong)
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, finished: Path, own_cache: Path) -> None:
     chosen: dict[str, Any] = {"tasks": "class-removal", "methods": "neggrad", "relearn": True}
     done = measure(
@@ -202,9 +211,9 @@ def test_what_cannot_be_measured_again_is_said(tiny: Path, finished: Path, own_c
         checked(tiny, finished / "nowhere", own_cache)
 
 
-def test_the_cache_keeps_what_records_were_made_of(tiny: Path, tmp_path: Path) -> None:
+def test_the_cache_keeps_what_records_were_made_of(tenth: Path, tmp_path: Path) -> None:
     finished, own_cache = tmp_path / "results", tmp_path / "cache"
-    unlearnbench.run(str(tiny), tasks="class-removal", results=finished, cache=own_cache, jobs=2)
+    unlearnbench.run(str(tenth), tasks="class-removal", results=finished, cache=own_cache)
     store = Store(own_cache)
     store.save({"kind": "outputs", "of": "nobody"}, {}, {})
     store.save({"kind": "outputs", "of": "another results folder"}, {}, {})
@@ -227,12 +236,12 @@ def test_the_cache_keeps_what_records_were_made_of(tiny: Path, tmp_path: Path) -
     gone = before - set(own_cache.glob("*/*.safetensors"))
     assert gone == {store.path({"kind": "outputs", "of": "nobody"})}
     summary = unlearnbench.run(
-        str(tiny), results=finished, cache=own_cache, force=True, dry_run=True, tasks="class-removal"
+        str(tenth), results=finished, cache=own_cache, force=True, dry_run=True, tasks="class-removal"
     )
     assert {job.kind for job in summary.plan.missing} <= {"outputs", "network"}  # nothing else has to be made again
     for wrong, why in (
         (finished / "nowhere", "there is no results folder"),
-        (finished / "tiny", "there are no records"),
+        (finished / "tenth", "there are no records"),
     ):
         with pytest.raises(UserError, match=why):
             holdings(wrong, own_cache)
@@ -292,37 +301,46 @@ def test_contradictions_are_refused_and_nothing_is_merged(finished: Path, tmp_pa
 
 FULL_DISK = """
 cd "$FOLDER"; {little_room}
-"$@" 2> first.txt; echo $? > first.code
-find disk -type f -name ".*" > half-written.txt
-{room}
-"$@" 2> second.txt; echo $? > second.code
-cp -r disk/r records
+"$@" 2> said.txt; echo $? > code
+ulimit -S -f unlimited; cp -r disk room
 """
-"""Runs a command on a small disk, makes room, and runs it again."""
+"""Runs a command on a small disk, and copies all that is there to one with more room."""
 
 
 def test_a_disk_that_is_full_is_said_and_the_next_run_goes_on(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
     """On a file system of 2 MB; where none may be mounted, no file may be larger than 100 kB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    words, script = [], {"little_room": "ulimit -S -f 200", "room": "ulimit -S -f unlimited"}
+    words, little_room = [], "ulimit -S -f 200"
     mount = ["unshare", "--map-root-user", "--mount"]
     if shutil.which("unshare") and not subprocess.run([*mount, "mount", "-t", "tmpfs", "none", str(disk)]).returncode:
-        words = mount
-        script = {"little_room": "mount -t tmpfs -o size=2m none disk", "room": "mount -o remount,size=1g disk"}
-    words += ["sh", "-c", FULL_DISK.format(**script), "sh", sys.executable, "-m", "unlearnbench", "run", "-j", "1"]
+        words, little_room = mount, "mount -t tmpfs -o size=2m none disk"
+    words += [
+        "sh",
+        "-c",
+        FULL_DISK.format(little_room=little_room),
+        "sh",
+        sys.executable,
+        "-m",
+        "unlearnbench",
+        "run",
+        "-j",
+        "1",
+    ]
     words += ["--arithmetic", "native"]
     words += ["--preset", str(tiny), "-t", "data-removal", "-m", "neggrad", "--results", "disk/r", "--cache", "disk/c"]
     subprocess.run(words, env={**os.environ, "FOLDER": str(tmp_path)}, stdout=subprocess.DEVNULL, check=True)
-    said = (tmp_path / "first.txt").read_text()
-    assert (tmp_path / "first.code").read_text() == "2\n"
+    said = (tmp_path / "said.txt").read_text()
+    assert (tmp_path / "code").read_text() == "2\n"
     assert "cannot write" in said
     assert "What is finished is kept: make room" in said
     assert "Traceback" not in said
-    assert (tmp_path / "half-written.txt").read_text() == ""
-    assert (tmp_path / "second.code").read_text() == "0\n"
-    found = sorted((tmp_path / "records").rglob("records/**/*.json"))
+    room = tmp_path / "room"
+    assert not list(room.rglob(".*"))  # nothing is half written
+    chosen: dict[str, Any] = {"tasks": "data-removal", "methods": "neggrad", "arithmetic": "native"}
+    assert not unlearnbench.run(tiny, results=room / "r", cache=room / "c", **chosen).failed
+    found = sorted(room.rglob("records/**/*.json"))
     assert len(found) == 2
     for path in found:
-        record, wanted = read_record(path), read_record(tiny_run / path.relative_to(tmp_path / "records"))
+        record, wanted = read_record(path), read_record(tiny_run / path.relative_to(room / "r"))
         assert {**(record or {}), "observed": 0} == {**(wanted or {}), "observed": 0}
