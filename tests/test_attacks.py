@@ -304,7 +304,7 @@ def test_the_shadow_attack_cannot_tell_two_halves_of_the_held_out_items_apart(sh
 
 
 def test_the_shadow_attack_is_the_same_every_time(audit: Audit, shadow_scores: Scores) -> None:
-    from unlearnbench.plugins.attack import shadow
+    from unlearnbench.attacks import shadow
 
     shadow.fitted.cache_clear()
     again = registry.get(Attack, "shadow").score(audit)

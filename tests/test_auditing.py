@@ -193,7 +193,7 @@ def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
 def test_learning_again_is_measured_beside_retrain(
     tiny: Path, finished: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unlearnbench.relearning.STEPS", 12)
+    monkeypatch.setattr("unlearnbench.artefacts.relearning.STEPS", 12)
     done = measured(tiny, finished, cache, ("loss",), tasks="class-removal", methods="laf", relearn=True)
     assert (len(done.done), done.failed) == (2, {})
     curves = found(finished, "class-removal", "relearning")

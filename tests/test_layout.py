@@ -74,7 +74,7 @@ def test_the_wheel_runs_from_elsewhere(tmp_path: Path) -> None:
             target.write_bytes((ROOT / name).read_bytes())
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True)
     (wheel,) = tmp_path.glob("unlearnbench-*.whl")
-    templates = {f"unlearnbench/templates/{path.relative_to(TEMPLATES)}" for path in TEMPLATES.glob("*/*.*")}
+    templates = {f"unlearnbench/plugins/templates/{path.relative_to(TEMPLATES)}" for path in TEMPLATES.glob("*/*.*")}
     assert len(templates) > 10
     assert templates <= set(ZipFile(wheel).namelist())
     environment = tmp_path / "environment"

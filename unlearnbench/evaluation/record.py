@@ -167,6 +167,8 @@ def known(logits: Tensor, member: Tensor, items: Items) -> dict[str, Known]:
 
 def attacked(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """All that an attack found, as in `metrics.membership`; or why it makes no sense here, as `n/a`."""
+    import sklearn.ensemble  # noqa: F401 - takes a second when it is first imported, which is not the attack's time
+
     try:
         with limited():
             return metrics.membership(registry.get(Attack, name).score(audit, **options))
