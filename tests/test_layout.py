@@ -90,7 +90,7 @@ def test_the_wheel_runs_from_elsewhere(tmp_path: Path) -> None:
     code = (
         "import sys, unlearnbench, unlearnbench.methods.laf as laf; from pathlib import Path\n"
         f"assert all(Path(m.__file__).is_relative_to({str(site)!r}) for m in (unlearnbench, laf)), laf.__file__\n"
-        "from unlearnbench.cli import main; main(sys.argv[1:])\n"
+        "from unlearnbench.cli.main import main; main(sys.argv[1:])\n"
     )
     command = [environment / "bin/python", "-c", code, "run", "--preset", preset, "--cache", "cache", "-j", "1"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
