@@ -17,6 +17,7 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 # After an edit: make confirm. If numbers should change: make confirm BUMP="methods.laf" BECAUSE="..."
 confirm: .venv/.installed

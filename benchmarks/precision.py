@@ -20,9 +20,10 @@ import pandas as pd
 
 import unlearnbench
 from benchmarks import len_cores, machine
-from unlearnbench import presets, stats
-from unlearnbench.records import flat
-from unlearnbench.store import read_record
+from unlearnbench import statistics
+from unlearnbench.planning import presets
+from unlearnbench.reporting.frame import flat
+from unlearnbench.storage.records import read_record
 
 METRICS = ("train_r", "train_f", "test", "test_r", "test_f", "asr")
 
@@ -80,7 +81,7 @@ def drift(fp32: pd.DataFrame, bf16: pd.DataFrame) -> pd.DataFrame:
     """The mean difference in each metric with an interval over seeds (Bonferroni)."""
     by_seed = (bf16 - fp32).groupby("seed").mean()
     level = 1 - 0.05 / by_seed.shape[1]
-    found = {metric: stats.paired(by_seed[metric].to_numpy(), level) for metric in by_seed}
+    found = {metric: statistics.paired(by_seed[metric].to_numpy(), level) for metric in by_seed}
     return pd.DataFrame({m: [i.value, i.low, i.high] for m, i in found.items()}, index=["mean", "low", "high"]).T
 
 

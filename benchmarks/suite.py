@@ -20,7 +20,7 @@ from typing import Any
 
 import unlearnbench
 from benchmarks import len_cores, machine
-from unlearnbench.presets import NOTHING, REFERENCE
+from unlearnbench.planning.presets import NOTHING, REFERENCE
 
 EVERY = 5
 """After how many methods the suite runs once more."""

@@ -15,11 +15,13 @@ import time
 import torch
 
 from benchmarks import machine
-from unlearnbench import registry, seeds, training
-from unlearnbench.artefacts import FULL, flop_of
-from unlearnbench.models import Builder, Model, Network
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import Samples, TrainingSet
+from unlearnbench.artefacts.jobs import FULL, flop_of
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.model import Builder, Model, Network
+from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import Samples, TrainingSet
 
 CLASSES = 10
 
@@ -34,10 +36,10 @@ def seconds(together: bool, networks: list[Network], samples: list[Samples], rec
     """How long it takes to train all of them."""
     start = time.perf_counter()
     if together:
-        training.fit_together(networks, samples, recipe)
+        loop.fit_together(networks, samples, recipe)
     else:
         for network, part in zip(networks, samples, strict=True):
-            training.fit(network, part, recipe)
+            loop.fit(network, part, recipe)
     if samples[0].index.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - start

@@ -23,13 +23,18 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import len_cores, machine
-from unlearnbench import UserError, data, folders, registry, seeds, training
-from unlearnbench.data.augmentation import to_unit
-from unlearnbench.models import Builder, Model
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
-from unlearnbench.store import Store
-from unlearnbench.vision import torchvision
+from unlearnbench import UserError
+from unlearnbench.artefacts import data
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.runtime import seeds
+from unlearnbench.runtime.vision import torchvision
+from unlearnbench.storage import folders
+from unlearnbench.storage.store import Store
+from unlearnbench.training import loop
+from unlearnbench.training.augmentation import to_unit
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 BATCH = 32
 RECIPES = {name: Recipe(lr=1e-4, weight_decay=1e-4, batch=BATCH, precision=name) for name in ("fp32", "bf16")}
@@ -90,7 +95,7 @@ def ours(images: Tensor, labels: Tensor, precision: str) -> tuple[float, float]:
     samples = TrainingSet(images, labels).everything(seeds.generator("benchmark"))
     assert samples is not None
     start = time.perf_counter()
-    training.fit(network, samples, RECIPES[precision], epochs=1)
+    loop.fit(network, samples, RECIPES[precision], epochs=1)
     return start, time.perf_counter()
 
 
@@ -129,12 +134,12 @@ def layers(images: Tensor, precision: str, repeats: int = 30) -> list[tuple[str,
     steps = [*network.features.named_children(), *((f"head.{name}", m) for name, m in network.head.named_children())]
     for place, (name, layer) in enumerate(steps):
         inputs = inputs.detach().requires_grad_(place > 0)
-        with training.computing(RECIPES[precision], torch.device("cpu")):
+        with loop.computing(RECIPES[precision], torch.device("cpu")):
             outputs = layer(inputs)
         gradient = torch.rand_like(outputs)
 
         def step(layer: nn.Module = layer, inputs: Tensor = inputs, gradient: Tensor = gradient) -> None:
-            with training.computing(RECIPES[precision], torch.device("cpu")):
+            with loop.computing(RECIPES[precision], torch.device("cpu")):
                 layer(inputs).backward(gradient)
 
         with (counter := FlopCounterMode(display=False)):

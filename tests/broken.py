@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench import Access, Audit, Dataset, Network, Problem, Scores, Split, choose, of_classes
-from unlearnbench.attacks import Attack
-from unlearnbench.data import Source
-from unlearnbench.method import Method
-from unlearnbench.models import Model
-from unlearnbench.plugin import Plugin
-from unlearnbench.task import Task
+from unlearnbench.plugins.attack import Attack
+from unlearnbench.plugins.dataset import Source
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Model
+from unlearnbench.plugins.plugin import Plugin
+from unlearnbench.plugins.task import Task
 
 BROKEN: dict[tuple[str, str], Plugin] = {}
 """By kind and name of the check."""

@@ -24,16 +24,20 @@ from overfitted import overfitted
 from torch import Tensor
 
 import unlearnbench
-from unlearnbench import Audit, arithmetic, data, registry, seeds, training
-from unlearnbench.data import Dataset, augmentation
-from unlearnbench.data.augmentation import Pipeline
-from unlearnbench.models import Builder, Model
-from unlearnbench.problem import Problem, view_to_forget, view_to_prepare
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
-from unlearnbench.store import Store
-from unlearnbench.task import Split, Task
-from unlearnbench.workers import Done, dismiss
+from unlearnbench import Audit
+from unlearnbench.artefacts import data
+from unlearnbench.engines.processes import Done, dismiss
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.plugins.problem import Problem, view_to_forget, view_to_prepare
+from unlearnbench.plugins.task import Split, Task
+from unlearnbench.runtime import arithmetic, seeds
+from unlearnbench.storage.store import Store
+from unlearnbench.training import augmentation, loop
+from unlearnbench.training.augmentation import Pipeline
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 NOWHERE = Path("no", "files")
 """The bundled digits need no files."""
@@ -94,8 +98,8 @@ def one_by_one(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs do their work here, where everything has been imported: a worker needs seconds for that."""
-    for module in ("run", "auditing", "tuning", "verifying", "judging"):
-        monkeypatch.setattr(importlib.import_module(f"unlearnbench.{module}"), "in_parallel", one_by_one)
+    for module in ("work", "measure", "tune", "verify", "export"):
+        monkeypatch.setattr(importlib.import_module(f"unlearnbench.operations.{module}"), "in_parallel", one_by_one)
 
 
 @pytest.fixture
@@ -103,11 +107,11 @@ def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """For tests that compute one thing in two ways: in float64 rounding stays small through many steps, everywhere."""
 
     def predict(function: Callable[[Tensor], Tensor], pixels: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.no_grad(), training.in_eval_mode(function):
+        with torch.no_grad(), loop.in_eval_mode(function):
             return function(prepare(pixels))
 
     monkeypatch.setattr(augmentation, "to_unit", lambda pixels: pixels.double() / 255)
-    monkeypatch.setattr(training, "predict", predict)
+    monkeypatch.setattr(loop, "predict", predict)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)

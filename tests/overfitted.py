@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearnbench import Audit, Network, Observed, seeds, training
-from unlearnbench.attacks import Known
-from unlearnbench.data import Dataset
-from unlearnbench.data.augmentation import Pipeline
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
+from unlearnbench import Audit, Network, Observed
+from unlearnbench.plugins.attack import Known
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+from unlearnbench.training.augmentation import Pipeline
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 SHADOWS = 8
 
@@ -54,8 +56,8 @@ def learned_by_heart(images: Tensor, labels: Tensor, member: Tensor, seed: int) 
     pool = TrainingSet(images, labels)
     samples = pool.samples(member.nonzero()[:, 0], "labels", seeds.generator("order", seed), "members")
     assert samples is not None
-    training.fit(network, samples, Recipe(lr=5e-3, weight_decay=0.0, batch=100), epochs=60)
-    logits = training.predict(network, pool.pixels, Pipeline().plain)
+    loop.fit(network, samples, Recipe(lr=5e-3, weight_decay=0.0, batch=100), epochs=60)
+    logits = loop.predict(network, pool.pixels, Pipeline().plain)
     known = (logits.argmax(1) == labels)[member].float().mean()
     assert known > 0.97
     return logits

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import unlearnbench
-from unlearnbench import Access, AccessError, Problem, registry
-from unlearnbench.data import Dataset
-from unlearnbench.method import Method, method
+from unlearnbench import Access, AccessError, Problem
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.method import Method, method
 
 LABEL_FREE = Access(prepare="images", forget="images", remain="images")
 

@@ -13,13 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, Samples, concat, registry, seeds, training, unpacked
-from unlearnbench.data import Dataset
-from unlearnbench.method import Method
+from unlearnbench import Network, Problem, Samples, concat, unpacked
 from unlearnbench.methods import laf_parts
-from unlearnbench.models import Builder, Model
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 pytestmark = pytest.mark.usefixtures("in_float64")
 
@@ -33,7 +36,7 @@ def original(digits: Dataset) -> Network:
     network = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu")).fresh("original")
     samples = TrainingSet(digits.train_images[:300], digits.train_labels[:300]).everything(seeds.generator("order"))
     assert samples is not None
-    training.fit(network, samples, Recipe(lr=2e-3, epochs=2))
+    loop.fit(network, samples, Recipe(lr=2e-3, epochs=2))
     return network
 
 

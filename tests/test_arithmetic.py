@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 import unlearnbench
-from unlearnbench import UserError, arithmetic
-from unlearnbench.arithmetic import NATIVE, PORTABLE, environment, resolved
-from unlearnbench.workers import in_parallel
+from unlearnbench import UserError
+from unlearnbench.engines.processes import in_parallel
+from unlearnbench.runtime import arithmetic
+from unlearnbench.runtime.arithmetic import NATIVE, PORTABLE, environment, resolved
 
 needs_avx2 = pytest.mark.skipif(not arithmetic.available(), reason="this processor has no portable arithmetic")
 

@@ -10,10 +10,12 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from unlearnbench import Audit, Observed, Scores, metrics, registry, stats
-from unlearnbench.attacks import Attack, Known, NotApplicableError
+from unlearnbench import Audit, Observed, Scores, statistics
 from unlearnbench.attacks.lira import log_odds
 from unlearnbench.attacks.population import greatest, minus_entropy, minus_loss, minus_modified_entropy
+from unlearnbench.evaluation import metrics
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.attack import Attack, Known, NotApplicableError
 
 STRONG = ("shadow", "loss", "modified-entropy", "rmia")
 ALL = ("shadow", "loss", "confidence", "entropy", "modified-entropy", "svc", "rmia", "lira", "lira-offline", "u-lira")
@@ -163,12 +165,12 @@ def test_two_normal_distributions_have_the_auc_of_the_closed_form() -> None:
     rng = np.random.default_rng(0)
     for distance in (0.0, 0.5, 1.5):
         members, nonmembers = rng.normal(distance, 1, 4000), rng.normal(0, 1, 4000)
-        found = stats.auc(members, nonmembers, level=0.999)
+        found = statistics.auc(members, nonmembers, level=0.999)
         assert found.low < norm.cdf(distance / math.sqrt(2)) < found.high
         both = np.concatenate([members, nonmembers])
         assert found.value == pytest.approx(roc_auc_score(np.repeat([1, 0], 4000), both))
-        at = stats.best_threshold(members, nonmembers)
-        best = stats.balanced_accuracy(members - at, nonmembers - at)
+        at = statistics.best_threshold(members, nonmembers)
+        best = statistics.balanced_accuracy(members - at, nonmembers - at)
         assert best.value == pytest.approx(norm.cdf(distance / 2), abs=0.02)
 
 
@@ -180,7 +182,7 @@ def of(items: Observed, rows: np.ndarray) -> Observed:
 @pytest.mark.parametrize("name", STRONG)
 def test_a_network_that_knows_its_members_by_heart_is_found_out(name: str, audit: Audit) -> None:
     scores = registry.get(Attack, name).score(audit)
-    assert stats.auc(scores.forgotten, scores.heldout).value > 0.75
+    assert statistics.auc(scores.forgotten, scores.heldout).value > 0.75
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -201,7 +203,7 @@ def test_on_items_that_are_all_outside_every_attack_is_a_coin_toss(name: str, au
         heldout_rows=halves[1], ask=lambda: references, ask_fleet=lambda: references,
     )  # fmt: skip
     scores = registry.get(Attack, name).score(halved)
-    found = stats.auc(scores.forgotten, scores.heldout, level=0.999)
+    found = statistics.auc(scores.forgotten, scores.heldout, level=0.999)
     assert found.low < 0.5 < found.high
 
 
@@ -228,7 +230,7 @@ def test_permuted_membership_is_a_coin_toss(name: str, audit: Audit) -> None:
         ask_fleet=lambda: references,
     )  # fmt: skip
     scores = registry.get(Attack, name).score(mixed)
-    found = stats.auc(scores.forgotten, scores.heldout, level=0.999)
+    found = statistics.auc(scores.forgotten, scores.heldout, level=0.999)
     assert found.low < 0.5 < found.high
 
 
@@ -239,7 +241,7 @@ def test_members_are_told_by_the_sign_of_scores_too(name: str, audit: Audit) -> 
         audit = replace(audit, heldout=of(audit.heldout, rows), heldout_rows=rows)
     scores = registry.get(Attack, name).score(audit)
     assert scores.thresholded
-    assert stats.balanced_accuracy(scores.forgotten, scores.heldout).value > 0.65
+    assert statistics.balanced_accuracy(scores.forgotten, scores.heldout).value > 0.65
 
 
 def test_where_nothing_is_left_to_choose_a_threshold_with_there_is_no_accuracy(audit: Audit) -> None:
@@ -252,7 +254,9 @@ def test_where_nothing_is_left_to_choose_a_threshold_with_there_is_no_accuracy(a
 
 
 def test_lira_is_at_least_as_strong_as_a_threshold_on_the_loss(audit: Audit) -> None:
-    auc = {name: stats.auc(s.forgotten, s.heldout) for name in ALL for s in [registry.get(Attack, name).score(audit)]}
+    auc = {
+        name: statistics.auc(s.forgotten, s.heldout) for name in ALL for s in [registry.get(Attack, name).score(audit)]
+    }
     assert auc["lira"].value >= auc["loss"].value - 0.01
 
 
@@ -281,20 +285,20 @@ def shadow_scores(audit: Audit) -> Scores:
 
 
 def test_the_shadow_attack_finds_an_overfitted_network_out_beyond_doubt(shadow_scores: Scores) -> None:
-    assert stats.auc(shadow_scores.forgotten, shadow_scores.heldout).low > 0.7
-    assert stats.balanced_accuracy(shadow_scores.forgotten, shadow_scores.heldout).low > 0.6
+    assert statistics.auc(shadow_scores.forgotten, shadow_scores.heldout).low > 0.7
+    assert statistics.balanced_accuracy(shadow_scores.forgotten, shadow_scores.heldout).low > 0.6
 
 
 def test_to_the_shadow_attack_permuted_membership_is_a_coin_toss(shadow_scores: Scores) -> None:
     both = np.random.default_rng(0).permutation(np.concatenate([shadow_scores.forgotten, shadow_scores.heldout]))
-    for metric in (stats.auc, stats.balanced_accuracy):
+    for metric in (statistics.auc, statistics.balanced_accuracy):
         found = metric(both[:300], both[300:], level=0.999)
         assert found.low < 0.5 < found.high
 
 
 def test_the_shadow_attack_cannot_tell_two_halves_of_the_held_out_items_apart(shadow_scores: Scores) -> None:
     halves = np.random.default_rng(0).permutation(shadow_scores.heldout)
-    for metric in (stats.auc, stats.balanced_accuracy):
+    for metric in (statistics.auc, statistics.balanced_accuracy):
         found = metric(halves[:150], halves[150:], level=0.999)
         assert found.low < 0.5 < found.high
 

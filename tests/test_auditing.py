@@ -15,14 +15,15 @@ from click.testing import CliRunner
 from conftest import one_by_one
 
 from unlearnbench import UserError, load, run, table
-from unlearnbench.artefacts import Job
-from unlearnbench.auditing import measure
-from unlearnbench.cli import main
-from unlearnbench.making import Workshop
-from unlearnbench.measuring import Laboratory
-from unlearnbench.run import planned
-from unlearnbench.setting import shadow_members
-from unlearnbench.store import Store, write_record
+from unlearnbench.artefacts.jobs import Job
+from unlearnbench.artefacts.making import Workshop
+from unlearnbench.artefacts.scenario import shadow_members
+from unlearnbench.cli.main import main
+from unlearnbench.evaluation.record import Laboratory
+from unlearnbench.operations.measure import measure
+from unlearnbench.planning.selection import planned
+from unlearnbench.storage.records import write_record
+from unlearnbench.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -41,7 +42,7 @@ def tenth_made(tenth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a few methods on a tenth of the data: a folder with its `results` and its `cache`."""
     folder = tmp_path_factory.mktemp("tenth")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(import_module("unlearnbench.run"), "in_parallel", one_by_one)
+        patch.setattr(import_module("unlearnbench.operations.work"), "in_parallel", one_by_one)
         places = {"results": folder / "results", "cache": folder / "cache"}
         assert not run(tenth, tasks=list(TABLE), methods=["neggrad", "laf-r"], **places).failed
     return folder
@@ -192,7 +193,7 @@ def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
 def test_learning_again_is_measured_beside_retrain(
     tiny: Path, finished: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unlearnbench.relearning.STEPS", 12)
+    monkeypatch.setattr("unlearnbench.artefacts.relearning.STEPS", 12)
     done = measured(tiny, finished, cache, ("loss",), tasks="class-removal", methods="laf", relearn=True)
     assert (len(done.done), done.failed) == (2, {})
     curves = found(finished, "class-removal", "relearning")
@@ -256,7 +257,7 @@ def test_what_cannot_learn_again_is_said_once(
     def broken(*_: Any) -> None:
         raise TypeError("no weights")
 
-    monkeypatch.setattr("unlearnbench.relearning.curves", broken)
+    monkeypatch.setattr("unlearnbench.artefacts.relearning.curves", broken)
     done = measured(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", relearn=True)
     assert list(done.failed.values()) == ["TypeError: no weights"] * 2  # of Retrain, too
     assert found(finished, "data-removal", "relearning") == {}

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from unlearnbench import UserError
-from unlearnbench.data import augmentation
-from unlearnbench.data.augmentation import CHANGES, PADDING, Pipeline
-from unlearnbench.vision import torchvision
+from unlearnbench.runtime.vision import torchvision
+from unlearnbench.training import augmentation
+from unlearnbench.training.augmentation import CHANGES, PADDING, Pipeline
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from conftest import one_by_one, records
 
 import unlearnbench
-from unlearnbench.verifying import verify
+from unlearnbench.operations.verify import verify
 
 KILLS = int(os.environ.get("CHAOS_KILLS", 2))
 JOBS = [1, 2] if "CHAOS_KILLS" in os.environ else [2]
@@ -58,7 +58,7 @@ def undisturbed(tiny_run: Path) -> dict[str, Any]:
 @pytest.fixture
 def finished_here(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Runs the selection to its end in this process."""
-    monkeypatch.setattr(import_module("unlearnbench.run"), "in_parallel", one_by_one)
+    monkeypatch.setattr(import_module("unlearnbench.operations.work"), "in_parallel", one_by_one)
 
     def finish(folder: Path) -> None:
         assert not unlearnbench.run(tiny, **SELECTION, **places(folder)).failed

@@ -14,12 +14,14 @@ import pytest
 from broken import BROKEN, harmless
 from click.testing import CliRunner, Result
 
-from unlearnbench import Access, Problem, UserError, data, registry
+from unlearnbench import Access, Problem, UserError
+from unlearnbench.artefacts import data
 from unlearnbench.checks import KINDS, BrokenContractError, checks, examine
-from unlearnbench.cli import main
-from unlearnbench.method import method
-from unlearnbench.store import Store
-from unlearnbench.vision import torchvision
+from unlearnbench.cli.main import main
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import method
+from unlearnbench.runtime.vision import torchvision
+from unlearnbench.storage.store import Store
 
 EVERY = {(kind, f.__name__) for kind in KINDS for f in import_module(f"unlearnbench.checks.{kind}s").CHECKS}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from unlearnbench.cli import main
+from unlearnbench.cli.main import main
 
 
 def call(*words: object) -> Result:
@@ -26,7 +26,7 @@ def places(tiny: Path, tiny_run: Path) -> list[object]:
 def call_afresh(words: list[str]) -> tuple[str, set[str]]:
     """Runs a command in a process of its own; returns what it prints, and which heavy packages it imported."""
     code = (
-        "import sys\nfrom unlearnbench.cli import main\n"
+        "import sys\nfrom unlearnbench.cli.main import main\n"
         f"try: main({words!r})\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'pandas', 'sklearn', 'scipy', 'joblib', 'rich'}\n"
         "print('HEAVY', *sorted(heavy & set(sys.modules)))"
@@ -169,7 +169,7 @@ def test_an_attack_of_a_library_that_is_not_there_says_what_to_install(
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("unlearnbench.artefacts.release", missing)
+    monkeypatch.setattr("unlearnbench.artefacts.jobs.release", missing)
     done = call("run", "--preset", tiny, "--cache", cache, "--results", tmp_path, "-p", "released.classifier=xgboost")
     assert done.exit_code == 2
     assert "needs scikit-learn" in done.stderr

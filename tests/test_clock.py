@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import unlearnbench
-from unlearnbench import clock
-from unlearnbench.artefacts import flop_of
+from unlearnbench.artefacts.jobs import flop_of
+from unlearnbench.runtime import timing
 
 
 @pytest.fixture
@@ -16,19 +16,19 @@ def times(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the clock will show, one after the other."""
     shown: list[float] = []
     monkeypatch.setattr("time.perf_counter", lambda: shown.pop(0))
-    clock.taken()
+    timing.taken()
     return shown
 
 
 def test_inner_work_is_not_booked_twice(times: list[float]) -> None:
     times[:] = [0, 1, 3, 4, 5, 9, 10, 12]
-    with clock.spending("machinery"), clock.spending("unlearning"):
-        with clock.spending("training"):
+    with timing.spending("machinery"), timing.spending("unlearning"):
+        with timing.spending("training"):
             pass
-        with pytest.raises(ValueError, match="x"), clock.spending("training"):
+        with pytest.raises(ValueError, match="x"), timing.spending("training"):
             raise ValueError("x")
-    assert clock.taken() == {"machinery": 1 + 2, "unlearning": 2 + 1 + 1, "training": 1 + 4}
-    assert clock.taken() == {}
+    assert timing.taken() == {"machinery": 1 + 2, "unlearning": 2 + 1 + 1, "training": 1 + 4}
+    assert timing.taken() == {}
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -36,7 +36,7 @@ def test_a_run_says_where_its_time_went(tiny: Path, tmp_path: Path) -> None:
     places = {"results": tmp_path / "r", "cache": tmp_path / "c"}
     summary = unlearnbench.run(str(tiny), tasks="data-removal", methods="neggrad", jobs=1, **places)
     spent = summary.spent
-    assert set(spent) == {*clock.KINDS, "idle"}
+    assert set(spent) == {*timing.KINDS, "idle"}
     assert all(seconds > 0 for seconds in spent.values())
     assert sum(spent.values()) == pytest.approx(summary.seconds)
     originals = [o for o in summary.outcomes if o.name.startswith("original")]

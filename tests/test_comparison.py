@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind_from_stats
 
-from unlearnbench import UserError, stats
-from unlearnbench.comparison import Pair, compare, known_wrong, published, rank_correlation
-from unlearnbench.rendering import Number
-from unlearnbench.store import write_record
+from unlearnbench import UserError, statistics
+from unlearnbench.reporting.published import Pair, compare, known_wrong, published, rank_correlation
+from unlearnbench.reporting.rendering import Number
+from unlearnbench.storage.records import write_record
 
 METRICS = ("train_r", "train_f", "test", "asr")
 OURS = {  # fractions, by seed
@@ -91,15 +91,15 @@ def test_welch_excludes_zero_exactly_where_the_test_rejects(
     a: tuple[float, float, int], b: tuple[float, float, int]
 ) -> None:
     p = float(ttest_ind_from_stats(*b, *a, equal_var=False).pvalue)
-    touching = stats.welch(a, b, level=1 - p)
+    touching = statistics.welch(a, b, level=1 - p)
     assert touching is not None
     assert touching.low == pytest.approx(0, abs=1e-9) or touching.high == pytest.approx(0, abs=1e-9)
     assert touching.value == pytest.approx(b[0] - a[0])
 
 
 def test_one_seed_gives_no_interval_and_equal_values_one_without_width() -> None:
-    assert stats.welch((1.0, 0.5, 5), (2.0, float("nan"), 1)) is None
-    assert stats.welch((1.0, 0.0, 5), (2.0, 0.0, 2)) == (1.0, 1.0, 1.0)
+    assert statistics.welch((1.0, 0.5, 5), (2.0, float("nan"), 1)) is None
+    assert statistics.welch((1.0, 0.0, 5), (2.0, 0.0, 2)) == (1.0, 1.0, 1.0)
 
 
 def test_the_text_counts_what_agrees_and_leaves_out_what_was_wrong_in_print(preset: str, tmp_path: Path) -> None:

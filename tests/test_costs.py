@@ -15,11 +15,14 @@ import torch
 from conftest import METHODS
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, UserError, load, model, presets, registry, seeds
-from unlearnbench.costs import costs
-from unlearnbench.method import Method
-from unlearnbench.models import Builder
-from unlearnbench.recipe import Recipe
+from unlearnbench import Network, Problem, UserError, load, model
+from unlearnbench.planning import presets
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Builder
+from unlearnbench.reporting.costs import costs
+from unlearnbench.runtime import seeds
+from unlearnbench.training.recipe import Recipe
 
 ITEMS, FORGOTTEN = 300, 40 / 300
 """Of the problem in conftest.py."""

@@ -11,10 +11,12 @@ import torch
 from sklearn.datasets import load_digits
 
 import unlearnbench
-from unlearnbench import UserError, data, registry
-from unlearnbench.data import Dataset
-from unlearnbench.making import Workshop
-from unlearnbench.store import Store
+from unlearnbench import UserError
+from unlearnbench.artefacts import data
+from unlearnbench.artefacts.making import Workshop
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset, Source
+from unlearnbench.storage.store import Store
 
 NOWHERE = Path("no", "files")
 
@@ -44,7 +46,7 @@ def test_data_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     store = Store(tmp_path)
     first, _ = data.load("digits-8x8", NOWHERE, store)
     data.load.cache_clear()
-    monkeypatch.setattr(data.Source, "read", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(Source, "read", lambda *_: pytest.fail("decoded again"))
     second, _ = data.load("digits-8x8", NOWHERE, store)
     assert torch.equal(first.train_images, second.train_images)
 
@@ -57,7 +59,7 @@ def test_files_that_nobody_named_are_read_anew_by_every_process(
         images, labels = torch.from_numpy(np.load(root / "images.npy")), torch.arange(8) % 2
         return Dataset(images[:4], labels[:4], images[4:], labels[4:], 2)
 
-    monkeypatch.setattr(registry, "get", lambda *_: data.Source(of_folder, title="Mine"))
+    monkeypatch.setattr(registry, "get", lambda *_: Source(of_folder, title="Mine"))
     checksums = set()
     for value in (0, 1):
         np.save(tmp_path / "images.npy", np.full((8, 1, 2, 2), value, dtype=np.uint8))

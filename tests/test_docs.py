@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from unlearnbench import registry
-from unlearnbench.cli import main
+from unlearnbench.cli.main import main
+from unlearnbench.plugins import registry
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -49,7 +49,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment of its own, in which everything that is installed here can be imported."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False)
-    (folder / "bin" / "unlearnbench").write_text(f"#!{folder}/bin/python\nfrom unlearnbench.cli import main\nmain()\n")
+    (folder / "bin" / "unlearnbench").write_text(
+        f"#!{folder}/bin/python\nfrom unlearnbench.cli.main import main\nmain()\n"
+    )
     (folder / "bin" / "unlearnbench").chmod(0o755)
     here = [f"import site; site.addsitedir({path!r})\n" for path in site.getsitepackages()]
     (packages_of(folder) / "here.pth").write_text("".join(here))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench import fingerprint as module
-from unlearnbench.fingerprint import fingerprint, normalised
+from unlearnbench.plugins import fingerprint as module
+from unlearnbench.plugins.fingerprint import fingerprint, normalised
 
 SOURCE = '''"""A module."""
 

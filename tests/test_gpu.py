@@ -17,13 +17,16 @@ import torch
 from conftest import METHODS
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unlearnbench import Problem, registry, seeds, training
-from unlearnbench.data import Dataset
-from unlearnbench.data.augmentation import Pipeline
-from unlearnbench.method import Method
-from unlearnbench.models import Builder, Model
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
+from unlearnbench import Problem
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+from unlearnbench.training.augmentation import Pipeline
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 SIDE = 36
 AUGMENTED = {"resize": SIDE, "augment": ("random-resized-crop", "padded-crop", "flip")}
@@ -104,7 +107,7 @@ def test_no_step_of_a_training_waits(networks: int, digits: Dataset, builder: Bu
     learners = [builder.fresh(str(number)) for number in range(networks)]
     orders = [whole.everything(seeds.generator("order", number)) for number in range(networks)]
     with Waits() as waits:
-        training.fit_together(learners, [order for order in orders if order is not None], recipe)
+        loop.fit_together(learners, [order for order in orders if order is not None], recipe)
     assert waits.found == {(100,): 2 * networks}  # the order of each epoch
 
 

@@ -12,12 +12,16 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
-from unlearnbench import judging, load, presets, registry, seeds, table
-from unlearnbench.cli import main
-from unlearnbench.data import Dataset
-from unlearnbench.models import Model
-from unlearnbench.planner import build
-from unlearnbench.store import Store
+from unlearnbench import load, table
+from unlearnbench.cli.main import main
+from unlearnbench.operations.export import described, export
+from unlearnbench.planning import presets
+from unlearnbench.planning.cells import build
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.model import Model
+from unlearnbench.runtime import seeds
+from unlearnbench.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -32,7 +36,7 @@ def finished(tiny_run: Path, tmp_path: Path) -> Path:
 def exported(tiny: Path, cache: Path, tmp_path: Path, tiny_run: Path) -> Path:
     """The original of the tiny run and what it must forget."""
     folder = tmp_path / "exported"
-    judging.export(folder, dataset="digits-8x8", task="noisy-label-removal", preset=tiny, cache=cache)
+    export(folder, dataset="digits-8x8", task="noisy-label-removal", preset=tiny, cache=cache)
     return folder
 
 
@@ -99,7 +103,7 @@ def test_the_original_is_trained_on_one_thread_as_in_a_run(
     torch.set_num_threads(2)
     places = {"dataset": "digits-8x8", "task": "noisy-label-removal", "preset": tiny, "cache": tmp_path / "empty"}
     said: list[str] = []
-    judging.export(tmp_path / "again", **places, say=said.append)
+    export(tmp_path / "again", **places, say=said.append)
     assert said == ["training the original first: 1 passes over the training set"]
     assert torch.get_num_threads() == 2
     first, again = ((folder / "original.safetensors").read_bytes() for folder in (exported, tmp_path / "again"))
@@ -136,7 +140,7 @@ def test_the_size_of_the_input_is_that_after_resizing(tiny: Path, store: Store, 
     path = tmp_path / "larger.toml"
     path.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 1\nresize = 32\n[data"))
     plan = build(presets.read(str(path)), store, tmp_path, root=tmp_path, tasks=["class-removal"])
-    about = judging.described(plan.cells[0], store)
+    about = described(plan.cells[0], store)
     assert about["network"]["input"].startswith(
         "float32 [n, 1, 32, 32], pixels divided by 255 and resized from 28 x 28"
     )

@@ -16,7 +16,7 @@ from zipfile import ZipFile
 import pytest
 
 import unlearnbench
-from unlearnbench.scaffold import TEMPLATES
+from unlearnbench.plugins.scaffold import TEMPLATES
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,7 +74,7 @@ def test_the_wheel_runs_from_elsewhere(tmp_path: Path) -> None:
             target.write_bytes((ROOT / name).read_bytes())
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True)
     (wheel,) = tmp_path.glob("unlearnbench-*.whl")
-    templates = {f"unlearnbench/templates/{path.relative_to(TEMPLATES)}" for path in TEMPLATES.glob("*/*.*")}
+    templates = {f"unlearnbench/plugins/templates/{path.relative_to(TEMPLATES)}" for path in TEMPLATES.glob("*/*.*")}
     assert len(templates) > 10
     assert templates <= set(ZipFile(wheel).namelist())
     environment = tmp_path / "environment"
@@ -90,7 +90,7 @@ def test_the_wheel_runs_from_elsewhere(tmp_path: Path) -> None:
     code = (
         "import sys, unlearnbench, unlearnbench.methods.laf as laf; from pathlib import Path\n"
         f"assert all(Path(m.__file__).is_relative_to({str(site)!r}) for m in (unlearnbench, laf)), laf.__file__\n"
-        "from unlearnbench.cli import main; main(sys.argv[1:])\n"
+        "from unlearnbench.cli.main import main; main(sys.argv[1:])\n"
     )
     command = [environment / "bin/python", "-c", code, "run", "--preset", preset, "--cache", "cache", "-j", "1"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -14,12 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 import unlearnbench
-from unlearnbench import UserError, listing, local, registry
-from unlearnbench.auditing import measure
-from unlearnbench.cli import main
-from unlearnbench.local import Local, named
-from unlearnbench.method import Method
-from unlearnbench.records import records
+from unlearnbench import UserError
+from unlearnbench.cli.main import main
+from unlearnbench.operations import listing
+from unlearnbench.operations.measure import measure
+from unlearnbench.plugins import files, registry
+from unlearnbench.plugins.files import Local, named
+from unlearnbench.plugins.method import Method
+from unlearnbench.reporting.frame import records
 
 HELPER = "RATE = 0.5\n"
 MINE = """
@@ -53,8 +55,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "mine_helper.py").write_text(HELPER)
     yield tmp_path
-    for known in {where for where, _ in local._imported.values()}:
-        local.forget(known.parent)
+    for known in {where for where, _ in files._imported.values()}:
+        files.forget(known.parent)
 
 
 def run(place: str, tiny: Path, cache: Path, results: Path, **more: Any) -> dict[str, tuple[str, str]]:

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from unlearnbench import Audit, Scores, presets
-from unlearnbench.attacks import Attack
-from unlearnbench.data import Dataset
-from unlearnbench.making import Workshop
-from unlearnbench.measuring import Laboratory
-from unlearnbench.plan import Cell
-from unlearnbench.planner import build
-from unlearnbench.protocols import CLEAN, RELEASED
-from unlearnbench.setting import split_of
-from unlearnbench.store import Store
+from unlearnbench import Audit, Scores
+from unlearnbench.artefacts.making import Workshop
+from unlearnbench.artefacts.scenario import split_of
+from unlearnbench.evaluation.record import Laboratory
+from unlearnbench.planning import presets
+from unlearnbench.planning.cells import build
+from unlearnbench.planning.plan import Cell
+from unlearnbench.planning.protocols import CLEAN, RELEASED
+from unlearnbench.plugins.attack import Attack
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.storage.store import Store
 
 
 @pytest.fixture

@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
-from unlearnbench import Access, Network, Problem, Samples, registry, seeds, training, unpacked
-from unlearnbench.data import Dataset
-from unlearnbench.method import Method
+from unlearnbench import Access, Network, Problem, Samples, unpacked
 from unlearnbench.methods import boundary, laf_parts, scrub, sisa
-from unlearnbench.models import Builder, Model
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 MakeProblem = Callable[..., Problem]
 
@@ -30,7 +33,7 @@ def original(digits: Dataset) -> Network:
     network = builder.fresh("original")
     samples = TrainingSet(digits.train_images[:300], digits.train_labels[:300]).everything(seeds.generator("order"))
     assert samples is not None
-    training.fit(network, samples, Recipe(lr=2e-3, epochs=4))
+    loop.fit(network, samples, Recipe(lr=2e-3, epochs=4))
     return network
 
 

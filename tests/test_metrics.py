@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from unlearnbench import Scores, Split, metrics, seeds, stats, training
-from unlearnbench.data import Dataset
-from unlearnbench.data.augmentation import Pipeline
-from unlearnbench.models import Builder
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
+from unlearnbench import Scores, Split, statistics
+from unlearnbench.evaluation import metrics
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.model import Builder
+from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+from unlearnbench.training.augmentation import Pipeline
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 
 def answers(labels: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
@@ -67,15 +70,15 @@ def test_wrong_labels_of_held_out_items_do_not_let_retrain_be_told_apart(
     retrained = builder.fresh("retrain")
     samples = TrainingSet(digits.train_images, digits.train_labels).samples(remain, "labels", seeds.generator("o"), "r")
     assert samples is not None
-    training.fit(retrained, samples, Recipe(lr=2e-3, epochs=5))
+    loop.fit(retrained, samples, Recipe(lr=2e-3, epochs=5))
 
-    def log_probability(pixels: torch.Tensor, labels: torch.Tensor) -> stats.Floats:
-        scores = training.predict(retrained, pixels, Pipeline().plain).double().log_softmax(1)
+    def log_probability(pixels: torch.Tensor, labels: torch.Tensor) -> statistics.Floats:
+        scores = loop.predict(retrained, pixels, Pipeline().plain).double().log_softmax(1)
         return scores[torch.arange(len(labels)), labels].numpy()
 
     forgotten = log_probability(digits.train_images[made.forget], made.train_labels[made.forget])
     fair = log_probability(digits.test_images[made.heldout], made.heldout_labels)
     unfair = log_probability(digits.test_images[made.heldout], digits.test_labels[made.heldout])
-    found = stats.auc(forgotten, fair, level=0.999)
+    found = statistics.auc(forgotten, fair, level=0.999)
     assert found.low < 0.5 < found.high
-    assert stats.auc(forgotten, unfair, level=0.999).high < 0.2
+    assert statistics.auc(forgotten, unfair, level=0.999).high < 0.2

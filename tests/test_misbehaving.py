@@ -12,7 +12,7 @@ import pytest
 from conftest import installed, records
 
 import unlearnbench
-from unlearnbench.run import Summary
+from unlearnbench.operations.run import Summary
 
 METHODS = """
 import os, signal, tempfile, threading, time

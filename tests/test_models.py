@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import registry
-from unlearnbench.models import Builder, Model
-from unlearnbench.vision import torchvision
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.runtime.vision import torchvision
 
 
 def published() -> nn.Sequential:

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
-from unlearnbench import differences, noise, table
-from unlearnbench.distances import distances
-from unlearnbench.protocols import CLEAN
-from unlearnbench.remarks import overdone
-from unlearnbench.store import write_record
+from unlearnbench import table
+from unlearnbench.planning.protocols import CLEAN
+from unlearnbench.reporting import noise_floor, paired
+from unlearnbench.reporting.distances import distances
+from unlearnbench.reporting.notes import overdone
+from unlearnbench.storage.records import write_record
 
 ROLES = {"retrain-2": "control", "original": "control"}
 TRAIN_F = {
@@ -65,31 +66,33 @@ def frame(results: tuple[str, Path]) -> pd.DataFrame:
 
 
 def test_the_floor_is_the_root_mean_square_of_two_retrains_but_at_least_an_item(frame: pd.DataFrame) -> None:
-    assert noise.floor(frame, "train_f") == pytest.approx(0.02)  # rms of .01, .02, 0 is .0129, and an item is 1/50
+    assert noise_floor.floor(frame, "train_f") == pytest.approx(
+        0.02
+    )  # rms of .01, .02, 0 is .0129, and an item is 1/50
     frame["items.train_f"] = 5000
-    assert noise.floor(frame, "train_f") == pytest.approx(math.sqrt((0.01**2 + 0.02**2) / 3))
-    assert noise.floor(frame, "asr") == pytest.approx(0.5 / 200)
-    assert noise.floor(frame[frame["method"] != "retrain-2"], "train_f") is None
+    assert noise_floor.floor(frame, "train_f") == pytest.approx(math.sqrt((0.01**2 + 0.02**2) / 3))
+    assert noise_floor.floor(frame, "asr") == pytest.approx(0.5 / 200)
+    assert noise_floor.floor(frame[frame["method"] != "retrain-2"], "train_f") is None
 
 
 def test_differences_are_those_of_equal_seeds(frame: pd.DataFrame) -> None:
-    found = noise.of_method(noise.differences(frame.sample(frac=1, random_state=0), "train_f"), "laf")
+    found = noise_floor.of_method(noise_floor.differences(frame.sample(frac=1, random_state=0), "train_f"), "laf")
     assert sorted(found.tolist()) == pytest.approx([-0.11, -0.10, -0.08])
     without = frame[~((frame["method"] == "retrain") & (frame["seed"] == 1))]
-    assert sorted(noise.of_method(noise.differences(without, "train_f"), "laf").tolist()) == pytest.approx(
+    assert sorted(noise_floor.of_method(noise_floor.differences(without, "train_f"), "laf").tolist()) == pytest.approx(
         [-0.11, -0.10]
     )
 
 
 def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -> None:
-    lines = differences.paired(1, *results, format="csv").splitlines()
+    lines = paired.paired(1, *results, format="csv").splitlines()
     rows = {tuple(line.split(",")[1:3]): line.split(",")[3:] for line in lines[1:]}
     sample = np.array([-10.0, -8.0, -11.0])
     low, high = t.interval(0.95, 2, sample.mean(), sample.std(ddof=1) / math.sqrt(3))
     assert [float(v) for v in rows["laf", "train_f"]] == pytest.approx([sample.mean(), low, high, 3, 2.0])
     assert not any(name == "retrain" for name, _ in rows)
     assert rows["laf", "train_r"] == ["0.0", "", "", "3", "0.1"]  # all seeds agree, which is no spread of zero
-    text = differences.paired(1, *results)
+    text = paired.paired(1, *results)
     assert f"would stay within {t.ppf(0.975, 3) / math.sqrt(3):.1f} of them" in text
     assert f"{sample.mean():+.2f} [{low:+.2f}, {high:+.2f}] ({-sample.mean() / 2:.1f})" in text
     assert "3 seeds cannot tell anybody from Retrain" in text
@@ -119,7 +122,7 @@ def test_who_forgets_more_than_retrain_is_named(results: tuple[str, Path]) -> No
 def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
     aucs: list[tuple[float, float, float]], named: bool
 ) -> None:
-    from unlearnbench.records import flat
+    from unlearnbench.reporting.frame import flat
 
     rows = [record("retrain", seed, 0.9, (0.5, 0.4, 0.6)) for seed in (0, 1)]
     rows += [record("laf", seed, 0.9, auc) for seed, auc in enumerate(aucs)]
@@ -132,7 +135,7 @@ def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
 
 
 def test_a_difference_must_be_two_noise_floors_to_be_clear() -> None:
-    from unlearnbench.records import flat
+    from unlearnbench.reporting.frame import flat
 
     for gap, named in ((0.03, False), (0.05, True)):  # the floor is one item of fifty
         rows = [record("retrain", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
@@ -142,7 +145,7 @@ def test_a_difference_must_be_two_noise_floors_to_be_clear() -> None:
 
 
 def test_a_single_seed_must_be_far_below() -> None:
-    from unlearnbench.records import flat
+    from unlearnbench.reporting.frame import flat
 
     for train_f, named in ((0.86, False), (0.84, True)):
         rows = [record("retrain", 0, 0.9, (0.5, 0.4, 0.6)), record("laf", 0, train_f, (0.5, 0.4, 0.6))]
@@ -154,5 +157,5 @@ def test_another_retrain_stays_within_the_reach_as_often_as_is_said() -> None:
     hits = 0
     for _ in range(4000):
         first, second, third = rng.normal(0, 1, (3, 5))
-        hits += abs((third - first).mean()) <= differences.reach(5) * math.sqrt(((second - first) ** 2).mean())
+        hits += abs((third - first).mean()) <= paired.reach(5) * math.sqrt(((second - first) ** 2).mean())
     assert 0.93 < hits / 4000 < 0.98

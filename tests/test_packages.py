@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from unlearnbench import UserError, scaffold
-from unlearnbench.cli import main
+from unlearnbench import UserError
+from unlearnbench.cli.main import main
+from unlearnbench.plugins import scaffold
 
 THEIRS = Path(__file__).parent / "packages" / "halving"
 KINDS = {"method": "my-own-method", "task": "my-task", "dataset": "my-data", "model": "my-net", "attack": "my-attack"}

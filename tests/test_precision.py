@@ -11,8 +11,9 @@ import torch
 
 import unlearnbench
 from benchmarks.precision import compared, drift, within
-from unlearnbench import UserError, precision
-from unlearnbench.recipe import Recipe
+from unlearnbench import UserError
+from unlearnbench.training import precision
+from unlearnbench.training.recipe import Recipe
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench import UserError, presets
+from unlearnbench import UserError
+from unlearnbench.planning import presets
 
 MINIMAL = '[datasets.digits-8x8]\nmodel = "cnn"\n'
 
@@ -81,8 +82,8 @@ def test_what_is_no_seed(text: str) -> None:
 
 
 def test_the_presets_of_the_suite_name_only_what_exists() -> None:
-    from unlearnbench import registry
-    from unlearnbench.method import Method
+    from unlearnbench.plugins import registry
+    from unlearnbench.plugins.method import Method
 
     for name in presets.names():
         preset = presets.read(name)

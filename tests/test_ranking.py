@@ -13,9 +13,10 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import friedmanchisquare, norm, t, wilcoxon
 
-from unlearnbench import UserError, ranking, stats
-from unlearnbench.distances import compared, distances, jensen_shannon
-from unlearnbench.store import write_record
+from unlearnbench import UserError, statistics
+from unlearnbench.reporting import charts, ranking
+from unlearnbench.reporting.distances import compared, distances, jensen_shannon
+from unlearnbench.storage.records import write_record
 
 GAPS = {"boundary": [0.10, 0.12], "laf": [0.02, 0.03], "scrub": [0.04, 0.01], "neggrad": [0.30, 0.20]}
 TASKS = {"data-removal": "Data removal", "class-removal": "Class removal", "noisy-label-removal": "Noisy labels"}
@@ -93,9 +94,9 @@ def test_bars_join_methods_within_the_critical_difference(results: tuple[str, Pa
     limit = found.critical_difference
     assert limit is not None
     assert limit == pytest.approx(2.569 * math.sqrt(4 * 5 / (6 * 3)), abs=2e-3)
-    assert ranking.cliques(found) == [(0, 3)]
+    assert charts.cliques(found) == [(0, 3)]
     closer = replace(found, ranks=np.array([1.0, 2.0, 3.0, 1.5 + limit]))
-    assert ranking.cliques(closer) == [(0, 2), (1, 3)]
+    assert charts.cliques(closer) == [(0, 2), (1, 3)]
 
 
 def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) -> None:
@@ -108,7 +109,7 @@ def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) ->
 
 def test_the_diagram_is_svg_with_every_method_once(results: tuple[str, Path]) -> None:
     found = ranking.rank(*results)
-    root = ElementTree.fromstring(ranking.diagram(found))
+    root = ElementTree.fromstring(charts.diagram(found))
     texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
     for name, rank in zip(found.methods, found.ranks, strict=True):
         assert texts.count(f"{name} ({rank:.2f})") == 1
@@ -144,42 +145,42 @@ def test_jensen_shannon_is_scipys_squared_and_in_bits() -> None:
 def test_tests_over_blocks_are_scipys() -> None:
     rng = np.random.default_rng(1)
     scores = rng.normal(size=(8, 4))
-    assert stats.friedman(scores) == pytest.approx(friedmanchisquare(*scores.T).pvalue)
+    assert statistics.friedman(scores) == pytest.approx(friedmanchisquare(*scores.T).pvalue)
     difference = scores[:, 0] - scores[:, 1]
-    assert stats.signed_rank(difference) == pytest.approx(wilcoxon(difference, method="exact").pvalue)
-    assert stats.signed_rank(np.zeros(5)) == 1.0
+    assert statistics.signed_rank(difference) == pytest.approx(wilcoxon(difference, method="exact").pvalue)
+    assert statistics.signed_rank(np.zeros(5)) == 1.0
     tied = np.full(5, 0.01)
-    assert stats.signed_rank(tied) == pytest.approx(stats.least_p(5))
-    assert stats.signed_rank(np.array([1.0, 1.0, 1.0, -1.0])) == pytest.approx(10 / 16)
-    assert stats.friedman(scores[:1]) is None
-    assert stats.friedman(np.ones((4, 3))) is None
+    assert statistics.signed_rank(tied) == pytest.approx(statistics.least_p(5))
+    assert statistics.signed_rank(np.array([1.0, 1.0, 1.0, -1.0])) == pytest.approx(10 / 16)
+    assert statistics.friedman(scores[:1]) is None
+    assert statistics.friedman(np.ones((4, 3))) is None
 
 
 def test_the_least_p_is_what_the_test_gives_when_all_differences_agree() -> None:
     for blocks in range(2, 12):
-        assert stats.signed_rank(np.arange(1.0, blocks + 1)) == pytest.approx(stats.least_p(blocks))
+        assert statistics.signed_rank(np.arange(1.0, blocks + 1)) == pytest.approx(statistics.least_p(blocks))
 
 
 def test_holms_correction_is_that_of_a_published_example() -> None:
     """The example of Aickin & Gensler, American Journal of Public Health 1996, in its order and out of it."""
-    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert stats.holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
 
 
 @pytest.mark.parametrize(("methods", "q"), [(3, 2.343), (5, 2.728), (10, 3.164)])
 def test_the_critical_difference_is_that_of_demsars_table(methods: int, q: float) -> None:
     expected = q * math.sqrt(methods * (methods + 1) / (6 * 12))
-    assert stats.critical_difference(methods, 12) == pytest.approx(expected, abs=2e-3)
+    assert statistics.critical_difference(methods, 12) == pytest.approx(expected, abs=2e-3)
 
 
 def test_paired_intervals_are_student_and_cover_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(2)
     sample = rng.normal(1, 2, 5)
-    found = stats.paired(sample)
+    found = statistics.paired(sample)
     low, high = t.interval(0.95, 4, sample.mean(), sample.std(ddof=1) / math.sqrt(5))
     assert (found.low, found.high) == pytest.approx((low, high))
-    assert stats.paired(sample[:1]).low == -math.inf
-    hits = sum(i.low <= 1 <= i.high for i in (stats.paired(rng.normal(1, 2, 5)) for _ in range(2000)))
+    assert statistics.paired(sample[:1]).low == -math.inf
+    hits = sum(i.low <= 1 <= i.high for i in (statistics.paired(rng.normal(1, 2, 5)) for _ in range(2000)))
     margin = norm.ppf(0.9995) * math.sqrt(0.95 * 0.05 / 2000)
     assert abs(hits / 2000 - 0.95) < margin
 
@@ -187,7 +188,7 @@ def test_paired_intervals_are_student_and_cover_the_truth_as_often_as_they_say()
 def test_auc_intervals_cover_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(3)
     truth = norm.cdf(0.8 / math.sqrt(2))
-    found = (stats.auc(rng.normal(0.8, 1, 150), rng.normal(0, 1, 150)) for _ in range(1500))
+    found = (statistics.auc(rng.normal(0.8, 1, 150), rng.normal(0, 1, 150)) for _ in range(1500))
     hits = sum(i.low <= truth <= i.high for i in found)
     assert abs(hits / 1500 - 0.95) < 0.02
 

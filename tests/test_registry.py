@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench import UserError, registry
-from unlearnbench.listing import listing
-from unlearnbench.method import Method
-from unlearnbench.plugin import CONTRACT, Plugin
+from unlearnbench import UserError
+from unlearnbench.operations.listing import listing
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.plugin import CONTRACT, Plugin
 
 METHOD = """
 from unlearnbench import Access, method

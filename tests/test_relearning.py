@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Problem, training
-from unlearnbench.recovery import rows
-from unlearnbench.relearning import BACK, ITEMS, STEPS, curves, found_in
+from unlearnbench import Access, Problem
+from unlearnbench.artefacts.relearning import BACK, ITEMS, STEPS, curves, found_in
+from unlearnbench.reporting.relearning import rows
+from unlearnbench.training import loop
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_each_step_is_one_on_the_same_items_and_the_others_are_asked_after_it(pr
         loss.backward()
         optimizer.step()
     assert made["after"].tolist() == pytest.approx(accuracies)
-    hits = training.predict(problem.original, others.pixels, others.pipeline.plain).argmax(1) == others.labels
+    hits = loop.predict(problem.original, others.pixels, others.pipeline.plain).argmax(1) == others.labels
     assert made["original"].item() == pytest.approx(hits.float().mean().item())
     assert (int(made["items"]), int(made["others"])) == (20, 20)
 

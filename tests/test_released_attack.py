@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unlearnbench import Audit, Observed, Scores, UserError, metrics, registry, stats
-from unlearnbench.attacks import Attack
+from unlearnbench import Audit, Observed, Scores, UserError, statistics
+from unlearnbench.evaluation import metrics
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.attack import Attack
 
 CONSTANT = {  # training, test and forgotten items, and the accuracy in percent (independently derived from the paper)
     "MNIST data": (60_000, 10_000, 11_760, 33.78),
@@ -57,7 +59,7 @@ def test_votes_get_the_accuracy_of_a_constant_answer_as_published(name: str) -> 
 
 def test_forgotten_items_that_look_like_the_remaining_ones_are_called_members() -> None:
     scores = attack(answers(400, 6, 0), answers(600, 6, 1), answers(1000, 0, 2))
-    assert stats.auc(scores.forgotten, scores.heldout).low > 0.9
+    assert statistics.auc(scores.forgotten, scores.heldout).low > 0.9
     assert (scores.forgotten > 0).mean() > 0.9
     assert (scores.heldout <= 0).mean() > 0.9
 
@@ -65,13 +67,13 @@ def test_forgotten_items_that_look_like_the_remaining_ones_are_called_members() 
 def test_forgotten_items_that_look_like_test_items_are_called_non_members() -> None:
     scores = attack(answers(400, 0, 0), answers(600, 6, 1), answers(1000, 0, 2))
     assert (scores.forgotten <= 0).mean() > 0.9
-    found = stats.auc(scores.forgotten, scores.heldout, level=0.999)
+    found = statistics.auc(scores.forgotten, scores.heldout, level=0.999)
     assert found.low < 0.5 < found.high
 
 
 def test_where_there_is_nothing_to_learn_it_is_a_coin_toss() -> None:
     scores = attack(answers(2000, 2, 0), answers(3000, 2, 1), answers(5000, 2, 2))
-    for metric in (stats.auc, stats.balanced_accuracy):
+    for metric in (statistics.auc, statistics.balanced_accuracy):
         found = metric(scores.forgotten, scores.heldout, level=0.999)
         assert found.low < 0.5 < found.high
 

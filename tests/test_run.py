@@ -18,9 +18,10 @@ import torch
 from conftest import records
 
 import unlearnbench
-from unlearnbench import Samples, UserError, training
-from unlearnbench.store import read_record
-from unlearnbench.training import fit
+from unlearnbench import Samples, UserError
+from unlearnbench.storage.records import read_record
+from unlearnbench.training import loop
+from unlearnbench.training.loop import fit
 
 BROKEN = """
 import os, signal, threading, time
@@ -98,7 +99,7 @@ def test_nothing_is_trained_twice(tenth: Path, tmp_path: Path, monkeypatch: pyte
         trained.append(len(samples))
         return fit(network, samples, *rest)
 
-    monkeypatch.setattr(training, "fit", counted)
+    monkeypatch.setattr(loop, "fit", counted)
     unlearnbench.run(tenth, methods=["original", "retrain", "neggrad"], results=tmp_path / "r", cache=tmp_path / "c")
     # Two originals, with true and with wrong labels, and two shadows for each; Retrain for each of three tasks.
     assert sorted(trained, reverse=True) == [255, 255, 254, 254, 149, 149, 149 - 15, 149 - 29, 149 - 45]
@@ -108,7 +109,7 @@ def test_a_second_run_computes_nothing_and_reads_each_record_once(
     tiny: Path, tiny_run: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    for user in ("plan", "records"):
+    for user in ("planning.plan", "reporting.frame"):
         counted = lambda path: read.append(path) or read_record(path)  # type: ignore[func-returns-value]  # noqa: E731
         monkeypatch.setattr(import_module(f"unlearnbench.{user}"), "read_record", counted)
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*.json")}
@@ -179,8 +180,8 @@ def test_the_outputs_are_those_of_what_the_method_gave_whoever_starts_from_it(
 def test_a_method_that_is_edited_while_it_runs_is_not_kept_under_the_old_key(
     install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
-    from unlearnbench.fingerprint import fingerprint
-    from unlearnbench.run import execute
+    from unlearnbench.operations.work import execute
+    from unlearnbench.plugins.fingerprint import fingerprint
 
     module = install("broken_methods", BROKEN, ENTRY_POINTS)
     fingerprint.cache_clear()
@@ -200,7 +201,7 @@ def test_an_edited_method_is_stale_and_the_others_are_not(
     arguments: dict[str, Any] = {"tasks": ["class-removal"], "methods": ["rude"], "results": tmp_path, "cache": cache}
     unlearnbench.run(str(tiny), **arguments, jobs=1)
     module.write_text(BROKEN.replace("fill_(100.0)", "fill_(50.0)"))
-    from unlearnbench.fingerprint import fingerprint
+    from unlearnbench.plugins.fingerprint import fingerprint
 
     fingerprint.cache_clear()
     plan = unlearnbench.run(str(tiny), **arguments, dry_run=True).plan
@@ -253,8 +254,8 @@ def test_load_gives_a_data_frame_of_records(tiny_run: Path) -> None:
 
 
 def test_the_functions_of_the_package_are_not_hidden_by_its_modules() -> None:
-    import unlearnbench.method
-    import unlearnbench.run
-    import unlearnbench.task
+    import unlearnbench.operations.run
+    import unlearnbench.plugins.method
+    import unlearnbench.plugins.task
 
     assert all(callable(f) for f in (unlearnbench.run, unlearnbench.method, unlearnbench.task))

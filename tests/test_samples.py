@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unlearnbench import AccessError, Samples, concat, seeds
-from unlearnbench.data.augmentation import Pipeline
+from unlearnbench import AccessError, Samples, concat
+from unlearnbench.runtime import seeds
+from unlearnbench.training.augmentation import Pipeline
 
 STORED = torch.arange(40, dtype=torch.uint8).reshape(40, 1, 1, 1).expand(40, 1, 2, 2).contiguous()
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from unlearnbench import seeds
+from unlearnbench.runtime import seeds
 
 
 def test_a_seed_belongs_to_its_names_for_ever() -> None:

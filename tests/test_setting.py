@@ -12,13 +12,10 @@ import pytest
 import torch
 
 import unlearnbench
-from unlearnbench import UserError, data, presets
-from unlearnbench.data import Dataset
-from unlearnbench.making import Place, Workshop
-from unlearnbench.planner import build
-from unlearnbench.presets import read
-from unlearnbench.recipe import Recipe
-from unlearnbench.setting import (
+from unlearnbench import UserError
+from unlearnbench.artefacts import data
+from unlearnbench.artefacts.making import Place, Workshop
+from unlearnbench.artefacts.scenario import (
     Setting,
     content_of,
     divided,
@@ -29,7 +26,12 @@ from unlearnbench.setting import (
     shape_of,
     split_of,
 )
-from unlearnbench.store import Store
+from unlearnbench.planning import presets
+from unlearnbench.planning.cells import build
+from unlearnbench.planning.presets import read
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.storage.store import Store
+from unlearnbench.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -138,7 +140,7 @@ def test_who_needs_a_held_out_part_is_planned_only_where_there_is_one(held: Path
 def test_exported_positions_are_those_in_the_whole_training_set(
     held: Path, store: Store, digits: Dataset, tmp_path: Path
 ) -> None:
-    from unlearnbench.judging import export
+    from unlearnbench.operations.export import export
 
     export(
         tmp_path / "out", dataset="digits-8x8", task=NOISY, seed=0, preset=str(held), cache=store.root,

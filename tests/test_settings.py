@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unlearnbench import seeds
-from unlearnbench.settings import SETTINGS, kept
+from unlearnbench.runtime import seeds
+from unlearnbench.runtime.global_state import SETTINGS, kept
 
 
 def test_a_block_may_delete_the_folder_that_it_went_to(tmp_path: Path) -> None:

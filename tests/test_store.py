@@ -14,16 +14,10 @@ import torch
 
 from unlearnbench import UserError
 from unlearnbench.errors import StorageError
-from unlearnbench.store import (
-    Made,
-    Store,
-    differences,
-    digest,
-    opened,
-    read_record,
-    write_atomically,
-    write_record,
-)
+from unlearnbench.storage.files import write_atomically
+from unlearnbench.storage.keys import differences, digest
+from unlearnbench.storage.records import read_record, write_record
+from unlearnbench.storage.store import Made, Store, opened
 
 KEY = {"kind": "thing", "recipe": {"lr": 0.1, "epochs": 3}}
 

@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from unlearnbench import UserError, load, presets, table, tables
-from unlearnbench.rendering import Number, render
-from unlearnbench.store import read_record, write_record
+from unlearnbench import UserError, load, table
+from unlearnbench.planning import presets
+from unlearnbench.reporting import tables
+from unlearnbench.reporting.rendering import Number, render
+from unlearnbench.storage.records import read_record, write_record
 
 VALUES = {
     "retrain": [(0.99, 0.0, 0.5), (0.98, 0.0, 0.52)],

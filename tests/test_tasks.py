@@ -8,9 +8,11 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from unlearnbench import Split, UserError, registry, seeds
-from unlearnbench.data import Dataset
-from unlearnbench.task import Task
+from unlearnbench import Split, UserError
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.task import Task
+from unlearnbench.runtime import seeds
 
 MNIST = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 """Training images of each class of MNIST."""

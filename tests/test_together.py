@@ -12,18 +12,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnbench import Access, AccessError, Network, Problem, data, planner, presets, registry, seeds, training
-from unlearnbench.artefacts import MOST, Job
-from unlearnbench.data.augmentation import Pipeline
-from unlearnbench.making import Workshop
-from unlearnbench.method import Method
-from unlearnbench.models import Builder
-from unlearnbench.plan import Plan
-from unlearnbench.recipe import Recipe
-from unlearnbench.run import make_artefact
-from unlearnbench.samples import Samples, TrainingSet, side_by_side
-from unlearnbench.store import Store
-from unlearnbench.training import fit_stacked, predict
+from unlearnbench import Access, AccessError, Network, Problem
+from unlearnbench.artefacts import data
+from unlearnbench.artefacts.jobs import MOST, Job
+from unlearnbench.artefacts.making import Workshop
+from unlearnbench.operations.work import make_artefact
+from unlearnbench.planning import cells, presets
+from unlearnbench.planning.plan import Plan
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Builder
+from unlearnbench.runtime import seeds
+from unlearnbench.storage.store import Store
+from unlearnbench.training import loop
+from unlearnbench.training.augmentation import Pipeline
+from unlearnbench.training.loop import fit_stacked, predict
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import Samples, TrainingSet, side_by_side
 
 PAIR = ("padded-crop", "flip")
 HASTY = '''
@@ -136,9 +141,9 @@ def test_in_double_precision_it_is_the_same_computation(
 ) -> None:
     start = [kind() for _ in range(3)]
     together, alone = copy.deepcopy(start), copy.deepcopy(start)
-    ends = training.fit_together(together, parts(), recipe)
+    ends = loop.fit_together(together, parts(), recipe)
     for network, part, end in zip(alone, parts(), ends, strict=True):
-        state = training.fit(network, part, recipe)
+        state = loop.fit(network, part, recipe)
         assert end["param_groups"] == state["param_groups"]
         assert end["state"].keys() == state["state"].keys()
         for number, kept in state["state"].items():
@@ -153,9 +158,9 @@ def test_in_single_precision_the_difference_is_rounding(parts: Callable[..., lis
     """In three steps, in which it has no time to grow."""
     recipe = Recipe("sgd", lr=0.02, momentum=0.9, epochs=1)
     together, alone = ([builder.fresh("x", k) for k in range(3)] for _ in range(2))
-    training.fit_together(together, parts(), recipe)
+    loop.fit_together(together, parts(), recipe)
     for network, part in zip(alone, parts(), strict=True):
-        training.fit(network, part, recipe)
+        loop.fit(network, part, recipe)
     assert gap(list(together), list(alone)) < 1e-6
     assert gap(list(alone), [builder.fresh("x", k) for k in range(3)]) > 1e-2
 
@@ -170,7 +175,7 @@ def test_a_method_trains_several_networks_at_once_where_there_is_room(
         at_once.append(len(networks))
         return fit_stacked(networks, *rest)
 
-    monkeypatch.setattr(training, "fit_stacked", counted)
+    monkeypatch.setattr(loop, "fit_stacked", counted)
     alone = make_problem(Access(remain="labels"), recipe=Recipe("sgd", lr=1e-3, momentum=0.9, epochs=9))
     third, names = torch.arange(len(alone.remain)) % 3, ["a", "b", "c"]
     parts = [alone.remain.subset(third == k) for k in range(3)]
@@ -211,12 +216,12 @@ def test_chance_and_branches_cannot_be_stacked(
     parts: Callable[..., list[Samples]], network: nn.Module, answer: bool
 ) -> None:
     before = copy.deepcopy(network)
-    assert training.can_be_stacked(network, parts()[0], Recipe()) is answer
+    assert loop.can_be_stacked(network, parts()[0], Recipe()) is answer
     assert gap([network], [before]) == 0
 
 
 def planned(preset: str, store: Store, device: str, folder: Path, **options: object) -> Plan:
-    return planner.build(presets.read(preset), store, folder, root=folder, device=device, **options)  # type: ignore[arg-type]
+    return cells.build(presets.read(preset), store, folder, root=folder, device=device, **options)  # type: ignore[arg-type]
 
 
 def shared(plan: Plan) -> list[Job]:
@@ -314,7 +319,7 @@ def test_a_network_that_diverges_does_not_cost_those_beside_it(
         calls.append(1)
         return predict(*arguments) * (torch.nan if len(calls) in (1, 2) else 1)
 
-    monkeypatch.setattr(training, "predict", diverging)
+    monkeypatch.setattr(loop, "predict", diverging)
     status, reason, _ = make_artefact(group, store)
     assert (status, reason) == (
         "diverged",

@@ -16,12 +16,15 @@ import torch
 from click.testing import CliRunner
 
 import unlearnbench
-from unlearnbench import UserError, data, registry
-from unlearnbench.cli import main
-from unlearnbench.data import Source
-from unlearnbench.setting import split_of
-from unlearnbench.store import Store, read_record
-from unlearnbench.vision import torchvision
+from unlearnbench import UserError
+from unlearnbench.artefacts import data
+from unlearnbench.artefacts.scenario import split_of
+from unlearnbench.cli.main import main
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Source
+from unlearnbench.runtime.vision import torchvision
+from unlearnbench.storage.records import read_record
+from unlearnbench.storage.store import Store
 
 RNG = np.random.default_rng(0)
 LABELS = {"train": RNG.permutation(np.arange(65) % 10), "test": RNG.permutation(np.arange(40) % 10)}

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import AccessError, UserError, seeds, training
-from unlearnbench.data import Dataset
-from unlearnbench.data.augmentation import Pipeline
-from unlearnbench.models import Builder
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import Samples, TrainingSet
+from unlearnbench import AccessError, UserError
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.model import Builder
+from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+from unlearnbench.training.augmentation import Pipeline
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import Samples, TrainingSet
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def samples(digits: Dataset) -> Samples:
 def test_fit_equals_a_loop_written_out(recipe: Recipe, samples: Samples, digits: Dataset, builder: Builder) -> None:
     network = builder.fresh("x")
     reference = copy.deepcopy(network)
-    training.fit(network, samples, recipe)
+    loop.fit(network, samples, recipe)
     if recipe.optimizer == "adam":
         optimizer: torch.optim.Optimizer = torch.optim.Adam(reference.parameters(), lr=1e-4, weight_decay=1e-4)
     else:
@@ -54,10 +56,10 @@ def test_in_bf16_matrices_are_multiplied_in_bf16_and_weights_stay_in_fp32(sample
     seen: set[torch.dtype] = set()
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     first.register_forward_hook(lambda *_: seen.add(_[2].dtype))
-    training.fit(network, samples.shuffled_by(seeds.generator("o")), recipe, epochs=2)
+    loop.fit(network, samples.shuffled_by(seeds.generator("o")), recipe, epochs=2)
     assert seen == {torch.bfloat16}
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
-    optimizer = training.optimizer_of(recipe, reference.parameters())
+    optimizer = loop.optimizer_of(recipe, reference.parameters())
     for batch in samples.shuffled_by(seeds.generator("o")).batches(32, 2):
         with torch.autocast("cpu", torch.bfloat16):  # anew for each step, so that no copy of a weight is older
             loss = cross_entropy(reference(batch.images), batch.labels)
@@ -66,7 +68,7 @@ def test_in_bf16_matrices_are_multiplied_in_bf16_and_weights_stay_in_fp32(sample
         optimizer.step()
     for mine, other in zip(network.parameters(), reference.parameters(), strict=True):
         assert torch.equal(mine, other)
-    training.fit(plain, samples.shuffled_by(seeds.generator("o")), Recipe(lr=2e-3), epochs=2)
+    loop.fit(plain, samples.shuffled_by(seeds.generator("o")), Recipe(lr=2e-3), epochs=2)
     assert not torch.equal(next(network.parameters()), next(plain.parameters()))
 
 
@@ -75,15 +77,15 @@ def test_two_halves_equal_the_whole_however_the_state_lies_in_memory(
     recipe: Recipe, samples: Samples, builder: Builder
 ) -> None:
     whole, *halves = (builder.fresh("x") for _ in range(3))
-    training.fit(whole, samples.shuffled_by(seeds.generator("o")), recipe, epochs=2)
+    loop.fit(whole, samples.shuffled_by(seeds.generator("o")), recipe, epochs=2)
     for half, layout in zip(halves, (torch.contiguous_format, torch.preserve_format), strict=True):
         ordered = samples.shuffled_by(seeds.generator("o"))
-        state = training.fit(half, ordered, recipe, epochs=1)
+        state = loop.fit(half, ordered, recipe, epochs=1)
         for kept in state["state"].values():
             kept |= {name: value.clone(memory_format=layout) for name, value in kept.items()}
         order, again = copy.deepcopy(ordered._generator), copy.deepcopy(half)
-        training.fit(half, ordered, recipe, epochs=1, state=state)
-        training.fit(again, samples.shuffled_by(order), recipe, epochs=1, state=state)
+        loop.fit(half, ordered, recipe, epochs=1, state=state)
+        loop.fit(again, samples.shuffled_by(order), recipe, epochs=1, state=state)
         for mine, second, other in zip(whole.parameters(), again.parameters(), half.parameters(), strict=True):
             assert torch.equal(mine, other)
             assert torch.equal(second, other)
@@ -92,14 +94,14 @@ def test_two_halves_equal_the_whole_however_the_state_lies_in_memory(
 def test_training_needs_labels(digits: Dataset, builder: Builder) -> None:
     hidden = TrainingSet(digits.train_images[:9], digits.train_labels[:9]).everything(seeds.generator("o"), "images")
     with pytest.raises(AccessError):
-        training.fit(builder.fresh("x"), hidden, Recipe())  # type: ignore[arg-type]
+        loop.fit(builder.fresh("x"), hidden, Recipe())  # type: ignore[arg-type]
 
 
 def test_predict_uses_eval_mode_and_gives_every_part_its_mode_back() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2))
     network[1].eval()
     pixels = torch.randint(0, 256, (600, 1, 2, 2), dtype=torch.uint8)
-    logits = training.predict(network, pixels, Pipeline().plain)
+    logits = loop.predict(network, pixels, Pipeline().plain)
     assert torch.allclose(logits, network[2](pixels.flatten(1) / 255), atol=1e-6)
     assert network.training
     assert not network[1].training

@@ -9,10 +9,13 @@ import torch
 from click.testing import CliRunner
 from conftest import METHODS
 
-from unlearnbench import UserError, data, registry, tuning
-from unlearnbench.cli import main
-from unlearnbench.data import Dataset
-from unlearnbench.store import Store
+from unlearnbench import UserError
+from unlearnbench.artefacts import data
+from unlearnbench.cli.main import main
+from unlearnbench.operations import tune
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.storage.store import Store
 
 GRID = {"lr": [1e-6, 1e-4]}
 
@@ -31,9 +34,9 @@ def test_the_tuning_world_has_training_images_only(store: Store, digits: Dataset
 
 
 @pytest.fixture(scope="module")
-def tuned(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuning.Tuning:
+def tuned(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tune.Tuning:
     said: list[str] = []
-    found = tuning.tune(
+    found = tune.tune(
         "neggrad",
         dataset="digits-8x8",
         task="data-removal",
@@ -50,7 +53,7 @@ def tuned(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return found
 
 
-def test_the_closest_to_retrain_is_chosen(tuned: tuning.Tuning) -> None:
+def test_the_closest_to_retrain_is_chosen(tuned: tune.Tuning) -> None:
     retrain, original, *points = tuned.trials
     assert (retrain.name, original.name, [p.point["lr"] for p in points]) == ("Retrain", "Original", [1e-6, 1e-4])
     for one in (original, *points):
@@ -60,7 +63,7 @@ def test_the_closest_to_retrain_is_chosen(tuned: tuning.Tuning) -> None:
     assert abs(points[0].distance - original.distance) < 1  # so small a step changes next to nothing
 
 
-def test_everything_that_was_tried_is_in_the_log_and_nothing_in_a_table(tuned: tuning.Tuning) -> None:
+def test_everything_that_was_tried_is_in_the_log_and_nothing_in_a_table(tuned: tune.Tuning) -> None:
     text = tuned.log.read_text()
     assert all(f"lr = {value}" in text for value in (1e-06, 0.0001))
     assert f"Chosen: lr = {tuned.best.point['lr']}" in text
@@ -72,13 +75,13 @@ def test_everything_that_was_tried_is_in_the_log_and_nothing_in_a_table(tuned: t
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_with_something_to_tune_has_a_grid_of_the_same_size(name: str) -> None:
     untunable = ("retrain", "sisa", "scrub-r", "laf-none-l1", "laf-none-l2")  # see grids.toml
-    if name in untunable or registry.get(tuning.Method, name).role == "control":
+    if name in untunable or registry.get(tune.Method, name).role == "control":
         with pytest.raises(UserError, match="there is no grid"):
-            tuning.points_of(name, None)
+            tune.points_of(name, None)
     else:
-        points = tuning.points_of(name, None)
-        assert len(points) == tuning.MOST_POINTS
-        method = registry.get(tuning.Method, name)
+        points = tune.points_of(name, None)
+        assert len(points) == tune.MOST_POINTS
+        method = registry.get(tune.Method, name)
         for point in points:
             method.resolve(name, point)
 
@@ -104,13 +107,13 @@ def test_bad_input_gets_one_clear_message(
 
 def test_a_data_set_without_a_tuning_world_is_told_which_have_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cifar10 has no tuning world; digits-8x8, mnist have one"):
-        tuning.tune("neggrad", dataset="cifar10", task="data-removal", preset="paper", results=tmp_path)
+        tune.tune("neggrad", dataset="cifar10", task="data-removal", preset="paper", results=tmp_path)
 
 
 @pytest.mark.usefixtures("in_this_process")
 def test_where_everything_fails_nothing_is_chosen(tiny: Path, cache: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="every point of neggrad failed, the last with FloatingPointError"):
-        tuning.tune(
+        tune.tune(
             "neggrad",
             dataset="digits-8x8",
             task="data-removal",

@@ -15,12 +15,16 @@ import pytest
 from click.testing import CliRunner
 
 import unlearnbench
-from unlearnbench import UserError, housekeeping, relearning, verifying
-from unlearnbench.auditing import measure
-from unlearnbench.cli import main
-from unlearnbench.merging import merge
-from unlearnbench.store import Store, digest, read_record, write_record
-from unlearnbench.verifying import verify
+from unlearnbench import UserError
+from unlearnbench.artefacts import relearning
+from unlearnbench.cli.main import main
+from unlearnbench.operations.measure import measure
+from unlearnbench.operations.merge import merge
+from unlearnbench.operations.prune import YOUNG, holdings
+from unlearnbench.operations.verify import verify
+from unlearnbench.storage.keys import digest
+from unlearnbench.storage.records import read_record, write_record
+from unlearnbench.storage.store import Store
 
 CELLS = 5
 """Of the finished run."""
@@ -161,7 +165,7 @@ def test_an_attack_that_fails_is_one_problem_among_others(
         raise ZeroDivisionError("no")
 
     measure("loss", preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None)
-    monkeypatch.setattr(verifying, "finding", failing)
+    monkeypatch.setattr("unlearnbench.operations.verify.finding", failing)
     problems = checked(tiny, finished, own_cache).problems
     assert len(problems) == CELLS
     assert all("loss: computed again, it fails: ZeroDivisionError: no" in problem for problem in problems)
@@ -214,7 +218,7 @@ def test_the_cache_keeps_what_records_were_made_of(tenth: Path, tmp_path: Path) 
     store.save({"kind": "outputs", "of": "nobody"}, {}, {})
     store.save({"kind": "outputs", "of": "another results folder"}, {}, {})
     (own_cache / "outputs" / ".half.safetensors.x").write_bytes(b"left over")
-    old = time.time() - 2 * housekeeping.YOUNG
+    old = time.time() - 2 * YOUNG
     for path in own_cache.rglob("*"):
         os.utime(path, (old, old))
     store.save({"kind": "outputs", "of": "a run that is going on"}, {}, {})
@@ -240,7 +244,7 @@ def test_the_cache_keeps_what_records_were_made_of(tenth: Path, tmp_path: Path) 
         (finished / "tenth", "there are no records"),
     ):
         with pytest.raises(UserError, match=why):
-            housekeeping.holdings(wrong, own_cache)
+            holdings(wrong, own_cache)
 
 
 def test_what_is_not_the_suites_is_not_touched(tiny: Path, tiny_run: Path, own_cache: Path) -> None:

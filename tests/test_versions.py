@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from unlearnbench import UserError, arithmetic, confirming, golden, versions
-from unlearnbench.confirming import Confirmation, confirm, far, unexplained
+from unlearnbench import UserError, golden
+from unlearnbench.artefacts import versions
+from unlearnbench.artefacts.jobs import minor
+from unlearnbench.artefacts.versions import Version, in_key
 from unlearnbench.golden import Golden, Output
-from unlearnbench.run import run
-from unlearnbench.versions import Version, in_key
+from unlearnbench.operations.confirm import LIBRARIES, Confirmation, confirm, far, unexplained
+from unlearnbench.operations.run import run
+from unlearnbench.runtime import arithmetic
 
 LAF, ORIGINAL, SHADOW, OUTPUTS = ("methods", "laf"), ("kinds", "original"), ("kinds", "shadow"), ("kinds", "outputs")
 GOLDEN = {
@@ -100,10 +104,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
     """Confirms a checkout of three steps, whose sources and outputs can be changed."""
     monkeypatch.setattr(versions, "FILE", tmp_path / "versions.toml")
     monkeypatch.setattr(golden, "FILE", tmp_path / "outputs.json")
-    monkeypatch.setattr(confirming, "CHANGELOG", tmp_path / "CHANGELOG.md")
+    monkeypatch.setattr("unlearnbench.operations.confirm.CHANGELOG", tmp_path / "CHANGELOG.md")
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 0.2 (unreleased)\n\n- What was said before.\n\n## 0.1\n")
     versions.write(BEFORE)
-    libraries = {name: confirming.minor(confirming.version(name)) for name in confirming.LIBRARIES}
+    libraries = {name: minor(version(name)) for name in LIBRARIES}
     monkeypatch.setattr(golden, "presets", lambda: {"outputs laf": "text", "original": "text", "shadow": "text"})
     golden.write(Golden(libraries, golden.presets(), GOLDEN))
 
@@ -113,7 +117,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
         present = {**{name: version.source for name, version in BEFORE.items()}, **sources}
         made = {name: replace(old, sha256=outputs.get(name, old.sha256)) for name, old in GOLDEN.items()}
         monkeypatch.setattr(versions, "sources", lambda: present)
-        monkeypatch.setattr(confirming, "computed", lambda *_: (made, True))
+        monkeypatch.setattr("unlearnbench.operations.confirm.computed", lambda *_: (made, True))
         return confirm(bump, because, say=lambda line: None)
 
     yield act

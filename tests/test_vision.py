@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench.vision import OPERATORS, torchvision
+from unlearnbench.runtime.vision import OPERATORS, torchvision
 
 
 def test_its_parts_can_be_used() -> None:

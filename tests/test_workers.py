@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.workers import in_parallel, limited
+from unlearnbench.engines.processes import in_parallel
+from unlearnbench.runtime.time_limit import limited
 
 
 def fate(what: str, folder: Path) -> str:
@@ -66,7 +67,7 @@ def pid(*_: object) -> int:
 def test_processes_end_with_the_one_that_began_them_even_if_it_is_killed() -> None:
     code = """
 import os, time
-from unlearnbench.workers import in_parallel
+from unlearnbench.engines.processes import in_parallel
 print([done.result for done in in_parallel(os.getpid, [()], 1)], flush=True)  # now it waits for work
 time.sleep(100)
 """

@@ -7,42 +7,56 @@ answers at once.
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unlearnbench.attacks import Audit, Observed, Scores, attack
-    from unlearnbench.checkpoints import Checkpoint, packed, unpacked
-    from unlearnbench.data import Dataset, dataset
+    from unlearnbench.cli.progress import Reporter
     from unlearnbench.errors import AccessError, UserError
-    from unlearnbench.method import Access, method
-    from unlearnbench.models import Network, model
-    from unlearnbench.problem import Problem
-    from unlearnbench.progress import Reporter
-    from unlearnbench.records import load
-    from unlearnbench.run import Summary, run
-    from unlearnbench.samples import Batch, Samples, concat
-    from unlearnbench.tables import table
-    from unlearnbench.task import Split, check_classes, choose, of_classes, task
+    from unlearnbench.operations.run import Summary, run
+    from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
+    from unlearnbench.plugins.checkpoints import Checkpoint, packed, unpacked
+    from unlearnbench.plugins.dataset import Dataset, dataset
+    from unlearnbench.plugins.method import Access, method
+    from unlearnbench.plugins.model import Network, model
+    from unlearnbench.plugins.problem import Problem
+    from unlearnbench.plugins.task import Split, check_classes, choose, of_classes, task
+    from unlearnbench.reporting.frame import load
+    from unlearnbench.reporting.tables import table
+    from unlearnbench.training.samples import Batch, Samples, concat
 
 _HOMES = {
-    "attacks": ("Audit", "Observed", "Scores", "attack"),
-    "checkpoints": ("Checkpoint", "packed", "unpacked"),
-    "data": ("Dataset", "dataset"),
-    "errors": ("AccessError", "UserError"),
-    "method": ("Access", "method"),
-    "models": ("Network", "model"),
-    "problem": ("Problem",),
-    "progress": ("Reporter",),
-    "records": ("load",),
-    "run": ("Summary", "run"),
-    "samples": ("Batch", "Samples", "concat"),
-    "tables": ("table",),
-    "task": ("Split", "check_classes", "choose", "of_classes", "task"),
+    "Access": "plugins.method",
+    "AccessError": "errors",
+    "Audit": "plugins.attack",
+    "Batch": "training.samples",
+    "Checkpoint": "plugins.checkpoints",
+    "Dataset": "plugins.dataset",
+    "Network": "plugins.model",
+    "Observed": "plugins.attack",
+    "Problem": "plugins.problem",
+    "Reporter": "cli.progress",
+    "Samples": "training.samples",
+    "Scores": "plugins.attack",
+    "Split": "plugins.task",
+    "Summary": "operations.run",
+    "UserError": "errors",
+    "attack": "plugins.attack",
+    "check_classes": "plugins.task",
+    "choose": "plugins.task",
+    "concat": "training.samples",
+    "dataset": "plugins.dataset",
+    "load": "reporting.frame",
+    "method": "plugins.method",
+    "model": "plugins.model",
+    "of_classes": "plugins.task",
+    "packed": "plugins.checkpoints",
+    "run": "operations.run",
+    "table": "reporting.tables",
+    "task": "plugins.task",
+    "unpacked": "plugins.checkpoints",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+"""The public names, and the module that each is imported from when it is first used."""
 
 __all__ = [
     "Access",
@@ -77,21 +91,10 @@ __all__ = [
 ]
 
 
-class _Package(ModuleType):
-    """This package. Importing its module `run` must not hide its function `run` (likewise `method` and `task`)."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOME_OF and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
-
-
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

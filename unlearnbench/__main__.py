@@ -1,5 +1,5 @@
 """`python -m unlearnbench` is the command `unlearnbench`."""
 
-from unlearnbench.cli import main
+from unlearnbench.cli.main import main
 
 main(prog_name="unlearnbench")

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from unlearnbench.attacks import Audit, NotApplicableError, Observed, Scores, attack
 from unlearnbench.attacks.references import Answers, answers, mean_where
-from unlearnbench.stats import Floats, best_threshold
+from unlearnbench.plugins.attack import Audit, NotApplicableError, Observed, Scores, attack
+from unlearnbench.statistics import Floats, best_threshold
 
 PAPER = "Carlini et al., Membership Inference Attacks From First Principles, S&P 2022"
 

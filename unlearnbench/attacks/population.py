@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from unlearnbench.attacks import Audit, Observed, Scores, attack
-from unlearnbench.stats import Floats, best_threshold
+from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
+from unlearnbench.statistics import Floats, best_threshold
 
 
 @attack(title="Loss", reference="Yeom et al., Privacy Risk in Machine Learning, CSF 2018")

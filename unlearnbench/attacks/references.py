@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unlearnbench.attacks import Audit, Booleans, NotApplicableError, Observed
-from unlearnbench.stats import Floats
+from unlearnbench.plugins.attack import Audit, Booleans, NotApplicableError, Observed
+from unlearnbench.statistics import Floats
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from unlearnbench.attacks import Audit, Observed, Scores, attack
 from unlearnbench.errors import unknown
-from unlearnbench.stats import Floats
+from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
+from unlearnbench.statistics import Floats
 
 MOST = 4000
 """Rows a side that the classifier learns from: the number that the published tables were made with."""

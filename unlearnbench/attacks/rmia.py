@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from unlearnbench.attacks import Audit, Observed, Scores, attack
 from unlearnbench.attacks.references import Answers, answers
-from unlearnbench.stats import Floats, best_threshold
+from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
+from unlearnbench.statistics import Floats, best_threshold
 
 
 @attack(

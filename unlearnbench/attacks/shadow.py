@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearnbench.attacks import Audit, Observed, Scores, attack
-from unlearnbench.stats import Floats
+from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
+from unlearnbench.statistics import Floats
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from unlearnbench.attacks import Audit, Observed, Scores, attack
-from unlearnbench.stats import Floats
+from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
+from unlearnbench.statistics import Floats
 
 MOST = 2000
 """Items a side that the classifier learns from."""

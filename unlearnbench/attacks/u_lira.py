@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from unlearnbench.attacks import Audit, NotApplicableError, Scores, attack
 from unlearnbench.attacks.lira import lira
+from unlearnbench.plugins.attack import Audit, NotApplicableError, Scores, attack
 
 
 @attack(

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
-from unlearnbench import registry
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.local import Local, entry, named
-from unlearnbench.plugin import Plugin
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.files import Local, entry, named
+from unlearnbench.plugins.plugin import Plugin
 
 KINDS = tuple(group[:-1] for group in registry.GROUPS)
 
@@ -84,7 +84,7 @@ class Check:
 
     def result(self) -> Result:
         """Runs the check, whatever comes of it, on one thread as the suite does."""
-        from unlearnbench.run import one_thread
+        from unlearnbench.runtime.threads import one_thread
 
         status, message = "ok", ""
         try:

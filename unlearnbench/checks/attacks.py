@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from unlearnbench import seeds, stats
-from unlearnbench.attacks import Attack, Audit, Known, NotApplicableError, Observed, Scores
+from unlearnbench import statistics
 from unlearnbench.checks import requirements
 from unlearnbench.checks.requirements import no_need, outcome, require
 from unlearnbench.checks.watching import Watch, watched
 from unlearnbench.errors import UserError
-from unlearnbench.store import canonical
+from unlearnbench.plugins.attack import Attack, Audit, Known, NotApplicableError, Observed, Scores
+from unlearnbench.runtime import seeds
+from unlearnbench.storage.keys import canonical
 
 ITEMS, CLASSES, NETWORKS = 120, 5, 8
 LEAK = 6.0
@@ -175,7 +176,7 @@ def does_not_write_on_the_audit(bench: Bench) -> None:
 
 def finds_an_obvious_leak(bench: Bench) -> None:
     """Where the network clearly prefers the labels of forgotten items, these get the higher scores."""
-    found = stats.auc(*bench.sides).value
+    found = statistics.auc(*bench.sides).value
     require(
         found >= STRONG,
         f"where every member gives itself away its AUC is {found:.2f}: scores must be higher for members (is the sign "
@@ -188,7 +189,7 @@ def finds_nothing_where_nothing_is(bench: Bench) -> None:
     sides = bench.score(audit(leaking=False)) if bench.sides else bench.good
     forgotten, heldout = sides.forgotten, sides.heldout
     chance = SIGMAS * math.sqrt((len(forgotten) + len(heldout) + 1) / (12 * len(forgotten) * len(heldout)))
-    found = stats.auc(forgotten, heldout).value
+    found = statistics.auc(forgotten, heldout).value
     require(
         abs(found - 0.5) <= chance,
         f"where forgotten and held-out items do not differ its AUC is {found:.2f}: it must treat both sides alike",

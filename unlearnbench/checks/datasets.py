@@ -10,11 +10,13 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from unlearnbench import folders, seeds
+from unlearnbench.artefacts.data import checksum
 from unlearnbench.checks import requirements
 from unlearnbench.checks.requirements import no_need, outcome, require
 from unlearnbench.checks.watching import Watch, watched
-from unlearnbench.data import Dataset, Source, checksum
+from unlearnbench.plugins.dataset import Dataset, Source
+from unlearnbench.runtime import seeds
+from unlearnbench.storage import folders
 
 SPREAD = 16
 """How far apart the darkest and the brightest pixel must be, of 255."""

@@ -7,11 +7,13 @@ from functools import cache
 
 import torch
 
-from unlearnbench import registry, seeds, training
-from unlearnbench.data import Dataset
-from unlearnbench.models import Builder, Model, Network
-from unlearnbench.recipe import Recipe
-from unlearnbench.samples import TrainingSet
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.model import Builder, Model, Network
+from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import TrainingSet
 
 TRAIN, TEST = 160, 80
 CLASSES = 10
@@ -47,7 +49,7 @@ def _trained(seed: int) -> Network:
     whole = TrainingSet(content.train_images, content.train_labels)
     samples = whole.everything(seeds.generator("check", seed, "order"))
     assert samples is not None
-    training.fit(network, samples, RECIPE, epochs=4)
+    loop.fit(network, samples, RECIPE, epochs=4)
     return network.requires_grad_(False).eval()
 
 

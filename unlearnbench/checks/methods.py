@@ -14,16 +14,17 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from unlearnbench import registry, seeds
 from unlearnbench.checks import BrokenContractError, requirements
 from unlearnbench.checks.material import CLASSES, CPU, RECIPE, builder, digits, trained
 from unlearnbench.checks.requirements import no_need, outcome, require
 from unlearnbench.checks.watching import ForbiddenDataError, Watch, hooks_of, watched, without_data
 from unlearnbench.errors import AccessError, UserError
-from unlearnbench.method import Access, Method
-from unlearnbench.problem import Problem, View, view_to_forget, view_to_prepare
-from unlearnbench.samples import TrainingSet
-from unlearnbench.training import in_eval_mode
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import Access, Method
+from unlearnbench.plugins.problem import Problem, View, view_to_forget, view_to_prepare
+from unlearnbench.runtime import seeds
+from unlearnbench.training.loop import in_eval_mode
+from unlearnbench.training.samples import TrainingSet
 
 FORGET, VALIDATION = 24, 20
 """How many items must be forgotten, and how many like them nobody was trained on."""

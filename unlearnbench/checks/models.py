@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unlearnbench import seeds
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CPU
 from unlearnbench.checks.requirements import no_need, outcome, require
 from unlearnbench.checks.watching import Watch, watched
-from unlearnbench.models import Builder, Model, Network
+from unlearnbench.plugins.model import Builder, Model, Network
+from unlearnbench.runtime import seeds
 
 SHAPES = ((3, 32, 32), (1, 28, 28), (3, 224, 224))
 """Images that a model is tried with; one size must do."""

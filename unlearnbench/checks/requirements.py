@@ -10,8 +10,8 @@ from unittest import SkipTest
 
 from unlearnbench.checks import BrokenContractError
 from unlearnbench.checks.watching import Watch
-from unlearnbench.plugin import Plugin
-from unlearnbench.store import canonical
+from unlearnbench.plugins.plugin import Plugin
+from unlearnbench.storage.keys import canonical
 
 ARGUMENTS = {"method": 1, "task": 2, "dataset": 1, "model": 2, "attack": 1}
 """How many arguments a plugin's function has beside its options."""

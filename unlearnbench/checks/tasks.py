@@ -8,14 +8,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from unlearnbench import seeds
+from unlearnbench.artefacts.data import checksum
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import digits
 from unlearnbench.checks.requirements import no_need, outcome, require
 from unlearnbench.checks.watching import Watch, watched
-from unlearnbench.data import Dataset, checksum
-from unlearnbench.rendering import COLUMNS
-from unlearnbench.task import Split, Task
+from unlearnbench.planning.protocols import COLUMNS
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.task import Split, Task
+from unlearnbench.runtime import seeds
 
 
 @dataclass

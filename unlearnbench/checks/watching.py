@@ -14,7 +14,9 @@ from unittest.mock import patch
 
 from torch import nn
 
-from unlearnbench import setting, settings, store
+from unlearnbench.artefacts import scenario
+from unlearnbench.runtime import global_state
+from unlearnbench.storage import store
 
 CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".txt", ".cfg", ".ini", ".yaml")
 """Files that are read for other reasons than to learn from them."""
@@ -52,7 +54,7 @@ class Watch:
 def watched(watch: Watch) -> Iterator[None]:
     """Notes what a block does to the process, and puts it back."""
     running, hooks = set(threading.enumerate()), count_hooks()
-    with settings.kept(lambda name: None if name == HOOKS_ON_ALL else watch.settings.append(name)):
+    with global_state.kept(lambda name: None if name == HOOKS_ON_ALL else watch.settings.append(name)):
         try:
             yield
         finally:
@@ -64,7 +66,7 @@ def watched(watch: Watch) -> Iterator[None]:
 
 def count_hooks() -> int:
     """How many hooks all modules have in common."""
-    read, _ = settings.SETTINGS[HOOKS_ON_ALL]
+    read, _ = global_state.SETTINGS[HOOKS_ON_ALL]
     return sum(map(len, read()))
 
 
@@ -85,7 +87,7 @@ def without_data(watch: Watch) -> Iterator[None]:
     def refused(path: Path, key: Any) -> None:
         refuse(f"the suite's {key['kind']} {key.get('name', '')}".strip())
 
-    setting.forget_data()
+    scenario.forget_data()
     _opening.append(refuse)
     with ExitStack() as stack:
         stack.callback(_opening.pop)

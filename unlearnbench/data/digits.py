@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import pad
 
-from unlearnbench.data import Dataset, dataset
+from unlearnbench.plugins.dataset import Dataset, dataset
 
 
 @dataset(

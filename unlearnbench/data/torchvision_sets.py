@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from unlearnbench.data import Dataset, dataset
-from unlearnbench.vision import torchvision
+from unlearnbench.plugins.dataset import Dataset, dataset
+from unlearnbench.runtime.vision import torchvision
 
 IDX_MD5 = {
     "MNIST": {

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unlearnbench import seeds
-from unlearnbench.data import Dataset, dataset
 from unlearnbench.data.digits import digits_8x8
 from unlearnbench.data.torchvision_sets import idx_files
-from unlearnbench.task import choose
-from unlearnbench.vision import torchvision
+from unlearnbench.plugins.dataset import Dataset, dataset
+from unlearnbench.plugins.task import choose
+from unlearnbench.runtime import seeds
+from unlearnbench.runtime.vision import torchvision
 
 HELD_OUT = 0.2
 

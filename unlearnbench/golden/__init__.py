@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.store import canonical
-from unlearnbench.versions import CODE, KINDS, PLUGINS
+from unlearnbench.artefacts.versions import CODE, KINDS, PLUGINS
+from unlearnbench.storage.keys import canonical
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from unlearnbench.models import Network, model
+from unlearnbench.plugins.model import Network, model
 
 
 @model(title="CNN", reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024 (released code, Model.py)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.models import Network, model
-from unlearnbench.vision import torchvision
+from unlearnbench.plugins.model import Network, model
+from unlearnbench.runtime.vision import torchvision
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels, which the released code normalises with."""

@@ -1,0 +1,1 @@
+"""The command line: words in, a Python function, text out."""

@@ -1,0 +1,124 @@
+"""What commands print: plans, what a run did, rows of facts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from unlearnbench.operations.run import Summary
+
+KINDS = {
+    "original": "originals",
+    "shadow": "shadow networks",
+    "prepared": "preparations",
+    "network": "kept networks",
+    "outputs": "unlearnings",
+}
+"""Kinds of artefacts in plain words."""
+
+
+def show_plan(summary: Summary) -> None:
+    """Prints what a run would do."""
+    plan = summary.plan
+    for cell, status in zip(plan.cells, plan.statuses, strict=True):
+        click.echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if status.why else ""))
+    kinds = [job.kind for job in plan.missing]
+    made = [f"{kinds.count(kind)} {name}" for kind, name in KINDS.items() if kinds.count(kind)]
+    what = f", with {', '.join(made)}" if made else ""
+    click.echo(f"\n{len(plan.to_run)} of {len(plan.cells)} cells to run{what}")
+    if plan.failed_before:
+        click.echo(f"{len(plan.failed_before)} cells failed before and are left as they are: see --retry-failed")
+    click.echo(f"about {plan.ep:.0f} passes over the training set, and {plan.size / 1e6:.1f} MB in {plan.store.root}")
+
+
+def show_result(summary: Summary) -> None:
+    """Prints the tables of a run and what did not work."""
+    from unlearnbench.reporting.rendering import render
+
+    labels = {cell.about["task"] for cell in summary.plan.cells}
+    for made in summary.tables.values():
+        if made.task in labels:
+            click.echo(render(made, default_format()))
+    done = [o for o in summary.outcomes if o.is_cell]
+    folder, total = summary.plan.results, len(summary.plan.cells)
+    bad = sum(o.status != "ok" for o in done)
+    there = total - len(summary.plan.to_run)
+    left = total - there - len(done)
+    click.echo(
+        f"{len(done)} cells run{f', {bad} of them failed' if bad else ''}; {there} were there"
+        f"{f'; {left} not run' if left else ''}; tables in {folder / 'tables'}"
+    )
+    if summary.outcomes:
+        show_time(summary)
+    show_failures(summary)
+
+
+def show_time(summary: Summary) -> None:
+    """Prints where the time of a run went."""
+    whole, ep = summary.workers * summary.seconds, sum(outcome.ep for outcome in summary.outcomes)
+    shares = ", ".join(f"{kind} {seconds / whole:.0%}" for kind, seconds in summary.spent.items())
+    click.echo(f"{summary.seconds:.0f} s with {summary.workers} workers, {ep:.0f} passes: {shares}")
+    if summary.speed:
+        click.echo(f"trainings: {', '.join(f'{rate:.0f} {unit}' for unit, rate in summary.speed.items())} a worker")
+
+
+def show_failures(summary: Summary) -> None:
+    """Says which cells did not work, and how to see more."""
+    for outcome in summary.failed:
+        click.echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
+    if summary.failed:
+        click.echo("`unlearnbench show DATASET TASK METHOD SEED` prints all that is known of such a cell", err=True)
+    if summary.plan.failed_before:
+        click.echo(f"{len(summary.plan.failed_before)} of them failed before: --retry-failed runs them again", err=True)
+
+
+def as_data(summary: Summary) -> dict[str, Any]:
+    """A run as JSON values."""
+    plan = summary.plan
+    found = {o.name: o for o in summary.outcomes if o.is_cell}
+    cells = []
+    for cell, status in zip(plan.cells, plan.statuses, strict=True):
+        outcome = found.get(str(cell))
+        cells.append(
+            {
+                **{name: cell.about[name] for name in ("dataset", "model", "task", "method", "seed")},
+                "status": outcome.status if outcome else status.state,
+                "why": outcome.reason if outcome else status.why,
+                "record": str(cell.path),
+            }
+        )
+    return {
+        "preset": plan.results.name,
+        "cells": cells,
+        "ep": round(plan.ep, 3),
+        "bytes": plan.size,
+        "seconds": round(summary.seconds, 3),
+        "spent": {kind: round(seconds, 3) for kind, seconds in summary.spent.items()},
+        "speed": {unit: round(rate, 3) for unit, rate in summary.speed.items()},
+        "tables": sorted(summary.tables),
+    }
+
+
+def default_format() -> str:
+    """Markdown, or in a terminal that shows colours, the same with its bold type."""
+    return "terminal" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "markdown"
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Prints rows as JSON or for people."""
+    click.echo(json.dumps(rows, indent=1) if as_json else "\n\n".join(map(as_block, rows)))
+
+
+def as_block(row: dict[str, Any]) -> str:
+    """A row for people: its name, and a line for everything that there is to say."""
+    lines = [click.style(row["name"], bold=True)]
+    for name, value in row.items():
+        text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+        if text not in (None, "", row["name"]):
+            lines.append(f"  {name:13} {text}")
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""Tells people how a run goes: a live bar in a terminal, a plain line for each finished cell elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from unlearnbench.operations.work import Outcome
+from unlearnbench.planning.plan import Plan
+from unlearnbench.runtime.timing import left
+
+
+class Reporter:
+    """Writes to standard error."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stderr)
+        self._bar: Progress | None = None
+        self._ep = self._total = 0.0
+        self._cells = self._done = 0
+        self._began = time.perf_counter()
+
+    def start(self, plan: Plan) -> None:
+        """The run begins."""
+        self._total, self._cells = plan.ep, len(plan.to_run)
+        self._began = time.perf_counter()
+        if not self._cells:
+            return
+        artefacts = sum(1 + len(job.beside) for job in plan.shared)
+        self._line(
+            f"{self._cells} of {len(plan.cells)} cells to run and {artefacts} artefacts to make for them: "
+            f"about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB"
+        )
+        if self._console.is_terminal:
+            columns = (MofNCompleteColumn(), TextColumn("cells"), BarColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, TextColumn("{task.description}"), console=self._console)
+            self._task = self._bar.add_task("", total=self._cells)
+            self._bar.start()
+
+    def done(self, outcome: Outcome) -> None:
+        """A job or a cell is finished."""
+        self._ep += outcome.ep
+        self._done += outcome.is_cell
+        if self._bar:
+            description = f"{self.left()}  {outcome.name}"
+            self._bar.update(self._task, completed=self._done, description=description)
+        elif outcome.is_cell or outcome.status != "made":
+            why = f": {outcome.reason}" if outcome.reason else ""
+            line = f"[{self._done}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{why}"
+            self._line(f"{line}  ({self.left()})")
+        else:
+            self._line(f"made {outcome.name} {outcome.seconds:.1f} s  ({self.left()})")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def finish(self) -> None:
+        """The run is over, or was interrupted."""
+        if self._bar:
+            self._bar.stop()
+
+    def left(self) -> str:
+        """An estimate of the time that is left, from the work done so far."""
+        if self._done == self._cells:
+            return "done"
+        if not self._ep or not self._total:
+            return "estimating"
+        return left(self._began, self._ep / self._total)

@@ -1,0 +1,223 @@
+"""Commands about records, artefacts and the tables that are made of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unlearnbench.cli.options import ACCEPT, ARITHMETIC, CACHE, DATA, DEVICE, JOBS, JSON, PRESET, RESULTS
+from unlearnbench.cli.printing import default_format
+from unlearnbench.errors import UserError
+
+
+@click.command()
+@click.argument("which", metavar="NUMBER|TASK")
+@click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper to compare]")
+@RESULTS
+@click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; drawn with bold type in a terminal]")
+@click.option("--protocol", metavar="clean|released", help="How networks are evaluated.  [clean; released to compare]")
+@click.option("--attack", metavar="NAME", help="The last column is of this attack; see `measure`.  [shadow]")
+@click.option("--metric", metavar="auc|balanced_accuracy|tpr@1%|tpr@0.1%", help="Which number of the attack.  [auc]")
+@click.option("--compare", is_flag=True, help="Beside the published numbers.")
+@click.option("--cost", is_flag=True, help="What each method took, beside Retrain.")
+@click.option("--distance", is_flag=True, help="How far each method is from Retrain, item by item too.")
+@click.option("--paired", is_flag=True, help="Differences to Retrain seed by seed, beside the noise floor.")
+@click.option("--relearning", is_flag=True, help="How soon what was forgotten is back; see `measure --relearn`.")
+@ACCEPT
+@CACHE
+@DATA
+def table(
+    which: str,
+    preset: str | None,
+    results: str,
+    form: str | None,
+    protocol: str | None,
+    attack: str | None,
+    metric: str | None,
+    accept_stale: bool,
+    cache: str | None,
+    data: str | None,
+    **instead: bool,
+) -> None:
+    """Prints a table from the records: of the paper's, 1-3 the methods and 4-6 the ablations, or that of a task."""
+    number = int(which) if which.isdecimal() else which
+    form = form or default_format()
+    asked = [f"--{name}" for name, wanted in instead.items() if wanted]
+    asked += [f"--{name}" for name, value in (("attack", attack), ("metric", metric)) if value][:1]
+    asked += ["--protocol"] if protocol and not instead["compare"] and asked else []
+    if len(asked) > 1:
+        raise UserError(f"{' and '.join(asked)} do not go together: print one after the other")
+    if instead["cost"]:
+        from unlearnbench.reporting.costs import costs
+
+        text = costs(number, preset or "demo", results, form, accept_stale)
+    elif instead["distance"]:
+        from unlearnbench.reporting.distances import distances
+
+        text = distances(number, preset or "demo", results, form, cache, data, accept_stale)
+    elif instead["paired"]:
+        from unlearnbench.reporting.paired import paired
+
+        text = paired(number, preset or "demo", results, form, accept_stale)
+    elif instead["relearning"]:
+        from unlearnbench.reporting.relearning import recovery
+
+        text = recovery(number, preset or "demo", results, form, accept_stale)
+    elif instead["compare"]:
+        from unlearnbench.reporting.published import compare
+
+        text = compare(number, preset or "paper", results, form, protocol or "released", accept_stale)
+    else:
+        from unlearnbench.reporting.tables import table as table_of
+
+        text = table_of(number, preset or "demo", results, form, protocol or "clean", attack, metric, accept_stale)
+    click.echo(text, nl=False)
+
+
+@click.command()
+@click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="Whose results.  [demo]")
+@RESULTS
+@click.option("--format", "form", metavar="markdown|latex", help="[markdown; drawn with bold type in a terminal]")
+@click.option("--svg", metavar="FILE", help="Also draw the critical-difference diagram.")
+@ACCEPT
+@JSON
+def rank(preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool) -> None:
+    """Ranks methods by their distance to Retrain, with what the number of tasks and seeds can support."""
+    from unlearnbench.reporting import charts, ranking
+
+    found = ranking.rank(preset, results, accept_stale=accept_stale)
+    if svg:
+        Path(svg).write_text(charts.diagram(found), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps(ranking.as_data(found), indent=1))
+    else:
+        click.echo(ranking.printed(found, preset, form or default_format()), nl=False)
+
+
+@click.command()
+@click.argument("dataset")
+@click.argument("task")
+@click.argument("method")
+@click.argument("seed", type=int)
+@PRESET
+@RESULTS
+@JSON
+def show(dataset: str, task: str, method: str, seed: int, preset: str, results: str, as_json: bool) -> None:
+    """Prints the record of a cell and the command that reproduces it."""
+    from unlearnbench.reporting.show import describe, find_record
+
+    record = find_record(Path(results), preset, dataset, task, method, seed)
+    click.echo(json.dumps(record, indent=1) if as_json else describe(record))
+
+
+@click.command()
+@click.option("--bump", multiple=True, metavar="GROUP.NAME", help="Raise this version, e.g. methods.laf; repeatable.")
+@click.option("--because", default="", metavar="TEXT", help="Why numbers change; goes into CHANGELOG.md.")
+@click.option("--check", is_flag=True, help="Write nothing.")
+@JOBS
+@ARITHMETIC
+@JSON
+def confirm(bump: tuple[str, ...], because: str, as_json: bool, **options: Any) -> None:
+    """Computes a small plan and compares its outputs, bit by bit, with those of the published results.
+
+    Users see whether their machine gives the published numbers. Developers confirm that edited code still does, or
+    raise the versions of what now gives others. Exit code 0: all is equal, or explained; 1: it is not.
+    """
+    from unlearnbench.operations.confirm import confirm as confirm_all
+
+    found = confirm_all(bump, because, say=partial(click.echo, err=True), **options)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+    elif found.problem:
+        click.echo(found.problem)
+    elif found.bits:
+        changed = f"{len(found.different)} of {found.outputs} outputs changed" if found.different else "equal bits"
+        click.echo(f"{found.outputs} outputs of the golden plan: {changed}")
+        for what in ("raised", "confirmed", "new"):
+            if names := getattr(found, what):
+                click.echo(f"{what}: {', '.join(names)}")
+    else:
+        click.echo(f"{found.outputs} outputs are near the golden ones; bits were not compared, because {found.why}")
+    sys.exit(1 if found.problem else 0)
+
+
+@click.command()
+@RESULTS
+@PRESET
+@click.option("--rerun", type=int, default=0, metavar="N", help="Also unlearn N cells again, drawn at random.  [0]")
+@JOBS
+@DEVICE
+@ARITHMETIC
+@CACHE
+@DATA
+@JSON
+def verify(as_json: bool, **options: Any) -> None:
+    """Reads all records of a preset and all artefacts again, and recomputes every number from stored outputs.
+
+    All problems are reported at once. Exit code 0: there are none; 1: there are.
+    """
+    from unlearnbench.operations.verify import verify as verify_all
+
+    found = verify_all(say=partial(click.echo, err=True), **options)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+    else:
+        for reason, count in found.unmeasured.items():
+            click.echo(f"{count} records were read only: {reason}")
+        click.echo(
+            f"{found.records} records and {found.artefacts} artefacts read, {found.measured} records measured again"
+        )
+        for problem in found.problems:
+            click.echo(f"problem: {problem}")
+        click.echo(f"{len(found.problems)} problems" if found.problems else "everything is as it was written")
+    sys.exit(1 if found.problems else 0)
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...")
+@RESULTS
+def merge(folders: tuple[str, ...], results: str) -> None:
+    """Brings the records of several results folders, DIR..., into the one of --results.
+
+    Records of one cell must agree in everything but times and places; if any do not, nothing is changed.
+    """
+    from unlearnbench.operations.merge import merge as merge_folders
+
+    done = merge_folders(folders, results)
+    click.echo(
+        f"{done.new} records are new, {done.better} replace failures, {done.more} got more measures, {done.same} were "
+        f"there; in {results}"
+    )
+
+
+@click.command()
+@click.option(
+    "--results", multiple=True, default=("results",), metavar="DIR", help="A folder of records; repeatable.  [results]"
+)
+@CACHE
+@click.option("--prune", is_flag=True, help="Delete what no record in these results folders was made of.")
+@JSON
+def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: bool) -> None:
+    """Shows what the cache holds, and how much of it no record needs; --prune deletes that.
+
+    What is younger than an hour is left alone, because a run may be going on.
+    """
+    from unlearnbench.operations.prune import holdings
+    from unlearnbench.operations.prune import prune as prune_cache
+    from unlearnbench.storage import folders
+
+    found = holdings(results, cache)
+    if as_json:
+        click.echo(json.dumps([{**asdict(h), "unneeded": len(h.unneeded)} for h in found], indent=1))
+    for h in [] if as_json else found:
+        click.echo(f"{h.kind:10} {h.files:6} files {h.size / 1e6:9.1f} MB, not needed {h.freed / 1e6:9.1f} MB")
+    if prune:
+        freed = prune_cache(found)
+        count = sum(len(h.unneeded) for h in found)
+        click.echo(f"{count} files, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)

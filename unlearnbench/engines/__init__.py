@@ -1,0 +1,1 @@
+"""Who does the work: processes, and the guard around one call."""

@@ -1,0 +1,229 @@
+"""Does the work of a plan: makes the artefacts that are missing, then the cells, over several workers."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Mapping
+from contextlib import closing, redirect_stdout
+from dataclasses import dataclass, field
+from functools import lru_cache
+from multiprocessing import parent_process
+from typing import Any, Protocol
+
+import joblib
+import torch
+
+from unlearnbench.artefacts.jobs import Job
+from unlearnbench.artefacts.making import ParentFailedError, Workshop, still_missing
+from unlearnbench.engines.processes import Done, in_parallel
+from unlearnbench.errors import StorageError, UserError
+from unlearnbench.evaluation.record import Laboratory, observed
+from unlearnbench.planning.plan import Cell, Plan
+from unlearnbench.runtime import timing
+from unlearnbench.runtime.threads import one_thread
+from unlearnbench.storage.keys import differences
+from unlearnbench.storage.records import SCHEMA, read_record, write_record
+from unlearnbench.storage.store import Store
+
+STATUSES = ("ok", "failed", "diverged", "timeout", "out-of-memory", "crashed", "skipped")
+"""What can become of a cell: its numbers are there; an exception; numbers that are not finite; too long; no memory;
+the process died; the method that it starts from has no result."""
+FATES = {
+    "timeout": "its method or an attack was not done within {limit:g} s: see --timeout",
+    "crashed": "its process died, alone too: it was killed, perhaps for lack of memory, or it exited",
+}
+"""What is known of work whose process did not survive."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job or a cell.
+
+    Attributes:
+        name: What it was.
+        status: One of `STATUSES` for a cell; "made", or one of these but "ok", for an artefact.
+        seconds: How long it took.
+        ep: How much work it was, in passes over the training set.
+        reason: Why it did not work.
+        is_cell: Whether it was a cell.
+        spent: Its seconds by kind of work; see `timing.KINDS`.
+        speed: Of a training: "images/s", and "GFLOP/s" where they can be counted.
+    """
+
+    name: str
+    status: str
+    seconds: float
+    ep: float
+    reason: str = ""
+    is_cell: bool = True
+    spent: Mapping[str, float] = field(default_factory=dict)
+    speed: Mapping[str, float] = field(default_factory=dict)
+
+
+class Progress(Protocol):
+    """Is told how a run goes."""
+
+    def start(self, plan: Plan) -> None:
+        """The run begins."""
+
+    def done(self, outcome: Outcome) -> None:
+        """A job or a cell is finished."""
+
+    def finish(self) -> None:
+        """The run is over, or was interrupted."""
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Raises `UserError` for a number of workers that nobody can have."""
+    if jobs is not None and jobs < 1:
+        raise UserError(f"-j must be at least 1, not {jobs}")
+
+
+def execute(
+    plan: Plan, jobs: int, progress: Progress | None, fail_fast: bool = False, timeout: float | None = None
+) -> list[Outcome]:
+    """Does the work of a plan.
+
+    The queue is in an order in which everything comes after what it needs, so a worker seldom waits; if it gets ahead,
+    it makes the missing artefact itself, or waits on the lock of the one who is making it.
+    """
+    queue: list[Job | Cell] = [*plan.shared, *plan.to_run]
+    outcomes: list[Outcome] = []
+    if progress:
+        progress.start(plan)
+    try:
+        calls = [(item, plan.store, is_forced(item, plan)) for item in queue]
+        with closing(in_parallel(work, calls, jobs, timeout, plan.environment)) as found:
+            for done in found:
+                outcome = done.result or perished(queue[done.index], done, timeout)
+                outcomes.append(outcome)
+                if progress:
+                    progress.done(outcome)
+                if fail_fast and outcome.is_cell and outcome.status != "ok":
+                    break
+    finally:
+        if progress:
+            progress.finish()
+    return outcomes
+
+
+def perished(item: Job | Cell, done: Done[Outcome], limit: float | None) -> Outcome:
+    """What became of an item whose process did not survive it; for a cell, there is a record of it."""
+    reason = FATES[done.reason].format(limit=limit or 0.0)
+    if isinstance(item, Cell) and made_meanwhile(item):
+        return Outcome(str(item), "ok", 0.0, item.outputs.ep)
+    if isinstance(item, Cell):
+        trace = {"traceback": done.trace} if done.trace else {}
+        write_record(item.path, {**failure(item, done.reason, reason), **trace})
+    ep = item.work if isinstance(item, Job) else item.outputs.ep
+    return Outcome(str(item), done.reason, 0.0, ep, reason, isinstance(item, Cell))
+
+
+def is_forced(item: Job | Cell, plan: Plan) -> bool:
+    """Whether an item is a cell that shall be unlearned even if its outputs are there."""
+    return isinstance(item, Cell) and item.method in plan.forced
+
+
+def work(item: Job | Cell, store: Store, force: bool) -> Outcome:
+    """What a worker does: makes an artefact or a cell, on one thread; whatever goes wrong stays in its outcome."""
+    start = time.perf_counter()
+    if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        warnings.showwarning = lambda message, *_args, **_kwargs: print(f"warning: {message}", file=sys.stderr)  # noqa: T201
+    timing.taken()
+    speed: Mapping[str, float] = {}
+    with one_thread(), redirect_stdout(sys.stderr), timing.spending("machinery"):  # what plugins print is no result
+        if isinstance(item, Job):
+            status, reason, speed = make_artefact(item, store)
+        else:
+            status, reason = make_cell(item, store, force)
+    ep = item.work if isinstance(item, Job) else item.outputs.ep
+    seconds = time.perf_counter() - start
+    return Outcome(str(item), status, seconds, ep, reason, isinstance(item, Cell), timing.taken(), speed)
+
+
+@lru_cache(maxsize=1)
+def laboratory(store: Store) -> Laboratory:
+    """A worker's laboratory, kept from item to item."""
+    return Laboratory(Workshop(store))
+
+
+def make_artefact(job: Job, store: Store) -> tuple[str, str, Mapping[str, float]]:
+    """Makes an artefact; if that fails, the cells that need it will say so in their records.
+
+    Returns:
+        The status, the reason, and the speed if it was a training.
+    """
+    try:
+        _, info = laboratory(store).workshop.get(still_missing(job, store))
+    except StorageError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a plugin raised
+        return status_of(error), reason_of(error), {}
+    return "made", "", info if job.kind in ("original", "shadow") else {}
+
+
+def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
+    """Makes a cell's record, of success or of failure."""
+    if force:
+        store.remove(cell.outputs.key)
+    elif made_meanwhile(cell):
+        return "ok", ""
+    try:
+        record = laboratory(store).record(cell)
+        write_record(cell.path, record)  # fails if something in it is no number, or no JSON at all
+    except StorageError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a plugin raised
+        record = {**failure(cell, status_of(error), reason_of(error)), "traceback": traceback.format_exc()}
+        write_record(cell.path, record)
+    return record["status"], record.get("reason", "")
+
+
+def made_meanwhile(cell: Cell) -> bool:
+    """Whether another run on the same folder has made a cell's record since this one was planned."""
+    record = read_record(cell.path)
+    return record is not None and record["status"] == "ok" and not differences(record["key"], cell.key)
+
+
+def failure(cell: Cell, status: str, reason: str) -> dict[str, Any]:
+    """The record of a cell that has no numbers."""
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "reason": reason,
+        "cell": dict(cell.about),
+        "key": dict(cell.key),
+        "observed": observed(cell, {}),
+    }
+
+
+def status_of(error: BaseException) -> str:
+    """What kind of failure an exception is."""
+    if isinstance(error, ParentFailedError):
+        return "skipped"
+    if isinstance(error, FloatingPointError):
+        return "diverged"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "out-of-memory"
+    return "failed"
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def workers(jobs: int | None, plan: Plan) -> int:
+    """How many workers to use."""
+    device = "cuda" if any(cell.setting.device == "cuda" for cell in plan.cells) else "cpu"
+    return max(1, min(workers_on(device, jobs), len(plan.shared) + len(plan.to_run)))
+
+
+def workers_on(device: str, jobs: int | None) -> int:
+    """How many workers were asked for, or else are usual: one for each core, or one on a GPU."""
+    return jobs or (1 if device == "cuda" else joblib.cpu_count())

@@ -1,0 +1,317 @@
+"""From a preset and filters to the cells of a plan."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.artefacts.jobs import Artefacts, attack_key
+from unlearnbench.artefacts.scenario import Setting, content_of, listed, split_of
+from unlearnbench.errors import UserError, unknown
+from unlearnbench.planning.plan import Cell, Plan
+from unlearnbench.planning.presets import REFERENCE, Preset
+from unlearnbench.planning.protocols import PROTOCOLS
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.attack import Attack
+from unlearnbench.plugins.dataset import Source
+from unlearnbench.plugins.files import known_here, place_of
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Model
+from unlearnbench.plugins.task import Task
+from unlearnbench.runtime.arithmetic import NATIVE
+from unlearnbench.storage.folders import folder_name
+from unlearnbench.storage.store import Store
+from unlearnbench.training.precision import resolved
+
+
+def build(
+    preset: Preset,
+    store: Store,
+    results: Path,
+    *,
+    datasets: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seed_list: Sequence[int] = (),
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    root: Path,
+    device: str = "cpu",
+    arithmetic: str = NATIVE,
+    force: bool = False,
+    retry: bool = False,
+    accept_stale: bool = False,
+    preset_name: str = "",
+    fleet: int | None = None,
+) -> Plan:
+    """Resolves a preset and filters into cells and what they need.
+
+    Args:
+        preset: What to run.
+        store: Where artefacts are.
+        results: The folder of this preset's results.
+        datasets: Names to run; all of the preset if empty, likewise for the next three.
+        tasks: Names of tasks.
+        methods: Names of methods; parents of `start=` and Retrain are added.
+        seed_list: Seeds.
+        overrides: Options by name of a method or task, the last word.
+        root: The folder with the data sets' files.
+        device: "cpu" or "cuda".
+        arithmetic: "portable" or "native".
+        force: Run finished cells of these methods again.
+        retry: Run failed cells again.
+        accept_stale: Leave stale cells as they are.
+        preset_name: What the user called the preset, for the command that reproduces a cell.
+        fleet: The index of the fleet's world in which everything happens; None for the data sets as they are.
+
+    Raises:
+        UserError: If a name, an option or a combination is wrong.
+    """
+    datasets = datasets or list(preset.datasets)
+    chosen = pick(methods, preset.methods, "methods")
+    if not methods and preset.methods is None:
+        chosen = [name for name in chosen if possible(name, preset, datasets)]
+    planner = _Planner(
+        preset, store, results, overrides or {}, root, device, arithmetic, preset_name or preset.name, fleet
+    )
+    cells = planner.cells(
+        datasets,
+        pick(tasks, preset.tasks, "tasks"),
+        chosen,
+        seed_list or preset.seeds,
+    )
+    cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
+    return Plan(cells, results, store, frozenset(chosen) if force else (), retry, accept_stale)
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """What all cells of a plan have in common, and how one is put together."""
+
+    preset: Preset
+    store: Store
+    results: Path
+    overrides: Mapping[str, Mapping[str, Any]]
+    root: Path
+    device: str
+    arithmetic: str
+    preset_name: str
+    fleet: int | None
+
+    def cells(
+        self, datasets: Sequence[str], tasks: Sequence[str], methods: Sequence[str], seed_list: Sequence[int]
+    ) -> list[Cell]:
+        """The cells of a selection."""
+        check_names(self.preset)
+        wanted = with_parents([REFERENCE, *methods])
+        for name in self.overrides:
+            if name not in (*wanted, *tasks, *self.attacks):
+                raise unknown("method, task or attack of this run:", name, (*wanted, *tasks, *self.attacks))
+        settings = [self.setting(d, t, s) for d in unique(datasets) for t in unique(tasks) for s in seed_list]
+        return [cell for setting in settings for cell in self.cells_of(setting, wanted)]
+
+    @cached_property
+    def attacks(self) -> dict[str, dict[str, Any]]:
+        """The attacks of the protocols with their options."""
+        layers = self.preset.attack_options, self.overrides
+        return {
+            name: registry.get(Attack, name).resolve(name, *(layer.get(name, {}) for layer in layers))
+            for name in (protocol.attack for protocol in PROTOCOLS.values())
+        }
+
+    @cached_property
+    def attack_keys(self) -> dict[str, dict[str, Any]]:
+        """What goes into the numbers of these attacks."""
+        return {name: attack_key(name, options) for name, options in self.attacks.items()}
+
+    def setting(self, dataset: str, task: str, seed: int) -> Setting:
+        """Resolves the names of a setting."""
+        registry.get(Source, dataset)
+        training = self.preset.datasets.get(dataset)
+        if training is None:
+            raise UserError(f"preset {self.preset.name} does not say how to train {dataset}: add [datasets.{dataset}]")
+        model, recipe = training.model, training.recipe
+        recipe = replace(recipe, precision=resolved(recipe.precision, dataset, model, self.device, self.arithmetic))
+        model_options = registry.get(Model, model).resolve(model, training.options)
+        task_options = registry.get(Task, task).resolve(
+            task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})
+        )
+        names = dataset, self.root, model, model_options, recipe, task, task_options, seed
+        setting = Setting(*names, self.device, self.arithmetic, self.fleet)
+        _ = setting.pipeline  # a misspelt augmentation is an error now, not in a worker
+        return setting
+
+    def cells_of(self, setting: Setting, methods: Sequence[str]) -> list[Cell]:
+        """The cells of a setting, one for each method, parents before their children."""
+        content = content_of(setting, self.store)
+        split = split_of(setting, self.store)
+        parents = {registry.get(Method, name).start for name in methods}
+        artefacts = Artefacts(setting, self.store, split, content, parents)
+        shadows = [artefacts.shadow(index) for index in range(self.preset.shadows)]
+        cells: dict[str, Cell] = {}
+        here = self.about_setting(setting)
+        for name in methods:
+            method = registry.get(Method, name)
+            if method.access.remain == "sample-labels" and artefacts.forgotten > 0.5:
+                raise UserError(
+                    f"{name} wants labels of as many remaining items as are forgotten, but {setting.task} forgets "
+                    f"{artefacts.forgotten:.0%}: leave {name} out with -m, or forget less"
+                )
+            if method.access.validation and not setting.recipe.held_out:
+                raise UserError(
+                    f"{name} needs training images that no network is trained on, and {self.preset.name} holds none "
+                    f"out for {setting.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in [recipe]"
+                )
+            parent = cells.get(method.start)
+            options = self.hyperparameters(name, setting)
+            outputs = artefacts.outputs(name, options, parent.outputs if parent else None)
+            about = {**here, **self.about_method(name, setting, options)}
+            cells[name] = Cell(
+                setting=setting,
+                method=name,
+                depth=parent.depth + 1 if parent else 0,
+                outputs=outputs,
+                shadows=shadows,
+                attacks=self.attacks,
+                key=artefacts.record_key(outputs, shadows, self.attack_keys),
+                path=record_path(self.results, about),
+                about=about,
+                command=self.command(name, setting),
+            )
+        return list(cells.values())
+
+    def hyperparameters(self, method: str, setting: Setting) -> dict[str, Any]:
+        """All layers of a method's hyperparameters, resolved."""
+        chosen = registry.get(Method, method)
+        layers = self.preset.hyperparameters(method, setting.task, setting.model)
+        if chosen.like:
+            shared = self.preset.hyperparameters(chosen.like, setting.task, setting.model)
+            layers = [{k: v for k, v in layer.items() if k in chosen.defaults} for layer in shared] + layers
+        return chosen.resolve(method, *layers, self.overrides.get(method, {}))
+
+    def changed(self, method: str, setting: Setting) -> dict[str, Any]:
+        """The hyperparameters of a method, and of those it starts from, that the command line changed."""
+        if not self.overrides:
+            return {}
+        usual = replace(self, overrides={}).hyperparameters(method, setting)
+        own = {k: v for k, v in self.hyperparameters(method, setting).items() if v != usual[k]}
+        start = registry.get(Method, method).start
+        return own | ({f"{start}.{k}": v for k, v in self.changed(start, setting).items()} if start else {})
+
+    def about_setting(self, setting: Setting) -> dict[str, Any]:
+        """What tables and people need to know about a setting."""
+        task = registry.get(Task, setting.task)
+        usual = task.resolve(setting.task, self.preset.task_options.get(setting.task, {}))
+        changes = listed({k: v for k, v in setting.task_options.items() if v != usual[k]})
+        return {
+            "preset": self.preset.name,
+            "dataset": setting.dataset,
+            "dataset_title": registry.get(Source, setting.dataset).title,
+            "model": setting.model,
+            "task": f"{setting.task}+{changes}" if changes else setting.task,
+            "task_title": f"{task.title} ({changes})" if changes else task.title,
+            "task_options": dict(setting.task_options),
+            "columns": list(task.columns),
+            "seed": setting.seed,
+        }
+
+    def about_method(self, name: str, setting: Setting, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What they need to know about a method in it."""
+        method = registry.get(Method, name)
+        changes = listed(self.changed(name, setting))
+        return {
+            "method": f"{name}+{changes}" if changes else name,
+            "method_title": f"{method.title} ({changes})" if changes else method.title,
+            "role": "variant" if changes and method.role == "method" else method.role,
+            "access": str(method.access),
+            "start": method.start,
+            "like": method.like,
+            "hyperparameters": dict(options),
+        }
+
+    def command(self, name: str, setting: Setting) -> str:
+        """The command line that reproduces a cell."""
+        words = ["unlearnbench", "run", "--preset", self.preset_name]
+        words += ["-d", setting.dataset, "-t", setting.task, "-m", place_of(name), "--seeds", str(setting.seed)]
+        words += ["--device", setting.device, "--arithmetic", setting.arithmetic]
+        if self.overrides:
+            words += parameters(self.overrides, (setting.task, *with_parents([name]), *self.attacks))
+        return " ".join(map(quoted, words))
+
+
+def record_path(results: Path, about: Mapping[str, Any]) -> Path:
+    """Where a cell's record lies in the folder of its preset's results."""
+    names = (about[name] for name in ("dataset", "model", "task", "method"))
+    return record_folder(results, *names) / f"{about['seed']}.json"
+
+
+@cache
+def record_folder(results: Path, *names: str) -> Path:
+    """Where the records of all seeds lie; to put a path together takes as long as most of planning a cell."""
+    return results.joinpath("records", *map(folder_name, names))
+
+
+quoted = cache(shlex.quote)
+"""A word of a command line; the same few words are in every command."""
+
+
+def parameters(overrides: Mapping[str, Mapping[str, Any]], plugins: Iterable[str]) -> list[str]:
+    """The options of these plugins that were given, as words of the command line."""
+    found = [(name, key, value) for name in plugins for key, value in overrides.get(name, {}).items()]
+    return [word for name, key, value in found for word in ("-p", f"{name}.{key}={json.dumps(value)}")]
+
+
+def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Sequence[str]:
+    """The names that the user gave, or else that the preset selects, or else all that are installed."""
+    return given or (list(registry.usable(group)) if selected is None else selected)
+
+
+def possible(method: str, preset: Preset, datasets: Sequence[str]) -> bool:
+    """Whether a preset holds out of a data set's training images what a method needs, if it needs any."""
+    recipes = [preset.datasets[name].recipe for name in datasets if name in preset.datasets]
+    return not registry.get(Method, method).access.validation or any(recipe.held_out for recipe in recipes)
+
+
+def check_names(preset: Preset) -> None:
+    """Raises `UserError` for a name in a preset's tables of options that nobody has."""
+
+    def check(what: str, names: Iterable[str]) -> None:
+        known = registry.entries(f"{what}s")
+        for name in names:
+            if name not in known:
+                raise unknown(f"{what} in preset {preset.name}:", name, known)
+
+    def tables(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        return {name: value for name, value in options.items() if isinstance(value, Mapping)}
+
+    for name in preset.attack_options:
+        if name not in (known := [protocol.attack for protocol in PROTOCOLS.values()]):
+            raise unknown(f"attack in preset {preset.name}:", name, known)
+    check("task", preset.task_options)
+    check("method", preset.method_options)
+    for by_task in map(tables, preset.method_options.values()):
+        check("task", by_task)
+        for by_model in map(tables, by_task.values()):
+            check("model", by_model)
+
+
+def with_parents(methods: Iterable[str]) -> list[str]:
+    """These methods, each after those that it starts from, without repetition."""
+    found: dict[str, None] = {}
+    for name in methods:
+        line = [name]
+        while start := known_here(registry.get(Method, line[-1]).start):
+            if start in line:
+                raise UserError(f"methods start from each other in a circle: {' <- '.join([*line, start])}")
+            line.append(start)
+        found |= dict.fromkeys(reversed(line))
+    return list(found)
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Names without repetition, in order."""
+    return list(dict.fromkeys(names))

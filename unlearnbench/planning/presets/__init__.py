@@ -1,0 +1,196 @@
+"""Presets: files that select data sets, tasks, methods and seeds and say how networks are trained."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.errors import UserError, unknown
+from unlearnbench.plugins.plugin import like
+from unlearnbench.training.recipe import Recipe
+
+HERE = Path(__file__).parent
+REFERENCE = "retrain"
+"""The method that every other one is measured against."""
+AGAIN = "retrain-2"
+"""The method that is the reference once more, with other random numbers."""
+NOTHING = "original"
+"""The method that returns the network that it starts from as it is."""
+ELSEWHERE = "elsewhere"
+"""The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
+MOST_SEEDS = 10_000
+"""More than this is a slip of the finger."""
+RECIPE = vars(Recipe())
+
+
+@dataclass(frozen=True)
+class Training:
+    """How networks of a data set are trained.
+
+    Attributes:
+        model: The name of the model.
+        options: The model's options.
+        recipe: The rest.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset as its file has it, checked for spelling.
+
+    Attributes:
+        name: Also the name of the folder that holds its results.
+        title: What it is for, in a line.
+        seeds: Which seeds to run.
+        shadows: How many shadow networks the attacks get; even.
+        datasets: What to train, by name of the data set.
+        tasks: Names of tasks; None for every one that is installed.
+        methods: Names of methods; None for every one that is installed.
+        task_options: Options by name of the task.
+        method_options: By name of the method: hyperparameters, and tables of them by task and then by model.
+        attack_options: Options by name of the attack.
+    """
+
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    shadows: int
+    datasets: Mapping[str, Training]
+    tasks: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
+        """The layers of hyperparameters for a method on a task and a model, the most specific last."""
+        layers, table = [], self.method_options.get(method, {})
+        for step in (task, model, None):
+            layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
+            table = table.get(step, {}) if step else {}
+        return layers
+
+
+def names() -> list[str]:
+    """The presets that come with the suite."""
+    return sorted(path.stem for path in HERE.glob("*.toml"))
+
+
+def read(name: str) -> Preset:
+    """Reads a preset.
+
+    Args:
+        name: One of `names()`, or the path of a TOML file.
+
+    Raises:
+        UserError: If there is no such preset, or its file is broken; the message has the line.
+    """
+    path = Path(name) if name.endswith(".toml") else HERE / f"{name}.toml"
+    if not name.endswith(".toml") and not path.exists():
+        raise unknown("preset", name, [*names(), "FILE.toml"])
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read preset {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"preset {path} is no valid TOML: {error}") from error
+    try:
+        return parsed(path.stem, content)
+    except UserError as error:
+        raise UserError(f"preset {path}: {error}") from error
+
+
+def parsed(name: str, content: Mapping[str, Any]) -> Preset:
+    """Makes a preset of the content of its file."""
+    check_keys("", content, ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks"))
+    select = table(content, "select")
+    check_keys("select.", select, ("seeds", "tasks", "methods"))
+    recipe = recipe_of("recipe", table(content, "recipe"))
+    datasets = {}
+    for dataset in table(content, "datasets"):
+        entry = table(content["datasets"], dataset)
+        check_keys(f"datasets.{dataset}.", entry, ("model", "options", "recipe"))
+        if not isinstance(entry.get("model"), str):
+            raise UserError(f"datasets.{dataset} needs a model, e.g. model = 'cnn'")
+        own = recipe_of(f"datasets.{dataset}.recipe", table(entry, "recipe"))
+        datasets[dataset] = Training(entry["model"], table(entry, "options"), Recipe(**{**recipe, **own}))
+    if not datasets:
+        raise UserError("needs at least one data set, e.g. [datasets.digits-8x8] with model = 'cnn'")
+    shadows = like(8, content.get("shadows", 8), "shadows")
+    if shadows < 2 or shadows % 2:
+        raise UserError(f"shadows come in complementary pairs, so there must be 2, 4, 6, ... of them, not {shadows}")
+    return Preset(
+        name=name,
+        title=like("", content.get("title", ""), "title"),
+        seeds=parse_seeds(select.get("seeds", "0-4")),
+        shadows=shadows,
+        datasets=datasets,
+        tasks=selection(select, "tasks"),
+        methods=selection(select, "methods"),
+        task_options={task: table(content["tasks"], task) for task in table(content, "tasks")},
+        method_options={method: table(content["methods"], method) for method in table(content, "methods")},
+        attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
+    )
+
+
+def parse_seeds(text: str | int | Sequence[int]) -> tuple[int, ...]:
+    """Reads seeds: "0-4", "0,2,5", "0-2,7", a number, or numbers.
+
+    Raises:
+        UserError: If they are none.
+    """
+    if isinstance(text, int):
+        text = str(text)
+    if isinstance(text, Sequence) and not isinstance(text, str):
+        text = ",".join(map(str, text))
+    if not isinstance(text, str):
+        raise UserError(f"seeds must be numbers such as 0-4 or 0,2,5, not {text!r}")
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise UserError(f"seeds must be numbers such as 0-4 or 0,2,5, not {text!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UserError(f"seeds {part!r} run backwards: write {last}-{first}")
+        if last - first >= MOST_SEEDS:
+            raise UserError(f"seeds {part!r} are more than {MOST_SEEDS}; run them in parts")
+        seeds += range(first, last + 1)
+    return tuple(dict.fromkeys(seeds))
+
+
+def check_keys(where: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raises `UserError` for a key that nobody reads."""
+    for key in content:
+        if key not in known:
+            raise unknown("key", f"{where}{key}", [f"{where}{k}" for k in known])
+
+
+def table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A table of a TOML file; empty if it is not there."""
+    value = content.get(key, {})
+    if not isinstance(value, Mapping):
+        raise UserError(f"{key} must be a table, [{key}], not {value!r}")
+    return value
+
+
+def selection(content: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    """A list of names, or None if it is not there."""
+    value = content.get(key)
+    if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+        raise UserError(f"select.{key} must be a list of names, not {value!r}")
+    return None if value is None else tuple(value)
+
+
+def recipe_of(where: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values of a recipe, checked for spelling and type."""
+    check_keys(f"{where}.", content, list(RECIPE))
+    return {key: like(RECIPE[key], value, f"{where}.{key}") for key, value in content.items()}

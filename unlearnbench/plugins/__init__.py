@@ -1,0 +1,1 @@
+"""The contracts of plugins, and how plugins are found."""

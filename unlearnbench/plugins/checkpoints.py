@@ -1,0 +1,40 @@
+"""Training states as flat dicts of tensors, which is what a preparing phase may keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from unlearnbench.plugins.model import Network
+from unlearnbench.plugins.problem import Problem
+from unlearnbench.training.loop import optimizer_of
+
+Checkpoint = tuple[Network, dict[str, Any]]
+"""A network and the state of its optimiser, as `problem.fit` returns them."""
+
+
+def packed(name: str, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Copies of a checkpoint's tensors, under names that begin with `name`; `unpacked` makes a checkpoint of them."""
+    network, state = checkpoint
+    tensors = {f"{name}.weights.{key}": tensor.clone() for key, tensor in network.state_dict().items()}
+    for number, values in state["state"].items():
+        tensors |= {f"{name}.optimizer.{number}.{key}": tensor.clone() for key, tensor in values.items()}
+    return tensors
+
+
+def unpacked(name: str, tensors: Mapping[str, Tensor], problem: Problem) -> Checkpoint:
+    """The checkpoint that was packed under `name`: a new network and a state for `problem.fit` to go on from.
+
+    Raises:
+        RuntimeError: If there is none of that name.
+    """
+    own = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+    network, prefix = problem.fresh_network(), "weights."
+    network.load_state_dict({key.removeprefix(prefix): t for key, t in own.items() if key.startswith(prefix)})
+    state = optimizer_of(problem.recipe, network.parameters()).state_dict()
+    for key in (key for key in own if not key.startswith(prefix)):
+        _, number, what = key.split(".")
+        state["state"].setdefault(int(number), {})[what] = own[key].clone()
+    return network, state

@@ -1,0 +1,135 @@
+"""Data sets as tensors: decoded once, checked, kept in the cache and mapped from there by every worker."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unlearnbench.errors import UserError
+from unlearnbench.plugins.plugin import Plugin
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels, split into training and test.
+
+    Attributes:
+        train_images: uint8 [N, C, H, W], 0 to 255.
+        train_labels: int64 [N], 0 to `num_classes` - 1.
+        test_images: uint8 [M, C, H, W].
+        test_labels: int64 [M].
+        num_classes: How many classes there are.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    num_classes: int
+    _pool: Dataset | None = field(default=None, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    @property
+    def pool(self) -> Dataset:
+        """Everything as training data, nothing held out; an auditor draws shadow training sets from it."""
+        return self._pool or Dataset(
+            torch.cat([self.train_images, self.test_images]),
+            torch.cat([self.train_labels, self.test_labels]),
+            self.test_images[:0],
+            self.test_labels[:0],
+            self.num_classes,
+        )
+
+    @classmethod
+    def of_pool(cls, images: Tensor, labels: Tensor, train: int, num_classes: int) -> Dataset:
+        """Of all images and labels, training first: a data set that shares their memory, as its pool does."""
+        pool = cls(images, labels, images[:0], labels[:0], num_classes)
+        return cls(images[:train], labels[:train], images[train:], labels[train:], num_classes, pool)
+
+
+class Source(Plugin):
+    """Where a data set comes from: a function of the folder with its files that returns a `Dataset`.
+
+    Args:
+        files: The MD5 (hexadecimal) of each file that it reads, by path below the folder; empty if it reads none. None:
+            nobody knows, so every process reads it anew, and keeps nothing that might be of other files.
+        fetch: `(folder) -> None` downloads these files.
+    """
+
+    kind = "dataset"
+
+    def __init__(
+        self,
+        function: Callable[[Path], Dataset],
+        *,
+        title: str,
+        reference: str = "",
+        files: Mapping[str, str] | None = None,
+        fetch: Callable[[Path], None] | None = None,
+    ) -> None:
+        super().__init__(function, title=title, reference=reference)
+        self.files = dict(files or {})
+        self.kept = files is not None
+        self.fetch = fetch
+
+    def state(self, root: Path) -> dict[str, str]:
+        """What is there of the files: "ok", "missing" or "damaged", by path."""
+        found = {}
+        for name, md5 in self.files.items():
+            path = root / name
+            right = path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
+            found[name] = "ok" if right else "damaged" if path.exists() else "missing"
+        return found
+
+    def read(self, name: str, root: Path) -> Dataset:
+        """Checks the files and decodes them; raises as `check`."""
+        self.check(name, root)
+        found: Dataset = self.function(root)
+        return found
+
+    def check(self, name: str, root: Path) -> None:
+        """Raises `UserError` if files are missing or damaged; the message says what to do."""
+        for file, state in self.state(root).items():
+            if state == "missing":
+                raise UserError(
+                    f"{name} is not in {root} ({file} is missing): run `unlearnbench data fetch {name} --data {root}`, "
+                    "or name the folder that has it with --data"
+                )
+            if state == "damaged":
+                raise UserError(
+                    f"{root / file} is damaged (its MD5 is not {self.files[file]}): "
+                    f"delete it and run `unlearnbench data fetch {name} --data {root}`"
+                )
+
+
+def dataset(
+    *,
+    title: str,
+    reference: str = "",
+    files: Mapping[str, str] | None = None,
+    fetch: Callable[[Path], None] | None = None,
+) -> Callable[[Callable[[Path], Dataset]], Source]:
+    """Makes a function `(folder) -> Dataset` a data set of the suite; see `Source`."""
+    return lambda function: Source(function, title=title, reference=reference, files=files, fetch=fetch)
+
+
+def check_tensors(name: str, data: Dataset) -> None:
+    """Raises `UserError` unless shapes, types and labels are as `Dataset` says."""
+    for part, images, labels in (
+        ("training", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64:
+            raise UserError(f"data set {name}: {part} images must be uint8 [n, C, H, W] and labels int64 [n]")
+        if labels.shape != images.shape[:1] or not ((labels >= 0) & (labels < data.num_classes)).all():
+            raise UserError(f"data set {name}: every {part} image needs a label from 0 to {data.num_classes - 1}")

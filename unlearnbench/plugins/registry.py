@@ -1,0 +1,190 @@
+"""Finds plugins by entry point. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from multiprocessing import parent_process
+from typing import Any, TypeVar
+
+from unlearnbench.errors import UserError, unknown
+from unlearnbench.plugins.fingerprint import CORE, source_of
+from unlearnbench.plugins.plugin import CONTRACT, Plugin
+
+P = TypeVar("P", bound=Plugin)
+GROUPS = ("methods", "tasks", "datasets", "models", "attacks")
+_offered: dict[str, Callable[[], Entry]] = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A plugin that is installed but perhaps not imported yet.
+
+    Attributes:
+        group: One of `GROUPS`.
+        name: Its name on the command line.
+        origin: The distribution it comes from.
+        version: That distribution's version.
+        trouble: Why it cannot be used, whatever it is; "" if nothing is known against it.
+    """
+
+    group: str
+    name: str
+    origin: str
+    version: str
+    point: EntryPoint = field(repr=False, compare=False)
+    trouble: str = ""
+
+    def load(self) -> Plugin:
+        """Imports the plugin.
+
+        Raises:
+            UserError: If it cannot be used, the import fails, or does not give a plugin.
+        """
+        if self.trouble:
+            raise UserError(self.trouble)
+        try:
+            module, attr = self._place
+            plugin = getattr(sys.modules.get(module), attr, None) or self._imported()  # that takes 15 times as long
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a third party's module raises
+            raise UserError(f"{self._where} cannot be loaded: {type(error).__name__}: {error}") from error
+        kind = self.group[:-1]
+        if not isinstance(plugin, Plugin) or plugin.kind != kind:
+            raise UserError(f"{self._where} is no {kind}: {self.point.value} lacks @{kind}(...)")
+        return plugin
+
+    @cached_property
+    def _place(self) -> tuple[str, str]:
+        """Its module and its name there, which `point` parses whenever it is asked."""
+        return self.point.module, self.point.attr
+
+    @property
+    def _where(self) -> str:
+        return f"{self.group[:-1]} {self.name!r} of package {self.origin} {self.version}"
+
+    def _imported(self) -> object:
+        if self.origin != CORE:
+            module = self.point.module
+            check_contract(self._where, module.split(".")[0], module)  # in the order of their import
+        return self.point.load()
+
+
+def check_contract(where: str, *modules: str) -> None:
+    """Raises `UserError` if one of these modules says that it was written for another contract than this suite's.
+
+    They are read and not imported: what another contract knows, an import might stumble over. To find a module within a
+    package imports the package, so that comes first.
+    """
+    for module in modules:
+        path = source_of(module)
+        source = path.read_text(encoding="utf-8") if path else ""
+        for said in re.findall(r"^contract *= *(\d+)\b", source, re.MULTILINE):
+            if int(said) != CONTRACT:
+                newer = "unlearnbench" if int(said) > CONTRACT else "that package"
+                raise UserError(
+                    f"{where} was written for contract {said}, and this unlearnbench has contract {CONTRACT}: "
+                    f"install a newer version of {newer}"
+                )
+
+
+def entries(group: str) -> dict[str, Entry]:
+    """The installed plugins of a group by name; some may have a `trouble`."""
+    return _entries(group, tuple(sys.path))[0]
+
+
+def shadowed(group: str) -> Iterable[Entry]:
+    """The installed plugins that cannot be used because the suite itself has one of that name."""
+    return _entries(group, tuple(sys.path))[1]
+
+
+@cache
+def _entries(group: str, path: tuple[str, ...]) -> tuple[dict[str, Entry], list[Entry]]:
+    """As `entries` and `shadowed`; reading the metadata of all distributions takes a while, so it is kept by path.
+
+    Of two plugins of one name the suite's own is used, so that no package can change what a published name means;
+    of two others neither is, because nobody could know which.
+    """
+    found: dict[str, dict[str, Entry]] = {}
+    for point in _points(path).select(group=f"unlearnbench.{group}"):
+        origin, version = _release(point.dist) if point.dist else ("?", "?")
+        found.setdefault(point.name, {})[origin] = Entry(group, point.name, origin, version, point)
+    if not found:
+        raise UserError(f"no {group} are installed; from a checkout, run: pip install -e .")
+    chosen, out = {}, []
+    for name, by_origin in sorted(found.items()):
+        *others, last = sorted(by_origin)
+        entry = by_origin[CORE if CORE in by_origin else last]
+        if others:
+            kind, rivals = group[:-1], f"{', '.join(others)} and {last}"
+            trouble = f"{len(by_origin)} packages call a {kind} {name!r}: {rivals}"
+            if CORE in by_origin:
+                trouble += "; the suite's own is used: uninstall the other, or rename it"
+                out += [replace(rival, trouble=trouble) for origin, rival in by_origin.items() if origin != CORE]
+            else:
+                trouble += "; none is used: uninstall all but one"
+                entry = replace(entry, origin=", ".join(sorted(by_origin)), version="", trouble=trouble)
+            if parent_process() is None:  # workers need not repeat it
+                warnings.warn(trouble, stacklevel=3)
+        chosen[name] = entry
+    return chosen, out
+
+
+@cache
+def _points(path: tuple[str, ...]) -> Any:  # what it is depends on Python's version; all have `select`
+    """The entry points of everything that is installed on a search path, which takes as long as those of one group."""
+    return entry_points()
+
+
+@cache
+def _release(distribution: Distribution) -> tuple[str, str]:
+    """The name and the version of a distribution, which reads its metadata whenever it is asked."""
+    return distribution.name, distribution.version
+
+
+def offer(name: str, find: Callable[[], Entry]) -> None:
+    """Makes a plugin known to this process that is not installed; `find` is asked whenever it is wanted."""
+    _offered[name] = find
+
+
+def entry(group: str, name: str) -> Entry:
+    """The plugin of this name.
+
+    Raises:
+        UserError: If there is none.
+    """
+    known = entries(group)
+    if name in known:
+        return known[name]
+    if name in _offered and (found := _offered[name]()).group == group:
+        return found
+    raise unknown(group[:-1], name, known)
+
+
+def get(kind: type[P], name: str) -> P:
+    """Imports one plugin, e.g. `get(Task, "data-removal")`.
+
+    Raises:
+        UserError: If there is none of that name, or it cannot be loaded.
+    """
+    plugin = entry(f"{kind.kind}s", name).load()
+    assert isinstance(plugin, kind)
+    return plugin
+
+
+def usable(group: str) -> dict[str, Plugin]:
+    """Imports every plugin of a group; one that cannot be loaded is left out with a warning."""
+    plugins = {}
+    for name, found in entries(group).items():
+        try:
+            plugins[name] = found.load()
+        except UserError as error:
+            if str(error) != found.trouble:  # that has been said
+                warnings.warn(str(error), stacklevel=2)
+    return plugins

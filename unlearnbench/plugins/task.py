@@ -1,0 +1,122 @@
+"""What a task is: it splits the training set into what must be forgotten and what remains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench.errors import UserError
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.plugin import Plugin
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a task makes of a data set.
+
+    Attributes:
+        forget: int64 [f], positions in the training set, ascending; the others remain.
+        heldout: int64 [h], the positions in the test set that attacks compare the forgotten items with: items of the
+            same classes, chosen by the same process.
+        train_labels: int64 [N] if the task replaces labels: what the original is trained on. None: the true labels.
+        heldout_labels: int64 [h] if the task replaces labels: the wrong labels of `heldout`, drawn by the same process.
+        test_forget: int64 [t], positions in the test set that count as Test_f instead of Test_r; None where the task
+            does not divide the test set.
+    """
+
+    forget: Tensor
+    heldout: Tensor
+    train_labels: Tensor | None = None
+    heldout_labels: Tensor | None = None
+    test_forget: Tensor | None = None
+
+    def copy(self) -> Split:
+        """The same with tensors of its own."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(self, **{name: value.clone() for name, value in values.items() if value is not None})
+
+    def labels(self, data: Dataset) -> Tensor:
+        """int64 [N]: the labels that the original is trained on."""
+        return data.train_labels if self.train_labels is None else self.train_labels
+
+    def labels_of_heldout(self, data: Dataset) -> Tensor:
+        """int64 [h]: the labels that the held-out items would have been trained on."""
+        return data.test_labels[self.heldout] if self.heldout_labels is None else self.heldout_labels
+
+
+class Task(Plugin):
+    """A function `(dataset, generator, **options) -> Split`, and the columns of its table.
+
+    Args:
+        columns: Names of metrics, in the order of the table.
+    """
+
+    kind = "task"
+
+    def __init__(self, function: Callable[..., Split], *, title: str, columns: Sequence[str], reference: str = ""):
+        super().__init__(function, title=title, reference=reference)
+        self.columns = tuple(columns)
+
+    def split(self, data: Dataset, generator: torch.Generator, **options: Any) -> Split:
+        """Applies the task.
+
+        Raises:
+            UserError: If the options do not fit the data, e.g. nothing would be forgotten or nothing would remain.
+        """
+        split: Split = self.function(data, generator, **options)
+        total = len(data.train_labels)
+        if not 0 < len(split.forget) < total:
+            raise UserError(f"task {self.title!r} with {options} would forget {len(split.forget)} of {total} items")
+        compared = min(len(split.forget), len(split.heldout) if len(data.test_labels) else 2)
+        if compared < 2 or (split.test_forget is not None and len(data.test_labels) and not len(split.test_forget)):
+            raise UserError(
+                f"task {self.title!r} with {options} leaves too little to measure: {len(split.forget)} forgotten "
+                f"and {len(split.heldout)} held-out items; an attack needs two of each"
+            )
+        return split
+
+
+def task(*, title: str, columns: Sequence[str], reference: str = "") -> Callable[[Callable[..., Split]], Task]:
+    """Makes a function `(dataset, generator, **options) -> Split` a task of the suite."""
+    return lambda function: Task(function, title=title, columns=columns, reference=reference)
+
+
+def choose(labels: Tensor, classes: Sequence[int], fraction: float, generator: torch.Generator) -> Tensor:
+    """Draws int(fraction * n_c) items of each class c, without replacement.
+
+    Args:
+        labels: int64 [n].
+        classes: The classes to draw from.
+        fraction: In (0, 1].
+        generator: What to draw with.
+
+    Returns:
+        int64 positions in `labels`, ascending.
+
+    Raises:
+        UserError: If the fraction is out of range.
+    """
+    if not 0 < fraction <= 1:
+        raise UserError(f"a fraction must lie in (0, 1], not {fraction}")
+    drawn = []
+    for label in classes:
+        members = (labels == label).nonzero()[:, 0]
+        order = torch.randperm(len(members), generator=generator)
+        drawn.append(members[order[: int(fraction * len(members))]])
+    return torch.cat(drawn).sort().values
+
+
+def of_classes(labels: Tensor, classes: Sequence[int]) -> Tensor:
+    """The positions (int64, ascending) of all items of these classes."""
+    return torch.isin(labels, torch.tensor(classes)).nonzero()[:, 0]
+
+
+def check_classes(data: Dataset, classes: Sequence[int]) -> None:
+    """Raises `UserError` unless all are classes of the data set and no class is named twice."""
+    right = [c for c in classes if type(c) is int and c in range(data.num_classes)]
+    if not right or len(set(right)) < len(classes):
+        raise UserError(f"classes must be different numbers from 0 to {data.num_classes - 1}, not {list(classes)}")

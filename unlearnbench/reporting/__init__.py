@@ -1,0 +1,1 @@
+"""From records to tables, statistics, charts and pages. Never loads a network."""

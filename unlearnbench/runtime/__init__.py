@@ -1,0 +1,1 @@
+"""What a process has once: random numbers, arithmetic, global state, time."""

@@ -1,0 +1,1 @@
+"""Keys, files, artefacts and records on disk."""

@@ -1,0 +1,1 @@
+"""Recipes, samples, and the one training loop."""

@@ -1,0 +1,70 @@
+"""How a network is trained, as plain values; loop.py does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from unlearnbench.errors import UserError, unknown
+
+OPTIMIZERS = ("adam", "sgd")
+PRECISIONS = ("fp32", "bf16", "auto")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Cross-entropy at a constant learning rate; the defaults are the LAF paper's.
+
+    Attributes:
+        optimizer: "adam" or "sgd".
+        lr: Learning rate.
+        weight_decay: L2 penalty as the optimiser understands it.
+        momentum: For "sgd".
+        batch: Images per step.
+        epochs: Passes over the training set.
+        resize: Height and width to which images are resized, in training and evaluation; 0: as they are.
+        augment: Random changes of training images, by name; see `unlearnbench.training.augmentation`.
+        precision: "fp32", "bf16", or "auto": bf16 where it is measured to be as good, and fast; see precision.py.
+        held_out: Share of the training images, in [0, 1), that no network is trained on: for methods that must choose
+            among the networks that they make. It is the same in every cell of a data set.
+
+    Raises:
+        UserError: If a value is out of range.
+    """
+
+    optimizer: str = "adam"
+    lr: float = 1e-4
+    weight_decay: float = 1e-4
+    momentum: float = 0.0
+    batch: int = 32
+    epochs: int = 20
+    resize: int = 0
+    augment: tuple[str, ...] = ()
+    precision: str = "fp32"
+    held_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if self.lr <= 0 or self.batch < 1 or self.epochs < 1:
+            raise UserError(f"a recipe needs lr > 0, batch >= 1 and epochs >= 1, not {self.values()}")
+        if self.weight_decay < 0 or self.momentum < 0 or self.resize < 0:
+            raise UserError(f"a recipe's weight_decay, momentum and resize must not be negative: {self.values()}")
+
+        if not 0 <= self.held_out < 1:
+            raise UserError(f"a recipe's held_out must lie in [0, 1), not {self.held_out}")
+
+    def frozen_cost(self, passes: float, once: float = 1.0) -> float:
+        """The ep of forward passes of a frozen network, whose embeddings `problem.features` keeps where it can.
+
+        Args:
+            passes: Over the training set, all counted: the cost where images are augmented, so that none repeats.
+            once: Those over different images: the cost where they are not.
+        """
+        return (passes if self.augment else once) / 3
+
+    def values(self) -> dict[str, Any]:
+        """The recipe as JSON values."""
+        return {**vars(self), "augment": list(self.augment)}
