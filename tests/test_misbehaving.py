@@ -120,14 +120,15 @@ FATES = {
     "child": ("skipped", "ParentFailedError: raises failed: ValueError: no such luck"),
     "nan": ("diverged", "not finite"),
     "wrong-shape": ("failed", "shape (1437, 3) instead of (1437, 10)"),
-    "loops": ("timeout", "not done within 6 s"),
-    "answers-never": ("timeout", "not done within 6 s"),
+    "loops": ("timeout", "not done within 4 s"),
+    "answers-never": ("timeout", "not done within 4 s"),
     "quits": ("failed", "SystemExit: 0"),
     "exits": ("crashed", "its process died, alone too"),
     "dies": ("crashed", "its process died, alone too"),
     "eats-memory": ("out-of-memory", "memory"),
 }
 """What becomes of who has no result, and why its record says so."""
+ENDLESS = ("loops", "answers-never")
 HARMLESS = ("changes-inputs", "touches-state", "prints", "leaves-threads")
 """They return the original: their numbers must be the original's."""
 BYSTANDERS = ("retrain", "neggrad", "original")
@@ -138,15 +139,18 @@ PLACE = "tiny/records/digits-8x8/cnn/data-removal"
 @pytest.fixture(scope="module")
 def among_them(
     tiny: Path, tiny_run: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Summary, Path, dict[str, Any]]]:
-    """A run of all of them at once: its arguments apart, the results folder and what it says."""
+) -> Iterator[tuple[list[Summary], Path, dict[str, Any]]]:
+    """A run of all of them at once: what it says, the results folder, and its arguments.
+
+    Who never ends is left to a second run, because a busy machine may take longer than their limit for all others.
+    """
     lines = "".join(f"{name} = misbehaving:{name.replace('-', '_')}\n" for name in NAMES)
     results = tmp_path_factory.mktemp("misbehaving")
     options: dict[str, Any] = {"tasks": "data-removal", "results": results, "cache": cache, "jobs": 2}
     options["methods"] = [*NAMES, *BYSTANDERS]
     with installed(results / "site", "misbehaving", METHODS, f"[unlearnbench.methods]\n{lines}"):
-        summary = unlearnbench.run(tiny, timeout=6, **options)
-        yield summary, results, options
+        first = unlearnbench.run(tiny, **{**options, "methods": [n for n in options["methods"] if n not in ENDLESS]})
+        yield [first, unlearnbench.run(tiny, timeout=4, **{**options, "methods": ENDLESS})], results, options
 
 
 def record(results: Path, name: str) -> dict[str, Any]:
@@ -155,7 +159,7 @@ def record(results: Path, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", FATES)
 def test_who_has_no_result_has_a_record_that_says_why(
-    name: str, among_them: tuple[Summary, Path, dict[str, Any]]
+    name: str, among_them: tuple[list[Summary], Path, dict[str, Any]]
 ) -> None:
     found = record(among_them[1], name)
     status, reason = FATES[name]
@@ -170,7 +174,7 @@ def test_who_has_no_result_has_a_record_that_says_why(
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_who_leaves_a_mess_has_the_numbers_of_what_it_returned(
-    name: str, tiny_run: Path, among_them: tuple[Summary, Path, dict[str, Any]]
+    name: str, tiny_run: Path, among_them: tuple[list[Summary], Path, dict[str, Any]]
 ) -> None:
     found, original = record(among_them[1], name), record(tiny_run, "original")
     assert found["status"] == "ok"
@@ -179,19 +183,19 @@ def test_who_leaves_a_mess_has_the_numbers_of_what_it_returned(
 
 @pytest.mark.parametrize("name", BYSTANDERS)
 def test_the_others_have_the_records_of_a_run_without_them(
-    name: str, tiny_run: Path, among_them: tuple[Summary, Path, dict[str, Any]]
+    name: str, tiny_run: Path, among_them: tuple[list[Summary], Path, dict[str, Any]]
 ) -> None:
     assert record(among_them[1], name) == record(tiny_run, name)
 
 
 def test_what_failed_is_not_tried_again_and_not_forgotten(
-    tiny: Path, among_them: tuple[Summary, Path, dict[str, Any]]
+    tiny: Path, among_them: tuple[list[Summary], Path, dict[str, Any]]
 ) -> None:
-    summary, _, options = among_them
+    summaries, _, options = among_them
     again = unlearnbench.run(tiny, **options)
     assert again.outcomes == []
-    for found in (summary, again):
-        assert {o.name.split()[2]: o.status for o in found.failed} == {name: fate for name, (fate, _) in FATES.items()}
+    for found in ([o for summary in summaries for o in summary.failed], again.failed):
+        assert {o.name.split()[2]: o.status for o in found} == {name: fate for name, (fate, _) in FATES.items()}
 
 
 def test_a_command_ends_though_a_thread_does_not(tiny: Path, cache: Path, tmp_path: Path) -> None:
@@ -215,7 +219,7 @@ def test_a_single_worker_survives_them_too(
     tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path, among_them: object
 ) -> None:
     arguments: dict[str, Any] = {"tasks": "data-removal", "results": tmp_path, "cache": cache, "jobs": 1}
-    unlearnbench.run(tiny, methods=["exits", "loops", "neggrad"], timeout=6, **arguments)
+    unlearnbench.run(tiny, methods=["exits", "loops", "neggrad"], timeout=10, **arguments)
     for name in ("exits", "loops"):
         assert record(tmp_path, name)["status"] == FATES[name][0]
     for other in ("retrain", "neggrad"):
