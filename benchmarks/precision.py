@@ -6,7 +6,7 @@ A cell in bf16 differs from the same cell in fp32; two cells of different seeds 
 do if, in every metric, the first difference is not larger than the second, as root mean squares over tasks, methods and
 seeds, and if what all cells have in common of it is not larger either: the farther limit of its t-interval over seeds.
 Methods are shown, but decide nothing: they are many, and some would fail by chance. If bf16 is within what seeds do,
-`unlearnbench.precision.MEASURED` may name the data set with its network.
+`unlearnbench.training.precision.MEASURED` may name the data set with its network.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def numbers(folder: Path, preset: str, precision: str, **options: Any) -> pd.Dat
     chosen = folder / f"{precision}.toml"
     text = (presets.HERE / f"{preset}.toml").read_text()
     chosen.write_text(text.replace("[recipe]", f'[recipe]\nprecision = "{precision}"', 1))
-    summary = unlearnbench.run(chosen, cache=folder / "cache", results=folder / precision, device="cpu", **options)
+    places = {"cache": folder / "cache", "results": folder / precision}
+    summary = unlearnbench.run(chosen, device="cpu", arithmetic="native", **places, **options)  # bf16 is native only
     assert not summary.failed, summary.failed
     assert {cell.setting.recipe.precision for cell in summary.plan.cells} == {precision}
     rows = [flat(record) for cell in summary.plan.cells if (record := read_record(cell.path))]
