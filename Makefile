@@ -11,7 +11,7 @@ test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 chaos: .venv/.installed-dev
-	CHAOS_KILLS=20 $(BIN)/python -m pytest tests/test_chaos.py
+	CHAOS_KILLS=20 $(BIN)/python -m pytest tests/operations/test_chaos.py
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ def numbers(folder: Path, preset: str, precision: str, **options: Any) -> pd.Dat
     places = {"cache": folder / "cache", "results": folder / precision}
     summary = unlearnbench.run(chosen, device="cpu", arithmetic="native", **places, **options)  # bf16 is native only
     assert not summary.failed, summary.failed
-    assert {cell.setting.recipe.precision for cell in summary.plan.cells} == {precision}
+    assert {cell.scenario.recipe.precision for cell in summary.plan.cells} == {precision}
     rows = [flat(record) for cell in summary.plan.cells if (record := read_record(cell.path))]
     frame = pd.DataFrame(rows).set_index(["task", "method", "seed"])
     return 100 * frame[[metric for metric in METRICS if metric in frame]].rename_axis(columns="metric")

@@ -4,7 +4,7 @@
 
 First 20 equal cells (Retrain on digits) are run with one worker and with as many as there are cores, alternately, each
 time with new results. Then come plans of many cells with a data set of 40 images, a linear network, training of one
-step, and methods that return the original: whatever time that takes is the machinery's, and that of the attacks.
+step, and methods that return the original: whatever time that takes is the overhead's, and that of the attacks.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def workers(folder: Path, rounds: int, epochs: int) -> None:
     print(f"{CELLS} equal cells: {one:.1f} s with 1 worker, {many:.1f} s with {cores}: {one / many:.2f} times as fast")
 
 
-def machinery(folder: Path, cells: int) -> None:
+def overhead(folder: Path, cells: int) -> None:
     """Runs a plan in which nothing happens, then once more when all is there, and makes its table."""
     names = ", ".join(f'"nothing-{n}"' for n in range(METHODS - 1))
     chosen = preset(folder, f"idle{cells}", NOTHING.format(last=cells // METHODS - 1, methods=names))
@@ -141,7 +141,7 @@ def machinery(folder: Path, cells: int) -> None:
     outside = seconds - summary.seconds
     print(
         f"{cells} cells: {seconds:.1f} s, of which planning and tables {outside:.1f} s; per cell and worker, in ms: "
-        f"{parts}; machinery and planning {every * (spent['machinery'] + outside):.2f} ms a cell\n"
+        f"{parts}; overhead and planning {every * (spent['overhead'] + outside):.2f} ms a cell\n"
         f"  all there: the command run {again:.2f} s, table {shown:.2f} s",
         flush=True,
     )
@@ -161,7 +161,7 @@ def main() -> None:
         if options.rounds:
             workers(folder, options.rounds, options.epochs)
         for cells in options.cells:
-            machinery(folder, cells)
+            overhead(folder, cells)
 
 
 if __name__ == "__main__":

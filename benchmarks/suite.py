@@ -3,7 +3,7 @@
     python -m benchmarks.suite [--preset demo] [--dataset digits-8x8] [--task data-removal] [--seed 0]
 
 The suite runs all methods of a preset on one task and seed. Beside it every method is run alone, in a cache of its own:
-(i) with an Original, a Retrain and shadow networks of its own, as whoever compares a new method has to make them; and
+(i) with an Original, a Retrain and shadow models of its own, as whoever compares a new method has to make them; and
 (ii) with these three given. All with the same engine, attacks and number of workers, so that the ratio is that of doing
 nothing twice. The suite runs before, among and after them, because machines are not always equally fast.
 """

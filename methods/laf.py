@@ -11,9 +11,9 @@ from unlearnbench.methods.laf_parts import fit_vae, prepared_vae, realignment_lo
 
 @method(
     title="LAF",
-    access=Access(prepare="images", forget="images", remain="images"),
+    access=Access(prepare="images", forget="images", retain="images"),
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1",
-    # Two losses on as many forgotten as remaining items. Old embeddings are computed once, but for augmented images, of
+    # Two losses on as many forgotten as retained samples. Old embeddings are computed once, but for augmented images, of
     # which every batch is new; the VAEs themselves are negligible.
     cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
         4 * forget * epochs + recipe.frozen_cost(forget * (2 * epochs + vae_epochs))
@@ -45,7 +45,7 @@ def laf(
     unlearn = torch.optim.Adam(network.features.parameters(), lr=lr_unlearn, fused=True)
     align = torch.optim.Adam(network.features.parameters(), lr=lr_align, fused=True)
     for _ in range(epochs):
-        for f, r in zip(problem.forget.batches(batch), problem.remain.batches(batch), strict=False):
+        for f, r in zip(problem.forget.batches(batch), problem.retain.batches(batch), strict=False):
             step(unlearn, unlearning_loss(h, h_f, network.features(r.images), network.features(f.images), phi))
             step(align, realignment_loss(problem, network, r, f, tau))
     return network

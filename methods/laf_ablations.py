@@ -14,7 +14,7 @@ PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
 @method(
     title="None L1",
     role="ablation",
-    access=Access(forget="images", remain="images"),
+    access=Access(forget="images", retain="images"),
     like="laf",
     reference=PAPER,
     cost=lambda forget, recipe, *, epochs, **_: 2 * forget * epochs + recipe.frozen_cost(2 * forget * epochs),
@@ -26,7 +26,7 @@ def none_l1(
     network = problem.network().eval()
     align = torch.optim.Adam(network.features.parameters(), lr=lr_align, fused=True)
     for _ in range(epochs):
-        for f, r in zip(problem.forget.batches(batch), problem.remain.batches(batch), strict=False):
+        for f, r in zip(problem.forget.batches(batch), problem.retain.batches(batch), strict=False):
             step(align, realignment_loss(problem, network, r, f, tau))
     return network
 
@@ -34,7 +34,7 @@ def none_l1(
 @method(
     title="None L2",
     role="ablation",
-    access=Access(prepare="images", forget="images", remain="images"),
+    access=Access(prepare="images", forget="images", retain="images"),
     like="laf",
     reference=PAPER,
     cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
@@ -58,7 +58,7 @@ def none_l2(
     h, h_f = prepared_vae(problem, latent), fit_vae(problem, problem.forget, latent, vae_epochs, vae_lr)
     unlearn = torch.optim.Adam(network.features.parameters(), lr=lr_unlearn, fused=True)
     for _ in range(epochs):
-        for f, r in zip(problem.forget.batches(batch), problem.remain.batches(batch), strict=False):
+        for f, r in zip(problem.forget.batches(batch), problem.retain.batches(batch), strict=False):
             step(unlearn, unlearning_loss(h, h_f, network.features(r.images), network.features(f.images), phi))
     return network
 

@@ -54,30 +54,30 @@ PHI: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def unlearning_loss(h: VAE, h_f: VAE, remain: Tensor, forget: Tensor, phi: str) -> Tensor:
+def unlearning_loss(h: VAE, h_f: VAE, retain: Tensor, forget: Tensor, phi: str) -> Tensor:
     """L_UE, Eq. 10, of embeddings: what remains is rebuilt well by h, what must go badly by h_f."""
-    return contrast(h.residual(remain), h_f.residual(forget), phi)
+    return contrast(h.residual(retain), h_f.residual(forget), phi)
 
 
-def contrast(residual_remain: Tensor, residual_forget: Tensor, phi: str) -> Tensor:
+def contrast(residual_retain: Tensor, residual_forget: Tensor, phi: str) -> Tensor:
     """The sum of phi over what remains, less that over what must go."""
     if phi not in PHI:
         raise UserError(f"phi must be one of {', '.join(PHI)}, not {phi!r}")
-    loss: Tensor = PHI[phi](residual_remain).sum() - PHI[phi](residual_forget).sum()
+    loss: Tensor = PHI[phi](residual_retain).sum() - PHI[phi](residual_forget).sum()
     return loss
 
 
-def alignment_loss(remain: Tensor, old_remain: Tensor, forget: Tensor, old_forget: Tensor, tau: float) -> Tensor:
+def alignment_loss(retain: Tensor, old_retain: Tensor, forget: Tensor, old_forget: Tensor, tau: float) -> Tensor:
     """L_RA, Eq. 11, where simloss is the cosine distance between the new and the old embedding."""
-    distance_remain: Tensor = 1 - cosine_similarity(remain, old_remain)
+    distance_retain: Tensor = 1 - cosine_similarity(retain, old_retain)
     distance_forget = 1 - cosine_similarity(forget, old_forget)
-    loss: Tensor = distance_remain.sum() - len(remain) * (distance_forget / tau).logsumexp(0)
+    loss: Tensor = distance_retain.sum() - len(retain) * (distance_forget / tau).logsumexp(0)
     return loss
 
 
-def realignment_loss(problem: Problem, network: Network, remain: Batch, forget: Batch, tau: float) -> Tensor:
+def realignment_loss(problem: Problem, network: Network, retain: Batch, forget: Batch, tau: float) -> Tensor:
     """L_RA of two batches under a network and under the original."""
-    pairs = [(network.features(b.images), problem.features(problem.original, b)) for b in (remain, forget)]
+    pairs = [(network.features(b.images), problem.features(problem.original, b)) for b in (retain, forget)]
     return alignment_loss(*pairs[0], *pairs[1], tau)
 
 

@@ -1,4 +1,4 @@
-"""LAF+R: LAF, then a supervised repair with as many labelled remaining items as were forgotten (section 3.3)."""
+"""LAF+R: LAF, then a supervised repair with as many labelled retained samples as were forgotten (section 3.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unlearnbench import Access, Network, Problem, UserError, method
 
 @method(
     title="LAF+R",
-    access=Access(remain="sample-labels"),
+    access=Access(retain="sample-labels"),
     start="laf",
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1, lines 7-8",
     cost=lambda forget, recipe, *, epochs, **_: forget * epochs,

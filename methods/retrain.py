@@ -7,17 +7,17 @@ from unlearnbench import Access, Network, Problem, method
 
 @method(
     title="Retrain",
-    access=Access(remain="labels"),
+    access=Access(retain="labels"),
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.1",
 )
 def retrain(problem: Problem) -> Network:
     """Trains a new network, from other random weights than the original's, on what remains."""
-    network, _ = problem.fit(problem.remain, stream="retrain")
+    network, _ = problem.fit(problem.retain, stream="retrain")
     return network
 
 
-@method(title="Retrain again", access=Access(remain="labels"), role="control")
+@method(title="Retrain again", access=Access(retain="labels"), role="control")
 def retrain_2(problem: Problem) -> Network:
     """Retrain once more with other random numbers: no method can be closer to Retrain than this for a reason."""
-    network, _ = problem.fit(problem.remain, stream="retrain-2")
+    network, _ = problem.fit(problem.retain, stream="retrain-2")
     return network

@@ -40,10 +40,10 @@ def trajectory(
         if epoch < max_epochs:
             for forget in problem.forget.batches(forget_batch):
                 step(optimizer, -divergence(teacher(forget), student(forget.images), temperature))
-        for remain in problem.remain.batches(batch):
-            answers = student(remain.images)
-            obedience = divergence(teacher(remain), answers, temperature)
-            step(optimizer, gamma * cross_entropy(answers, remain.labels) + alpha * obedience)
+        for retain in problem.retain.batches(batch):
+            answers = student(retain.images)
+            obedience = divergence(teacher(retain), answers, temperature)
+            step(optimizer, gamma * cross_entropy(answers, retain.labels) + alpha * obedience)
         yield student
 
 
@@ -56,7 +56,7 @@ def cost_of(forget: float, recipe: Any, epochs: int, max_epochs: int) -> float:
 
 @method(
     title="SCRUB",
-    access=Access(forget="images", remain="labels"),
+    access=Access(forget="images", retain="labels"),
     reference=f"{PAPER}, Algorithm 1",
     cost=lambda forget, recipe, *, epochs, max_epochs, **_: cost_of(forget, recipe, epochs, max_epochs),
 )

@@ -14,7 +14,7 @@ from unlearnbench.methods.scrub import PAPER, cost_of, trajectory
     title="SCRUB+R",
     role="variant",
     like="scrub",
-    access=Access(forget="labels", remain="labels", validation="labels"),
+    access=Access(forget="labels", retain="labels", validation="labels"),
     reference=f"{PAPER}, section 3.2 (rewinding)",
     cost=lambda forget, recipe, *, epochs, max_epochs, **_: (
         cost_of(forget, recipe, epochs, max_epochs) + forget * (epochs + recipe.held_out / (1 - recipe.held_out)) / 3

@@ -15,7 +15,7 @@ from unlearnbench import Access, Checkpoint, Network, Problem, Samples, UserErro
 
 @method(
     title="SISA",
-    access=Access(prepare="labels", forget="images", remain="labels"),
+    access=Access(prepare="labels", forget="images", retain="labels"),
     reference="Bourtoule et al., Machine Unlearning, S&P 2021, section IV",
     cost=lambda forget, recipe, **_: recipe.epochs * (1 - forget),  # unless few items go, every shard is hit
     prepare_cost=lambda recipe, **_: recipe.epochs,
@@ -36,7 +36,7 @@ def sisa(problem: Problem, *, shards: int = 5, slices: int = 1, votes: str = "so
         hit = hit[(hit >= 0) & (hit < slices)]
         first = int(hit.min()) if len(hit) else slices
         last = unpacked(f"{shard}.{first - 1}", problem.prepared, problem) if first else None
-        *_, (network, _) = [last, *stages(problem, problem.remain, part, shard, slices, first, last)]
+        *_, (network, _) = [last, *stages(problem, problem.retain, part, shard, slices, first, last)]
         networks.append(network)
     return Ensemble(networks, votes)
 

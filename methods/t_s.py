@@ -10,7 +10,7 @@ from unlearnbench import Access, Network, Problem, concat, method
 
 @method(
     title="T-S",
-    access=Access(forget="images", remain="images"),
+    access=Access(forget="images", retain="images"),
     reference="Chundawat et al., Can Bad Teaching Induce Forgetting?, AAAI 2023, Eq. 5",
     # A step of the student on each item, and both teachers' answers: once, but for augmented images.
     cost=lambda forget, recipe, *, epochs, fraction, **_: (
@@ -34,7 +34,7 @@ def t_s(
     student = problem.network()
     good = problem.original
     bad = problem.fresh_network("incompetent teacher").requires_grad_(False).eval()
-    kept = problem.remain.sample(int(fraction * len(problem.remain)))
+    kept = problem.retain.sample(int(fraction * len(problem.retain)))
     optimizer = torch.optim.Adam(student.parameters(), lr=lr, fused=True)
     for items in concat(kept, problem.forget).batches(batch, epochs):
         right, wrong = (teacher.head(problem.features(teacher, items)) for teacher in (good, bad))

@@ -36,7 +36,7 @@ def unrolling(problem: Problem, *, sigma: float = 2e-3, batch: int = 32) -> Netw
 @method(
     title="Unrolling (forget first)",
     role="variant",
-    access=Access(forget="labels", remain="labels"),
+    access=Access(forget="labels", retain="labels"),
     reference=f"{PAPER}, section 6 (the points to be forgotten come first)",
     cost=lambda forget, recipe, *, epochs, **_: forget + epochs * (1 - forget),
 )
@@ -54,8 +54,8 @@ def unrolling_first(
         descend(network, forget, lr)
         for total, weights in zip(taken, network.parameters(), strict=True):
             total += lr * gradient_of(weights)
-    for remain in problem.remain.batches(batch, epochs):
-        descend(network, remain, lr)
+    for retain in problem.retain.batches(batch, epochs):
+        descend(network, retain, lr)
     with torch.no_grad():
         for total, weights in zip(taken, network.parameters(), strict=True):
             weights.add_(multiple * total)

@@ -71,7 +71,7 @@ class Methods:
 
     @method()
     def sees_only_what_it_declares(problem):
-        _ = problem.remain.images
+        _ = problem.retain.images
         return harmless(problem)
 
     @method(access=Access(forget="labels"))
@@ -497,7 +497,7 @@ class Attacks:
 
     @attack()
     def does_not_write_on_the_audit(audit):
-        audit.remaining.logits[0] = 0
+        audit.retained.logits[0] = 0
         return by_loss(audit)
 
     @attack()

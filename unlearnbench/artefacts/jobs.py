@@ -14,7 +14,7 @@ import torch
 
 from unlearnbench.artefacts import data
 from unlearnbench.artefacts.relearning import ITEMS, STEPS
-from unlearnbench.artefacts.scenario import Setting, shape_of
+from unlearnbench.artefacts.scenario import Scenario, shape_of
 from unlearnbench.artefacts.versions import core, of_plugin
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
@@ -43,7 +43,7 @@ class Job:
     Attributes:
         kind: "original", "shadow", "prepared", "network", "outputs" or "relearning".
         key: Everything that goes in.
-        setting: Of the first cell that wants it.
+        scenario: Of the first cell that wants it.
         ep: Work, in passes over the training set.
         size: Bytes on disk, roughly.
         needs: The artefacts that it is made of, by role.
@@ -57,7 +57,7 @@ class Job:
 
     kind: str
     key: Mapping[str, Any]
-    setting: Setting
+    scenario: Scenario
     ep: float
     size: int
     needs: Mapping[str, Job] = field(default_factory=dict)
@@ -74,10 +74,10 @@ class Job:
         return digest(self.key)
 
     def __str__(self) -> str:
-        place = {"original": f"seed {self.setting.seed}", "shadow": f"no. {self.index}"}
-        which = place.get(self.kind, f"{self.method} seed {self.setting.seed}")
+        place = {"original": f"seed {self.scenario.seed}", "shadow": f"no. {self.index}"}
+        which = place.get(self.kind, f"{self.method} seed {self.scenario.seed}")
         more = f" and {len(self.beside)} more" if self.beside else ""
-        return f"{self.kind} {self.setting.dataset} {self.setting.task} {which}{more}"
+        return f"{self.kind} {self.scenario.dataset} {self.scenario.task} {which}{more}"
 
     @property
     def work(self) -> float:
@@ -92,17 +92,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Artefacts:
-    """Plans the artefacts of a setting.
+    """Plans the artefacts of a scenario.
 
     Attributes:
-        setting: The setting.
+        scenario: The scenario.
         store: Where the decoded data is.
         split: What its task makes of its data.
         content: The data.
         parents: The methods whose networks are kept, because others start from them.
     """
 
-    setting: Setting
+    scenario: Scenario
     store: Store
     split: Split
     content: Dataset
@@ -115,46 +115,46 @@ class Artefacts:
 
     @cached_property
     def training(self) -> dict[str, Any]:
-        """What goes into every training in this setting."""
-        setting = self.setting
-        _, checksum = data.load(setting.dataset, setting.root, self.store)
+        """What goes into every training in this scenario."""
+        scenario = self.scenario
+        _, checksum = data.load(scenario.dataset, scenario.root, self.store)
         return {
             "schema": SCHEMA,
-            "dataset": {"name": setting.dataset, "checksum": checksum},
-            "model": plugin_key(Model, setting.model, setting.model_options),
-            "recipe": setting.recipe.values(),
+            "dataset": {"name": scenario.dataset, "checksum": checksum},
+            "model": plugin_key(Model, scenario.model, scenario.model_options),
+            "recipe": scenario.recipe.values(),
             "on": {
-                "device": setting.device,
-                "arithmetic": setting.arithmetic,
+                "device": scenario.device,
+                "arithmetic": scenario.arithmetic,
                 "torch": minor(torch.__version__),
             },
-            **({} if setting.fleet is None else {"fleet": setting.fleet}),
+            **({} if scenario.fleet is None else {"fleet": scenario.fleet}),
         }
 
     @cached_property
     def task_key(self) -> dict[str, Any]:
         """The task in keys."""
-        return plugin_key(Task, self.setting.task, self.setting.task_options)
+        return plugin_key(Task, self.scenario.task, self.scenario.task_options)
 
     @cached_property
     def original(self) -> Job:
         """The network that was trained on everything; tasks that train on the same labels share it."""
         labels = self.split.labels(self.content)
         sha = hashlib.sha256(labels.numpy().tobytes()).hexdigest()
-        key = {**self.training, "kind": "original", "labels": sha, "seed": self.setting.seed, "code": core("original")}
-        epochs = self.setting.recipe.epochs
+        key = {**self.training, "kind": "original", "labels": sha, "seed": self.scenario.seed, "code": core("original")}
+        epochs = self.scenario.recipe.epochs
         return Job(
-            "original", key, self.setting, epochs, 4 * self.parameters, room=room_for(self.setting, self.content)
+            "original", key, self.scenario, epochs, 4 * self.parameters, room=room_for(self.scenario, self.content)
         )
 
     def shadow(self, index: int) -> Job:
-        """A shadow network's outputs; shared by all seeds, and by tasks that do not replace labels."""
+        """A shadow model's outputs; shared by all seeds, and by tasks that do not replace labels."""
         noise = None if self.split.train_labels is None else self.task_key
         key = {**self.training, "kind": "shadow", "noise": noise, "index": index, "code": core("shadow")}
         train, test = len(self.content.train_labels), len(self.content.test_labels)
-        ep = self.setting.recipe.epochs * (train + test) / 2 / train + (train + test) / train / 3
+        ep = self.scenario.recipe.epochs * (train + test) / 2 / train + (train + test) / train / 3
         return Job(
-            "shadow", key, self.setting, ep, self.logits_size, index=index, room=room_for(self.setting, self.content)
+            "shadow", key, self.scenario, ep, self.logits_size, index=index, room=room_for(self.scenario, self.content)
         )
 
     def prepared(self, name: str, options: Mapping[str, Any]) -> Job:
@@ -166,11 +166,11 @@ class Artefacts:
             "kind": "prepared",
             "original": self.original.key,
             "method": plugin_key(Method, name, options),
-            "seed": self.setting.seed,
+            "seed": self.scenario.seed,
             "code": core("prepared"),
         }
-        ep = method.prepare_cost(self.setting.recipe, **options)
-        return Job("prepared", key, self.setting, ep, 0, {"original": self.original}, name, options)
+        ep = method.prepare_cost(self.scenario.recipe, **options)
+        return Job("prepared", key, self.scenario, ep, 0, {"original": self.original}, name, options)
 
     def outputs(self, name: str, options: Mapping[str, Any], parent: Job | None) -> Job:
         """The logits of a cell's network, and what they are made of."""
@@ -187,16 +187,16 @@ class Artefacts:
             "parent": needs["parent"].key if parent else None,
             "task": self.task_key,
             "method": plugin_key(Method, name, options),
-            "seed": self.setting.seed,
+            "seed": self.scenario.seed,
             "code": core("outputs"),
         }
-        ep = method.cost(self.forgotten, self.setting.recipe, **options)
+        ep = method.cost(self.forgotten, self.scenario.recipe, **options)
         keep = None
         if name in self.parents:  # a by-product of the outputs
             keep = Job(
-                "network", {**key, "kind": "network"}, self.setting, ep, 4 * self.parameters, needs, name, options
+                "network", {**key, "kind": "network"}, self.scenario, ep, 4 * self.parameters, needs, name, options
             )
-        return Job("outputs", key, self.setting, ep, self.logits_size, needs, name, options, keep=keep)
+        return Job("outputs", key, self.scenario, ep, self.logits_size, needs, name, options, keep=keep)
 
     def record_key(
         self, outputs: Job, shadows: Sequence[Job], attacks: Mapping[str, Mapping[str, Any]]
@@ -213,8 +213,10 @@ class Artefacts:
     @property
     def parameters(self) -> int:
         """How many numbers a network has."""
-        options = tuple(self.setting.model_options.items())
-        shapes = shapes_of(self.setting.model, options, shape_of(self.setting, self.content), self.content.num_classes)
+        options = tuple(self.scenario.model_options.items())
+        shapes = shapes_of(
+            self.scenario.model, options, shape_of(self.scenario, self.content), self.content.num_classes
+        )
         return sum(map(math.prod, shapes.values()))
 
     @property
@@ -239,17 +241,17 @@ def shapes_of(
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
-def training_flop(setting: Setting, content: Dataset) -> float:
-    """As `flop_of`, for the network of a setting."""
-    options = tuple(setting.model_options.items())
-    return flop_of(setting.model, options, shape_of(setting, content), content.num_classes)
+def training_flop(scenario: Scenario, content: Dataset) -> float:
+    """As `flop_of`, for the network of a scenario."""
+    options = tuple(scenario.model_options.items())
+    return flop_of(scenario.model, options, shape_of(scenario, content), content.num_classes)
 
 
-def room_for(setting: Setting, content: Dataset) -> int:
-    """How many trainings at once keep a setting's device busy: on a GPU several, if steps are small."""
-    if setting.device != "cuda":
+def room_for(scenario: Scenario, content: Dataset) -> int:
+    """How many trainings at once keep a scenario's device busy: on a GPU several, if steps are small."""
+    if scenario.device != "cuda":
         return 1
-    step = setting.recipe.batch * training_flop(setting, content)
+    step = scenario.recipe.batch * training_flop(scenario, content)
     return max(1, min(MOST, round(FULL / step))) if step else 1
 
 

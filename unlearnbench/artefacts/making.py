@@ -14,7 +14,7 @@ from torch import Tensor
 from unlearnbench.artefacts import data, relearning
 from unlearnbench.artefacts.jobs import Job, room_for, training_flop
 from unlearnbench.artefacts.scenario import (
-    Setting,
+    Scenario,
     content_of,
     forget_data,
     rehearsal_of,
@@ -48,29 +48,29 @@ class ParentFailedError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """A setting with its data loaded.
+    """A scenario with its data loaded.
 
     Attributes:
-        setting: The setting.
+        scenario: The scenario.
         content: Its data set.
         split: What its task makes of it.
     """
 
-    setting: Setting
+    scenario: Scenario
     content: Dataset
     split: Split
 
     @cached_property
     def device(self) -> torch.device:
         """Where networks and images are."""
-        return torch.device(self.setting.device)
+        return torch.device(self.scenario.device)
 
     @cached_property
     def builder(self) -> Builder:
-        """Builds the setting's networks."""
-        model = registry.get(Model, self.setting.model)
-        shape, classes = shape_of(self.setting, self.content), self.content.num_classes
-        return Builder(model, self.setting.model_options, shape, classes, self.device)
+        """Builds the scenario's networks."""
+        model = registry.get(Model, self.scenario.model)
+        shape, classes = shape_of(self.scenario, self.content), self.content.num_classes
+        return Builder(model, self.scenario.model_options, shape, classes, self.device)
 
     def training_set(self, content: Dataset, split: Split, images: Tensor | None = None) -> TrainingSet:
         """The training part of a data set on the device, with the labels that a task trains on.
@@ -81,24 +81,24 @@ class Place:
             images: Its training images, if they are on the device already.
         """
         images = content.train_images.to(self.device) if images is None else images
-        return TrainingSet(images, split.labels(content).to(self.device), self.setting.pipeline)
+        return TrainingSet(images, split.labels(content).to(self.device), self.scenario.pipeline)
 
     def rehearsal(self, store: Store) -> tuple[TrainingSet, Tensor]:
         """What the recipe holds out, and which of it is like the forgotten items: of their classes, and labelled so."""
-        content = rehearsal_of(self.setting, store)
-        split = rehearsal_split(self.setting, store)
+        content = rehearsal_of(self.scenario, store)
+        split = rehearsal_split(self.scenario, store)
         labels = content.test_labels.clone()
         labels[split.heldout] = split.labels_of_heldout(content)
         images = content.test_images.to(self.device)
-        return TrainingSet(images, labels.to(self.device), self.setting.pipeline), split.heldout
+        return TrainingSet(images, labels.to(self.device), self.scenario.pipeline), split.heldout
 
     def train(self, courses: Sequence[Course]) -> list[tuple[Network, dict[str, float]]]:
-        """New networks, trained with the setting's recipe, and the speed of each.
+        """New networks, trained with the scenario's recipe, and the speed of each.
 
         Returns:
             For each course, a network, and of its share of the time: seconds, images per second, and GFLOP per second.
         """
-        start, recipe = time.perf_counter(), self.setting.recipe
+        start, recipe = time.perf_counter(), self.scenario.recipe
         networks, samples = [self.builder.fresh(*c.stream) for c in courses], [course.samples for course in courses]
         if len(courses) > 1 and loop.can_be_stacked(networks[0], samples[0], recipe):
             loop.fit_together(networks, samples, recipe)
@@ -113,7 +113,7 @@ class Place:
 
     def speed(self, images: int, seconds: float) -> dict[str, float]:
         """What is known of a training on so many images."""
-        rate, flop = images * self.setting.recipe.epochs / seconds, training_flop(self.setting, self.content)
+        rate, flop = images * self.scenario.recipe.epochs / seconds, training_flop(self.scenario, self.content)
         return {"seconds": seconds, "images/s": rate, **({"GFLOP/s": rate * flop / 1e9} if flop else {})}
 
 
@@ -156,44 +156,44 @@ class Workshop:
 
     def made(self, job: Job) -> Made:
         """Makes an artefact, whether it is there or not."""
-        check_current(job.setting.arithmetic)
+        check_current(job.scenario.arithmetic)
         check_data(job, self.store)
         make: Callable[[Job], Made] = getattr(self, job.kind)
         with spending("training" if job.kind in ("original", "shadow") else "unlearning"):
             return make(job)
 
-    def place(self, setting: Setting) -> Place:
-        """Loads the data of a setting."""
-        return Place(setting, content_of(setting, self.store), split_of(setting, self.store))
+    def place(self, scenario: Scenario) -> Place:
+        """Loads the data of a scenario."""
+        return Place(scenario, content_of(scenario, self.store), split_of(scenario, self.store))
 
     def original(self, job: Job) -> Made:
         """The network that will have to forget: trained on everything."""
         jobs = [job, *job.beside]
-        places = [self.place(one.setting) for one in jobs]  # of the same images, but perhaps with other labels
+        places = [self.place(one.scenario) for one in jobs]  # of the same images, but perhaps with other labels
         images = places[0].content.train_images.to(places[0].device)
         courses = []
         for one, place in zip(jobs, places, strict=True):
             whole = place.training_set(place.content, place.split, images)
-            stream = (*one.setting.origin, one.setting.seed, "original")
+            stream = (*one.scenario.origin, one.scenario.seed, "original")
             courses.append(Course(whole, torch.arange(len(whole.labels)), stream))
         return self.kept(jobs, [(network.state_dict(), speed) for network, speed in places[0].train(courses)])
 
     def shadow(self, job: Job) -> Made:
         """A network trained on a random half of all images, its logits on all of them, and which half it was."""
-        jobs, place = [job, *job.beside], self.place(job.setting)
-        pools = [content_of(one.setting, self.store).pool for one in jobs]
+        jobs, place = [job, *job.beside], self.place(job.scenario)
+        pools = [content_of(one.scenario, self.store).pool for one in jobs]
         images = pools[0].train_images.to(place.device)
-        members = [shadow_members(one.setting, len(images), one.index) for one in jobs]
+        members = [shadow_members(one.scenario, len(images), one.index) for one in jobs]
         courses = []
         for one, pool, member in zip(jobs, pools, members, strict=True):
-            everything = place.training_set(pool, shadow_split(one.setting, pool, one.index), images)
-            courses.append(Course(everything, member.nonzero()[:, 0], (one.setting.dataset, one.index, "shadow")))
+            everything = place.training_set(pool, shadow_split(one.scenario, pool, one.index), images)
+            courses.append(Course(everything, member.nonzero()[:, 0], (one.scenario.dataset, one.index, "shadow")))
         made: list[Made] = []
         for member, (network, speed) in zip(members, place.train(courses), strict=True):
-            logits = loop.predict(network, images, job.setting.pipeline.plain)
+            logits = loop.predict(network, images, job.scenario.pipeline.plain)
             made.append(({"logits": logits, "member": member}, speed))
         tensors, info = self.kept(jobs, made)
-        check_finite(tensors["logits"], f"shadow network {job.index}")
+        check_finite(tensors["logits"], f"shadow model {job.index}")
         return tensors, info
 
     def kept(self, jobs: Sequence[Job], made: Sequence[Made]) -> Made:
@@ -210,14 +210,14 @@ class Workshop:
         """What a method does before anyone asks to be forgotten."""
         method = method_as_planned(job)
         assert method.preparation is not None
-        place = self.place(job.setting)
-        stream = (*job.setting.origin, job.setting.seed, job.method, "prepare")
+        place = self.place(job.scenario)
+        stream = (*job.scenario.origin, job.scenario.seed, job.method, "prepare")
         training_set = place.training_set(place.content, place.split)
         generator = seeds.generator(*stream)
         view = view_to_prepare(training_set, method.access, generator)
         problem = self.problem(job, place, view, generator, stream)
         start = time.perf_counter()
-        with seeds.pinned(*stream, "global"), loop.computing(job.setting.recipe, place.device), limited():
+        with seeds.pinned(*stream, "global"), loop.computing(job.scenario.recipe, place.device), limited():
             tensors = method.preparation(problem, **job.options)
         if place.device.type == "cuda":
             torch.cuda.synchronize()
@@ -236,22 +236,22 @@ class Workshop:
 
         If the recipe augments, also on training images changed as in training, for protocol `released`.
         """
-        setting, place = job.setting, self.place(job.setting)
+        scenario, place = job.scenario, self.place(job.scenario)
         network, info = self.unlearn(job)
         weights = weights_of(network)
         if job.keep and weights is not None:
             self.store.save(job.keep.key, weights, info)
-        pipeline = setting.pipeline
+        pipeline = scenario.pipeline
         train = place.content.train_images.to(place.device)
         test = place.content.test_images.to(place.device)
-        stream = (*setting.origin, setting.task, setting.seed, job.method, "outputs")
+        stream = (*scenario.origin, scenario.task, scenario.seed, job.method, "outputs")
         with seeds.pinned(*stream), limited():  # a method may give something that answers by chance, or never
             logits = {
                 "train": loop.predict(network, train, pipeline.plain),
                 "test": loop.predict(network, test, pipeline.plain),
             }
             if pipeline.augment:
-                generator = seeds.generator(*setting.origin, setting.seed, "augmented outputs")
+                generator = seeds.generator(*scenario.origin, scenario.seed, "augmented outputs")
                 changed = partial(pipeline.augmented, generator=generator)
                 logits["train_augmented"] = loop.predict(network, train, changed)
         for part, values in logits.items():
@@ -263,23 +263,23 @@ class Workshop:
 
     def relearning(self, job: Job) -> Made:
         """How a cell's network does on forgotten items while it learns a few of them again, and the original before."""
-        place = self.place(job.setting)
+        place = self.place(job.scenario)
         network, info = self.unlearn(job)
         original = place.builder.trained(self.get(job.needs["original"])[0])
-        generator = seeds.generator(*job.setting.origin, job.setting.task, job.setting.seed, "relearning")
+        generator = seeds.generator(*job.scenario.origin, job.scenario.task, job.scenario.seed, "relearning")
         forget = place.training_set(place.content, place.split).samples(
             place.split.forget, "labels", generator, "the forget set"
         )
         assert forget is not None
         with limited():
-            return relearning.curves(network, original, forget, job.setting.recipe), info
+            return relearning.curves(network, original, forget, job.scenario.recipe), info
 
     def unlearn(self, job: Job) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
         """Runs a method; returns what it gives, and the seconds of its phases, its parents' included."""
         method = method_as_planned(job)
-        setting, place = job.setting, self.place(job.setting)
+        scenario, place = job.scenario, self.place(job.scenario)
         split = place.split
-        stream = (*setting.origin, setting.task, setting.seed, job.method)
+        stream = (*scenario.origin, scenario.task, scenario.seed, job.method)
         generator = seeds.generator(*stream)
         training_set = place.training_set(place.content, split)
         view = view_to_forget(training_set, method.access, split.forget, generator)
@@ -293,7 +293,7 @@ class Workshop:
             for phase, spent in self.get(job.needs[role])[1]["seconds"].items():
                 seconds[phase] += spent
         start = time.perf_counter()
-        with seeds.pinned(*stream, "global"), loop.computing(job.setting.recipe, place.device), limited():
+        with seeds.pinned(*stream, "global"), loop.computing(job.scenario.recipe, place.device), limited():
             network = method.unlearn(problem, job.options)
         if not callable(network):
             raise TypeError(f"{job.method} returned {type(network).__name__}, not a network")
@@ -311,7 +311,7 @@ class Workshop:
         start = place.builder.trained(self.parent(job.needs["parent"])) if "parent" in job.needs else None
         return Problem(
             original=place.builder.trained(weights).requires_grad_(False).eval(),
-            recipe=job.setting.recipe,
+            recipe=job.scenario.recipe,
             num_classes=place.content.num_classes,
             device=place.device,
             generator=generator,
@@ -320,7 +320,7 @@ class Workshop:
             _view=view,
             _stream=stream,
             _start=start,
-            _room=room_for(job.setting, place.content),
+            _room=room_for(job.scenario, place.content),
         )
 
     def parent(self, job: Job) -> dict[str, Tensor]:
@@ -346,9 +346,9 @@ def check_data(job: Job, store: Store) -> None:
         RuntimeError: If its files were changed in the meantime.
     """
     planned = (job.key if "dataset" in job.key else job.key["original"])["dataset"]["checksum"]
-    if data.load(job.setting.dataset, job.setting.root, store)[1] != planned:
+    if data.load(job.scenario.dataset, job.scenario.root, store)[1] != planned:
         forget_data()
-        raise RuntimeError(f"the files of {job.setting.dataset} were changed: run the same command again")
+        raise RuntimeError(f"the files of {job.scenario.dataset} were changed: run the same command again")
 
 
 def method_as_planned(job: Job) -> Method:

@@ -22,7 +22,7 @@ from unlearnbench.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Setting:
+class Scenario:
     """Everything about a cell but its method.
 
     Attributes:
@@ -37,7 +37,7 @@ class Setting:
         device: "cpu" or "cuda".
         arithmetic: "portable" or "native"; see runtime/arithmetic.py.
         fleet: None for the data set's own training and test part; otherwise the index of a world in which a random half
-            of both is trained on, and what an audit of this setting compares is forgotten as far as it is there.
+            of both is trained on, and what an audit of this scenario compares is forgotten as far as it is there.
     """
 
     dataset: str
@@ -66,22 +66,22 @@ class Setting:
         return Pipeline(self.recipe.resize, self.recipe.augment)
 
 
-def content_of(setting: Setting, store: Store) -> Dataset:
-    """The data set of a setting, without what its recipe holds out; raises as `data.load`."""
-    if setting.fleet is not None:
-        return half_of(setting, store)[0]
-    return divided(setting.dataset, setting.root, setting.recipe.held_out, store)[0]
+def content_of(scenario: Scenario, store: Store) -> Dataset:
+    """The data set of a scenario, without what its recipe holds out; raises as `data.load`."""
+    if scenario.fleet is not None:
+        return half_of(scenario, store)[0]
+    return divided(scenario.dataset, scenario.root, scenario.recipe.held_out, store)[0]
 
 
-def rehearsal_of(setting: Setting, store: Store) -> Dataset:
+def rehearsal_of(scenario: Scenario, store: Store) -> Dataset:
     """What the recipe holds out, in the place of the test set; that is empty if it holds out nothing."""
-    return divided(setting.dataset, setting.root, setting.recipe.held_out, store)[1]
+    return divided(scenario.dataset, scenario.root, scenario.recipe.held_out, store)[1]
 
 
-def positions_of(setting: Setting, store: Store) -> Tensor:
-    """int64 [N]: where in the data set's training images those of the setting are, ascending."""
-    whole, _ = data.load(setting.dataset, setting.root, store)
-    return (~held_out_of(setting.dataset, whole, setting.recipe.held_out)).nonzero()[:, 0]
+def positions_of(scenario: Scenario, store: Store) -> Tensor:
+    """int64 [N]: where in the data set's training images those of the scenario are, ascending."""
+    whole, _ = data.load(scenario.dataset, scenario.root, store)
+    return (~held_out_of(scenario.dataset, whole, scenario.recipe.held_out)).nonzero()[:, 0]
 
 
 @lru_cache(maxsize=4)
@@ -92,7 +92,7 @@ def divided(dataset: str, root: Path, share: float, store: Store) -> tuple[Datas
     images, labels = whole.train_images[held], whole.train_labels[held]
     if share:
         remaining = whole.train_images[~held], whole.train_labels[~held]
-        whole = Dataset(*remaining, whole.test_images, whole.test_labels, whole.num_classes)
+        whole = Dataset(*retained, whole.test_images, whole.test_labels, whole.num_classes)
     return whole, Dataset(whole.train_images, whole.train_labels, images, labels, whole.num_classes)
 
 
@@ -111,48 +111,48 @@ def held_out_of(dataset: str, whole: Dataset, share: float) -> Tensor:
     return held
 
 
-def shape_of(setting: Setting, content: Dataset) -> tuple[int, int, int]:
+def shape_of(scenario: Scenario, content: Dataset) -> tuple[int, int, int]:
     """Channels, height and width of the images that a network gets."""
     channels, height, width = content.shape
-    size = setting.recipe.resize
+    size = scenario.recipe.resize
     return (channels, size, size) if size else (channels, height, width)
 
 
-def split_of(setting: Setting, store: Store) -> Split:
-    """What a setting's task makes of its data set."""
-    if setting.fleet is not None:
-        return half_of(setting, store)[1]
-    _, checksum = data.load(setting.dataset, setting.root, store)
-    made_by = registry.get(Task, setting.task), listed(setting.task_options), checksum
-    return kept_split(setting, store, *made_by).copy()  # some method may change what it gets
+def split_of(scenario: Scenario, store: Store) -> Split:
+    """What a scenario's task makes of its data set."""
+    if scenario.fleet is not None:
+        return half_of(scenario, store)[1]
+    _, checksum = data.load(scenario.dataset, scenario.root, store)
+    made_by = registry.get(Task, scenario.task), listed(scenario.task_options), checksum
+    return kept_split(scenario, store, *made_by).copy()  # some method may change what it gets
 
 
 @lru_cache(maxsize=64)
-def kept_split(setting: Setting, store: Store, task: Task, options: str, checksum: str) -> Split:
-    """The split of a setting by this very task, told just this, of data with this checksum; every step asks for it."""
-    return drawn(setting, content_of(setting, store), setting.seed, "split")
+def kept_split(scenario: Scenario, store: Store, task: Task, options: str, checksum: str) -> Split:
+    """The split of a scenario by this very task, told just this, of data with this checksum; every step asks for it."""
+    return drawn(scenario, content_of(scenario, store), scenario.seed, "split")
 
 
-def rehearsal_split(setting: Setting, store: Store) -> Split:
-    """What a setting's task makes of what its recipe holds out: `heldout` are the items like the forgotten ones."""
-    return drawn(setting, rehearsal_of(setting, store), setting.seed, "split")
+def rehearsal_split(scenario: Scenario, store: Store) -> Split:
+    """What a scenario's task makes of what its recipe holds out: `heldout` are the items like the forgotten ones."""
+    return drawn(scenario, rehearsal_of(scenario, store), scenario.seed, "split")
 
 
-def half_of(setting: Setting, store: Store) -> tuple[Dataset, Split]:
+def half_of(scenario: Scenario, store: Store) -> tuple[Dataset, Split]:
     """The world of a fleet: half of all images is its training part, and whatever is compared there must go.
 
-    An item has the label that it has, or would have, in the setting itself, so that networks of many such worlds say
+    An item has the label that it has, or would have, in the scenario itself, so that networks of many such worlds say
     what a network answers on it that was trained on it and forgot it, and what one that never saw it.
     """
-    assert setting.fleet is not None
-    own = replace(setting, fleet=None)
+    assert scenario.fleet is not None
+    own = replace(scenario, fleet=None)
     content, split = content_of(own, store), split_of(own, store)
     rows = compared(content, split)
     images, labels = content.pool.train_images, torch.cat([split.labels(content), content.test_labels])
     labels[rows["heldout"]] = split.labels_of_heldout(content)
     goes = torch.zeros(len(labels), dtype=torch.bool)
     goes[torch.cat(list(rows.values()))] = True
-    inside = shadow_members(setting, len(labels), setting.fleet)
+    inside = shadow_members(scenario, len(labels), scenario.fleet)
     half = Dataset(images[inside], labels[inside], images[~inside], labels[~inside], content.num_classes)
     return half, Split(goes[inside].nonzero()[:, 0], goes[~inside].nonzero()[:, 0])
 
@@ -162,20 +162,20 @@ def compared(content: Dataset, split: Split) -> dict[str, Tensor]:
     return {"forgotten": split.forget, "heldout": len(content.train_labels) + split.heldout}
 
 
-def shadow_split(setting: Setting, pool: Dataset, index: int) -> Split:
-    """What the task would make of all images for a shadow network: items like the forgotten ones, and their labels."""
-    return drawn(setting, pool, index, "shadow")
+def shadow_split(scenario: Scenario, pool: Dataset, index: int) -> Split:
+    """What the task would make of all images for a shadow model: items like the forgotten ones, and their labels."""
+    return drawn(scenario, pool, index, "shadow")
 
 
-def drawn(setting: Setting, content: Dataset, *stream: str | int) -> Split:
-    """Applies a setting's task with the random numbers of a stream."""
-    generator = seeds.generator(setting.dataset, setting.task, listed(setting.task_options), *stream)
-    return registry.get(Task, setting.task).split(content, generator, **setting.task_options)
+def drawn(scenario: Scenario, content: Dataset, *stream: str | int) -> Split:
+    """Applies a scenario's task with the random numbers of a stream."""
+    generator = seeds.generator(scenario.dataset, scenario.task, listed(scenario.task_options), *stream)
+    return registry.get(Task, scenario.task).split(content, generator, **scenario.task_options)
 
 
-def shadow_members(setting: Setting, n: int, index: int) -> Tensor:
-    """Which of n images a shadow network is trained on (bool [n]): half of them; 2k + 1 gets what 2k does not."""
-    order = torch.randperm(n, generator=seeds.generator(setting.dataset, "shadow pair", index // 2))
+def shadow_members(scenario: Scenario, n: int, index: int) -> Tensor:
+    """Which of n images a shadow model is trained on (bool [n]): half of them; 2k + 1 gets what 2k does not."""
+    order = torch.randperm(n, generator=seeds.generator(scenario.dataset, "shadow pair", index // 2))
     first = torch.zeros(n, dtype=torch.bool)
     first[order[: n // 2]] = True
     return first if index % 2 == 0 else ~first

@@ -1,7 +1,7 @@
 """LiRA, the likelihood-ratio attack: how far from networks without an item, and how near to networks with it?
 
 Carlini et al., Membership Inference Attacks From First Principles, S&P 2022. The log-odds of an item's label are taken
-as normal over networks that were trained on it, and over those that were not. The suite has few shadow networks, half
+as normal over networks that were trained on it, and over those that were not. The suite has few shadow models, half
 of them with the item, so as in the paper there is one spread for all items. Locations are means; in the released code
 they are medians.
 """
@@ -56,7 +56,7 @@ def gathered(audit: Audit) -> tuple[Answers, Answers]:
         NotApplicableError: If the references were trained with other labels.
     """
     if not audit.same_labels:
-        raise NotApplicableError("the task replaces labels, and each shadow network has others than the unlearned one")
+        raise NotApplicableError("the task replaces labels, and each shadow model has others than the unlearned one")
     return answers(audit, "forgotten", log_odds), answers(audit, "heldout", log_odds)
 
 

@@ -1,7 +1,7 @@
 """Attacks that need no other network: one number for each item, and a threshold between training and test items.
 
 Yeom et al., Privacy Risk in Machine Learning, CSF 2018 (loss); Song & Mittal, Systematic Evaluation of Privacy Risks,
-USENIX Security 2021 (the others). The threshold is the one that best tells the remaining training items from test items
+USENIX Security 2021 (the others). The threshold is the one that best tells the retained training samples from test items
 that are not compared, under the unlearned network itself; there is none if all are compared.
 """
 
@@ -69,10 +69,10 @@ def minus_modified_entropy(observed: Observed) -> Floats:
 
 
 def by(statistic: Callable[[Observed], Floats], audit: Audit) -> Scores:
-    """A statistic, less the threshold that best tells remaining training items from test items not compared."""
+    """A statistic, less the threshold that best tells retained training samples from test items not compared."""
     compared = np.isin(np.arange(len(audit.test.labels)), audit.heldout_rows)
     forgotten, heldout = statistic(audit.forgotten), statistic(audit.heldout)
     if compared.all():
         return Scores(forgotten, heldout, thresholded=False)
-    threshold = best_threshold(statistic(audit.remaining), statistic(audit.test)[~compared])
+    threshold = best_threshold(statistic(audit.retained), statistic(audit.test)[~compared])
     return Scores(forgotten - threshold, heldout - threshold)

@@ -30,9 +30,9 @@ def libraries(classifier: str) -> Sequence[str]:
     libraries=libraries,
 )
 def released(audit: Audit, *, classifier: str = "scikit-learn") -> Scores:
-    """Learns on the unlearned network itself to tell remaining training items from test items, then asks about others.
+    """Learns on the unlearned network itself to tell retained training samples from test items, then asks about others.
 
-    The features are the probabilities of a row in ascending order. Members are a sample of the remaining items,
+    The features are the probabilities of a row in ascending order. Members are a sample of the retained samples,
     non-members the first test items; compared are all forgotten items with the next test items, as many as complete
     the batch in which they reach the number of the forgotten, or as there are. Here nothing is random that need not be:
     the released code also throws away a random hundredth of what it learns from.
@@ -42,11 +42,11 @@ def released(audit: Audit, *, classifier: str = "scikit-learn") -> Scores:
         classifier: "scikit-learn": histogram gradient boosting with the original's settings, as far as it has them
             (the least weight of a leaf is one row instead of a hessian of one). "xgboost": the original.
     """
-    forgotten, remaining, test = map(features, (audit.forgotten, audit.remaining, audit.test))
-    k = min(MOST, len(forgotten), len(remaining), len(test) // 2)
-    sample = np.random.default_rng(audit.seed).permutation(len(remaining))[:k]
+    forgotten, retained, test = map(features, (audit.forgotten, audit.retained, audit.test))
+    k = min(MOST, len(forgotten), len(retained), len(test) // 2)
+    sample = np.random.default_rng(audit.seed).permutation(len(retained))[:k]
     model = CLASSIFIERS[classifier](audit.seed % 2**31)
-    model.fit(np.concatenate([remaining[sample], test[:k]]), np.repeat([1, 0], k))
+    model.fit(np.concatenate([retained[sample], test[:k]]), np.repeat([1, 0], k))
     compared = test[k : k + -(-len(forgotten) // BATCH) * BATCH]
 
     def score(rows: Floats) -> Floats:

@@ -15,7 +15,7 @@ from unlearnbench.statistics import Floats, best_threshold
 def rmia(audit: Audit, *, a: float = 0.3, gamma: float = 1.0) -> Scores:
     """The share of the test items whose likelihood, relative to networks without them, an item's exceeds.
 
-    References are the shadow networks that were not trained on an item. "Member" is said above the threshold that is
+    References are the shadow models that were not trained on an item. "Member" is said above the threshold that is
     best for the references, each asked about as if it were the unlearned network, with the others as its references.
     Where references have other labels, theirs says nothing about this network, and there is none.
 

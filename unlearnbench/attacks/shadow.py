@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     libraries=lambda: ("scikit-learn",),
 )
 def shadow(audit: Audit) -> Scores:
-    """For each label, a classifier of posterior vectors into members and non-members, fitted to the shadow networks.
+    """For each label, a classifier of posterior vectors into members and non-members, fitted to the shadow models.
 
     As published, there is one attack model per label and its features are all class probabilities. The attack model is
     gradient boosting instead of a network with 64 hidden units: on held-out shadows it is at least as strong.

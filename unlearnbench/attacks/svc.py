@@ -19,7 +19,7 @@ MOST = 2000
 def svc(audit: Audit) -> Scores:
     """A support-vector machine on the probability of the label, fitted to the unlearned network itself.
 
-    Members are remaining training items, non-members test items. The released code takes as many of each as there are
+    Members are retained training samples, non-members test items. The released code takes as many of each as there are
     test items, the first ones, and asks about forgotten items only; here it is a random sample of at most 2,000 a side,
     and the half of the held-out items that is not in it is what the forgotten ones are compared with.
     """
@@ -29,7 +29,7 @@ def svc(audit: Audit) -> Scores:
     heldout = random.permutation(len(audit.heldout.labels))
     compared = np.sort(heldout[: (len(heldout) + 1) // 2])
     free = np.setdiff1d(np.arange(len(audit.test.labels)), audit.heldout_rows[compared])
-    members, nonmembers = confidence(audit.remaining), confidence(audit.test)[free]
+    members, nonmembers = confidence(audit.retained), confidence(audit.test)[free]
     k = min(MOST, len(members), len(nonmembers))
     sides = [values[random.permutation(len(values))[:k]] for values in (members, nonmembers)]
     model = SVC(C=3, gamma="auto", kernel="rbf").fit(np.concatenate(sides)[:, None], np.repeat([1, 0], k))

@@ -60,7 +60,7 @@ def audit(leaking: bool = True, items: int = ITEMS, scale: float = 1.0) -> Audit
     return Audit(
         forgotten=of["forgotten"],
         heldout=of["heldout"],
-        remaining=observed(parts["forgotten"], np.ones(items, dtype=bool)),
+        retained=observed(parts["forgotten"], np.ones(items, dtype=bool)),
         test=test,
         shadow_members=tuple(side(known, True) for known in shadows),
         shadow_nonmembers=tuple(side(known, False) for known in shadows),
@@ -166,7 +166,7 @@ def is_reproducible(bench: Bench) -> None:
 def does_not_write_on_the_audit(bench: Bench) -> None:
     """Logits and labels stay as they are."""
     mine = audit()
-    before = {name: copy.deepcopy(getattr(mine, name)) for name in ("forgotten", "heldout", "remaining", "test")}
+    before = {name: copy.deepcopy(getattr(mine, name)) for name in ("forgotten", "heldout", "retained", "test")}
     if bench.good:
         bench.score(mine)
     for name, observed in before.items():

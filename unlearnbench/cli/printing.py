@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "original": "originals",
-    "shadow": "shadow networks",
+    "shadow": "shadow models",
     "prepared": "preparations",
     "network": "kept networks",
     "outputs": "unlearnings",

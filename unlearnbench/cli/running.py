@@ -105,7 +105,7 @@ def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: boo
     """Evaluates a network that was made elsewhere, as a cell of its own beside Retrain.
 
     The weights are those of the preset's network, as `unlearnbench export` writes them. What the comparison needs and
-    is not there (the original, Retrain, the shadow networks) is trained first: see --dry-run. Exit codes as of `run`.
+    is not there (the original, Retrain, the shadow models) is trained first: see --dry-run. Exit codes as of `run`.
     """
     from unlearnbench.cli.progress import Reporter
     from unlearnbench.operations.score import score as score_weights
@@ -146,7 +146,7 @@ def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: boo
 def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
     """Writes the original's weights and what it has to forget, for methods that run elsewhere.
 
-    DIR gets original.safetensors, forget.npy and remain.npy (positions in the training set), train_labels.npy (what the
+    DIR gets original.safetensors, forget.npy and retain.npy (positions in the training set), train_labels.npy (what the
     original was trained on), and about.json.
     """
     from unlearnbench.operations.export import export as export_to

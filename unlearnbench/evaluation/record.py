@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unlearnbench.artefacts.jobs import Job
 from unlearnbench.artefacts.making import Workshop
-from unlearnbench.artefacts.scenario import Setting, compared, shadow_members, shadow_split
+from unlearnbench.artefacts.scenario import Scenario, compared, shadow_members, shadow_split
 from unlearnbench.evaluation import metrics
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.presets import ELSEWHERE
@@ -31,7 +31,7 @@ from unlearnbench.storage.keys import sha_of
 from unlearnbench.storage.records import SCHEMA
 
 Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
-"""Members and non-members, one entry for each shadow network."""
+"""Members and non-members, one entry for each shadow model."""
 Items = Mapping[str, tuple[Tensor, Tensor]]
 """Where items are among all images, training items first, and their labels (int64 both), by part of an audit."""
 
@@ -50,7 +50,7 @@ class Laboratory:
     def record(self, cell: Cell) -> dict[str, Any]:
         """Measures a cell: accuracies and attacks, as functions of its outputs."""
         outputs, info = self.workshop.get(cell.outputs)
-        place = self.workshop.place(cell.setting)
+        place = self.workshop.place(cell.scenario)
         found: dict[str, dict[str, Any]] = {"items": metrics.items(place.content, place.split), "attacks": {}}
         with spending("attacks"):
             for protocol in PROTOCOLS.values():
@@ -73,7 +73,7 @@ class Laboratory:
         """The columns of a protocol's tables, and all that its attack found."""
         plain = outputs["train"]
         train = outputs.get("train_augmented", plain) if protocol.augmented else plain
-        place = self.workshop.place(cell.setting)
+        place = self.workshop.place(cell.scenario)
         audit = self.audit(cell, train, outputs["test"])
         membership = attacked(audit, protocol.attack, cell.attacks[protocol.attack])
         columns = metrics.accuracies(train, outputs["test"], place.content, place.split)
@@ -91,13 +91,13 @@ class Laboratory:
             again: The outputs of a second Retrain.
             fleet: The outputs of the same cell in the worlds of a fleet.
         """
-        setting = cell.setting
-        check_current(setting.arithmetic)
-        place = self.workshop.place(setting)
+        scenario = cell.scenario
+        check_current(scenario.arithmetic)
+        place = self.workshop.place(scenario)
         content, split = place.content, place.split
         labels = split.labels(content)
         remains = torch.from_numpy(~metrics.positions(split.forget, len(labels)))
-        members, nonmembers = self.shadow_observations(setting, cell.shadows)
+        members, nonmembers = self.shadow_observations(scenario, cell.shadows)
         sides = compared(content, split)
         items = {
             "forgotten": (sides["forgotten"], labels[split.forget]),
@@ -107,11 +107,11 @@ class Laboratory:
         return Audit(
             forgotten=observation(train[split.forget], labels[split.forget]),
             heldout=observation(test[split.heldout], split.labels_of_heldout(content)),
-            remaining=observation(train[remains], labels[remains]),
+            retained=observation(train[remains], labels[remains]),
             test=observation(test, content.test_labels),
             shadow_members=members,
             shadow_nonmembers=nonmembers,
-            seed=seeds.derive(setting.dataset, setting.task, "attack"),
+            seed=seeds.derive(scenario.dataset, scenario.task, "attack"),
             heldout_rows=split.heldout.numpy(),
             ask=lambda: self.references(cell, items | {"test": everything}, again),
             ask_fleet=lambda: tuple(known(*self.sailed(job), items) for job in fleet),
@@ -123,7 +123,7 @@ class Laboratory:
         shadows = [self.workshop.get(job)[0] for job in cell.shadows]
         found = [(made["logits"], made["member"]) for made in shadows]
         if again:
-            logits, split = self.workshop.get(again)[0], self.workshop.place(cell.setting).split
+            logits, split = self.workshop.get(again)[0], self.workshop.place(cell.scenario).split
             answers = torch.cat([logits["train"], logits["test"]])
             member = torch.arange(len(answers)) < len(logits["train"])
             member[split.forget] = False
@@ -132,23 +132,23 @@ class Laboratory:
 
     def sailed(self, job: Job) -> tuple[Tensor, Tensor]:
         """The logits on all images of a network of a fleet, and which of them it was trained on."""
-        assert job.setting.fleet is not None
+        assert job.scenario.fleet is not None
         outputs, _ = self.workshop.get(job)
-        member = shadow_members(job.setting, len(outputs["train"]) + len(outputs["test"]), job.setting.fleet)
+        member = shadow_members(job.scenario, len(outputs["train"]) + len(outputs["test"]), job.scenario.fleet)
         logits = torch.empty(len(member), outputs["train"].shape[1])
         logits[member], logits[~member] = outputs["train"], outputs["test"]
         return logits, member
 
-    def shadow_observations(self, setting: Setting, jobs: Sequence[Job]) -> Sides:
+    def shadow_observations(self, scenario: Scenario, jobs: Sequence[Job]) -> Sides:
         """What the shadows answer on items such as the task forgets: those that each was trained on, and the others."""
-        name = (setting.task, repr(setting.task_options), *(job.digest for job in jobs))
+        name = (scenario.task, repr(scenario.task_options), *(job.digest for job in jobs))
         if name not in self._observations:
-            pool = self.workshop.place(setting).content.pool
+            pool = self.workshop.place(scenario).content.pool
             inside: list[Observed] = []
             outside: list[Observed] = []
             for job in jobs:
                 made, _ = self.workshop.get(job)
-                split = shadow_split(setting, pool, job.index)
+                split = shadow_split(scenario, pool, job.index)
                 labels = split.labels(pool)
                 member = made["member"][split.forget]
                 for side, rows in ((inside, split.forget[member]), (outside, split.forget[~member])):

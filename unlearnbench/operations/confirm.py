@@ -171,7 +171,7 @@ def computed(
     found: dict[str, Output] = {}
     for preset, summary in zip((first, *others), summaries, strict=True):
         found |= {f"{preset.stem}: {name}": output for name, output in outputs_of(summary)}
-    return found, all(c.setting.arithmetic == PORTABLE for summary in summaries for c in summary.plan.cells)
+    return found, all(c.scenario.arithmetic == PORTABLE for summary in summaries for c in summary.plan.cells)
 
 
 def outputs_of(summary: Summary) -> Iterator[tuple[str, Output]]:

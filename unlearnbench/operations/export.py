@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unlearnbench.artefacts import data
 from unlearnbench.artefacts.making import Workshop
-from unlearnbench.artefacts.scenario import Setting, content_of, positions_of, shape_of, split_of
+from unlearnbench.artefacts.scenario import Scenario, content_of, positions_of, shape_of, split_of
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError
 from unlearnbench.evaluation import metrics
@@ -42,7 +42,7 @@ def export(
 ) -> str:
     """Writes what a method that runs elsewhere needs: the original's weights, and what remains and must go.
 
-    `original.safetensors` has the weights; `forget.npy` and `remain.npy` (int64) positions in the training set, in the
+    `original.safetensors` has the weights; `forget.npy` and `retain.npy` (int64) positions in the training set, in the
     order in which the suite reads it (torchvision's, for its data sets); `train_labels.npy` (int64) the labels that
     the original was trained on; `about.json` the rest.
 
@@ -80,7 +80,7 @@ def export(
     write_atomically(folder / "original.safetensors", original(plan, cell, say))
     about = described(cell, plan.store)
     about["score"] = command("WEIGHTS.safetensors", cell, preset, overrides)
-    for name, tensor in arrays(cell.setting, plan.store).items():
+    for name, tensor in arrays(cell.scenario, plan.store).items():
         write_atomically(folder / f"{name}.npy", as_npy(tensor))
         about["files"][f"{name}.npy"] = f"int64, {len(tensor)} values"
     write_atomically(folder / "about.json", json.dumps(about, indent=1).encode())
@@ -101,16 +101,16 @@ def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
     return save({name: tensor.contiguous() for name, tensor in tensors.items()})
 
 
-def arrays(setting: Setting, store: Store) -> dict[str, Tensor]:
+def arrays(scenario: Scenario, store: Store) -> dict[str, Tensor]:
     """What to forget, what remains, and the labels that the original was trained on."""
-    content = content_of(setting, store)
-    split = split_of(setting, store)
+    content = content_of(scenario, store)
+    split = split_of(scenario, store)
     labels = split.labels(content)
-    remain = torch.from_numpy(~metrics.positions(split.forget, len(labels))).nonzero()[:, 0]
-    place = positions_of(setting, store)
-    every = data.load(setting.dataset, setting.root, store)[0].train_labels.clone()
+    retain = torch.from_numpy(~metrics.positions(split.forget, len(labels))).nonzero()[:, 0]
+    place = positions_of(scenario, store)
+    every = data.load(scenario.dataset, scenario.root, store)[0].train_labels.clone()
     every[place] = labels
-    return {"forget": place[split.forget], "remain": place[remain], "train_labels": every}
+    return {"forget": place[split.forget], "retain": place[retain], "train_labels": every}
 
 
 def as_npy(tensor: Tensor) -> bytes:
@@ -126,23 +126,23 @@ def as_npy(tensor: Tensor) -> bytes:
 
 def described(cell: Cell, store: Store) -> dict[str, Any]:
     """Everything about a cell that is not in the arrays."""
-    setting = cell.setting
-    content, checksum = data.load(setting.dataset, setting.root, store)
-    channels, height, width = shape_of(setting, content)
+    scenario = cell.scenario
+    content, checksum = data.load(scenario.dataset, scenario.root, store)
+    channels, height, width = shape_of(scenario, content)
     how = "pixels divided by 255"
-    if setting.recipe.resize:
+    if scenario.recipe.resize:
         stored = " x ".join(map(str, content.shape[1:]))
         how = f"{how} and resized from {stored} (bilinear, antialiased)"
     return {
         "unlearnbench": version("unlearnbench"),
-        "dataset": {"name": setting.dataset, "sha256": checksum, "classes": content.num_classes},
-        "task": {"name": setting.task, "options": dict(setting.task_options)},
-        "seed": setting.seed,
+        "dataset": {"name": scenario.dataset, "sha256": checksum, "classes": content.num_classes},
+        "task": {"name": scenario.task, "options": dict(scenario.task_options)},
+        "seed": scenario.seed,
         "network": {
-            "model": setting.model,
-            "options": dict(setting.model_options),
+            "model": scenario.model,
+            "options": dict(scenario.model_options),
             "input": f"float32 [n, {channels}, {height}, {width}], {how}; any normalisation is in the network",
         },
-        "recipe": setting.recipe.values(),
+        "recipe": scenario.recipe.values(),
         "files": {"original.safetensors": "the weights, by name as in PyTorch's state_dict"},
     }

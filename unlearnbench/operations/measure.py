@@ -39,7 +39,7 @@ RELEARNING = "relearning"
 """The name, in records, of what is no attack."""
 OF_A_FLEET = "u-lira"
 """The attack that asks a fleet of unlearned networks."""
-GONE = "its outputs, or those of shadow networks, are no longer in the cache"
+GONE = "its outputs, or those of shadow models, are no longer in the cache"
 Key = tuple[str, str, str, int]
 """Data set, task, method and seed."""
 
@@ -273,7 +273,7 @@ def chosen(names: Sequence[str], overrides: Mapping[str, Mapping[str, Any]], fle
 
 def key_of(cell: Cell, method: str = "") -> Key:
     """What a cell and its like in a fleet's world have in common; with another method, what names that one's cell."""
-    return cell.setting.dataset, cell.setting.task, method or cell.method, cell.setting.seed
+    return cell.scenario.dataset, cell.scenario.task, method or cell.method, cell.scenario.seed
 
 
 def complete(cell: Cell, store: Store) -> bool:
@@ -311,7 +311,7 @@ def prepared(
 
 def passes(job: Job) -> float:
     """The work of a job, in passes over the data set's training set; that of a fleet's world is about half of it."""
-    return job.ep * (1 if job.setting.fleet is None else 0.5)
+    return job.ep * (1 if job.scenario.fleet is None else 0.5)
 
 
 def audit(order: Order, store: Store) -> tuple[str, bool, dict[str, str]]:

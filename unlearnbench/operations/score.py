@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from unlearnbench.artefacts.jobs import Job, shapes_of
-from unlearnbench.artefacts.scenario import Setting, content_of, shape_of
+from unlearnbench.artefacts.scenario import Scenario, content_of, shape_of
 from unlearnbench.errors import UserError
 from unlearnbench.operations.run import Summary, carried_out
 from unlearnbench.operations.work import Progress
@@ -84,7 +84,7 @@ def score(
     }
     plan = plan_of(dataset, task, seed, preset, **where)
     reference, untouched = (next(c for c in plan.cells if c.method == m) for m in (REFERENCE, NOTHING))
-    given = brought(path, untouched.setting, plan.store)
+    given = brought(path, untouched.scenario, plan.store)
     text = command(path, untouched, preset, overrides, "--name", called)
     cell = judged(untouched, given, called, text, plan.results)
     there = read_record(cell.path)
@@ -114,15 +114,15 @@ def command(
     overrides: Mapping[str, Mapping[str, Any]] | None,
     *more: str,
 ) -> str:
-    """The command line that judges weights as a cell of this setting."""
-    setting = cell.setting
-    words = ["unlearnbench", "score", str(weights), "-d", setting.dataset, "-t", setting.task]
-    words += ["--seed", str(setting.seed), "--preset", str(preset), "--device", setting.device]
-    words += ["--arithmetic", setting.arithmetic, *more]
-    return shlex.join(words + parameters(overrides or {}, (setting.task, *cell.attacks)))
+    """The command line that judges weights as a cell of this scenario."""
+    scenario = cell.scenario
+    words = ["unlearnbench", "score", str(weights), "-d", scenario.dataset, "-t", scenario.task]
+    words += ["--seed", str(scenario.seed), "--preset", str(preset), "--device", scenario.device]
+    words += ["--arithmetic", scenario.arithmetic, *more]
+    return shlex.join(words + parameters(overrides or {}, (scenario.task, *cell.attacks)))
 
 
-def brought(path: Path, setting: Setting, store: Store) -> Job:
+def brought(path: Path, scenario: Scenario, store: Store) -> Job:
     """Puts given weights among the artefacts, where a cell can start from them."""
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -134,23 +134,23 @@ def brought(path: Path, setting: Setting, store: Store) -> Job:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except SafetensorError as error:
         raise UserError(f"{path} is no safetensors file: {error}") from error
-    check_fit(path, tensors, setting, store)
+    check_fit(path, tensors, scenario, store)
     key = {"kind": "given", "sha256": hashlib.sha256(content).hexdigest()}
     store.get_or_make(key, lambda: (tensors, {"seconds": {}}))
-    return Job("network", key, setting, 0, 0)  # which other cells' networks are, too: something to start from
+    return Job("network", key, scenario, 0, 0)  # which other cells' networks are, too: something to start from
 
 
-def check_fit(path: Path, tensors: Mapping[str, Tensor], setting: Setting, store: Store) -> None:
-    """Raises `UserError` unless these are the weights of a setting's network."""
-    content = content_of(setting, store)
-    options = tuple(setting.model_options.items())
-    wanted = shapes_of(setting.model, options, shape_of(setting, content), content.num_classes)
+def check_fit(path: Path, tensors: Mapping[str, Tensor], scenario: Scenario, store: Store) -> None:
+    """Raises `UserError` unless these are the weights of a scenario's network."""
+    content = content_of(scenario, store)
+    options = tuple(scenario.model_options.items())
+    wanted = shapes_of(scenario.model, options, shape_of(scenario, content), content.num_classes)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             shapes = [f"has shape {shapes[name]}" if name in shapes else "is not there" for shapes in (found, wanted)]
             raise UserError(
-                f"{path} does not have the weights of {setting.model} for {setting.dataset}: {name} {shapes[0]} "
+                f"{path} does not have the weights of {scenario.model} for {scenario.dataset}: {name} {shapes[0]} "
                 f"but {shapes[1]} in that network; `unlearnbench export` writes a file that fits"
             )
         if not tensors[name].isfinite().all():

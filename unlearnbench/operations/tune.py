@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unlearnbench import statistics
-from unlearnbench.artefacts.scenario import Setting, content_of, split_of
+from unlearnbench.artefacts.scenario import Scenario, content_of, split_of
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.evaluation import metrics
@@ -55,7 +55,7 @@ class Trial:
     Attributes:
         name: What it is.
         point: The hyperparameters that were tried; empty for Retrain and the original.
-        measures: In percent: accuracies on remaining, forgotten and held-out items, and the AUC of an attack by loss;
+        measures: In percent: accuracies on retained, forgotten and held-out items, and the AUC of an attack by loss;
             empty if it failed.
         distance: Mean absolute difference of these to Retrain's, in percentage points; nan if it failed.
         reason: Why it failed.
@@ -176,7 +176,7 @@ def grid_options(grid: Mapping[str, Sequence[Any]]) -> list[str]:
 
 
 def by_method(plan: Plan) -> dict[str, Cell]:
-    """The cells of a plan for one setting."""
+    """The cells of a plan for one scenario."""
     return {cell.method: cell for cell in plan.cells}
 
 
@@ -217,7 +217,7 @@ def attempt(cell: Cell, store: Store) -> tuple[dict[str, float], str]:
     if found is None:
         return {}, outcome.reason
     with one_thread():
-        return measured(cell.setting, found[0], store), ""
+        return measured(cell.scenario, found[0], store), ""
 
 
 def trial(
@@ -231,10 +231,10 @@ def trial(
     return Trial(title, point, measures, distance)
 
 
-def measured(setting: Setting, outputs: Mapping[str, Tensor], store: Store) -> dict[str, float]:
+def measured(scenario: Scenario, outputs: Mapping[str, Tensor], store: Store) -> dict[str, float]:
     """What the rule compares, in percent: three accuracies, and the AUC of an attack by loss, which is balanced."""
-    content = content_of(setting, store)
-    split = split_of(setting, store)
+    content = content_of(scenario, store)
+    split = split_of(scenario, store)
     accuracies = metrics.accuracies(outputs["train"], outputs["test"], content, split)
     labels, heldout = split.labels(content), split.labels_of_heldout(content)
     sides = [(outputs["train"][split.forget], labels[split.forget]), (outputs["test"][split.heldout], heldout)]

@@ -27,7 +27,7 @@ from unlearnbench.storage.store import DamagedError, Store, opened
 
 EVERY = 10
 """How many lines of progress there are, about."""
-GONE = "its outputs, or those of shadow networks, are damaged, or no longer in the cache"
+GONE = "its outputs, or those of shadow models, are damaged, or no longer in the cache"
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def why_unmeasured(record: dict[str, Any], cell: Cell | None, plan: Plan, bad: C
         return "not in the preset's plan"
     if plan.status(cell).state == "stale":
         return "stale: made by other code, data or options than the present ones"
-    if cell.setting.arithmetic == NATIVE and record["observed"].get("processor") != processor():
+    if cell.scenario.arithmetic == NATIVE and record["observed"].get("processor") != processor():
         return "made with native arithmetic on another processor, where rounding differs"
     if not intact((cell.outputs, *cell.shadows), plan.store, bad):
         return GONE

@@ -136,7 +136,7 @@ def work(item: Job | Cell, store: Store, force: bool) -> Outcome:
         warnings.showwarning = lambda message, *_args, **_kwargs: print(f"warning: {message}", file=sys.stderr)  # noqa: T201
     timing.taken()
     speed: Mapping[str, float] = {}
-    with one_thread(), redirect_stdout(sys.stderr), timing.spending("machinery"):  # what plugins print is no result
+    with one_thread(), redirect_stdout(sys.stderr), timing.spending("overhead"):  # what plugins print is no result
         if isinstance(item, Job):
             status, reason, speed = make_artefact(item, store)
         else:
@@ -220,7 +220,7 @@ def reason_of(error: BaseException) -> str:
 
 def workers(jobs: int | None, plan: Plan) -> int:
     """How many workers to use."""
-    device = "cuda" if any(cell.setting.device == "cuda" for cell in plan.cells) else "cpu"
+    device = "cuda" if any(cell.scenario.device == "cuda" for cell in plan.cells) else "cpu"
     return max(1, min(workers_on(device, jobs), len(plan.shared) + len(plan.to_run)))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.artefacts.jobs import Artefacts, attack_key
-from unlearnbench.artefacts.scenario import Setting, content_of, listed, split_of
+from unlearnbench.artefacts.scenario import Scenario, content_of, listed, split_of
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.planning.presets import REFERENCE, Preset
@@ -111,8 +111,8 @@ class _Planner:
         for name in self.overrides:
             if name not in (*wanted, *tasks, *self.attacks):
                 raise unknown("method, task or attack of this run:", name, (*wanted, *tasks, *self.attacks))
-        settings = [self.setting(d, t, s) for d in unique(datasets) for t in unique(tasks) for s in seed_list]
-        return [cell for setting in settings for cell in self.cells_of(setting, wanted)]
+        settings = [self.scenario(d, t, s) for d in unique(datasets) for t in unique(tasks) for s in seed_list]
+        return [cell for scenario in settings for cell in self.cells_of(scenario, wanted)]
 
     @cached_property
     def attacks(self) -> dict[str, dict[str, Any]]:
@@ -128,8 +128,8 @@ class _Planner:
         """What goes into the numbers of these attacks."""
         return {name: attack_key(name, options) for name, options in self.attacks.items()}
 
-    def setting(self, dataset: str, task: str, seed: int) -> Setting:
-        """Resolves the names of a setting."""
+    def scenario(self, dataset: str, task: str, seed: int) -> Scenario:
+        """Resolves the names of a scenario."""
         registry.get(Source, dataset)
         training = self.preset.datasets.get(dataset)
         if training is None:
@@ -141,37 +141,37 @@ class _Planner:
             task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})
         )
         names = dataset, self.root, model, model_options, recipe, task, task_options, seed
-        setting = Setting(*names, self.device, self.arithmetic, self.fleet)
-        _ = setting.pipeline  # a misspelt augmentation is an error now, not in a worker
-        return setting
+        scenario = Scenario(*names, self.device, self.arithmetic, self.fleet)
+        _ = scenario.pipeline  # a misspelt augmentation is an error now, not in a worker
+        return scenario
 
-    def cells_of(self, setting: Setting, methods: Sequence[str]) -> list[Cell]:
-        """The cells of a setting, one for each method, parents before their children."""
-        content = content_of(setting, self.store)
-        split = split_of(setting, self.store)
+    def cells_of(self, scenario: Scenario, methods: Sequence[str]) -> list[Cell]:
+        """The cells of a scenario, one for each method, parents before their children."""
+        content = content_of(scenario, self.store)
+        split = split_of(scenario, self.store)
         parents = {registry.get(Method, name).start for name in methods}
-        artefacts = Artefacts(setting, self.store, split, content, parents)
+        artefacts = Artefacts(scenario, self.store, split, content, parents)
         shadows = [artefacts.shadow(index) for index in range(self.preset.shadows)]
         cells: dict[str, Cell] = {}
-        here = self.about_setting(setting)
+        here = self.about_scenario(scenario)
         for name in methods:
             method = registry.get(Method, name)
-            if method.access.remain == "sample-labels" and artefacts.forgotten > 0.5:
+            if method.access.retain == "sample-labels" and artefacts.forgotten > 0.5:
                 raise UserError(
-                    f"{name} wants labels of as many remaining items as are forgotten, but {setting.task} forgets "
+                    f"{name} wants labels of as many retained samples as are forgotten, but {scenario.task} forgets "
                     f"{artefacts.forgotten:.0%}: leave {name} out with -m, or forget less"
                 )
-            if method.access.validation and not setting.recipe.held_out:
+            if method.access.validation and not scenario.recipe.held_out:
                 raise UserError(
                     f"{name} needs training images that no network is trained on, and {self.preset.name} holds none "
-                    f"out for {setting.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in [recipe]"
+                    f"out for {scenario.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in [recipe]"
                 )
             parent = cells.get(method.start)
-            options = self.hyperparameters(name, setting)
+            options = self.hyperparameters(name, scenario)
             outputs = artefacts.outputs(name, options, parent.outputs if parent else None)
-            about = {**here, **self.about_method(name, setting, options)}
+            about = {**here, **self.about_method(name, scenario, options)}
             cells[name] = Cell(
-                setting=setting,
+                scenario=scenario,
                 method=name,
                 depth=parent.depth + 1 if parent else 0,
                 outputs=outputs,
@@ -180,49 +180,49 @@ class _Planner:
                 key=artefacts.record_key(outputs, shadows, self.attack_keys),
                 path=record_path(self.results, about),
                 about=about,
-                command=self.command(name, setting),
+                command=self.command(name, scenario),
             )
         return list(cells.values())
 
-    def hyperparameters(self, method: str, setting: Setting) -> dict[str, Any]:
+    def hyperparameters(self, method: str, scenario: Scenario) -> dict[str, Any]:
         """All layers of a method's hyperparameters, resolved."""
         chosen = registry.get(Method, method)
-        layers = self.preset.hyperparameters(method, setting.task, setting.model)
+        layers = self.preset.hyperparameters(method, scenario.task, scenario.model)
         if chosen.like:
-            shared = self.preset.hyperparameters(chosen.like, setting.task, setting.model)
+            shared = self.preset.hyperparameters(chosen.like, scenario.task, scenario.model)
             layers = [{k: v for k, v in layer.items() if k in chosen.defaults} for layer in shared] + layers
         return chosen.resolve(method, *layers, self.overrides.get(method, {}))
 
-    def changed(self, method: str, setting: Setting) -> dict[str, Any]:
+    def changed(self, method: str, scenario: Scenario) -> dict[str, Any]:
         """The hyperparameters of a method, and of those it starts from, that the command line changed."""
         if not self.overrides:
             return {}
-        usual = replace(self, overrides={}).hyperparameters(method, setting)
-        own = {k: v for k, v in self.hyperparameters(method, setting).items() if v != usual[k]}
+        usual = replace(self, overrides={}).hyperparameters(method, scenario)
+        own = {k: v for k, v in self.hyperparameters(method, scenario).items() if v != usual[k]}
         start = registry.get(Method, method).start
-        return own | ({f"{start}.{k}": v for k, v in self.changed(start, setting).items()} if start else {})
+        return own | ({f"{start}.{k}": v for k, v in self.changed(start, scenario).items()} if start else {})
 
-    def about_setting(self, setting: Setting) -> dict[str, Any]:
-        """What tables and people need to know about a setting."""
-        task = registry.get(Task, setting.task)
-        usual = task.resolve(setting.task, self.preset.task_options.get(setting.task, {}))
-        changes = listed({k: v for k, v in setting.task_options.items() if v != usual[k]})
+    def about_scenario(self, scenario: Scenario) -> dict[str, Any]:
+        """What tables and people need to know about a scenario."""
+        task = registry.get(Task, scenario.task)
+        usual = task.resolve(scenario.task, self.preset.task_options.get(scenario.task, {}))
+        changes = listed({k: v for k, v in scenario.task_options.items() if v != usual[k]})
         return {
             "preset": self.preset.name,
-            "dataset": setting.dataset,
-            "dataset_title": registry.get(Source, setting.dataset).title,
-            "model": setting.model,
-            "task": f"{setting.task}+{changes}" if changes else setting.task,
+            "dataset": scenario.dataset,
+            "dataset_title": registry.get(Source, scenario.dataset).title,
+            "model": scenario.model,
+            "task": f"{scenario.task}+{changes}" if changes else scenario.task,
             "task_title": f"{task.title} ({changes})" if changes else task.title,
-            "task_options": dict(setting.task_options),
+            "task_options": dict(scenario.task_options),
             "columns": list(task.columns),
-            "seed": setting.seed,
+            "seed": scenario.seed,
         }
 
-    def about_method(self, name: str, setting: Setting, options: Mapping[str, Any]) -> dict[str, Any]:
+    def about_method(self, name: str, scenario: Scenario, options: Mapping[str, Any]) -> dict[str, Any]:
         """What they need to know about a method in it."""
         method = registry.get(Method, name)
-        changes = listed(self.changed(name, setting))
+        changes = listed(self.changed(name, scenario))
         return {
             "method": f"{name}+{changes}" if changes else name,
             "method_title": f"{method.title} ({changes})" if changes else method.title,
@@ -233,13 +233,13 @@ class _Planner:
             "hyperparameters": dict(options),
         }
 
-    def command(self, name: str, setting: Setting) -> str:
+    def command(self, name: str, scenario: Scenario) -> str:
         """The command line that reproduces a cell."""
         words = ["unlearnbench", "run", "--preset", self.preset_name]
-        words += ["-d", setting.dataset, "-t", setting.task, "-m", place_of(name), "--seeds", str(setting.seed)]
-        words += ["--device", setting.device, "--arithmetic", setting.arithmetic]
+        words += ["-d", scenario.dataset, "-t", scenario.task, "-m", place_of(name), "--seeds", str(scenario.seed)]
+        words += ["--device", scenario.device, "--arithmetic", scenario.arithmetic]
         if self.overrides:
-            words += parameters(self.overrides, (setting.task, *with_parents([name]), *self.attacks))
+            words += parameters(self.overrides, (scenario.task, *with_parents([name]), *self.attacks))
         return " ".join(map(quoted, words))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.artefacts.jobs import Job
-from unlearnbench.artefacts.scenario import Setting
+from unlearnbench.artefacts.scenario import Scenario
 from unlearnbench.runtime.arithmetic import environment
 from unlearnbench.storage.keys import differences
 from unlearnbench.storage.records import read_record
@@ -21,7 +21,7 @@ class Cell:
     """One (dataset, model, task, method, seed).
 
     Attributes:
-        setting: All but the method.
+        scenario: All but the method.
         method: Name of the method.
         depth: How many other methods' results come before.
         outputs: The artefact with its network's logits.
@@ -33,7 +33,7 @@ class Cell:
         command: What reproduces it.
     """
 
-    setting: Setting
+    scenario: Scenario
     method: str
     depth: int
     outputs: Job
@@ -110,7 +110,7 @@ class Plan:
     @property
     def environment(self) -> Mapping[str, str]:
         """What the processes that do the work are started with."""
-        return environment(self.cells[0].setting.arithmetic) if self.cells else {}
+        return environment(self.cells[0].scenario.arithmetic) if self.cells else {}
 
     @property
     def records(self) -> dict[Path, Mapping[str, Any]]:

@@ -17,7 +17,7 @@ class Protocol:
         attack: The name of the attack whose success rate is the ASR.
         metric: Which of that attack's numbers it is.
         augmented: Whether training items are changed as in training, where the recipe augments.
-        note: What a reader must know; `{shadows}` is the number of shadow networks, and other names are options of
+        note: What a reader must know; `{shadows}` is the number of shadow models, and other names are options of
             the attack.
     """
 
@@ -33,7 +33,7 @@ CLEAN = Protocol(
     attack="shadow",
     metric="balanced_accuracy",
     augmented=False,
-    note="Protocol clean: no augmentation. ASR: balanced accuracy of a shadow-model attack ({shadows} shadow networks) "
+    note="Protocol clean: no augmentation. ASR: balanced accuracy of a shadow-model attack ({shadows} shadow models) "
     "on all forgotten against class-matched held-out items; 50 is blind guessing, closeness to Retrain is what counts. "
     "The attack does not adapt to unlearning, so it is a lower bound on leakage.",
 )

@@ -82,21 +82,21 @@ class Audit:
     Attributes:
         forgotten: The forgotten items under the unlearned network.
         heldout: Items of the same classes that were never trained on, under the same network.
-        remaining: The other training items, under the same network.
+        retained: The other training items, under the same network.
         test: All test items in their order, under the same network.
-        shadow_members: For each shadow network, the items like the forgotten ones that it was trained on.
-        shadow_nonmembers: For each shadow network, those that it was not trained on.
+        shadow_members: For each shadow model, the items like the forgotten ones that it was trained on.
+        shadow_nonmembers: For each shadow model, those that it was not trained on.
         seed: For the attacker's own random numbers.
         heldout_rows: int64 [h], which of the test items the held-out ones are.
         ask: Gives `references` when an attack first wants them.
         ask_fleet: Likewise `fleet`.
         same_labels: Whether the references were trained with the labels that the items have here. Not so where a task
-            replaces labels, because each shadow network draws its own.
+            replaces labels, because each shadow model draws its own.
     """
 
     forgotten: Observed
     heldout: Observed
-    remaining: Observed
+    retained: Observed
     test: Observed
     shadow_members: tuple[Observed, ...]
     shadow_nonmembers: tuple[Observed, ...]
@@ -108,7 +108,7 @@ class Audit:
 
     @cached_property
     def references(self) -> tuple[Mapping[str, Known], ...]:
-        """The shadow networks and, if there is one, a second Retrain, asked about "forgotten", "heldout" and "test"."""
+        """The shadow models and, if there is one, a second Retrain, asked about "forgotten", "heldout" and "test"."""
         return self.ask()
 
     @cached_property

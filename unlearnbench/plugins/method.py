@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LEVELS = {
     "prepare": (None, "images", "labels"),
     "forget": (None, "images", "labels"),
-    "remain": (None, "images", "labels", "sample-labels"),
+    "retain": (None, "images", "labels", "sample-labels"),
     "validation": (None, "images", "labels"),
 }
 ROLES = ("method", "variant", "ablation", "control")
@@ -29,7 +29,7 @@ class Access:
     Attributes:
         prepare: Of the whole training set, before anybody asks to be forgotten: None, "images" or "labels".
         forget: Of the items to be forgotten: None, "images" or "labels".
-        remain: Of the others: None, "images", "labels", or "sample-labels": images of all, and labels of a random
+        retain: Of the others: None, "images", "labels", or "sample-labels": images of all, and labels of a random
             sample as large as the forget set.
         validation: Of items like the forgotten ones that no network was trained on: None, "images" or "labels". There
             are some only where the recipe holds a part of the training images out.
@@ -37,7 +37,7 @@ class Access:
 
     prepare: str | None = None
     forget: str | None = None
-    remain: str | None = None
+    retain: str | None = None
     validation: str | None = None
 
     def __post_init__(self) -> None:

@@ -26,14 +26,14 @@ class View:
     Attributes:
         train: The whole training set; only while preparing.
         forget: The items to be forgotten; only afterwards, as the next two.
-        remain: The others.
+        retain: The retain set, likewise.
         labelled: A labelled sample of the others.
         validation: Items like the forgotten ones that no network was trained on.
     """
 
     train: Samples | None = None
     forget: Samples | None = None
-    remain: Samples | None = None
+    retain: Samples | None = None
     labelled: Samples | None = None
     validation: Samples | None = None
 
@@ -47,14 +47,14 @@ def view_to_forget(training_set: TrainingSet, access: Access, forget: Tensor, ge
     """What a method with this access sees when the items at `forget` (int64) must go."""
     remains = torch.ones(len(training_set.labels), dtype=torch.bool)
     remains[forget] = False
-    remain = remains.nonzero()[:, 0]
+    retain = remains.nonzero()[:, 0]
     labelled = None
-    if access.remain == "sample-labels":
-        sample = remain[torch.randperm(len(remain), generator=generator)[: len(forget)]]
+    if access.retain == "sample-labels":
+        sample = retain[torch.randperm(len(retain), generator=generator)[: len(forget)]]
         labelled = training_set.samples(sample, "labels", generator, "the labelled sample")
     return View(
         forget=training_set.samples(forget, access.forget, generator, "the forget set"),
-        remain=training_set.samples(remain, access.remain, generator, "the remaining set"),
+        retain=training_set.samples(retain, access.retain, generator, "the retain set"),
         labelled=labelled,
     )
 
@@ -104,22 +104,22 @@ class Problem:
         return _declared(self._view.forget, "forget", 'Access(forget="images") and only after the preparing phase')
 
     @property
-    def remain(self) -> Samples:
+    def retain(self) -> Samples:
         """The other items.
 
         Raises:
-            AccessError: While preparing, or if `Access(remain=...)` was not declared.
+            AccessError: While preparing, or if `Access(retain=...)` was not declared.
         """
-        return _declared(self._view.remain, "remain", 'Access(remain="images") and only after the preparing phase')
+        return _declared(self._view.retain, "retain", 'Access(retain="images") and only after the preparing phase')
 
     @property
     def labelled(self) -> Samples:
         """A labelled random sample of the other items, as large as the forget set.
 
         Raises:
-            AccessError: While preparing, or unless `Access(remain="sample-labels")` was declared.
+            AccessError: While preparing, or unless `Access(retain="sample-labels")` was declared.
         """
-        return _declared(self._view.labelled, "labelled", 'Access(remain="sample-labels")')
+        return _declared(self._view.labelled, "labelled", 'Access(retain="sample-labels")')
 
     @property
     def validation(self) -> Samples:

@@ -19,7 +19,7 @@ class Split:
     """What a task makes of a data set.
 
     Attributes:
-        forget: int64 [f], positions in the training set, ascending; the others remain.
+        forget: int64 [f], positions in the training set, ascending; the others are the retain set.
         heldout: int64 [h], the positions in the test set that attacks compare the forgotten items with: items of the
             same classes, chosen by the same process.
         train_labels: int64 [N] if the task replaces labels: what the original is trained on. None: the true labels.
@@ -65,7 +65,7 @@ class Task(Plugin):
         """Applies the task.
 
         Raises:
-            UserError: If the options do not fit the data, e.g. nothing would be forgotten or nothing would remain.
+            UserError: If the options do not fit the data, e.g. nothing would be forgotten or the retain set would be empty.
         """
         split: Split = self.function(data, generator, **options)
         total = len(data.train_labels)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from unlearnbench.planning.plan import Cell, Plan
 
-PARTS = {"forget": "f", "remain": "r", "test": "t"}
+PARTS = {"forget": "f", "retain": "r", "test": "t"}
 HEADERS = {
     "gap": "Gap",
     "floors": "Floors",
@@ -124,7 +124,7 @@ def by_outputs(
     cells: dict[tuple[str, int], dict[str, Cell]] = {}
     for cell in plan.cells:
         if plan.store.has(cell.outputs.key):
-            cells.setdefault((cell.setting.dataset, cell.setting.seed), {})[cell.method] = cell
+            cells.setdefault((cell.scenario.dataset, cell.scenario.seed), {})[cell.method] = cell
     found: dict[Key, dict[str, float]] = {}
     for (dataset, seed), group in cells.items():
         if REFERENCE in group:
@@ -143,10 +143,10 @@ def answers(plan: Plan, cell: Cell) -> dict[str, Floats]:
     loaded = plan.store.load(cell.outputs.key)
     assert loaded is not None
     outputs, _ = loaded
-    split = split_of(cell.setting, plan.store)
+    split = split_of(cell.scenario, plan.store)
     remains = torch.ones(len(outputs["train"]), dtype=torch.bool)
     remains[split.forget] = False
-    parts = {"forget": outputs["train"][split.forget], "remain": outputs["train"][remains], "test": outputs["test"]}
+    parts = {"forget": outputs["train"][split.forget], "retain": outputs["train"][remains], "test": outputs["test"]}
     return {part: logits.double().softmax(1).numpy() for part, logits in parts.items()}
 
 

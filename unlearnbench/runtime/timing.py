@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-KINDS = ("training", "unlearning", "attacks", "machinery")
-"""Original and shadow networks; methods and the outputs of their networks; attacks and metrics; everything else."""
+KINDS = ("training", "unlearning", "attacks", "overhead")
+"""Original and shadow models; methods and the outputs of their networks; attacks and metrics; everything else."""
 
 _spent: defaultdict[str, float] = defaultdict(float)
 _open: list[tuple[str, float]] = []

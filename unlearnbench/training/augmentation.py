@@ -1,6 +1,6 @@
 """From pixels to what a network gets: resizing, and random changes of whole batches with parameters for each image.
 
-The operations are torchvision's; `tests/test_augmentation.py` compares them image by image.
+The operations are torchvision's; `tests/training/test_augmentation.py` compares them image by image.
 """
 
 from __future__ import annotations

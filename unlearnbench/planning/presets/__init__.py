@@ -50,7 +50,7 @@ class Preset:
         name: Also the name of the folder that holds its results.
         title: What it is for, in a line.
         seeds: Which seeds to run.
-        shadows: How many shadow networks the attacks get; even.
+        shadows: How many shadow models the attacks get; even.
         datasets: What to train, by name of the data set.
         tasks: Names of tasks; None for every one that is installed.
         methods: Names of methods; None for every one that is installed.

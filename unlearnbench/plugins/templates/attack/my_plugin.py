@@ -14,7 +14,7 @@ contract = 1  # of unlearnbench's plugins, for which this was written
 def my_plugin(audit: Audit, *, temperature: float = 1.0) -> Scores:
     """Members have a smaller loss than the mean test item.
 
-    `audit` has the answers on forgotten, held-out, remaining and test items, those of shadow networks on items that
+    `audit` has the answers on forgotten, held-out, remaining and test items, those of shadow models on items that
     they were and were not trained on, and a seed. A score is higher the surer the attack is that an item was a member;
     above zero it says so.
     """

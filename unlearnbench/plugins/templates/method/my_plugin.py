@@ -12,9 +12,9 @@ contract = 1  # of unlearnbench's plugins, for which this was written
 
 @method(
     title="My plugin",  # the name in tables
-    # What it may see: None, "images" or "labels" of the items to be forgotten and of those that remain. The suite
+    # What it may see: None, "images" or "labels" of the items to be forgotten and of the others. The suite
     # enforces this, prints it, and `unlearnbench check` fails if it is more than the method uses.
-    access=Access(forget="labels", remain="labels"),
+    access=Access(forget="labels", retain="labels"),
     reference="Your paper, or where the idea comes from",
     # What it costs, in passes over the training set, if the share `forget` of it must go.
     cost=lambda forget, recipe, *, epochs, **_: epochs * (1 + forget),
@@ -26,9 +26,9 @@ def my_plugin(problem: Problem, *, lr: float = 1e-4, weight: float = 0.1, epochs
     """
     network = problem.network()  # a copy of the original, in train mode, to be changed
     optimizer = torch.optim.Adam(network.parameters(), lr=lr)
-    for remain in problem.remain.batches(batch, epochs):  # shuffled anew in each epoch
+    for retain in problem.retain.batches(batch, epochs):  # shuffled anew in each epoch
         forget = next(problem.forget.batches(batch))
-        loss = cross_entropy(network(remain.images), remain.labels)
+        loss = cross_entropy(network(retain.images), retain.labels)
         if len(forget):
             loss = loss - weight * cross_entropy(network(forget.images), forget.labels).clamp(max=10)
         optimizer.zero_grad()

@@ -105,7 +105,7 @@ tau = 9.0
 """
     path = tmp_path / "layers.toml"
     path.write_text(text)
-    found = {c.setting.task: c.about["hyperparameters"] for c in plan_of(str(path)).cells if c.method == "laf"}
+    found = {c.scenario.task: c.about["hyperparameters"] for c in plan_of(str(path)).cells if c.method == "laf"}
     assert (found["data-removal"]["tau"], found["class-removal"]["tau"]) == (3.0, 1.0)
     assert found["data-removal"]["latent"] == 4
     overridden = plan_of(str(path), overrides={"laf": {"tau": 7}})
@@ -130,7 +130,7 @@ def test_the_command_of_a_cell_reproduces_its_key(plan_of: Any) -> None:
     from unlearnbench.cli.options import parse_parameters
 
     plan = plan_of(overrides={"laf": {"tau": 7, "phi": "ratio"}, "data-removal": {"fraction": 0.2}})
-    cell = next(c for c in plan.cells if c.method == "laf-r" and c.setting.task == "data-removal")
+    cell = next(c for c in plan.cells if c.method == "laf-r" and c.scenario.task == "data-removal")
     import shlex
 
     words = shlex.split(cell.command)

@@ -29,8 +29,8 @@ def answers(labels: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
 def test_accuracies_count_each_item_on_its_side(digits: Dataset, split: Callable[..., Split]) -> None:
     made = split("class-removal")
     assert made.test_forget is not None
-    remain = torch.tensor(sorted(set(range(1437)) - set(made.forget.tolist())))
-    train = answers(digits.train_labels, torch.cat([made.forget[:7], remain[:5]]))
+    retain = torch.tensor(sorted(set(range(1437)) - set(made.forget.tolist())))
+    train = answers(digits.train_labels, torch.cat([made.forget[:7], retain[:5]]))
     test = answers(digits.test_labels, made.test_forget[:3])
     forgotten, test_forgotten = len(made.forget), len(made.test_forget)
     assert metrics.accuracies(train, test, digits, made) == pytest.approx(
@@ -66,9 +66,9 @@ def test_wrong_labels_of_held_out_items_do_not_let_retrain_be_told_apart(
     made = split("noisy-label-removal")
     assert made.train_labels is not None
     assert made.heldout_labels is not None
-    remain = torch.tensor(sorted(set(range(1437)) - set(made.forget.tolist())))
+    retain = torch.tensor(sorted(set(range(1437)) - set(made.forget.tolist())))
     retrained = builder.fresh("retrain")
-    samples = TrainingSet(digits.train_images, digits.train_labels).samples(remain, "labels", seeds.generator("o"), "r")
+    samples = TrainingSet(digits.train_images, digits.train_labels).samples(retain, "labels", seeds.generator("o"), "r")
     assert samples is not None
     loop.fit(retrained, samples, Recipe(lr=2e-3, epochs=5))
 

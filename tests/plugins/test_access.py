@@ -15,7 +15,7 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method, method
 
-LABEL_FREE = Access(prepare="images", forget="images", remain="images")
+LABEL_FREE = Access(prepare="images", forget="images", retain="images")
 
 
 def reachable_tensors(start: object) -> list[torch.Tensor]:
@@ -43,14 +43,14 @@ def test_no_labels_can_be_reached_from_what_a_label_free_method_is_handed(
     labels = digits.train_labels[:300]
     for tensor in tensors:
         if tensor.dtype == torch.int64 and tensor.ndim == 1 and len(tensor) > 20:
-            for rows in (torch.arange(300), *(s.index for s in (problem._view.forget, problem._view.remain) if s)):
+            for rows in (torch.arange(300), *(s.index for s in (problem._view.forget, problem._view.retain) if s)):
                 assert len(tensor) != len(rows) or not torch.equal(tensor, labels[rows])
 
 
 def test_the_search_would_find_labels(make_problem: Callable[..., Problem], digits: Dataset) -> None:
-    problem = make_problem(Access(remain="labels"))
+    problem = make_problem(Access(retain="labels"))
     assert any(
-        tensor.shape == problem.remain.labels.shape and torch.equal(tensor, problem.remain.labels)
+        tensor.shape == problem.retain.labels.shape and torch.equal(tensor, problem.retain.labels)
         for tensor in reachable_tensors(problem)
     )
 
@@ -59,11 +59,11 @@ def test_the_search_would_find_labels(make_problem: Callable[..., Problem], digi
     ("access", "phase", "name"),
     [
         (LABEL_FREE, "prepare", "forget"),
-        (LABEL_FREE, "prepare", "remain"),
+        (LABEL_FREE, "prepare", "retain"),
         (LABEL_FREE, "forget", "train"),
         (LABEL_FREE, "forget", "labelled"),
-        (Access(forget="labels"), "forget", "remain"),
-        (Access(remain="labels"), "forget", "forget"),
+        (Access(forget="labels"), "forget", "retain"),
+        (Access(retain="labels"), "forget", "forget"),
     ],
 )
 def test_parts_of_the_data_that_were_not_declared_raise(
@@ -76,17 +76,17 @@ def test_parts_of_the_data_that_were_not_declared_raise(
 def test_sample_labels_gives_a_labelled_sample_as_large_as_the_forget_set(
     make_problem: Callable[..., Problem], digits: Dataset
 ) -> None:
-    problem = make_problem(Access(forget="images", remain="sample-labels"))
+    problem = make_problem(Access(forget="images", retain="sample-labels"))
     assert len(problem.labelled) == len(problem.forget)
     assert torch.equal(problem.labelled.labels, digits.train_labels[problem.labelled.index])
     assert not set(problem.labelled.index.tolist()) & set(problem.forget.index.tolist())
     with pytest.raises(AccessError):
-        _ = problem.remain.labels
+        _ = problem.retain.labels
 
 
 def test_forget_and_remain_divide_the_training_set(make_problem: Callable[..., Problem]) -> None:
     problem = make_problem(LABEL_FREE)
-    assert sorted(problem.forget.index.tolist() + problem.remain.index.tolist()) == list(range(300))
+    assert sorted(problem.forget.index.tolist() + problem.retain.index.tolist()) == list(range(300))
 
 
 def test_a_preparing_phase_must_be_declared() -> None:
@@ -135,8 +135,8 @@ def test_the_declared_access_of_the_built_in_methods() -> None:
     found = {
         name: str(plugin.access) for name, plugin in registry.usable("methods").items() if isinstance(plugin, Method)
     }
-    assert found["laf"] == "prepare: images, forget: images, remain: images"
-    assert found["laf-r"] == "remain: sample-labels"
+    assert found["laf"] == "prepare: images, forget: images, retain: images"
+    assert found["laf-r"] == "retain: sample-labels"
     assert found["neggrad"] == "forget: labels"
-    assert found["retrain"] == "remain: labels"
+    assert found["retrain"] == "retain: labels"
     assert found["original"] == "nothing"

@@ -102,7 +102,7 @@ def test_what_cannot_be_measured_is_said(tiny: Path, finished: Path, cache: Path
         measured(tiny, finished, cache, ("shadow",))
     with pytest.raises(UserError, match="no cell of preset .* can be measured: no valid record in"):
         measured(tiny, tmp_path / "nothing", cache)
-    with pytest.raises(UserError, match="can be measured: its outputs, or those of shadow networks, are no longer"):
+    with pytest.raises(UserError, match="can be measured: its outputs, or those of shadow models, are no longer"):
         measured(tiny, finished, tmp_path / "empty")
     next(finished.glob("*/records/*/*/class-removal/laf/0.json")).unlink()
     partly = measured(tiny, finished, cache, tasks="class-removal")
@@ -175,7 +175,7 @@ def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
     for index, job in enumerate(fleet):
         made, _ = lab.workshop.get(job)
         logits, member = lab.sailed(job)
-        assert torch.equal(member, shadow_members(job.setting, 149 + 360, index))
+        assert torch.equal(member, shadow_members(job.scenario, 149 + 360, index))
         assert torch.equal(logits[member], made["train"])
         assert torch.equal(logits[~member], made["test"])
     scores = found(finished, task, "u-lira")

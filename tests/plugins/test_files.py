@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from importlib.machinery import ModuleSpec
+from importlib.overhead import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any

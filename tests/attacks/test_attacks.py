@@ -146,17 +146,17 @@ def test_rmia_is_what_two_loops_over_items_give(small: Audit, gamma: float) -> N
 
 
 def test_the_threshold_of_population_attacks_comes_from_items_that_are_not_compared() -> None:
-    remaining, test = some(0, 40, scale=4.0), some(1, 30, scale=1.0)
+    retained, test = some(0, 40, scale=4.0), some(1, 30, scale=1.0)
     rows = np.arange(10)
     heldout = Observed(test.logits[rows], test.labels[rows])
-    audit = Audit(some(2, 7), heldout, remaining, test, (), (), 0, rows)
+    audit = Audit(some(2, 7), heldout, retained, test, (), (), 0, rows)
     scores = registry.get(Attack, "confidence").score(audit)
     threshold = (greatest(audit.forgotten) - scores.forgotten)[0]
     assert scores.heldout == pytest.approx(greatest(heldout) - threshold)
     free = Observed(test.logits[10:], test.labels[10:])
 
     def balanced(at: float) -> float:
-        return float((greatest(remaining) > at).mean() + (greatest(free) <= at).mean()) / 2
+        return float((greatest(retained) > at).mean() + (greatest(free) <= at).mean()) / 2
 
     assert balanced(threshold) == max(balanced(at) for at in np.linspace(-5, 15, 2001))
 

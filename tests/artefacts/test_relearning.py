@@ -20,7 +20,7 @@ from unlearnbench.training import loop
 @pytest.fixture
 def problem(make_problem: Callable[..., Problem]) -> Problem:
     """Forty items of classes 5 to 9, of which an original that learned them knows most."""
-    access = Access(forget="labels", remain="labels")
+    access = Access(forget="labels", retain="labels")
     untrained = make_problem(access)
     network, _ = untrained.fit(untrained.forget, epochs=15)
     return make_problem(access, original=network)

@@ -176,9 +176,9 @@ def test_a_method_trains_several_networks_at_once_where_there_is_room(
         return fit_stacked(networks, *rest)
 
     monkeypatch.setattr(loop, "fit_stacked", counted)
-    alone = make_problem(Access(remain="labels"), recipe=Recipe("sgd", lr=1e-3, momentum=0.9, epochs=9))
-    third, names = torch.arange(len(alone.remain)) % 3, ["a", "b", "c"]
-    parts = [alone.remain.subset(third == k) for k in range(3)]
+    alone = make_problem(Access(retain="labels"), recipe=Recipe("sgd", lr=1e-3, momentum=0.9, epochs=9))
+    third, names = torch.arange(len(alone.retain)) % 3, ["a", "b", "c"]
+    parts = [alone.retain.subset(third == k) for k in range(3)]
     usual = [alone.fit(part, None, 2, stream=name) for part, name in zip(parts, names, strict=True)]
     assert gap_of(list(alone.fit_each(parts, names, 2)), usual) == 0
     assert at_once == []
@@ -275,8 +275,8 @@ def test_what_is_made_together_is_kept_under_the_key_of_each(
 
 
 def on_cpu(job: Job) -> Job:
-    beside = [replace(other, setting=replace(other.setting, device="cpu")) for other in job.beside]
-    return replace(job, setting=replace(job.setting, device="cpu"), beside=beside)
+    beside = [replace(other, scenario=replace(other.scenario, device="cpu")) for other in job.beside]
+    return replace(job, scenario=replace(job.scenario, device="cpu"), beside=beside)
 
 
 def preset_of(model: str, folder: Path) -> str:
@@ -323,7 +323,7 @@ def test_a_network_that_diverges_does_not_cost_those_beside_it(
     status, reason, _ = make_artefact(group, store)
     assert (status, reason) == (
         "diverged",
-        "FloatingPointError: shadow network 0 gives outputs that are not finite: it diverged",
+        "FloatingPointError: shadow model 0 gives outputs that are not finite: it diverged",
     )
     first, second, *others = (group, *group.beside)
     assert not store.has(first.key)

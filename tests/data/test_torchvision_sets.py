@@ -164,7 +164,7 @@ def test_every_method_runs_on_augmented_colour_images(
     assert not torch.equal(outputs["train"], outputs["train_augmented"])
     record = read_record(cell.path)
     assert record is not None
-    forgotten = split_of(cell.setting, summary.plan.store).forget
+    forgotten = split_of(cell.scenario, summary.plan.store).forget
     for protocol, part in (("clean", "train"), ("released", "train_augmented")):
         hits = outputs[part].argmax(1) == torch.tensor(LABELS["train"])
         assert record["metrics"][protocol]["train_f"] == pytest.approx(hits[forgotten].double().mean().item())

@@ -104,8 +104,8 @@ def test_a_printed_table_is_the_one_on_disk(form: str, places: list[object], tin
 
 def test_list_methods_says_what_each_may_see() -> None:
     rows = {row["name"]: row for row in json.loads(call("list", "methods", "--json").stdout)}
-    assert rows["laf"]["sees forget"] == rows["laf"]["sees remain"] == rows["laf"]["sees prepare"] == "images"
-    assert (rows["laf-r"]["starts from"], rows["laf-r"]["sees remain"]) == ("laf", "sample-labels")
+    assert rows["laf"]["sees forget"] == rows["laf"]["sees retain"] == rows["laf"]["sees prepare"] == "images"
+    assert (rows["laf-r"]["starts from"], rows["laf-r"]["sees retain"]) == ("laf", "sample-labels")
     assert rows["original"]["role"] == "control"
     assert rows["laf"]["options"]["tau"] == 20.0
     text = call("list", "methods").stdout

@@ -129,9 +129,9 @@ def test_gaps_are_means_over_columns_in_points(results: tuple[str, Path], tmp_pa
 
 def test_disagreement_counts_items_of_different_classes() -> None:
     mine = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
-    parts = {"forget": mine[:3], "remain": mine, "test": mine[:1]}
+    parts = {"forget": mine[:3], "retain": mine, "test": mine[:1]}
     found = compared(parts, {part: values[:, ::-1] if part == "forget" else values for part, values in parts.items()})
-    assert (found["disagreement_forget"], found["disagreement_remain"], found["jsd_test"]) == (100.0, 0.0, 0.0)
+    assert (found["disagreement_forget"], found["disagreement_retain"], found["jsd_test"]) == (100.0, 0.0, 0.0)
 
 
 def test_jensen_shannon_is_scipys_squared_and_in_bits() -> None:

@@ -71,7 +71,7 @@ def test_retrain_starts_from_other_weights_and_learns_what_remains(
 ) -> None:
     network, problem = unlearn("retrain", make_problem, original)
     start = problem.fresh_network("retrain")
-    again, _ = problem.fit(problem.remain, copy.deepcopy(start), stream="retrain")
+    again, _ = problem.fit(problem.retain, copy.deepcopy(start), stream="retrain")
     assert torch.equal(weights(again), weights(network))
     assert not torch.allclose(weights(start), weights(problem.fresh_network("fresh")))
     assert not torch.allclose(weights(network), weights(original), atol=0.01)
@@ -126,11 +126,11 @@ def test_laf_r_repairs_the_head_or_everything(make_problem: MakeProblem, origina
 
 
 def test_lafs_unlearning_loss_is_equation_10() -> None:
-    remain, forget = torch.rand(7, dtype=torch.float64) * 3, torch.rand(5, dtype=torch.float64) * 3
-    ratio = sum(r / (r + 1) for r in remain.tolist()) - sum(r / (r + 1) for r in forget.tolist())
-    assert laf_parts.contrast(remain, forget, "ratio").item() == pytest.approx(ratio, abs=1e-12)
-    released = sum(math.exp(r / (r + 1)) for r in remain.tolist()) - sum(math.exp(r / (r + 1)) for r in forget.tolist())
-    assert laf_parts.contrast(remain, forget, "exp-ratio").item() == pytest.approx(released, abs=1e-12)
+    retain, forget = torch.rand(7, dtype=torch.float64) * 3, torch.rand(5, dtype=torch.float64) * 3
+    ratio = sum(r / (r + 1) for r in retain.tolist()) - sum(r / (r + 1) for r in forget.tolist())
+    assert laf_parts.contrast(retain, forget, "ratio").item() == pytest.approx(ratio, abs=1e-12)
+    released = sum(math.exp(r / (r + 1)) for r in retain.tolist()) - sum(math.exp(r / (r + 1)) for r in forget.tolist())
+    assert laf_parts.contrast(retain, forget, "exp-ratio").item() == pytest.approx(released, abs=1e-12)
 
 
 def test_lafs_alignment_loss_is_equation_11() -> None:
@@ -251,7 +251,7 @@ def test_scrub_ascends_in_its_first_epochs_only_and_always_descends(
 
     monkeypatch.setattr(Samples, "batches", note)
     unlearn("scrub", make_problem, original, max_epochs=2, epochs=4, batch=20, forget_batch=16)
-    both = [("the forget set", 16), ("the remaining set", 20)]
+    both = [("the forget set", 16), ("the retain set", 20)]
     assert passes == [*both, *both, both[1], both[1]]
 
 
@@ -261,7 +261,7 @@ def test_scrubs_min_step_learns_from_labels_and_stays_near_the_original(
     options = {"epochs": 3, "max_epochs": 0, "lr": 1e-3}
     learning, problem = unlearn("scrub", make_problem, original, alpha=0.0, gamma=1.0, **options)
     obeying, _ = unlearn("scrub", make_problem, original, alpha=5.0, gamma=1.0, **options)
-    images, labels = problem.remain.images, problem.remain.labels
+    images, labels = problem.retain.images, problem.retain.labels
     assert cross_entropy(learning(images), labels) < cross_entropy(original(images), labels)
     assert mean_divergence(original, obeying, images) < mean_divergence(original, learning, images)
 
@@ -296,11 +296,11 @@ def test_t_s_follows_the_untrained_teacher_on_what_is_forgotten_and_reads_no_lab
 ) -> None:
     network, problem = unlearn("t-s", make_problem, original, epochs=20, lr=1e-3, batch=32, fraction=1.0)
     assert not problem.forget.has_labels
-    assert not problem.remain.has_labels
+    assert not problem.retain.has_labels
     bad = problem.fresh_network("incompetent teacher").eval()
     images = problem.forget.images
     assert mean_divergence(bad, network, images) < 0.5 * mean_divergence(bad, original, images)
-    agree = (network(problem.remain.images).argmax(1) == original(problem.remain.images).argmax(1)).float().mean()
+    agree = (network(problem.retain.images).argmax(1) == original(problem.retain.images).argmax(1)).float().mean()
     assert agree > 0.8
 
 
@@ -338,8 +338,8 @@ def test_neggrad_plus_forgets_and_keeps_the_rest(make_problem: MakeProblem, orig
         return cross_entropy(network.eval()(samples.images), samples.labels).item()
 
     assert loss(plus, "forget") > loss(original, "forget") + 0.3
-    assert loss(plus, "forget") > loss(plus, "remain") + 0.3
-    assert loss(tuned, "remain") < loss(original, "remain")
+    assert loss(plus, "forget") > loss(plus, "retain") + 0.3
+    assert loss(tuned, "retain") < loss(original, "retain")
 
 
 def sisa_parts(make_problem: MakeProblem, original: Network, **options: int) -> tuple[Any, Problem, dict[str, Tensor]]:
@@ -351,7 +351,7 @@ def test_sisa_with_one_shard_and_one_slice_is_retrain_on_its_stream(
     make_problem: MakeProblem, original: Network
 ) -> None:
     ensemble, problem, _ = sisa_parts(make_problem, original, shards=1, slices=1)
-    reference, _ = problem.fit(problem.remain, stream="shard 0, slice 0")
+    reference, _ = problem.fit(problem.retain, stream="shard 0, slice 0")
     assert torch.equal(weights(ensemble.networks[0]), weights(reference))
     images = problem.forget.images
     assert torch.allclose(ensemble(images), log_softmax(reference(images), dim=1), atol=1e-6)

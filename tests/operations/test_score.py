@@ -52,9 +52,9 @@ def score(weights: Path, tiny: Path, cache: Path, results: Path, *more: str) -> 
 def test_forget_and_remain_divide_the_training_set_and_only_forgotten_labels_are_wrong(
     exported: Path, digits: Dataset
 ) -> None:
-    forget, remain, labels = (np.load(exported / f"{name}.npy") for name in ("forget", "remain", "train_labels"))
-    assert sorted([*forget, *remain]) == list(range(len(digits.train_labels)))
-    assert (labels[remain] == digits.train_labels.numpy()[remain]).all()
+    forget, retain, labels = (np.load(exported / f"{name}.npy") for name in ("forget", "retain", "train_labels"))
+    assert sorted([*forget, *retain]) == list(range(len(digits.train_labels)))
+    assert (labels[retain] == digits.train_labels.numpy()[retain]).all()
     assert (labels[forget] != digits.train_labels.numpy()[forget]).all()
 
 

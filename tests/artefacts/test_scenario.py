@@ -16,7 +16,7 @@ from unlearnbench import UserError
 from unlearnbench.artefacts import data
 from unlearnbench.artefacts.making import Place, Workshop
 from unlearnbench.artefacts.scenario import (
-    Setting,
+    Scenario,
     content_of,
     divided,
     positions_of,
@@ -46,16 +46,20 @@ def held(tiny: Path, tmp_path: Path) -> Path:
     return path
 
 
-def setting_of(preset: Path, store: Store, task: str = NOISY, seed: int = 0) -> Setting:
+def setting_of(preset: Path, store: Store, task: str = NOISY, seed: int = 0) -> Scenario:
     plan = build(read(str(preset)), store, Path("no"), tasks=[task], seed_list=[seed], root=Path("no"))
-    return plan.cells[0].setting
+    return plan.cells[0].scenario
 
 
 def test_a_tenth_of_each_class_is_held_out_and_the_rest_is_where_it_says(
     held: Path, store: Store, digits: Dataset
 ) -> None:
-    setting = setting_of(held, store)
-    content, rehearsal, place = content_of(setting, store), rehearsal_of(setting, store), positions_of(setting, store)
+    scenario = setting_of(held, store)
+    content, rehearsal, place = (
+        content_of(scenario, store),
+        rehearsal_of(scenario, store),
+        positions_of(scenario, store),
+    )
     assert torch.equal(content.train_images, digits.train_images[place])
     assert torch.equal(content.train_labels, digits.train_labels[place])
     assert torch.equal(content.test_images, digits.test_images)
@@ -69,49 +73,49 @@ def test_a_tenth_of_each_class_is_held_out_and_the_rest_is_where_it_says(
 
 
 def test_who_changes_a_split_changes_his_own(tiny: Path, store: Store) -> None:
-    setting = setting_of(tiny, store)
-    first, again = split_of(setting, store), split_of(setting, store)
+    scenario = setting_of(tiny, store)
+    first, again = split_of(scenario, store), split_of(scenario, store)
     for name, tensor in vars(first).items():
         if tensor is not None:
             kept = tensor.clone()
             tensor.zero_()
             assert torch.equal(vars(again)[name], kept)
-            assert torch.equal(vars(split_of(setting, store))[name], kept)
+            assert torch.equal(vars(split_of(scenario, store))[name], kept)
 
 
 def test_a_split_is_drawn_anew_from_other_data_of_the_same_name(
     tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting = setting_of(tiny, store, "class-removal")
-    before, (content, _) = split_of(setting, store), data.load(setting.dataset, setting.root, store)
+    scenario = setting_of(tiny, store, "class-removal")
+    before, (content, _) = split_of(scenario, store), data.load(scenario.dataset, scenario.root, store)
     other = dataclasses.replace(content, train_labels=content.train_labels.flip(0))
     monkeypatch.setattr(data, "load", lambda *_: (other, "of other data"))
     divided.cache_clear()
     try:
-        assert (other.train_labels[split_of(setting, store).forget] == 0).all()
+        assert (other.train_labels[split_of(scenario, store).forget] == 0).all()
         assert not (other.train_labels[before.forget] == 0).all()
     finally:
         divided.cache_clear()
 
 
 def test_without_a_held_out_part_nothing_changes(tiny: Path, store: Store) -> None:
-    setting = setting_of(tiny, store)
-    assert content_of(setting, store) is data.load("digits-8x8", setting.root, store)[0]
-    assert len(rehearsal_of(setting, store).test_labels) == 0
+    scenario = setting_of(tiny, store)
+    assert content_of(scenario, store) is data.load("digits-8x8", scenario.root, store)[0]
+    assert len(rehearsal_of(scenario, store).test_labels) == 0
 
 
 def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(held: Path, store: Store) -> None:
-    setting = setting_of(held, store)
-    place = Place(setting, content_of(setting, store), split_of(setting, store))
+    scenario = setting_of(held, store)
+    place = Place(scenario, content_of(scenario, store), split_of(scenario, store))
     part, like_forgotten = place.rehearsal(store)
-    true = rehearsal_of(setting, store).test_labels
+    true = rehearsal_of(scenario, store).test_labels
     wrong = part.labels != true
     assert torch.equal(wrong.nonzero()[:, 0], like_forgotten)
     assert like_forgotten.tolist() == sorted(set(like_forgotten.tolist()))
     assert (true[like_forgotten] <= 4).all()
     assert len(like_forgotten) == sum(int(0.6 * n) for n in true.bincount()[:5].tolist())
     assert len(set(part.labels[like_forgotten].tolist())) > 5
-    assert torch.equal(place.split.forget, rehearsal_split(setting, store).forget)
+    assert torch.equal(place.split.forget, rehearsal_split(scenario, store).forget)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -146,13 +150,13 @@ def test_exported_positions_are_those_in_the_whole_training_set(
         tmp_path / "out", dataset="digits-8x8", task=NOISY, seed=0, preset=str(held), cache=store.root,
         say=lambda _: None,
     )  # fmt: skip
-    forget, remain, labels = (
-        np.load(tmp_path / "out" / f"{name}.npy") for name in ("forget", "remain", "train_labels")
+    forget, retain, labels = (
+        np.load(tmp_path / "out" / f"{name}.npy") for name in ("forget", "retain", "train_labels")
     )
     place = positions_of(setting_of(held, store), store)
-    assert sorted([*forget, *remain]) == place.tolist()
+    assert sorted([*forget, *retain]) == place.tolist()
     assert (labels[forget] != digits.train_labels.numpy()[forget]).all()
-    assert (labels[remain] == digits.train_labels.numpy()[remain]).all()
+    assert (labels[retain] == digits.train_labels.numpy()[retain]).all()
     assert json.loads((tmp_path / "out" / "about.json").read_text())["recipe"]["held_out"] == 0.1
 
 
@@ -181,13 +185,13 @@ def test_an_impossible_share_is_refused(share: float) -> None:
 def test_a_fleets_worlds_hold_every_compared_item_in_half_of_them_where_it_must_go(
     task: str, tiny: Path, store: Store
 ) -> None:
-    setting = setting_of(tiny, store, task)
-    content, split = content_of(setting, store), split_of(setting, store)
+    scenario = setting_of(tiny, store, task)
+    content, split = content_of(scenario, store), split_of(scenario, store)
     rows = torch.cat([split.forget, len(content.train_labels) + split.heldout])
     labels = torch.cat([split.labels(content)[split.forget], split.labels_of_heldout(content)])
     times = torch.zeros(len(content.pool.train_labels), dtype=torch.int64)
     for index in range(4):
-        world = dataclasses.replace(setting, fleet=index)
+        world = dataclasses.replace(scenario, fleet=index)
         half, goes = content_of(world, store), split_of(world, store)
         member = shadow_members(world, len(times), index)
         place = member.nonzero()[:, 0]

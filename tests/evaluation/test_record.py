@@ -36,16 +36,16 @@ def numbered(n: int, first: int) -> torch.Tensor:
 def test_an_attack_sees_every_item_once_in_its_place(cell: Cell, store: Store, digits: Dataset) -> None:
     train, test = numbered(1437, 0), numbered(360, 5000)
     audit = Laboratory(Workshop(store)).audit(cell, train, test)
-    split = split_of(cell.setting, store)
+    split = split_of(cell.scenario, store)
     assert split.train_labels is not None
     places = {
-        name: getattr(audit, name).logits[:, 0].astype(int) for name in ("forgotten", "remaining", "heldout", "test")
+        name: getattr(audit, name).logits[:, 0].astype(int) for name in ("forgotten", "retained", "heldout", "test")
     }
     assert places["forgotten"].tolist() == split.forget.tolist()
-    assert places["remaining"].tolist() == sorted(set(range(1437)) - set(split.forget.tolist()))
+    assert places["retained"].tolist() == sorted(set(range(1437)) - set(split.forget.tolist()))
     assert places["test"].tolist() == list(range(5000, 5360))
     assert (places["heldout"] - 5000).tolist() == split.heldout.tolist()
-    for name in ("forgotten", "remaining"):
+    for name in ("forgotten", "retained"):
         assert getattr(audit, name).labels.tolist() == split.train_labels[places[name]].tolist()
     assert audit.test.labels.tolist() == digits.test_labels.tolist()
 
@@ -64,7 +64,7 @@ def test_protocol_released_attacks_augmented_training_items_and_clean_does_not(
     laboratory = Laboratory(Workshop(store))
     for protocol, first in ((CLEAN, 0), (RELEASED, 10_000)):
         laboratory.evaluated(cell, outputs, protocol)
-        for items in (seen[-1].forgotten, seen[-1].remaining):
+        for items in (seen[-1].forgotten, seen[-1].retained):
             assert (items.logits[:, 0] // 10_000 * 10_000 == first).all()
         assert (seen[-1].test.logits[:, 0] // 1000 == 5).all()
     laboratory.evaluated(cell, {name: outputs[name] for name in ("train", "test")}, RELEASED)

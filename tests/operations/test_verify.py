@@ -44,7 +44,7 @@ def own_cache(tiny_made: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny_made / "cache", tmp_path / "cache", ignore=shutil.ignore_patterns("*.lock"))
 
 
-GONE = "its outputs, or those of shadow networks, are damaged, or no longer in the cache"
+GONE = "its outputs, or those of shadow models, are damaged, or no longer in the cache"
 
 
 def record_of(finished: Path, task: str = "class-removal", method: str = "laf") -> Path:

@@ -147,9 +147,9 @@ def test_neggrad_plus(unlearned: Callable[..., Made]) -> None:
 
     forgotten = forever()
     for _ in range(2):
-        for remain in problem.remain.batches(32):
+        for retain in problem.retain.batches(32):
             forget = next(forgotten)
-            loss = 0.8 * nll(network(remain.images), remain.labels) - 0.2 * nll(network(forget.images), forget.labels)
+            loss = 0.8 * nll(network(retain.images), retain.labels) - 0.2 * nll(network(forget.images), forget.labels)
             descend(optimizer, loss)
     same(found, network)
 
@@ -163,10 +163,10 @@ def test_scrub(unlearned: Callable[..., Made]) -> None:
         if epoch in (0, 1):
             for forget in problem.forget.batches(16):
                 descend(optimizer, -divergence(problem.original(forget.images), network(forget.images), 3.0))
-        for remain in problem.remain.batches(32):
-            answers = network(remain.images)
-            obedience = divergence(problem.original(remain.images), answers, 3.0)
-            descend(optimizer, 0.9 * nll(answers, remain.labels) + 0.7 * obedience)
+        for retain in problem.retain.batches(32):
+            answers = network(retain.images)
+            obedience = divergence(problem.original(retain.images), answers, 3.0)
+            descend(optimizer, 0.9 * nll(answers, retain.labels) + 0.7 * obedience)
     same(found, network)
 
 
@@ -175,7 +175,7 @@ def test_t_s(unlearned: Callable[..., Made]) -> None:
     found, problem, network = unlearned("t-s", fraction=0.5, temperature=2.0, lr=1e-3, epochs=2, batch=32)
     bad = problem.fresh_network("incompetent teacher")
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    kept = problem.remain.sample(130)
+    kept = problem.retain.sample(130)
     forgotten = set(problem.forget.index.tolist())
     for _ in range(2):
         for batch in concat(kept, problem.forget).batches(32):
@@ -189,7 +189,7 @@ def test_unrolling_first(unlearned: Callable[..., Made]) -> None:
     """Forgotten items first, then the others, then the gradients of the first, as they were taken, are added back."""
     found, problem, network = unlearned("unrolling-first", lr=0.05, epochs=2, multiple=1.5, batch=16)
     taken: list[list[Tensor]] = []
-    batches = [("forget", problem.forget, 1), ("remain", problem.remain, 2)]
+    batches = [("forget", problem.forget, 1), ("retain", problem.retain, 2)]
     for part, samples, epochs in batches:
         for batch in samples.batches(16, epochs):
             slopes = torch.autograd.grad(nll(network(batch.images), batch.labels), list(network.parameters()))
@@ -227,7 +227,7 @@ def test_laf_with_and_without_its_second_loss(name: str, unlearned: Callable[...
             return 1 - (new * old).sum(1) / (new.norm(dim=1) * old.norm(dim=1))
 
         for _ in range(2):
-            for f, r in zip(problem.forget.batches(32), problem.remain.batches(32), strict=False):
+            for f, r in zip(problem.forget.batches(32), problem.retain.batches(32), strict=False):
                 descend(first, phi(extractor(r.images), h) - phi(extractor(f.images), h_f))
                 if name != "laf-none-l2":
                     apart, away = distances(r.images), distances(f.images)
@@ -239,7 +239,7 @@ def test_laf_without_its_first_loss(unlearned: Callable[..., Made]) -> None:
     found, problem, network = unlearned("laf-none-l1", epochs=2, lr_align=2e-3, tau=4.0)
     optimizer = torch.optim.Adam(network.features.parameters(), lr=2e-3, fused=True)
     for _ in range(2):
-        for f, r in zip(problem.forget.batches(32), problem.remain.batches(32), strict=False):
+        for f, r in zip(problem.forget.batches(32), problem.retain.batches(32), strict=False):
             descend(optimizer, laf_parts.realignment_loss(problem, network, r, f, 4.0))
     same(found, network)
 
@@ -286,8 +286,8 @@ def test_sisa_goes_back_to_before_the_first_forgotten_item(unlearned: Callable[.
         firsts.append(first)
         network, state = unpacked(f"{shard}.{first - 1}", problem.prepared, problem) if first else (None, None)
         for stage in range(first, slices):
-            place = part[problem.remain.index]
-            seen = problem.remain.subset((place >= shard * slices) & (place <= shard * slices + stage))
+            place = part[problem.retain.index]
+            seen = problem.retain.subset((place >= shard * slices) & (place <= shard * slices + stage))
             network, state = problem.fit(seen, network, epochs[stage], state, stream=f"shard {shard}, slice {stage}")
         assert network is not None
         same(found.networks[shard], network)

@@ -73,10 +73,10 @@ def eats_memory(problem):
     "Wants more memory than there is."
     return torch.empty(2**55)
 
-@method(title="Changes its inputs", access=Access(forget="labels", remain="images"))
+@method(title="Changes its inputs", access=Access(forget="labels", retain="images"))
 def changes_inputs(problem):
     "Writes on everything that it was handed."
-    for samples in (problem.forget, problem.remain):
+    for samples in (problem.forget, problem.retain):
         samples.images.fill_(0.0)
         samples.pixels.fill_(0)
         samples.index.fill_(0)

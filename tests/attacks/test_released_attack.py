@@ -41,8 +41,8 @@ def answers(n: int, confidence: float, seed: int) -> Observed:
     return rows(logits)
 
 
-def attack(forgotten: Observed, remaining: Observed, test: Observed, **options: object) -> Scores:
-    audit = Audit(forgotten, test, remaining, test, (), (), seed=1)
+def attack(forgotten: Observed, retained: Observed, test: Observed, **options: object) -> Scores:
+    audit = Audit(forgotten, test, retained, test, (), (), seed=1)
     return registry.get(Attack, "released").score(audit, **options)
 
 
@@ -88,11 +88,11 @@ def test_items_that_it_learned_from_are_not_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("forgotten", "remaining", "test", "k", "compared"),
+    ("forgotten", "retained", "test", "k", "compared"),
     [(10, 500, 500, 10, 32), (33, 500, 500, 33, 64), (64, 20, 500, 20, 64), (300, 500, 101, 50, 51)],
 )
-def test_numbers_of_items(forgotten: int, remaining: int, test: int, k: int, compared: int) -> None:
-    scores = attack(answers(forgotten, 1, 0), answers(remaining, 1, 1), answers(test, 1, 2))
+def test_numbers_of_items(forgotten: int, retained: int, test: int, k: int, compared: int) -> None:
+    scores = attack(answers(forgotten, 1, 0), answers(retained, 1, 1), answers(test, 1, 2))
     assert (scores.facts["k"], len(scores.heldout), len(scores.forgotten)) == (k, compared, forgotten)
 
 
