@@ -26,7 +26,8 @@ from torch import Tensor
 import unlearnbench
 from unlearnbench import Audit
 from unlearnbench.artefacts.datasets import Datasets
-from unlearnbench.engines.processes import Done, dismiss
+from unlearnbench.engines.pool import POOL
+from unlearnbench.engines.processes import Done
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Plan, Rerun
 from unlearnbench.planning.selection import Selection, Workspace
@@ -264,12 +265,12 @@ def installed(site: Path, name: str, source: str, entry_points: str) -> Iterator
     sys.path.insert(0, str(site))
     importlib.invalidate_caches()
     sys.modules.pop(name, None)
-    dismiss()  # workers that are already there do not look into new folders
+    POOL.dismiss()  # workers that are already there do not look into new folders
     try:
         yield module
     finally:
         sys.path.remove(str(site))
-        dismiss()
+        POOL.dismiss()
 
 
 @pytest.fixture
