@@ -14,7 +14,6 @@ from scipy.stats import t
 from unlearnbench import table
 from unlearnbench.planning.protocols import CLEAN
 from unlearnbench.reporting import noise_floor, paired
-from unlearnbench.reporting.distances import distances
 from unlearnbench.reporting.notes import overdone
 from unlearnbench.storage.records import write_record
 
@@ -85,19 +84,19 @@ def test_differences_are_those_of_equal_seeds(frame: pd.DataFrame) -> None:
 
 
 def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -> None:
-    lines = paired.paired(1, *results, format="csv").splitlines()
+    lines = table(1, *results, format="csv", view="paired").splitlines()
     rows = {tuple(line.split(",")[1:3]): line.split(",")[3:] for line in lines[1:]}
     sample = np.array([-10.0, -8.0, -11.0])
     low, high = t.interval(0.95, 2, sample.mean(), sample.std(ddof=1) / math.sqrt(3))
     assert [float(v) for v in rows["laf", "train_f"]] == pytest.approx([sample.mean(), low, high, 3, 2.0])
     assert not any(name == "retrain" for name, _ in rows)
     assert rows["laf", "train_r"] == ["0.0", "", "", "3", "0.1"]  # all seeds agree, which is no spread of zero
-    text = paired.paired(1, *results)
+    text = table(1, *results, view="paired")
     assert f"would stay within {t.ppf(0.975, 3) / math.sqrt(3):.1f} of them" in text
     assert f"{sample.mean():+.2f} [{low:+.2f}, {high:+.2f}] ({-sample.mean() / 2:.1f})" in text
     assert "3 seeds cannot tell anybody from Retrain" in text
     assert "does not fall below p = 0.25. For 0.05 it takes 6 seeds." in text
-    gaps = distances(1, *results, format="csv", cache=results[1] / "cache").splitlines()
+    gaps = table(1, *results, format="csv", view="distance", cache=results[1] / "cache").splitlines()
     by_name = [dict(zip(gaps[0].split(","), line.split(","), strict=True)) for line in gaps[1:]]
     laf = next(row for row in by_name if row["Method"] == "laf")
     assert float(laf["Floors mean"]) == pytest.approx(-sample.mean() / 2.0 / 4)
