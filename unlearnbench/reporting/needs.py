@@ -56,9 +56,11 @@ def outputs(request: Request, tables: Sequence[Cells]) -> Outputs:
     Raises:
         UserError: If the preset's cells cannot be planned.
     """
+    from unlearnbench.planning.selection import Workspace
     from unlearnbench.reporting.outputs import Outputs
 
-    return Outputs.of(tables[0].task, request.preset, request.results, request.cache, request.data)
+    workspace = Workspace.of(request.results, request.cache, request.data)
+    return Outputs.of(request.preset, tables[0].task, workspace)
 
 
 NEEDS: Mapping[str, Callable[[Request, Sequence[Cells]], Any]] = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from unlearnbench.artefacts.relearning import BACK, ITEMS
+from unlearnbench.artefacts.relearning_rule import BACK, SAMPLES
 from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.reporting.cells import Cells, groups
@@ -80,7 +80,7 @@ def notes(frame: pd.DataFrame) -> Iterator[str]:
     """What these numbers mean."""
     limit = int(frame["relearning.limit"].max())
     yield (
-        f"Each network is trained on at most {ITEMS} forgotten items, {limit} steps with one and the same batch and "
+        f"Each network is trained on at most {SAMPLES} forgotten items, {limit} steps with one and the same batch and "
         f"the recipe's optimiser. Steps: until it knows {BACK:.0%} of what the original knew of the other forgotten "
         f"items; {limit} is charged where it does not get there, and Not back is the share of seeds of which that is "
         "true. Before and After: accuracy on these others before the first and after the last step. Means over n "
