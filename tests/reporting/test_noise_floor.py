@@ -15,6 +15,7 @@ from unlearnbench import table
 from unlearnbench.planning.protocols import CLEAN
 from unlearnbench.reporting import noise_floor, paired
 from unlearnbench.reporting.notes import overdone
+from unlearnbench.reporting.record import Record
 from unlearnbench.storage.records import write_record
 
 ROLES = {"retrain-2": "control", "original": "control"}
@@ -121,11 +122,9 @@ def test_who_forgets_more_than_retrain_is_named(results: tuple[str, Path]) -> No
 def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
     aucs: list[tuple[float, float, float]], named: bool
 ) -> None:
-    from unlearnbench.reporting.frame import flat
-
     rows = [record("retrain", seed, 0.9, (0.5, 0.4, 0.6)) for seed in (0, 1)]
     rows += [record("laf", seed, 0.9, auc) for seed, auc in enumerate(aucs)]
-    said = list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))
+    said = list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))
     assert said == (
         ["DIGITS: over-unlearned, which gives forgotten items away as well: laf (AUC of attack shadow 32.5)."]
         if named
@@ -134,21 +133,17 @@ def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
 
 
 def test_a_difference_must_be_two_noise_floors_to_be_clear() -> None:
-    from unlearnbench.reporting.frame import flat
-
     for gap, named in ((0.03, False), (0.05, True)):  # the floor is one item of fifty
         rows = [record("retrain", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
         rows += [record("retrain-2", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
         rows += [record("laf", seed, 0.9 + seed / 100 - gap + seed / 1e4, (0.5, 0.4, 0.6)) for seed in range(3)]
-        assert bool(list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))) == named
+        assert bool(list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))) == named
 
 
 def test_a_single_seed_must_be_far_below() -> None:
-    from unlearnbench.reporting.frame import flat
-
     for train_f, named in ((0.86, False), (0.84, True)):
         rows = [record("retrain", 0, 0.9, (0.5, 0.4, 0.6)), record("laf", 0, train_f, (0.5, 0.4, 0.6))]
-        assert bool(list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))) == named
+        assert bool(list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))) == named
 
 
 def test_another_retrain_stays_within_the_reach_as_often_as_is_said() -> None:

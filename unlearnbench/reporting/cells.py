@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import presets
+from unlearnbench.planning.cell_info import CellStatus, plugin_name
 from unlearnbench.planning.presets import NOTHING, REFERENCE, Preset
 from unlearnbench.plugins import registry
-from unlearnbench.reporting.frame import NOTHING_KNOWN, Known, differ, record_paths, rows_of
+from unlearnbench.reporting.frame import NOTHING_KNOWN, Known, marked_records, record_paths
 from unlearnbench.reporting.numbering import ABLATIONS, TABLES, number_of, position, task_of
+from unlearnbench.reporting.record import Record
+from unlearnbench.reporting.stale import comparable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,36 +29,41 @@ class Cells:
     Attributes:
         number: 1 to 6 as in the paper, or the name of another task.
         preset: Whose cells.
-        frame: A row for each cell as in `load`. Cells that do not belong beside the others have status "stale" and the
-            `reason`; stale ones that are accepted have in `accepted` what has changed; `gone` has the files of plugins
-            that are no longer where they were.
+        records: Their records, at least one; marked as stale if they do not belong beside the others.
     """
 
     number: int | str
     preset: Preset
-    frame: pd.DataFrame
+    records: Sequence[Record]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row for each cell, as in `load`, with status "stale" and the reason where that is so."""
+        import pandas as pd
+
+        return pd.DataFrame([record.row() for record in self.records])
 
     @property
     def ok(self) -> pd.DataFrame:
-        """The cells that have numbers."""
-        return self.frame[self.frame["status"] == "ok"]
+        """The rows of the cells whose numbers are shown."""
+        return self.frame[self.frame["status"] == CellStatus.OK]
 
     @property
     def task(self) -> str:
-        """The name of the task, with the options that differ from the preset's."""
-        return str(self.frame["task"].iloc[0])
+        """The label of the task."""
+        return self.records[0].cell.task
 
     @property
-    def columns(self) -> list[str]:
+    def columns(self) -> Sequence[str]:
         """The metrics of the task."""
-        return list(self.frame["columns"].iloc[0])
+        return self.records[0].cell.columns
 
     @property
     def title(self) -> str:
         """The title of a table of these cells."""
         which = f"Table {self.number}: " if isinstance(self.number, int) else ""
         ablations = ", ablations" if self.number in ABLATIONS else ""
-        return f"{which}{self.frame['task_title'].iloc[0]}{ablations}, preset {self.preset.name}"
+        return f"{which}{self.records[0].cell.task_title}{ablations}, preset {self.preset.name}"
 
 
 class Group(NamedTuple):
@@ -92,12 +101,12 @@ def cells_of_table(number: int | str, preset: str, results: Path, accept_stale: 
     if isinstance(number, int) and number not in TABLES:
         raise UserError(f"there is no table {number}: choose one of {', '.join(map(str, TABLES))}, or name a task")
     chosen, label = presets.read(preset), task_of(number)
-    task, plus, _ = label.partition("+")
+    task = plugin_name(label)
     wanted = number_of(task) if isinstance(number, str) else number
     here = [
         cells
         for cells in cells_of_preset(results, chosen, accept_stale, task=task)
-        if cells.number == wanted and (not plus or cells.task == label)
+        if cells.number == wanted and label in (task, cells.task)
     ]
     if not here:
         if task not in registry.entries("tasks"):
@@ -112,49 +121,32 @@ def cells_of_table(number: int | str, preset: str, results: Path, accept_stale: 
 def cells_of_preset(
     results: Path, preset: Preset, accept_stale: bool = False, known: Known = NOTHING_KNOWN, task: str = ""
 ) -> Iterator[Cells]:
-    """The cells of each table for which a preset has records, the paper's first; only of one task if it is named.
+    """The cells of each table for which a preset has records, first the paper's tables.
 
-    Cells are stale if the code, the recipe or the hyperparameters that made them are no longer the present ones.
+    Args:
+        results: The folder of the records.
+        preset: Whose cells.
+        accept_stale: Whether stale cells count.
+        known: Records that have been read already.
+        task: Only tables of tasks whose names begin like this.
     """
-    import pandas as pd
-
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
-    read = rows_of(record_paths(results, preset.name, task), preset, accept_stale, known)
-    rows = [row for row in read if row["model"] == models.get(row["dataset"], row["model"])]
-    others = {row["task"].partition("+")[0] for row in rows} - {*TABLES.values()}
-    for number, name in [*TABLES.items(), *((name, name) for name in sorted(others))]:
-        here = shown([row for row in rows if row["task"].partition("+")[0] == name], number)
-        for label in sorted({row["task"] for row in here}, key=lambda label: (label != name, label)):
-            frame = comparable(pd.DataFrame([row for row in here if row["task"] == label]))
-            yield Cells(number, preset, frame)
+    read = marked_records(record_paths(results, preset.name, task), preset, accept_stale, known)
+    records = [record for record in read if record.cell.model == models.get(record.cell.dataset, record.cell.model)]
+    others = {record.cell.task_name for record in records} - {*TABLES.values()}
+    tables: list[tuple[int | str, str]] = [*TABLES.items(), *((name, name) for name in sorted(others))]
+    for number, name in tables:
+        here = shown([record for record in records if record.cell.task_name == name], number)
+        for label in sorted({record.cell.task for record in here}, key=lambda label: (label != name, label)):
+            yield Cells(number, preset, comparable([record for record in here if record.cell.task == label]))
 
 
-def shown(rows: Sequence[Mapping[str, Any]], number: int | str) -> list[Mapping[str, Any]]:
-    """The rows of a table: ablations with the controls, Retrain and the methods they are like, or all but ablations."""
+def shown(records: Sequence[Record], number: int | str) -> list[Record]:
+    """The records of a table: ablations with the original, Retrain and what they are like, or all but ablations."""
+    ablations = [record for record in records if record.cell.role == "ablation"]
     if number not in ABLATIONS:
-        return [row for row in rows if row["role"] != "ablation"]
-    whole = {row.get("like") for row in rows if row["role"] == "ablation"}
-    if not whole:
+        return [record for record in records if record.cell.role != "ablation"]
+    if not ablations:
         return []
-    return [row for row in rows if row["role"] == "ablation" or row["method"] in {REFERENCE, NOTHING, *whole}]
-
-
-def comparable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Marks as stale what was made under other conditions than the newest Retrain of its data set.
-
-    What `measure` added under other conditions is left out.
-    """
-    frame = frame.copy()
-    for _, group in frame.groupby("dataset"):
-        references = group[(group["method"] == REFERENCE) & (group["status"] == "ok")].sort_values("date")
-        if len(references):
-            newest = references["world"].iloc[-1]
-            elsewhere = group["world"].map(lambda other, w=newest: differ(other, w))
-            stale = group.index[elsewhere & (group["status"] == "ok")]
-            frame.loc[stale, "status"] = "stale"
-            frame.loc[stale, "reason"] = "made with another recipe, data, attack or code than Retrain; run again"
-            for name, key in references["more"].iloc[-1].items():
-                other = frame.index.isin(group.index) & frame["more"].map(lambda more, n=name, k=key: more.get(n) != k)
-                columns = [column for column in map(str, frame.columns) if column.startswith(f"{name}.")]
-                frame[columns] = frame[columns].mask(other)
-    return frame.copy()  # in one piece: pandas is slow on, and warns of, frames that were changed column by column
+    beside = {REFERENCE, NOTHING, *(record.cell.like for record in ablations)}
+    return [record for record in records if record.cell.role == "ablation" or record.cell.method in beside]

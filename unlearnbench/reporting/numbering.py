@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from unlearnbench.planning.cell_info import plugin_name
 from unlearnbench.planning.presets import ELSEWHERE
 
 TABLES = {
@@ -38,7 +39,7 @@ def number_of(table: int | str) -> int | str:
 
 def position(method: str, role: str) -> tuple[int, int, str]:
     """The sort key of a method in a table."""
-    return list(dict.fromkeys(GROUPS.values())).index(GROUPS[role]), place(method.partition("+")[0], ORDER), method
+    return list(dict.fromkeys(GROUPS.values())).index(GROUPS[role]), place(plugin_name(method), ORDER), method
 
 
 def place(name: str, order: Iterable[str]) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unlearnbench.planning.cell_info import plugin_name
+
 if TYPE_CHECKING:
     from unlearnbench.planning.plan import Cell
     from unlearnbench.planning.selection import Workspace
@@ -42,11 +44,11 @@ class Outputs:
         from unlearnbench.planning.cells import planned
         from unlearnbench.planning.selection import Selection
 
-        name, plus, _ = task.partition("+")
+        plan = planned(Selection.of(preset, tasks=[plugin_name(task)]), workspace)
         cells = {
             (cell.scenario.dataset, cell.method, cell.scenario.seed): cell
-            for cell in planned(Selection.of(preset, tasks=[name]), workspace).cells
-            if not plus and workspace.store.has(cell.outputs.key)
+            for cell in plan.cells
+            if task == plugin_name(task) and workspace.store.has(cell.outputs.key)
         }
         return cls(cells, workspace)
 

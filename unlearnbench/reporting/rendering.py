@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from unlearnbench.planning.cell_info import plugin_name
 from unlearnbench.planning.protocols import COLUMNS
 from unlearnbench.reporting.formats import LATEX_NEEDS, check_format, csv_text, escape_latex, escape_markdown
 from unlearnbench.reporting.grid import Grid, grid_text
@@ -80,8 +81,8 @@ class Table:
     @property
     def name(self) -> str:
         """The name of its files, without ending."""
-        _, plus, options = self.task.partition("+")
-        return f"table{'' if isinstance(self.number, int) else '-'}{self.number}{plus}{options}"
+        options = self.task.removeprefix(plugin_name(self.task))
+        return f"table{'' if isinstance(self.number, int) else '-'}{self.number}{options}"
 
     def blocks(self) -> Iterator[Mapping[str, str]]:
         """The data sets that stand side by side: titles by name."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unlearnbench.planning.presets import ELSEWHERE, REFERENCE
 from unlearnbench.planning.protocols import CLEAN, PROTOCOLS, Protocol
 from unlearnbench.reporting.cells import Cells
-from unlearnbench.reporting.frame import column_of
 from unlearnbench.reporting.notes import Numbers, overdone, remarks
 from unlearnbench.reporting.numbering import place, position
+from unlearnbench.reporting.record import Record, column_of
 from unlearnbench.reporting.rendering import Number, Row, Table
 
 if TYPE_CHECKING:
@@ -25,16 +25,17 @@ def view(cells: Cells, protocol: Protocol) -> Table:
         cells: What it shows.
         protocol: Which numbers.
     """
-    frame, preset = cells.frame, cells.preset
-    asked = max(len(preset.seeds), frame["seed"].nunique())
+    infos = [record.cell for record in cells.records]
+    asked = max(len(cells.preset.seeds), len({info.seed for info in infos}))
     columns = [success_of(protocol) if column == "asr" else column for column in cells.columns]
-    names = sorted(set(frame["dataset"]), key=lambda name: place(name, preset.datasets))
-    datasets = {name: frame["dataset_title"][frame["dataset"] == name].iloc[0] for name in names}
-    titles = dict(zip(frame["method"], zip(frame["method_title"], frame["role"], strict=True), strict=True))
-    competing = [m for m, (_, role) in titles.items() if role in ("method", "ablation") and m != REFERENCE]
+    names = sorted({info.dataset for info in infos}, key=lambda name: place(name, cells.preset.datasets))
+    datasets = {name: next(info.dataset_title for info in infos if info.dataset == name) for name in names}
+    methods = {info.method: info for info in infos}
+    competing = [m for m, info in methods.items() if info.role in ("method", "ablation") and m != REFERENCE]
     numbers = averages(cells.ok, columns, protocol)
     numbers |= ranked(numbers, competing, datasets, columns)
-    too_much = overdone(frame, protocol) if protocol.name == CLEAN.name else ()
+    titles = {method: (info.method_title, info.role) for method, info in methods.items()}
+    too_much = overdone(cells.frame, protocol) if protocol.name == CLEAN.name else ()
     return Table(
         number=cells.number,
         task=cells.task,
@@ -46,7 +47,7 @@ def view(cells: Cells, protocol: Protocol) -> Table:
             for method, (title, role) in sorted(titles.items(), key=lambda item: position(item[0], item[1][1]))
         ],
         asked=asked,
-        notes=[*notes(frame, asked, protocol), *remarks(numbers, titles, datasets, columns), *too_much],
+        notes=[*notes(cells.records, asked, protocol), *remarks(numbers, titles, datasets, columns), *too_much],
     )
 
 
@@ -88,29 +89,34 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
     return marked
 
 
-def notes(frame: pd.DataFrame, asked: int, protocol: Protocol) -> Iterable[str]:
+def notes(records: Sequence[Record], asked: int, protocol: Protocol) -> Iterator[str]:
     """What a reader must know to read a table."""
     several = f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent."
     single = "One seed, in percent, so chance has a share in every difference."
     yield f"{several if asked > 1 else single} Bold: closest to Retrain; underlined: second closest."
-    options: Mapping[str, object] = frame["attacks"].iloc[0].get(protocol.attack, {})
-    yield protocol.note.format(shadows=frame["shadows"].max(), **options)
-    seen = []
-    elsewhere = frame["role"] == ELSEWHERE
-    if elsewhere.any():
-        names = ", ".join(frame.loc[elsewhere, "method_title"].unique())
-        yield f"Made elsewhere, with whatever data their makers used: {names}."
-    for _, row in frame[~elsewhere].drop_duplicates("method").iterrows():
-        start = f"; starts from {row['start']}" if row["start"] else ""
-        seen.append(f"{row['method_title']} ({row['access']}{start})")
-    yield f"Enforced access to training data: {'; '.join(seen)}."
-    accepted = frame[frame["accepted"] != ""]
-    for why, group in accepted.groupby("accepted"):
-        names = ", ".join(group["method_title"].unique())
-        yield f"Accepted though stale (--accept-stale): {names}. Changed since: {why}."
-    for gone, group in frame[frame["gone"] != ""].groupby("gone"):
-        names = ", ".join(group["method_title"].unique())
-        yield f"Whether the code of {names} has changed cannot be known: {gone} is no longer where it was."
-    for _, row in frame[frame["status"] != "ok"].iterrows():
-        where = f"{row['method_title']} on {row['dataset_title']}, seed {row['seed']}"
-        yield f"Missing: {where}: {row['status']}, {row['reason']}"
+    shadows = max(record.shadows for record in records)
+    yield protocol.note.format(shadows=shadows, **records[0].attack_options(protocol.attack))
+    elsewhere = [record for record in records if record.cell.role == ELSEWHERE]
+    if elsewhere:
+        yield f"Made elsewhere, with whatever data their makers used: {titles_of(elsewhere)}."
+    access: dict[str, str] = {}
+    for record in records:
+        if record.cell.role != ELSEWHERE:
+            start = f"; starts from {record.cell.start}" if record.cell.start else ""
+            access.setdefault(record.cell.method, f"{record.cell.method_title} ({record.cell.access}{start})")
+    yield f"Enforced access to training data: {'; '.join(access.values())}."
+    for changed in sorted({record.accepted for record in records} - {""}):
+        titles = titles_of(record for record in records if record.accepted == changed)
+        yield f"Accepted though stale (--accept-stale): {titles}. Changed since: {changed}."
+    for gone in sorted({record.gone for record in records} - {""}):
+        titles = titles_of(record for record in records if record.gone == gone)
+        yield f"Whether the code of {titles} has changed cannot be known: {gone} is no longer where it was."
+    for record in records:
+        if not record.ok:
+            cell = f"{record.cell.method_title} on {record.cell.dataset_title}, seed {record.cell.seed}"
+            yield f"Missing: {cell}: {record.state}, {record.why}"
+
+
+def titles_of(records: Iterable[Record]) -> str:
+    """The titles of the methods of records, each once."""
+    return ", ".join(dict.fromkeys(record.cell.method_title for record in records))
