@@ -1,4 +1,4 @@
-"""The control that does nothing: what an attack and the accuracies look like when nothing was forgotten."""
+"""The control that does nothing: attack and accuracies where nothing was forgotten."""
 
 from __future__ import annotations
 

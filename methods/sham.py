@@ -1,4 +1,4 @@
-"""The control that changes the weights as much as LAF does, but at random."""
+"""The control that changes the weights by as much as LAF, but at random."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unlearnbench import Access, Network, Problem, method
 def sham(problem: Problem) -> Network:
     """Adds Gaussian noise to each tensor of the original's weights, as large as LAF's change of it.
 
-    Whatever a method achieves must be more than what any blow of this size does.
+    A method must achieve more than a random change of this size.
     """
     network, before = problem.network(), list(problem.original.parameters())
     sizes = [(new - old).square().mean().sqrt() for new, old in zip(network.parameters(), before, strict=True)]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench import Network, Problem, Samples, concat, unpacked
-from unlearnbench.methods import laf_parts
+from unlearnbench.methods import laf
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
@@ -213,12 +213,12 @@ def test_laf_with_and_without_its_second_loss(name: str, unlearned: Callable[...
     found, problem, network = unlearned(name, **options)
     extractor = network.features
     with seeds.pinned("test"):
-        h = laf_parts.prepared_vae(problem, 8)
-        h_f = laf_parts.fit_vae(problem, problem.forget, 8, 2, 1e-3)
+        h = laf.prepared_vae(problem, 8)
+        h_f = laf.fit_vae(problem, problem.forget, 8, 2, 1e-3)
         assert not torch.equal(h.mean.weight, h_f.mean.weight)
         first, second = (torch.optim.Adam(extractor.parameters(), lr=lr) for lr in (1e-3, 2e-3))
 
-        def phi(embeddings: Tensor, vae: laf_parts.VAE) -> Tensor:
+        def phi(embeddings: Tensor, vae: laf.VAE) -> Tensor:
             residual = ((embeddings - vae(embeddings)[0]) ** 2).sum(1)
             return (residual / (residual + 1)).exp().sum()
 
@@ -240,12 +240,12 @@ def test_laf_without_its_first_loss(unlearned: Callable[..., Made]) -> None:
     optimizer = torch.optim.Adam(network.features.parameters(), lr=2e-3, fused=True)
     for _ in range(2):
         for f, r in zip(problem.forget.batches(32), problem.retain.batches(32), strict=False):
-            descend(optimizer, laf_parts.realignment_loss(problem, network, r, f, 4.0))
+            descend(optimizer, laf.alignment_loss(problem, network, r, f, 4.0))
     same(found, network)
 
 
 def test_the_vae_draws_its_latent() -> None:
-    vae = laf_parts.VAE(6, 3)
+    vae = laf.VAE(6, 3)
     embeddings = torch.rand(4, 6)
     torch.manual_seed(0)
     rebuilt, mean, deviation = vae(embeddings)
@@ -316,11 +316,11 @@ def test_a_sliced_shard_costs_what_a_whole_one_would(
 
 def test_sham_moves_every_tensor_as_far_as_laf_did_but_elsewhere(make_problem: MakeProblem, original: Network) -> None:
     problem = make_problem(registry.get(Method, "sham").access, original=copy.deepcopy(original))
-    laf = copy.deepcopy(original)
+    start = copy.deepcopy(original)
     with torch.no_grad():
-        for place, weights in enumerate(laf.parameters()):
+        for place, weights in enumerate(start.parameters()):
             weights.add_(torch.full_like(weights, 0.01 * place))
-    object.__setattr__(problem, "_start", laf)
+    object.__setattr__(problem, "_start", start)
     network = registry.get(Method, "sham").unlearn(problem, {})
     for place, (found, before) in enumerate(zip(network.parameters(), original.parameters(), strict=True)):
         change = (found - before).double()

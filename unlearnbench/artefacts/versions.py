@@ -32,6 +32,7 @@ TRAINING = (
     "training.augmentation",
     "training.loop",
     "training.samples",
+    "training.steps",
 )
 UNLEARNING = (*TRAINING, "plugins.checkpoints", "plugins.method", "plugins.problem")
 CODE = {

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.samples import Samples, side_by_side
+from unlearnbench.training.steps import descend
 
 EVALUATION_BATCH = 256
 """Images per forward pass where nothing is learned: large, yet small enough for a core's cache."""
@@ -49,10 +50,7 @@ def fit(
     network.train()
     with computing(recipe, samples.index.device):
         for batch in samples.batches(recipe.batch, recipe.epochs if epochs is None else epochs):
-            loss = nn.functional.cross_entropy(network(batch.images), batch.labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            descend(optimizer, nn.functional.cross_entropy(network(batch.images), batch.labels))
     return optimizer.state_dict()
 
 
@@ -110,9 +108,7 @@ def fit_stacked(
         for images, labels in side_by_side(samples, recipe.batch, recipe.epochs if epochs is None else epochs):
             logits = stack(parameters, buffers, images)
             total = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
-            optimizer.zero_grad()
-            (total / labels.shape[1]).backward()  # the sum of the networks' mean losses: no gradient meets another
-            optimizer.step()
+            descend(optimizer, total / labels.shape[1])  # the sum of the networks' mean losses: gradients stay apart
     learned = parameters | buffers
     with torch.no_grad():
         for place, network in enumerate(networks):
