@@ -6,15 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, descend, method
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
 
 
 @method(
     title="Boundary",
     access=Access(forget="labels"),
     reference="Chen et al., Boundary Unlearning, CVPR 2023, section 3.2 (Boundary Shrink)",
-    # A step of the network, and of the original a forward and backward pass to the pixels and another forward pass.
-    cost=lambda forget, recipe, *, epochs, **_: epochs * forget * (1 + 1 + 1 / 3),
 )
 def boundary(
     problem: Problem,
@@ -36,6 +34,12 @@ def boundary(
         target = nearest_other_class(problem.original, forget.images, forget.labels, eps)
         descend(optimizer, cross_entropy(network(forget.images), target))
     return network
+
+
+@boundary.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """A step of the network; and of the original a forward and backward pass to the pixels, and a forward pass."""
+    return epochs * forget * (1 + 1 + 1 / 3)
 
 
 def nearest_other_class(original: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, descend, method
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
 
 
 @method(
@@ -14,7 +14,6 @@ from unlearnbench import Access, Network, Problem, descend, method
     role="variant",
     access=Access(forget="images"),
     reference="Chen et al., Boundary Unlearning, CVPR 2023, section 3.3 (Boundary Expanding)",
-    cost=lambda forget, recipe, *, epochs, **_: epochs * forget,
 )
 def boundary_expand(
     problem: Problem, *, lr: float = 1e-5, momentum: float = 0.9, epochs: int = 10, batch: int = 64
@@ -39,6 +38,12 @@ def boundary_expand(
         narrow.bias.copy_(wide.bias[:-1])
     replace_last_layer(network, narrow)
     return network
+
+
+@boundary_expand.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """Epochs on the forget set."""
+    return epochs * forget
 
 
 def replace_last_layer(network: Network, layer: nn.Module) -> None:

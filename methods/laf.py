@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from unlearnbench import Access, Batch, Network, Problem, Samples, UserError, descend, method
+from unlearnbench import Access, Batch, Network, Problem, Recipe, Samples, UserError, descend, method
 
 KL_WEIGHT = 0.025
 """The weight of the divergence in the loss of the VAEs, as in the released code."""
@@ -23,12 +23,6 @@ PHI: dict[str, Callable[[Tensor], Tensor]] = {
     title="LAF",
     access=Access(prepare="images", forget="images", retain="images"),
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1",
-    # Two losses on as many forgotten as retained samples. Old embeddings are computed once, but for augmented images, of
-    # which every batch is new; the VAEs themselves are negligible.
-    cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
-        4 * forget * epochs + recipe.frozen_cost(forget * (2 * epochs + vae_epochs))
-    ),
-    prepare_cost=lambda recipe, *, vae_epochs, **_: recipe.frozen_cost(vae_epochs),
 )
 def laf(
     problem: Problem,
@@ -66,6 +60,21 @@ def laf(
 def embed(problem: Problem, *, latent: int = 8, vae_epochs: int = 10, vae_lr: float = 1e-3) -> dict[str, Tensor]:
     """Trains h, the VAE of all embeddings, which does not depend on the forget set."""
     return fit_vae(problem, problem.train, latent, vae_epochs, vae_lr).state_dict()
+
+
+@laf.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int, vae_epochs: int) -> float:
+    """Two losses on as many retained as forgotten samples, and the original's embeddings; the VAEs are negligible.
+
+    The original's embeddings are computed once if images are not augmented, else for every batch.
+    """
+    return 4 * forget * epochs + recipe.frozen_cost(forget * (2 * epochs + vae_epochs))
+
+
+@laf.prepare_cost
+def prepare_cost(recipe: Recipe, *, vae_epochs: int) -> float:
+    """The original's embeddings of the training set."""
+    return recipe.frozen_cost(vae_epochs)
 
 
 class VAE(nn.Module):

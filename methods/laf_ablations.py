@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from unlearnbench import Access, Network, Problem, descend, method
-from unlearnbench.methods.laf import alignment_loss, embed, fit_vae, prepared_vae, unlearning_loss
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
+from unlearnbench.methods.laf import alignment_loss, embed, fit_vae, prepare_cost, prepared_vae, unlearning_loss
 
 PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
 
@@ -16,7 +16,6 @@ PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
     access=Access(forget="images", retain="images"),
     like="laf",
     reference=PAPER,
-    cost=lambda forget, recipe, *, epochs, **_: 2 * forget * epochs + recipe.frozen_cost(2 * forget * epochs),
 )
 def none_l1(
     problem: Problem, *, epochs: int = 20, lr_align: float = 1e-4, tau: float = 20.0, batch: int = 32
@@ -30,16 +29,18 @@ def none_l1(
     return network
 
 
+@none_l1.cost
+def none_l1_cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """One loss on as many retained as forgotten samples, and the original's embeddings of these."""
+    return 2 * forget * epochs + recipe.frozen_cost(2 * forget * epochs)
+
+
 @method(
     title="None L2",
     role="ablation",
     access=Access(prepare="images", forget="images", retain="images"),
     like="laf",
     reference=PAPER,
-    cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
-        2 * forget * epochs + recipe.frozen_cost(forget * vae_epochs, once=forget)
-    ),
-    prepare_cost=lambda recipe, *, vae_epochs, **_: recipe.frozen_cost(vae_epochs),
 )
 def none_l2(
     problem: Problem,
@@ -63,4 +64,11 @@ def none_l2(
     return network
 
 
+@none_l2.cost
+def none_l2_cost(forget: float, recipe: Recipe, *, epochs: int, vae_epochs: int) -> float:
+    """One loss on as many retained as forgotten samples, and the original's embeddings of the forget set."""
+    return 2 * forget * epochs + recipe.frozen_cost(forget * vae_epochs, once=forget)
+
+
 none_l2.prepare(embed)
+none_l2.prepare_cost(prepare_cost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, UserError, descend, method
+from unlearnbench import Access, Network, Problem, Recipe, UserError, descend, method
 
 
 @method(
@@ -13,7 +13,6 @@ from unlearnbench import Access, Network, Problem, UserError, descend, method
     access=Access(retain="sample-labels"),
     start="laf",
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1, lines 7-8",
-    cost=lambda forget, recipe, *, epochs, **_: forget * epochs,
 )
 def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: int = 1, batch: int = 32) -> Network:
     """Trains the head (`repair="head"`, as in the released code) or everything (`"all"`, as in the paper's conclusion).
@@ -29,3 +28,9 @@ def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: i
     for sample in problem.labelled.batches(batch, epochs):
         descend(optimizer, cross_entropy(network(sample.images), sample.labels))
     return network
+
+
+@laf_r.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """Epochs on as many samples as are forgotten."""
+    return forget * epochs

@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, descend, method
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
 
 
 @method(
     title="NegGrad",
     access=Access(forget="labels"),
     reference="Golatkar et al., Eternal Sunshine of the Spotless Net, CVPR 2020",
-    cost=lambda forget, recipe, *, epochs, **_: epochs * forget,
 )
 def neggrad(
     problem: Problem,
@@ -33,3 +32,9 @@ def neggrad(
     for forget in problem.forget.batches(batch, epochs):
         descend(optimizer, -cross_entropy(network(forget.images), forget.labels))
     return network
+
+
+@neggrad.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """Epochs on the forget set."""
+    return epochs * forget

@@ -7,7 +7,7 @@ from itertools import chain, repeat
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, descend, method
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
 
 
 @method(
@@ -15,7 +15,6 @@ from unlearnbench import Access, Network, Problem, descend, method
     role="variant",
     access=Access(forget="labels", retain="labels"),
     reference="Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023 (SCRUB), section 5",
-    cost=lambda forget, recipe, *, epochs, **_: 2 * epochs * (1 - forget),
 )
 def neggrad_plus(
     problem: Problem, *, beta: float = 0.95, lr: float = 1e-4, epochs: int = 5, batch: int = 32
@@ -33,3 +32,9 @@ def neggrad_plus(
         lose = cross_entropy(network(forget.images), forget.labels)
         descend(optimizer, beta * keep - (1 - beta) * lose)
     return network
+
+
+@neggrad_plus.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """Epochs on the retain set, with as many forgotten samples."""
+    return 2 * epochs * (1 - forget)

@@ -17,7 +17,6 @@ PAPER = "Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023"
     title="SCRUB",
     access=Access(forget="images", retain="labels"),
     reference=f"{PAPER}, Algorithm 1",
-    cost=lambda forget, recipe, *, epochs, max_epochs, **_: cost_of(forget, recipe, epochs, max_epochs),
 )
 def scrub(
     problem: Problem,
@@ -55,6 +54,13 @@ def scrub(
     return student
 
 
+@scrub.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int) -> float:
+    """The student's passes, and the teacher's forward passes, which are computed once if images are not augmented."""
+    student = min(max_epochs, epochs) * forget + epochs * (1 - forget)
+    return student + recipe.frozen_cost(student)
+
+
 def trajectory(
     problem: Problem,
     *,
@@ -88,9 +94,3 @@ def trajectory(
             distillation = distance(teacher(retain), logits)
             descend(optimizer, gamma * cross_entropy(logits, retain.labels) + alpha * distillation)
         yield student
-
-
-def cost_of(forget: float, recipe: Recipe, epochs: int, max_epochs: int) -> float:
-    """The student's passes, and the teacher's forward passes, which are computed once if images are not augmented."""
-    student = min(max_epochs, epochs) * forget + epochs * (1 - forget)
-    return student + recipe.frozen_cost(student)

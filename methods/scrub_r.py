@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 
-from unlearnbench import Access, Network, Problem, Samples, method
-from unlearnbench.methods.scrub import PAPER, cost_of, trajectory
+from unlearnbench import Access, Network, Problem, Recipe, Samples, method
+from unlearnbench.methods.scrub import PAPER, trajectory
+from unlearnbench.methods.scrub import cost as scrub_cost
 
 
 @method(
@@ -14,9 +15,6 @@ from unlearnbench.methods.scrub import PAPER, cost_of, trajectory
     like="scrub",
     access=Access(forget="labels", retain="labels", validation="labels"),
     reference=f"{PAPER}, section 3.2 (rewinding)",
-    cost=lambda forget, recipe, *, epochs, max_epochs, **_: (
-        cost_of(forget, recipe, epochs, max_epochs) + forget * (epochs + recipe.held_out / (1 - recipe.held_out)) / 3
-    ),
 )
 def scrub_r(
     problem: Problem,
@@ -53,6 +51,13 @@ def scrub_r(
     ]
     reference = error(problem, students[-1], problem.validation)
     return min(students, key=lambda student: abs(error(problem, student, problem.forget) - reference))
+
+
+@scrub_r.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int) -> float:
+    """SCRUB, and the errors: of each epoch on the forget set, and of the last one on unseen samples."""
+    errors = forget * (epochs + recipe.held_out / (1 - recipe.held_out)) / 3
+    return scrub_cost(forget, recipe, epochs=epochs, max_epochs=max_epochs) + errors
 
 
 def error(problem: Problem, student: Network, samples: Samples) -> float:

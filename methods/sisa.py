@@ -9,17 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from unlearnbench import Access, Checkpoint, Network, Problem, Samples, UserError, method, packed, unpacked
+from unlearnbench import Access, Checkpoint, Network, Problem, Recipe, Samples, UserError, method, packed, unpacked
 
 
 @method(
     title="SISA",
     access=Access(prepare="labels", forget="images", retain="labels"),
     reference="Bourtoule et al., Machine Unlearning, S&P 2021, section IV",
-    cost=lambda forget, recipe, **_: (
-        recipe.epochs * (1 - forget)
-    ),  # unless few samples are forgotten, every shard is hit
-    prepare_cost=lambda recipe, **_: recipe.epochs,
 )
 def sisa(problem: Problem, *, shards: int = 5, slices: int = 1, votes: str = "soft") -> nn.Module:
     """Trains each shard again without the forgotten samples, from the first slice that has one of them.
@@ -64,6 +60,18 @@ def train_shards(problem: Problem, *, shards: int = 5, slices: int = 1) -> dict[
             checkpoint = shard.train(problem, problem.train, stage, checkpoint)
             kept |= packed(shard.checkpoint_name(stage), checkpoint)
     return kept
+
+
+@sisa.cost
+def cost(forget: float, recipe: Recipe) -> float:
+    """Retraining: unless few samples are forgotten, every shard has one in its first slice."""
+    return recipe.epochs * (1 - forget)
+
+
+@sisa.prepare_cost
+def prepare_cost(recipe: Recipe) -> float:
+    """Training every shard."""
+    return recipe.epochs
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from unlearnbench import Access, Network, Problem, concat, descend, divergence, method
+from unlearnbench import Access, Network, Problem, Recipe, concat, descend, divergence, method
 
 
 @method(
     title="T-S",
     access=Access(forget="images", retain="images"),
     reference="Chundawat et al., Can Bad Teaching Induce Forgetting?, AAAI 2023, Eq. 5",
-    # A step of the student on each sample, and both teachers' forward passes: once, but for augmented images.
-    cost=lambda forget, recipe, *, epochs, fraction, **_: (
-        (epochs + recipe.frozen_cost(2 * epochs, once=2)) * (forget + fraction * (1 - forget))
-    ),
 )
 def t_s(
     problem: Problem,
@@ -41,3 +37,9 @@ def t_s(
         taught = torch.where(is_forgotten, wrong, right)
         descend(optimizer, divergence(taught, student(samples.images), temperature))
     return student
+
+
+@t_s.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int, fraction: float) -> float:
+    """Steps of the student, and forward passes of both teachers, which are computed once if images are not augmented."""
+    return (epochs + recipe.frozen_cost(2 * epochs, once=2)) * (forget + fraction * (1 - forget))

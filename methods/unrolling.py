@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Batch, Network, Problem, method
+from unlearnbench import Access, Batch, Network, Problem, Recipe, method
 
 PAPER = "Thudi et al., Unrolling SGD: Understanding Factors Influencing Machine Unlearning, EuroS&P 2022"
 
@@ -15,7 +15,6 @@ PAPER = "Thudi et al., Unrolling SGD: Understanding Factors Influencing Machine 
     title="Unrolling",
     access=Access(forget="labels"),
     reference=f"{PAPER}, section 4 (single-gradient unlearning)",
-    cost=lambda forget, recipe, **_: forget,
 )
 def unrolling(problem: Problem, *, sigma: float = 2e-3, batch: int = 32) -> Network:
     """One step against training: w + sigma * the sum over forgotten batches of the gradient of their loss at w.
@@ -33,12 +32,17 @@ def unrolling(problem: Problem, *, sigma: float = 2e-3, batch: int = 32) -> Netw
     return network
 
 
+@unrolling.cost
+def unrolling_cost(forget: float, recipe: Recipe) -> float:
+    """One pass over the forget set."""
+    return forget
+
+
 @method(
     title="Unrolling (forget first)",
     role="variant",
     access=Access(forget="labels", retain="labels"),
     reference=f"{PAPER}, section 6 (the points to be forgotten come first)",
-    cost=lambda forget, recipe, *, epochs, **_: forget + epochs * (1 - forget),
 )
 def unrolling_first(
     problem: Problem, *, lr: float = 1e-2, epochs: int = 1, multiple: float = 1.0, batch: int = 32
@@ -60,6 +64,12 @@ def unrolling_first(
         for total, weights in zip(steps, network.parameters(), strict=True):
             weights.add_(multiple * total)
     return network
+
+
+@unrolling_first.cost
+def unrolling_first_cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """One pass over the forget set, and epochs on the retain set."""
+    return forget + epochs * (1 - forget)
 
 
 def sgd_step(network: Network, batch: Batch, lr: float) -> None:

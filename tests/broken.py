@@ -148,7 +148,7 @@ class Methods:
     def prepares_what_can_be_kept(problem):
         return harmless(problem)
 
-    @method(cost=lambda forget: 1.0)
+    @method()
     def declares_its_cost(problem):
         return harmless(problem)
 
@@ -175,9 +175,20 @@ def shared_memory(problem: Problem) -> dict[str, Tensor]:
     return {"mean": mean, "again": mean}
 
 
-keeper = BROKEN["method", "prepares-what-can-be-kept"]
-assert isinstance(keeper, Method)
-keeper.prepare(shared_memory)
+def cost_without_recipe(forget: float) -> float:
+    """Takes one argument too few."""
+    return forget
+
+
+def broken_method(check: str) -> Method:
+    """The method that breaks a check."""
+    plugin = BROKEN["method", check]
+    assert isinstance(plugin, Method)
+    return plugin
+
+
+broken_method("prepares-what-can-be-kept").prepare(shared_memory)
+broken_method("declares-its-cost").cost(cost_without_recipe)
 
 
 def task(**arguments: Any) -> Callable[[Any], Any]:

@@ -169,7 +169,7 @@ class Artefacts:
             "seed": self.scenario.seed,
             "code": core("prepared"),
         }
-        ep = method.prepare_cost(self.scenario.recipe, **options)
+        ep = method.ep_to_prepare(self.scenario.recipe, options)
         return Job("prepared", key, self.scenario, ep, 0, {"original": self.original}, name, options)
 
     def outputs(self, name: str, options: Mapping[str, Any], parent: Job | None) -> Job:
@@ -190,7 +190,7 @@ class Artefacts:
             "seed": self.scenario.seed,
             "code": core("outputs"),
         }
-        ep = method.cost(self.forgotten, self.scenario.recipe, **options)
+        ep = method.ep_to_unlearn(self.forgotten, self.scenario.recipe, options)
         keep = None
         if name in self.parents:  # a by-product of the outputs
             keep = Job(

@@ -66,8 +66,8 @@ def audit(leaking: bool = True, items: int = ITEMS, scale: float = 1.0) -> Audit
         shadow_nonmembers=tuple(side(known, False) for known in shadows),
         seed=0,
         heldout_rows=np.arange(items),
-        ask=lambda: tuple(shadows),
-        ask_fleet=lambda: tuple(fleet),
+        load_references=lambda: tuple(shadows),
+        load_unlearned_shadows=lambda: tuple(fleet),
     )
 
 

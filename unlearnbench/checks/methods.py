@@ -316,20 +316,26 @@ def prepares_what_can_be_kept(bench: Bench) -> None:
 
 
 def declares_its_cost(bench: Bench) -> None:
-    """What it costs can be computed from its options: a finite number of passes over the training set, at least 0."""
+    """Its cost can be computed from its options: a finite number of passes over the training set, at least 0."""
     method, options = bench.plugin, bench.plugin.defaults
-    calls: dict[str, Callable[[], float]] = {"cost": lambda: method.cost(0.2, RECIPE, **options)}
+    require_cost("cost", "forget, recipe", lambda: method.ep_to_unlearn(0.2, RECIPE, options))
     if method.preparation:
-        calls["prepare_cost"] = lambda: method.prepare_cost(RECIPE, **method.preparing(options))
-    for name, call in calls.items():
-        try:
-            found = float(call())
-        except Exception as error:  # whatever somebody's lambda raises
-            found, why = math.nan, f"raises {type(error).__name__}: {error}"
-        else:
-            why = f"gives {found}"
-        usual = "lambda forget, recipe, *, epochs, **_: ..." if name == "cost" else "lambda recipe, *, epochs, **_: ..."
-        require(math.isfinite(found) and found >= 0, f"{name}= {why}: let it take all options, e.g. {usual}")
+        require_cost("prepare_cost", "recipe", lambda: method.ep_to_prepare(RECIPE, options))
+
+
+def require_cost(name: str, arguments: str, compute: Callable[[], float]) -> None:
+    """Raises unless a function that was registered as a cost gives a finite number, at least 0."""
+    try:
+        ep = float(compute())
+    except Exception as error:  # anything that a plugin raises
+        ep, outcome = math.nan, f"raises {type(error).__name__}: {error}"
+    else:
+        outcome = f"gives {ep}"
+    require(
+        math.isfinite(ep) and ep >= 0,
+        f"its {name} {outcome}: the function below @NAME.{name} must take ({arguments}, *, HYPERPARAMETERS) and "
+        "return passes over the training set",
+    )
 
 
 def names_methods_that_exist(bench: Bench) -> None:

@@ -113,8 +113,8 @@ class Laboratory:
             shadow_nonmembers=nonmembers,
             seed=seeds.derive(scenario.dataset, scenario.task, "attack"),
             heldout_rows=split.heldout.numpy(),
-            ask=lambda: self.references(cell, items | {"test": everything}, again),
-            ask_fleet=lambda: tuple(known(*self.sailed(job), items) for job in fleet),
+            load_references=lambda: self.references(cell, items | {"test": everything}, again),
+            load_unlearned_shadows=lambda: tuple(known(*self.sailed(job), items) for job in fleet),
             same_labels=split.train_labels is None,
         )
 

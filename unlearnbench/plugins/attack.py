@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlearnbench.plugins.contract import Renamed
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.statistics import Floats
 
@@ -88,8 +89,8 @@ class Audit:
         shadow_nonmembers: For each shadow model, those that it was not trained on.
         seed: For the attacker's own random numbers.
         heldout_rows: int64 [h], which of the test items the held-out ones are.
-        ask: Gives `references` when an attack first wants them.
-        ask_fleet: Likewise `fleet`.
+        load_references: Gives `references` when an attack first reads them.
+        load_unlearned_shadows: Gives `unlearned_shadows`, likewise.
         same_labels: Whether the references were trained with the labels that the items have here. Not so where a task
             replaces labels, because each shadow model draws its own.
     """
@@ -102,22 +103,25 @@ class Audit:
     shadow_nonmembers: tuple[Observed, ...]
     seed: int
     heldout_rows: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    ask: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
-    ask_fleet: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
+    load_references: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
+    load_unlearned_shadows: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
     same_labels: bool = True
+    remaining = Renamed("audit.remaining")
+    fleet = Renamed("audit.fleet")
 
     @cached_property
     def references(self) -> tuple[Mapping[str, Known], ...]:
-        """The shadow models and, if there is one, a second Retrain, asked about "forgotten", "heldout" and "test"."""
-        return self.ask()
+        """The outputs of the shadow models and, if there is one, of a second Retrain: "forgotten", "heldout", "test"."""
+        return self.load_references()
 
     @cached_property
-    def fleet(self) -> tuple[Mapping[str, Known], ...]:
-        """Networks that the method under audit has treated, asked about the same "forgotten" and "heldout" items.
+    def unlearned_shadows(self) -> tuple[Mapping[str, Known], ...]:
+        """The outputs of shadow models that the audited method was applied to: "forgotten" and "heldout".
 
-        Each was trained on a random half of all images and then forgot what was among it of these items.
+        Each was trained on a random half of all images, and then forgot those of the forgotten and held-out samples
+        that were in that half.
         """
-        return self.ask_fleet()
+        return self.load_unlearned_shadows()
 
 
 class NotApplicableError(Exception):

@@ -9,10 +9,6 @@ from typing import Any, ClassVar
 
 from unlearnbench.errors import UserError, unknown
 
-CONTRACT = 1
-"""The version of what plugins and the suite expect of each other. A plugin's module may say for which it was written,
-`contract = 1`; if that is another one, it is not imported."""
-
 
 class Plugin:
     """A function together with what the suite must know about it.

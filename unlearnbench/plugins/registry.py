@@ -13,8 +13,9 @@ from multiprocessing import parent_process
 from typing import Any, TypeVar
 
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.plugins.contract import CONTRACT, upgrade
 from unlearnbench.plugins.fingerprint import CORE, source_of
-from unlearnbench.plugins.plugin import CONTRACT, Plugin
+from unlearnbench.plugins.plugin import Plugin
 
 P = TypeVar("P", bound=Plugin)
 GROUPS = ("methods", "tasks", "datasets", "models", "attacks")
@@ -53,7 +54,7 @@ class Entry:
             plugin = getattr(sys.modules.get(module), attr, None) or self._imported()  # that takes 15 times as long
         except UserError:
             raise
-        except (Exception, SystemExit) as error:  # whatever a third party's module raises
+        except (Exception, SystemExit) as error:  # anything that a third party's module raises
             raise UserError(f"{self._where} cannot be loaded: {type(error).__name__}: {error}") from error
         kind = self.group[:-1]
         if not isinstance(plugin, Plugin) or plugin.kind != kind:
@@ -77,20 +78,19 @@ class Entry:
 
 
 def check_contract(where: str, *modules: str) -> None:
-    """Raises `UserError` if one of these modules says that it was written for another contract than this suite's.
+    """Raises `UserError` if one of these modules names another version of the contract than the suite's.
 
-    They are read and not imported: what another contract knows, an import might stumble over. To find a module within a
-    package imports the package, so that comes first.
+    The modules are read and not imported, because the import might fail with a less helpful message. Finding a module
+    in a package imports the package, so packages come first.
     """
     for module in modules:
         path = source_of(module)
         source = path.read_text(encoding="utf-8") if path else ""
-        for said in re.findall(r"^contract *= *(\d+)\b", source, re.MULTILINE):
-            if int(said) != CONTRACT:
-                newer = "unlearnbench" if int(said) > CONTRACT else "that package"
+        for version in map(int, re.findall(r"^contract *= *(\d+)\b", source, re.MULTILINE)):
+            if version != CONTRACT:
                 raise UserError(
-                    f"{where} was written for contract {said}, and this unlearnbench has contract {CONTRACT}: "
-                    f"install a newer version of {newer}"
+                    f"{where} was written for contract {version}, and this unlearnbench has contract {CONTRACT}: "
+                    + ("install a newer version of unlearnbench" if version > CONTRACT else upgrade())
                 )
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from unlearnbench import Audit, Observed, Scores, attack
 
-contract = 1  # of unlearnbench's plugins, for which this was written
+contract = 2  # of unlearnbench's plugins, for which this was written
 
 
 @attack(title="My plugin", reference="Your paper, or where the idea comes from")

@@ -6,7 +6,7 @@ from torch import nn
 
 from unlearnbench import Network, model
 
-contract = 1  # of unlearnbench's plugins, for which this was written
+contract = 2  # of unlearnbench's plugins, for which this was written
 
 
 @model(title="My plugin", reference="Your paper, or where the network comes from")
