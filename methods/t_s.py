@@ -41,5 +41,5 @@ def t_s(
 
 @t_s.cost
 def cost(forget: float, recipe: Recipe, *, epochs: int, fraction: float) -> float:
-    """Steps of the student, and forward passes of both teachers, which are computed once if images are not augmented."""
+    """Steps of the student, and forward passes of both teachers: once only if images are not augmented."""
     return (epochs + recipe.frozen_cost(2 * epochs, once=2)) * (forget + fraction * (1 - forget))

@@ -92,8 +92,7 @@ def test_a_method_costs_what_it_declares(
             prepared = method.preparation(problem, **method.preparing(options))
         assert passes(counts) == pytest.approx(method.ep_to_prepare(recipe, options), rel=0.05)
     with counted(monkeypatch, original) as counts, seeds.pinned("costs"):
-        problem = make_problem(method.access, original=copy.deepcopy(original), recipe=recipe)
-        object.__setattr__(problem, "prepared", prepared)
+        problem = make_problem(method.access, original=copy.deepcopy(original), recipe=recipe, prepared=prepared)
         method.unlearn(problem, options)
     assert passes(counts) == pytest.approx(method.ep_to_unlearn(FORGOTTEN, recipe, options), rel=0.05, abs=0.01)
 

@@ -45,14 +45,13 @@ def unlearn(name: str, make_problem: MakeProblem, original: Network, **options: 
 
 def run(name: str, make_problem: MakeProblem, original: Network, **options: object) -> tuple[Any, Problem]:
     """Both phases of a method, on its own copy of the original; returns what it gives."""
-    method = registry.get(Method, name)
-    problem = make_problem(method.access, original=copy.deepcopy(original))
+    method, prepared = registry.get(Method, name), {}
     hyperparameters = method.resolve(name, options)
     if method.preparation:
         before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
         with seeds.pinned("test"):
             prepared = method.preparation(before, **method.preparing(hyperparameters))
-        object.__setattr__(problem, "prepared", prepared)
+    problem = make_problem(method.access, original=copy.deepcopy(original), prepared=prepared)
     with seeds.pinned("test"):
         return method.unlearn(problem, hyperparameters), problem
 
@@ -225,13 +224,12 @@ def test_scrubs_max_step_raises_the_divergence_on_what_is_forgotten(
     """From a student that already differs: where it does not, there is no slope. The rest has weight zero."""
     method = registry.get(Method, "scrub")
     options = {"epochs": 1, "max_epochs": 1, "alpha": 0.0, "gamma": 0.0, "weight_decay": 0.0, "forget_batch": 8}
-    problem = make_problem(method.access, original=copy.deepcopy(original))
     student = copy.deepcopy(original)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in student.parameters():
             parameter += 0.02 * torch.randn_like(parameter)
-    object.__setattr__(problem, "_start", student)
+    problem = make_problem(method.access, original=copy.deepcopy(original), start=student)
     network = method.unlearn(problem, method.resolve("scrub", {**options, "lr": 1e-4}))
     assert isinstance(network, Network)
     images = problem.forget.images
@@ -399,7 +397,6 @@ def test_sisa_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
     prepared = {name: tensor.contiguous() for name, tensor in kept.items()}  # as it comes out of a file
     method = registry.get(Method, "sisa")
     before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
-    object.__setattr__(before, "prepared", prepared)
     network, _ = sisa.Shard(1, 3, prepared["part"]).train(before, before.train, 2, unpacked("1.1", prepared, before))
     whole = torch.cat([prepared[f"1.2.weights.{name}"].flatten() for name, _ in network.named_parameters()])
     assert torch.equal(weights(network), whole)

@@ -52,7 +52,7 @@ def call(*words: object) -> Result:
         ),
         (
             old_method(cost=", prepare_cost=lambda recipe, **_: 0.0"),
-            "@method(prepare_cost=...) is a function with the decorator @NAME.prepare_cost since contract 2: move it there",
+            "@method(prepare_cost=...) is a function with the decorator @NAME.prepare_cost since contract 2: move it",
         ),
     ],
 )

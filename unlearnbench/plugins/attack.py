@@ -111,12 +111,12 @@ class Audit:
 
     @cached_property
     def references(self) -> tuple[Mapping[str, Known], ...]:
-        """The outputs of the shadow models and, if there is one, of a second Retrain: "forgotten", "heldout", "test"."""
+        """Outputs on "forgotten", "heldout" and "test" of the shadow models and, if there is one, of a second Retrain."""
         return self.load_references()
 
     @cached_property
     def unlearned_shadows(self) -> tuple[Mapping[str, Known], ...]:
-        """The outputs of shadow models that the audited method was applied to: "forgotten" and "heldout".
+        """Outputs on "forgotten" and "heldout" of shadow models that the audited method was applied to.
 
         Each was trained on a random half of all images, and then forgot those of the forgotten and held-out samples
         that were in that half.
