@@ -28,7 +28,7 @@ from unlearnbench.artefacts.versions import of_plugin
 from unlearnbench.errors import StorageError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
-from unlearnbench.plugins.fingerprint import fingerprint
+from unlearnbench.plugins.fingerprint import current_fingerprint
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Builder, Model, Network
 from unlearnbench.plugins.problem import Problem, View, view_to_forget, view_to_prepare
@@ -358,7 +358,7 @@ def method_as_planned(job: Job) -> Method:
         RuntimeError: If the code was edited in the meantime: the result would be kept under a wrong key.
     """
     method = registry.get(Method, job.method)
-    present = fingerprint.__wrapped__(method.__module__)  # as it is at this very moment
+    present = current_fingerprint(method.__module__)
     if of_plugin("methods", job.method, present) != job.key["method"]["code"]:
         raise RuntimeError(f"the code of {job.method} was edited while it ran: run the same command again")
     return method

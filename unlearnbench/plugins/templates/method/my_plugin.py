@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from unlearnbench import Access, Network, Problem, Recipe, descend, method
 
-contract = 2  # of unlearnbench's plugins, for which this was written
+contract = 2  # the version of unlearnbench's contract that this was written for
 
 
 @method(
