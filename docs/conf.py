@@ -7,6 +7,7 @@ from importlib.metadata import version as version_of
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
 from unlearnbench.operations.listing import listing
 
 project = "unlearnbench"
