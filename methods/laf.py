@@ -13,8 +13,8 @@ from unlearnbench.methods.laf_parts import fit_vae, prepared_vae, realignment_lo
     title="LAF",
     access=Access(prepare="images", forget="images", retain="images"),
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1",
-    # Two losses on as many forgotten as retained samples. Old embeddings are computed once, but for augmented images, of
-    # which every batch is new; the VAEs themselves are negligible.
+    # Two losses on as many forgotten as retained samples. Old embeddings are computed once, but for augmented
+    # images, of which every batch is new; the VAEs themselves are negligible.
     cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
         4 * forget * epochs + recipe.frozen_cost(forget * (2 * epochs + vae_epochs))
     ),

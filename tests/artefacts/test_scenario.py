@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from unlearnbench.artefacts.making import Place, Workshop
 
 import unlearnbench
 from unlearnbench import UserError
 from unlearnbench.artefacts import data
-from unlearnbench.artefacts.making import Place, Workshop
 from unlearnbench.artefacts.scenario import (
     Scenario,
     content_of,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from unlearnbench.artefacts.making import Workshop
 
 import unlearnbench
 from unlearnbench import UserError
 from unlearnbench.artefacts import data
-from unlearnbench.artefacts.making import Workshop
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset, Source
 from unlearnbench.storage.store import Store

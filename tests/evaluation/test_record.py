@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from unlearnbench.artefacts.making import Workshop
 
 from unlearnbench import Audit, Scores
-from unlearnbench.artefacts.making import Workshop
 from unlearnbench.artefacts.scenario import split_of
 from unlearnbench.evaluation.record import Laboratory
 from unlearnbench.planning import presets

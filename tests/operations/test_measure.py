@@ -13,10 +13,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import one_by_one
-
-from unlearnbench import UserError, load, run, table
 from unlearnbench.artefacts.jobs import Job
 from unlearnbench.artefacts.making import Workshop
+
+from unlearnbench import UserError, load, run, table
 from unlearnbench.artefacts.scenario import shadow_members
 from unlearnbench.cli.main import main
 from unlearnbench.evaluation.record import Laboratory

@@ -11,11 +11,11 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from unlearnbench.artefacts.jobs import Job
+from unlearnbench.artefacts.making import Workshop
 
 from unlearnbench import UserError
 from unlearnbench.artefacts import jobs, scenario, versions
-from unlearnbench.artefacts.jobs import Job
-from unlearnbench.artefacts.making import Workshop
 from unlearnbench.evaluation.record import Laboratory
 from unlearnbench.planning import presets
 from unlearnbench.planning.cells import build, record_path

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from unlearnbench.artefacts.jobs import MOST, Job
+from unlearnbench.artefacts.making import Workshop
 
 from unlearnbench import Access, AccessError, Network, Problem
 from unlearnbench.artefacts import data
-from unlearnbench.artefacts.jobs import MOST, Job
-from unlearnbench.artefacts.making import Workshop
 from unlearnbench.operations.work import make_artefact
 from unlearnbench.planning import cells, presets
 from unlearnbench.planning.plan import Plan

@@ -1,7 +1,7 @@
 """Attacks that need no other network: one number for each item, and a threshold between training and test items.
 
 Yeom et al., Privacy Risk in Machine Learning, CSF 2018 (loss); Song & Mittal, Systematic Evaluation of Privacy Risks,
-USENIX Security 2021 (the others). The threshold is the one that best tells the retained training samples from test items
+USENIX Security 2021 (the others). The threshold best separates retained training samples from test samples
 that are not compared, under the unlearned network itself; there is none if all are compared.
 """
 

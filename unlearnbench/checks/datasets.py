@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from unlearnbench.artefacts.data import checksum
+from unlearnbench.artefacts.datasets import checksum
 from unlearnbench.checks import requirements
 from unlearnbench.checks.requirements import no_need, outcome, require
 from unlearnbench.checks.watching import Watch, watched

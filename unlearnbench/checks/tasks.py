@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from unlearnbench.artefacts.data import checksum
+from unlearnbench.artefacts.datasets import checksum
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import digits
 from unlearnbench.checks.requirements import no_need, outcome, require

@@ -14,7 +14,6 @@ from unittest.mock import patch
 
 from torch import nn
 
-from unlearnbench.artefacts import scenario
 from unlearnbench.runtime import global_state
 from unlearnbench.storage import store
 
@@ -87,7 +86,6 @@ def without_data(watch: Watch) -> Iterator[None]:
     def refused(path: Path, key: Any) -> None:
         refuse(f"the suite's {key['kind']} {key.get('name', '')}".strip())
 
-    scenario.forget_data()
     _opening.append(refuse)
     with ExitStack() as stack:
         stack.callback(_opening.pop)

@@ -11,7 +11,20 @@ from typing import Any
 
 import click
 
-from unlearnbench.cli.options import ACCEPT, ARITHMETIC, CACHE, DATA, DEVICE, JOBS, JSON, PRESET, RESULTS
+from unlearnbench.cli.options import (
+    ACCEPT,
+    ARITHMETIC,
+    CACHE,
+    DATA,
+    DEVICE,
+    JOBS,
+    JSON,
+    PRESET,
+    RESULTS,
+    effort_of,
+    selection_of,
+    workspace_of,
+)
 from unlearnbench.cli.printing import default_format
 from unlearnbench.errors import UserError
 
@@ -157,14 +170,20 @@ def confirm(bump: tuple[str, ...], because: str, as_json: bool, **options: Any) 
 @CACHE
 @DATA
 @JSON
-def verify(as_json: bool, **options: Any) -> None:
+def verify(rerun: int, as_json: bool, **options: Any) -> None:
     """Reads all records of a preset and all artefacts again, and recomputes every number from stored outputs.
 
     All problems are reported at once. Exit code 0: there are none; 1: there are.
     """
     from unlearnbench.operations.verify import verify as verify_all
 
-    found = verify_all(say=partial(click.echo, err=True), **options)
+    found = verify_all(
+        selection_of(options),
+        workspace_of(options),
+        rerun=rerun,
+        effort=effort_of(options),
+        say=partial(click.echo, err=True),
+    )
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
     else:

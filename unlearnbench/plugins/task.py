@@ -65,7 +65,7 @@ class Task(Plugin):
         """Applies the task.
 
         Raises:
-            UserError: If the options do not fit the data, e.g. nothing would be forgotten or the retain set would be empty.
+            UserError: If the options do not fit the data, e.g. the forget set or the retain set would be empty.
         """
         split: Split = self.function(data, generator, **options)
         total = len(data.train_labels)

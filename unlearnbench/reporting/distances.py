@@ -118,9 +118,10 @@ def by_outputs(
     number: int | str, preset: str, results: str | Path, cache: str | Path | None, data: str | Path | None
 ) -> dict[Key, dict[str, float]]:
     """Divergence and disagreement, item by item, where the outputs of both are in the cache."""
-    from unlearnbench.planning.selection import planned
+    from unlearnbench.planning.cells import planned
+    from unlearnbench.planning.selection import Selection, Workspace
 
-    plan = planned(preset, tasks=[task_of(number)], results=results, cache=cache, data=data)
+    plan = planned(Selection.of(preset, tasks=[task_of(number)]), Workspace.of(results, cache, data))
     cells: dict[tuple[str, int], dict[str, Cell]] = {}
     for cell in plan.cells:
         if plan.store.has(cell.outputs.key):
@@ -143,7 +144,7 @@ def answers(plan: Plan, cell: Cell) -> dict[str, Floats]:
     loaded = plan.store.load(cell.outputs.key)
     assert loaded is not None
     outputs, _ = loaded
-    split = split_of(cell.scenario, plan.store)
+    split = split_of(cell.scenario, plan.workspace.datasets)
     remains = torch.ones(len(outputs["train"]), dtype=torch.bool)
     remains[split.forget] = False
     parts = {"forget": outputs["train"][split.forget], "retain": outputs["train"][remains], "test": outputs["test"]}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.artefacts.relearning import BACK, ITEMS
+from unlearnbench.artefacts.relearning_rule import BACK, SAMPLES
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
 from unlearnbench.planning.presets import REFERENCE
@@ -82,7 +82,7 @@ def notes(frame: pd.DataFrame) -> Iterator[str]:
     """What these numbers mean."""
     limit = int(frame["relearning.limit"].max())
     yield (
-        f"Each network is trained on at most {ITEMS} forgotten items, {limit} steps with one and the same batch and "
+        f"Each network is trained on at most {SAMPLES} forgotten items, {limit} steps with one and the same batch and "
         f"the recipe's optimiser. Steps: until it knows {BACK:.0%} of what the original knew of the other forgotten "
         f"items; {limit} is charged where it does not get there, and Not back is the share of seeds of which that is "
         "true. Before and After: accuracy on these others before the first and after the last step. Means over n "
