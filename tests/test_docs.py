@@ -157,3 +157,15 @@ def test_the_method_of_the_readme_is_that_of_the_tutorial() -> None:
     (method,) = (block.code for block in blocks(TUTORIAL) if block.file == "my_method.py")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "".join(f"    {line}\n" if line else "\n" for line in method.splitlines()) in readme
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    promises = re.split(r"^(?=\*\*)", page.partition("## The same numbers where?")[0], flags=re.MULTILINE)[1:]
+    assert len(promises) > 10
+    for promise in promises:
+        tests = re.findall(r"^- `(test_\w+\.py)::(test_\w+)`$", promise, flags=re.MULTILINE)
+        assert tests, promise
+        for file, name in tests:
+            (path,) = (ROOT / "tests").rglob(file)
+            assert f"def {name}(" in path.read_text(encoding="utf-8"), name
