@@ -13,9 +13,10 @@ import statistics
 import time
 
 import torch
-from unlearnbench.artefacts.jobs import FULL, flop_of
 
 from benchmarks import machine
+from unlearnbench.artefacts.sizes import flop_of
+from unlearnbench.artefacts.training import FULL
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.model import Builder, Model, Network
 from unlearnbench.runtime import seeds

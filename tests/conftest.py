@@ -25,8 +25,11 @@ from torch import Tensor
 
 import unlearnbench
 from unlearnbench import Audit
-from unlearnbench.artefacts import data
+from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.engines.processes import Done, dismiss
+from unlearnbench.planning.cells import planned
+from unlearnbench.planning.plan import Plan, Rerun
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Builder, Model
@@ -102,6 +105,21 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.import_module(f"unlearnbench.operations.{module}"), "in_parallel", one_by_one)
 
 
+def plan_in(
+    store: Store,
+    results: Path,
+    preset: str | Path = "demo",
+    *,
+    rerun: Rerun = Rerun(),
+    shadow: int | None = None,
+    device: str = "cpu",
+    **selection: Any,
+) -> Plan:
+    """A plan under native arithmetic; `selection` as in `Selection.of`."""
+    workspace = Workspace(results, store, NOWHERE, device, arithmetic.NATIVE)
+    return planned(Selection.of(preset, **selection), workspace, rerun, shadow)
+
+
 @pytest.fixture
 def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """For tests that compute one thing in two ways: in float64 rounding stays small through many steps, everywhere."""
@@ -129,7 +147,7 @@ def store(cache: Path) -> Store:
 
 @pytest.fixture(scope="session")
 def digits(store: Store) -> Dataset:
-    return data.load("digits-8x8", NOWHERE, store)[0]
+    return Datasets(store).load("digits-8x8", NOWHERE)[0]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from importlib.overhead import ModuleSpec
+from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from unlearnbench import UserError
 from unlearnbench.cli.main import main
 from unlearnbench.operations import listing
 from unlearnbench.operations.measure import measure
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import files, registry
 from unlearnbench.plugins.files import Local, named
 from unlearnbench.plugins.method import Method
@@ -110,10 +111,9 @@ def test_records_are_shown_as_any_others(folder: Path, tiny: Path, cache: Path, 
     assert call("verify", *where, "--cache", cache)[0] == 0
     assert "Mine (by=0.25)" in call("rank", *where)[2]  # which has too few cells
     assert "mine.fade" not in {row["name"] for row in listing.listing("methods")}
-    places = {"preset": str(tiny), "results": results, "cache": cache, "say": lambda _: None}
-    measured = measure(
-        "loss", methods=f"{folder}/mine.py:fade", tasks="class-removal", overrides={"mine.fade": {"by": 0.25}}, **places
-    )
+    overrides = {"mine.fade": {"by": 0.25}}
+    selection = Selection.of(tiny, tasks="class-removal", methods=f"{folder}/mine.py:fade", overrides=overrides)
+    measured = measure(selection, Workspace.of(results, cache), attacks="loss", say=lambda _: None)
     assert "digits-8x8 class-removal mine.fade+by=0.25 0" in measured.done
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from unlearnbench.artefacts.jobs import flop_of
 
 import unlearnbench
+from unlearnbench.artefacts.sizes import flop_of
 from unlearnbench.runtime import timing
 
 
