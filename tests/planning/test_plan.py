@@ -74,7 +74,7 @@ def test_a_full_plan_takes_no_more_passes_than_the_least_possible(plan_of: Any, 
     for name in ("laf", "sisa"):  # once for each original, whatever will have to go; an ablation of LAF prepares alike
         method = registry.get(Method, name)
         options = method.resolve(name, *presets.read("demo").hyperparameters(name, "data-removal", "cnn"))
-        preparations += 2 * seeds * method.prepare_cost(recipe, **method.preparing(options))
+        preparations += 2 * seeds * method.ep_to_prepare(recipe, method.preparing(options))
     retrains = 2 * seeds * epochs * sum(1 - forgotten / train for forgotten in (285, 142, 431))
     others = [cell for cell in plan.cells if cell.method not in ("retrain", "retrain-2")]
     own = sum(cell.outputs.ep for cell in others)  # of one method alone: test_costs.py counts that

@@ -116,8 +116,8 @@ class Evaluator:
             shadow_nonmembers=nonmembers,
             seed=seeds.derive(scenario.dataset, scenario.task, "attack"),
             heldout_rows=split.heldout.numpy(),
-            ask=lambda: self.references(cell, samples | {"test": all_test}, again),
-            ask_fleet=lambda: tuple(known(*self.unlearned_shadow(one), samples) for one in unlearned),
+            load_references=lambda: self.references(cell, samples | {"test": all_test}, again),
+            load_unlearned_shadows=lambda: tuple(known(*self.unlearned_shadow(one), samples) for one in unlearned),
             same_labels=split.train_labels is None,
         )
 
