@@ -50,6 +50,7 @@ def main() -> None:
     \b
     unlearnbench run --all             everything that the preset selects
     unlearnbench table 1               Tables 1-6 from the records
+    unlearnbench reproduce D T M SEED  compute a recorded cell again and compare
     unlearnbench export DIR, score     for networks that are made elsewhere
     unlearnbench list methods          what is there, and what each may see
     unlearnbench new method NAME       a package for a method of your own
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 for command in (
-    *(running.run, running.score, running.export, running.measure, running.tune),
+    *(running.run, running.score, running.export, running.measure, running.tune, running.reproduce),
     *(results.table, results.rank, results.show, results.verify, results.confirm, results.merge, results.cache),
     *(plugins.list_plugins, plugins.check, plugins.new, plugins.data_sets),
 ):
