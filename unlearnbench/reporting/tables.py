@@ -108,9 +108,9 @@ def write(results: Path, preset: Preset, accept_stale: bool = False, known: Know
         The tables by name.
     """
     tables = {table.name: table for table in tables_of(results, preset, accept_stale, known)}
-    for name, made in tables.items():
+    for name, shown in tables.items():
         for form, ending in FILES.items():
-            text = rendering.render(made, form)
+            text = rendering.render(shown, form)
             write_atomically(results / preset.name / "tables" / f"{folder_name(name)}{ending}", text.encode())
     return tables
 

@@ -1,10 +1,8 @@
 """The views of a table: the ways in which `unlearnbench table` shows its cells.
 
-A new view is a line of `VIEWS` and a module of its name in this package, with a function
-
-    def view(cells: Cells, ...) -> Grid
-
-that gets what the view needs as keywords; see `needs.NEEDS`. Its flag on the command line is made of that line.
+To add a view, write a module of its name in this package with a function `view(cells, ...) -> Grid`, and add a line to
+`VIEWS`. The function receives the cells and, as keywords, the needs that the line declares; see `needs.NEEDS`. The
+command line makes a flag of the line.
 """
 
 from __future__ import annotations
@@ -18,12 +16,12 @@ class View:
     """A view of a table.
 
     Attributes:
-        name: Of its module and its flag.
-        help: What its flag does.
-        needs: Names of what it needs beside the cells.
-        options: Which of the options protocol, attack and metric it has.
+        name: The name of its module and its flag.
+        help: The help of its flag.
+        needs: The names of what it needs beside the cells.
+        options: Those of the options protocol, attack and metric that it has.
         defaults: Values of options that are not given.
-        variants: Whether it also shows the cells of a task with other options than the preset's.
+        variants: Whether it also shows a task with other options than the preset's.
     """
 
     name: str
