@@ -286,6 +286,7 @@ NEUTRAL = {
     "artefacts.sizes",  # likewise
     "artefacts.versions",  # names what goes into keys
     "errors",
+    "planning.cell_info",  # names and titles, of which no number depends
     "planning.plan",
     "plugins.fingerprint",
     "plugins.plugin",  # resolves options, which are in the keys
