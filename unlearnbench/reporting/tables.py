@@ -57,7 +57,7 @@ def table(
         format: "markdown", "latex", "csv" or "terminal".
         view: "standard"; "compare": beside the published numbers; "cost": ep and seconds; "distance": distances to
             Retrain; "paired": differences to Retrain with the same seed; "relearning": how fast forgotten samples are
-            learned again.
+            relearned.
         accept_stale: Show stale cells too, with a footnote.
         options: `protocol` of views "standard" and "compare": "clean", or "released" as in the code behind the
             published tables. `attack` and `metric` of view "standard": replace the ASR by a metric ("auc",

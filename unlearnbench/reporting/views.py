@@ -32,18 +32,18 @@ class View:
     variants: bool = False
 
 
-STANDARD = View("standard", "", ("protocol",), ("protocol", "attack", "metric"), variants=True)
+STANDARD = View("standard", "", needs=("protocol",), options=("protocol", "attack", "metric"), variants=True)
 """The paper's table, which has no flag."""
 VIEWS = (
     View(
         "compare",
         "Ours beside the published numbers.",
-        ("protocol", "published"),
-        ("protocol",),
-        {"preset": "paper", "protocol": "released"},
+        needs=("protocol", "published"),
+        options=("protocol",),
+        defaults={"preset": "paper", "protocol": "released"},
     ),
     View("cost", "What each method costs, beside Retrain."),
-    View("distance", "Distances to Retrain, in metrics and sample by sample.", ("outputs",)),
+    View("distance", "Distances to Retrain, in metrics and sample by sample.", needs=("outputs",)),
     View("paired", "Differences to Retrain with the same seed, with intervals and in noise floors."),
-    View("relearning", "How fast forgotten samples are learned again; see `measure --relearn`."),
+    View("relearning", "How fast forgotten samples are relearned; see `measure --relearn`."),
 )
