@@ -40,13 +40,13 @@ def show_plan(summary: Summary) -> None:
 
 
 def show_result(summary: Summary) -> None:
-    """Prints the tables of a run and what did not work."""
+    """Prints the tables of a run, the number of cells, the time, and failures."""
     from unlearnbench.reporting.rendering import render
 
     labels = {cell.info.task for cell in summary.plan.cells}
-    for made in summary.tables.values():
-        if made.task in labels:
-            click.echo(render(made, default_format()))
+    for table in summary.tables.values():
+        if table.task in labels:
+            click.echo(render(table, default_format()))
     done = [o for o in summary.outcomes if o.is_cell]
     folder, total = summary.plan.results, len(summary.plan.cells)
     bad = len([o for o in done if o.status != CellStatus.OK])
