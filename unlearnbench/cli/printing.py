@@ -100,7 +100,7 @@ def shortened(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, list):
         return " ".join(f"{part:.4g}" for part in value)
-    return "-" if value is None else str(value)[:16]
+    return "-" if value is None else str(value)[:12]
 
 
 def as_data(summary: Summary) -> dict[str, Any]:
