@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from unlearnbench import Audit, Observed, Scores, statistics
 from unlearnbench.attacks.lira import log_odds
-from unlearnbench.attacks.population import greatest, minus_entropy, minus_loss, minus_modified_entropy
+from unlearnbench.attacks.population import maximal_log_odds, minus_entropy, minus_loss, minus_modified_entropy
 from unlearnbench.evaluation import metrics
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Known, NotApplicableError
@@ -37,7 +37,7 @@ def test_statistics_of_single_networks_are_those_of_their_definitions() -> None:
         p = softmax_by_hand(row)
         assert minus_loss(items)[index] == pytest.approx(math.log(p[label]))
         assert minus_entropy(items)[index] == pytest.approx(math.fsum(q * math.log(q) for q in p))
-        assert greatest(items)[index] == pytest.approx(math.log(max(p) / (1 - max(p))))
+        assert maximal_log_odds(items)[index] == pytest.approx(math.log(max(p) / (1 - max(p))))
         others = math.fsum(q * math.log(1 - q) for c, q in enumerate(p) if c != label)
         assert minus_modified_entropy(items)[index] == pytest.approx((1 - p[label]) * math.log(p[label]) + others)
         assert log_odds(items)[index] == pytest.approx(math.log(p[label] / (1 - p[label])))
@@ -48,7 +48,7 @@ def test_log_odds_are_exact_where_a_probability_rounds_to_one() -> None:
     assert sure.posteriors()[0, 0] == 1.0
     assert sure.log_odds()[0, 0] == pytest.approx(60 - math.log(2))
     assert sure.log_odds()[1, 0] == pytest.approx(-800)
-    for statistic in (minus_loss, greatest, minus_entropy, minus_modified_entropy):
+    for statistic in (minus_loss, maximal_log_odds, minus_entropy, minus_modified_entropy):
         assert np.isfinite(statistic(sure)).all()
 
 
@@ -151,12 +151,12 @@ def test_the_threshold_of_population_attacks_comes_from_items_that_are_not_compa
     heldout = Observed(test.logits[rows], test.labels[rows])
     audit = Audit(some(2, 7), heldout, retained, test, (), (), 0, rows)
     scores = registry.get(Attack, "confidence").score(audit)
-    threshold = (greatest(audit.forgotten) - scores.forgotten)[0]
-    assert scores.heldout == pytest.approx(greatest(heldout) - threshold)
+    threshold = (maximal_log_odds(audit.forgotten) - scores.forgotten)[0]
+    assert scores.heldout == pytest.approx(maximal_log_odds(heldout) - threshold)
     free = Observed(test.logits[10:], test.labels[10:])
 
     def balanced(at: float) -> float:
-        return float((greatest(retained) > at).mean() + (greatest(free) <= at).mean()) / 2
+        return float((maximal_log_odds(retained) > at).mean() + (maximal_log_odds(free) <= at).mean()) / 2
 
     assert balanced(threshold) == max(balanced(at) for at in np.linspace(-5, 15, 2001))
 
@@ -277,7 +277,7 @@ def test_u_lira_is_lira_among_networks_that_were_unlearned(small: Audit) -> None
     assert found.forgotten.tolist() == wanted.forgotten.tolist()
     assert found.heldout.tolist() == wanted.heldout.tolist()
     assert found.facts == {"fleet": 6}
-    with pytest.raises(NotApplicableError, match="needs a fleet of unlearned networks"):
+    with pytest.raises(NotApplicableError, match="needs unlearned shadow models"):
         registry.get(Attack, "u-lira").score(small)
 
 

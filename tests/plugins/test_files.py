@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from importlib.overhead import ModuleSpec
+from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -239,7 +239,7 @@ def test_two_files_that_would_be_one_name_or_one_module_are_refused(folder: Path
     (other / "yours.py").write_text(MINE)
     with pytest.raises(UserError, match="would both be called mine.fade"):
         named([f"{folder}/mine.py:fade", f"{other}/mine.py:fade"])
-    with pytest.raises(UserError, match="cannot be tried together: their folders have files of one name"):
+    with pytest.raises(UserError, match="cannot be used together: their folders have files of one name"):
         named([f"{folder}/mine.py:fade", f"{other}/yours.py:fade"])
     named([f"{other}/yours.py:fade"])
     assert registry.get(Method, "yours.fade").defaults == {"by": 0.6}

@@ -79,7 +79,7 @@ def test_the_suites_own_plugin_wins_over_one_of_the_same_name_which_is_listed(in
         assert registry.get(Method, "laf").title == "LAF"
     rows = [row for row in listing("methods") if row["name"] == "laf"]
     assert [row["from"].split()[0] for row in rows] == ["unlearnbench", "imitator"]
-    assert "the suite's own is used" in rows[1]["unusable"]
+    assert "the built-in one is used" in rows[1]["unusable"]
     assert registry.get(Method, "neggrad").title == "NegGrad"
 
 

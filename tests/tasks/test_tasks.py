@@ -91,9 +91,9 @@ def test_a_seed_decides_the_split(split: Callable[..., Split]) -> None:
         ("data-removal", {"classes": (1, 1)}, "classes must be different numbers"),
         ("data-removal", {"classes": ()}, "classes must be different numbers"),
         ("class-removal", {"classes": (True,)}, "classes must be different numbers"),
-        ("noisy-label-removal", {"fraction": 0.02}, "leaves too little to measure: 10 forgotten and 0 held-out items"),
+        ("noisy-label-removal", {"fraction": 0.02}, "leaves too few samples: 10 forgotten and 0 held-out ones"),
         ("data-removal", {"fraction": 1.5}, r"a fraction must lie in \(0, 1\]"),
-        ("class-removal", {"classes": tuple(range(10))}, "would forget 1437 of 1437 items"),
+        ("class-removal", {"classes": tuple(range(10))}, "would forget 1437 of 1437 samples"),
         ("noisy-label-removal", {"wrong_labels": "odd"}, "must be 'uniform' or 'released'"),
     ],
 )
