@@ -1,4 +1,4 @@
-"""Class removal: the forget set are whole classes (LAF paper, section 4.1, task 2)."""
+"""Class removal: whole classes are forgotten (LAF paper, section 4.1, task 2)."""
 
 from __future__ import annotations
 

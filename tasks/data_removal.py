@@ -1,4 +1,4 @@
-"""Data removal: the forget set are some samples of some classes (LAF paper, section 4.1, task 1)."""
+"""Data removal: some samples of some classes are forgotten (LAF paper, section 4.1, task 1)."""
 
 from __future__ import annotations
 

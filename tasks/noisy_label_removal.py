@@ -1,4 +1,4 @@
-"""Noisy-label removal: the forget set are samples with wrong labels (LAF paper, section 4.1, task 3)."""
+"""Noisy-label removal: samples with wrong labels are forgotten (LAF paper, section 4.1, task 3)."""
 
 from __future__ import annotations
 

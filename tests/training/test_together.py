@@ -1,4 +1,4 @@
-"""Several networks trained in one computation are what each would have become by itself, but for rounding."""
+"""Several networks that are trained in one computation equal networks trained alone, up to rounding."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Features(nn.Module):
 
 @model(title="Hasty")
 def hasty(shape, num_classes):
-    """Does one thing or another."""
+    """Branches on the values of its images."""
     return Network(Features(), nn.Linear(28 * 28, 10), "head")
 '''
 CHANCE = '''
@@ -82,7 +82,7 @@ class Tied(Exact):
 
 
 class Hasty(Exact):
-    """Does one thing or another."""
+    """Branches on the values of its images."""
 
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images) if images.mean() > 0 else super().forward(1 - images)
@@ -90,7 +90,7 @@ class Hasty(Exact):
 
 @pytest.fixture
 def parts(digits: data.Dataset) -> Callable[..., list[Samples]]:
-    """Makes samples of one training set, of which the last is one item shorter."""
+    """Makes samples of one training set, the last of them one sample shorter."""
 
     def make(count: int = 3, augment: tuple[str, ...] = ()) -> list[Samples]:
         whole = TrainingSet(digits.train_images[:200], digits.train_labels[:200], Pipeline(augment=augment))
@@ -211,13 +211,13 @@ def test_shards_are_trained_at_once_where_there_is_room(make_problem: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("network", "answer"), [(Exact(), True), (Tied(), True), (Exact(nn.Dropout(0.5)), False), (Hasty(), False)]
+    ("network", "expected"), [(Exact(), True), (Tied(), True), (Exact(nn.Dropout(0.5)), False), (Hasty(), False)]
 )
-def test_chance_and_branches_cannot_be_stacked(
-    parts: Callable[..., list[Samples]], network: nn.Module, answer: bool
+def test_networks_with_random_numbers_or_branches_cannot_be_stacked(
+    parts: Callable[..., list[Samples]], network: nn.Module, expected: bool
 ) -> None:
     before = copy.deepcopy(network)
-    assert loop.can_be_stacked(network, parts()[0], Recipe()) is answer
+    assert loop.can_be_stacked(network, parts()[0], Recipe()) is expected
     assert gap([network], [before]) == 0
 
 
@@ -333,7 +333,7 @@ def test_a_network_that_diverges_does_not_cost_those_beside_it(
     assert all(store.has(job.key) for job in others)
 
 
-def test_a_network_that_looks_at_values_is_trained_alone_and_without_counting(
+def test_a_network_that_branches_on_values_is_trained_alone_and_without_counting(
     install: Callable[..., Path], cache: Path, tmp_path: Path
 ) -> None:
     install("haste", HASTY, "[unlearnbench.models]\nhasty = haste:hasty\n")
@@ -344,7 +344,7 @@ def test_a_network_that_looks_at_values_is_trained_alone_and_without_counting(
     assert info.keys() == {"seconds", "images/s"}
 
 
-def test_chance_within_a_network_is_that_of_its_own_stream(
+def test_random_numbers_within_a_network_are_of_its_own_stream(
     install: Callable[..., Path], cache: Path, tmp_path: Path
 ) -> None:
     install("lottery", CHANCE, "[unlearnbench.models]\nchance = lottery:chance\n")
