@@ -15,7 +15,8 @@ import time
 import torch
 
 from benchmarks import machine
-from unlearnbench.artefacts.jobs import FULL, flop_of
+from unlearnbench.artefacts.sizes import flop_of
+from unlearnbench.artefacts.training import FULL
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.model import Builder, Model, Network
 from unlearnbench.runtime import seeds

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import len_cores, machine
 from unlearnbench import UserError
-from unlearnbench.artefacts import data
+from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.model import Builder, Model
 from unlearnbench.runtime import seeds
@@ -158,9 +158,9 @@ def layers(images: Tensor, precision: str, repeats: int = 30) -> list[tuple[str,
 def images_of(folder: str | None, count: int) -> tuple[Tensor, Tensor, str]:
     """Images (uint8 [n, 1, 28, 28]) and labels: MNIST's if it is there, otherwise digits, repeated to this number."""
     try:
-        found, name = data.load("mnist", folders.data(folder), Store(folders.cache(None)))[0], "MNIST"
+        found, name = Datasets(Store(folders.cache(None))).load("mnist", folders.data(folder))[0], "MNIST"
     except UserError:
-        found, name = data.load("digits-8x8", Path(), Store(folders.cache(None)))[0], "DIGITS-8x8"
+        found, name = Datasets(Store(folders.cache(None))).load("digits-8x8", Path())[0], "DIGITS-8x8"
     rows = torch.arange(count) % len(found.train_labels)
     return found.train_images[rows], found.train_labels[rows], name
 

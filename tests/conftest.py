@@ -24,8 +24,12 @@ from torch import Tensor
 
 import unlearnbench
 from unlearnbench import Audit
-from unlearnbench.artefacts import data
-from unlearnbench.engines.processes import Done, dismiss
+from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.engines.pool import POOL
+from unlearnbench.engines.processes import Done
+from unlearnbench.planning.cells import planned
+from unlearnbench.planning.plan import Plan, Rerun
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Builder, Model
@@ -101,6 +105,21 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.import_module(f"unlearnbench.operations.{module}"), "in_parallel", one_by_one)
 
 
+def plan_in(
+    store: Store,
+    results: Path,
+    preset: str | Path = "demo",
+    *,
+    rerun: Rerun = Rerun(),
+    shadow: int | None = None,
+    device: str = "cpu",
+    **selection: Any,
+) -> Plan:
+    """A plan under native arithmetic; `selection` as in `Selection.of`."""
+    workspace = Workspace(results, store, NOWHERE, device, arithmetic.NATIVE)
+    return planned(Selection.of(preset, **selection), workspace, rerun, shadow)
+
+
 @pytest.fixture
 def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """For tests that compute one thing in two ways: in float64 rounding stays small through many steps, everywhere."""
@@ -128,7 +147,7 @@ def store(cache: Path) -> Store:
 
 @pytest.fixture(scope="session")
 def digits(store: Store) -> Dataset:
-    return data.load("digits-8x8", NOWHERE, store)[0]
+    return Datasets(store).load("digits-8x8", NOWHERE)[0]
 
 
 @pytest.fixture(scope="session")
@@ -232,12 +251,12 @@ def installed(site: Path, name: str, source: str, entry_points: str) -> Iterator
     sys.path.insert(0, str(site))
     importlib.invalidate_caches()
     sys.modules.pop(name, None)
-    dismiss()  # workers that are already there do not look into new folders
+    POOL.dismiss()  # workers that are already there do not look into new folders
     try:
         yield module
     finally:
         sys.path.remove(str(site))
-        dismiss()
+        POOL.dismiss()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from unlearnbench import Access, Problem
-from unlearnbench.artefacts.relearning import BACK, ITEMS, STEPS, curves, found_in
+from unlearnbench.artefacts.relearning import BACK, SAMPLES, STEPS, curves, summary
 from unlearnbench.reporting.relearning import rows
 from unlearnbench.training import loop
 
@@ -35,7 +35,7 @@ def test_each_step_is_one_on_the_same_items_and_the_others_are_asked_after_it(pr
     )
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
-    again, others = problem.forget.subset(order[:ITEMS]), problem.forget.subset(order[ITEMS:])
+    again, others = problem.forget.subset(order[:SAMPLES]), problem.forget.subset(order[SAMPLES:])
     optimizer = torch.optim.Adam(network.parameters(), lr=problem.recipe.lr, weight_decay=problem.recipe.weight_decay)
     accuracies = []
     for _ in range(STEPS + 1):
@@ -53,9 +53,9 @@ def test_each_step_is_one_on_the_same_items_and_the_others_are_asked_after_it(pr
 
 
 def test_who_forgot_nothing_is_back_at_once_and_who_never_knew_is_not(problem: Problem) -> None:
-    idle = found_in(curves(problem.network(), problem.original, problem.forget, problem.recipe))
+    idle = summary(curves(problem.network(), problem.original, problem.forget, problem.recipe))
     assert (idle["steps"], idle["before"]) == (0, idle["original"])
-    fresh = found_in(curves(problem.fresh_network(), problem.original, problem.forget, problem.recipe))
+    fresh = summary(curves(problem.fresh_network(), problem.original, problem.forget, problem.recipe))
     assert fresh["steps"] is None or fresh["steps"] > 1
     assert fresh["before"] < 0.5 < idle["before"]
 
@@ -63,15 +63,15 @@ def test_who_forgot_nothing_is_back_at_once_and_who_never_knew_is_not(problem: P
 def test_the_steps_are_counted_to_the_first_that_is_good_enough() -> None:
     after = torch.tensor([0.0, 0.5, BACK * 0.8, 0.1, 0.9])
     made = {"after": after, "original": torch.tensor(0.8), "items": torch.tensor(5), "others": torch.tensor(9)}
-    assert found_in(made) == {
+    assert summary(made) == {
         "steps": 2, "limit": 4, "original": pytest.approx(0.8), "before": 0.0, "after": pytest.approx(0.9), "items": 5,
         "others": 9,
     }  # fmt: skip
-    assert found_in({**made, "after": after[:2]})["steps"] is None
+    assert summary({**made, "after": after[:2]})["steps"] is None
 
 
 def test_what_has_no_weights_cannot_learn_again(problem: Problem) -> None:
-    with pytest.raises(TypeError, match="no weights that could learn again"):
+    with pytest.raises(TypeError, match="something without weights, which cannot be trained again"):
         curves(lambda images: torch.zeros(len(images), 10), problem.original, problem.forget, problem.recipe)
 
 

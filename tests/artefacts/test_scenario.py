@@ -10,25 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import NOWHERE, plan_in
 
 import unlearnbench
 from unlearnbench import UserError
-from unlearnbench.artefacts import data
-from unlearnbench.artefacts.making import Place, Workshop
+from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.scenario import (
     Scenario,
     content_of,
-    divided,
+    held_out_content,
+    held_out_split,
     positions_of,
-    rehearsal_of,
-    rehearsal_split,
-    shadow_members,
-    shape_of,
     split_of,
 )
-from unlearnbench.planning import presets
-from unlearnbench.planning.cells import build
-from unlearnbench.planning.presets import read
+from unlearnbench.artefacts.splits import shadow_members
+from unlearnbench.planning.cells import planned
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.storage.store import Store
 from unlearnbench.training.recipe import Recipe
@@ -39,6 +38,11 @@ NOISY = "noisy-label-removal"
 
 
 @pytest.fixture
+def datasets(store: Store) -> Datasets:
+    return Datasets(store)
+
+
+@pytest.fixture
 def held(tiny: Path, tmp_path: Path) -> Path:
     """A preset that holds a tenth out."""
     path = tmp_path / "held.toml"
@@ -46,19 +50,18 @@ def held(tiny: Path, tmp_path: Path) -> Path:
     return path
 
 
-def setting_of(preset: Path, store: Store, task: str = NOISY, seed: int = 0) -> Scenario:
-    plan = build(read(str(preset)), store, Path("no"), tasks=[task], seed_list=[seed], root=Path("no"))
-    return plan.cells[0].scenario
+def scenario_of(preset: Path, store: Store, task: str = NOISY, seed: int = 0) -> Scenario:
+    return plan_in(store, NOWHERE, preset, tasks=task, seeds=seed).cells[0].scenario
 
 
 def test_a_tenth_of_each_class_is_held_out_and_the_rest_is_where_it_says(
-    held: Path, store: Store, digits: Dataset
+    held: Path, store: Store, datasets: Datasets, digits: Dataset
 ) -> None:
-    scenario = setting_of(held, store)
+    scenario = scenario_of(held, store)
     content, rehearsal, place = (
-        content_of(scenario, store),
-        rehearsal_of(scenario, store),
-        positions_of(scenario, store),
+        content_of(scenario, datasets),
+        held_out_content(scenario, datasets),
+        positions_of(scenario, datasets),
     )
     assert torch.equal(content.train_images, digits.train_images[place])
     assert torch.equal(content.train_labels, digits.train_labels[place])
@@ -68,54 +71,53 @@ def test_a_tenth_of_each_class_is_held_out_and_the_rest_is_where_it_says(
     assert torch.equal(rehearsal.test_images, digits.train_images[outside])
     assert torch.equal(rehearsal.train_images, content.train_images)
     assert rehearsal.test_labels.bincount().tolist() == (digits.train_labels.bincount() * 0.1).int().tolist()
-    other = setting_of(held, store, "data-removal", seed=3)
-    assert torch.equal(positions_of(other, store), place)
+    other = scenario_of(held, store, "data-removal", seed=3)
+    assert torch.equal(positions_of(other, datasets), place)
 
 
-def test_who_changes_a_split_changes_his_own(tiny: Path, store: Store) -> None:
-    scenario = setting_of(tiny, store)
-    first, again = split_of(scenario, store), split_of(scenario, store)
+def test_who_changes_a_split_changes_his_own(tiny: Path, store: Store, datasets: Datasets) -> None:
+    scenario = scenario_of(tiny, store)
+    first, again = split_of(scenario, datasets), split_of(scenario, datasets)
     for name, tensor in vars(first).items():
         if tensor is not None:
             kept = tensor.clone()
             tensor.zero_()
             assert torch.equal(vars(again)[name], kept)
-            assert torch.equal(vars(split_of(scenario, store))[name], kept)
+            assert torch.equal(vars(split_of(scenario, datasets))[name], kept)
 
 
 def test_a_split_is_drawn_anew_from_other_data_of_the_same_name(
-    tiny: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, store: Store, datasets: Datasets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scenario = setting_of(tiny, store, "class-removal")
-    before, (content, _) = split_of(scenario, store), data.load(scenario.dataset, scenario.root, store)
+    scenario = scenario_of(tiny, store, "class-removal")
+    before, (content, _) = split_of(scenario, datasets), datasets.load(scenario.dataset, scenario.root)
     other = dataclasses.replace(content, train_labels=content.train_labels.flip(0))
-    monkeypatch.setattr(data, "load", lambda *_: (other, "of other data"))
-    divided.cache_clear()
-    try:
-        assert (other.train_labels[split_of(scenario, store).forget] == 0).all()
-        assert not (other.train_labels[before.forget] == 0).all()
-    finally:
-        divided.cache_clear()
+    monkeypatch.setattr(datasets, "load", lambda *_: (other, "of other data"))
+    monkeypatch.setattr(datasets, "divided", lambda *_: (other, other))
+    assert (other.train_labels[split_of(scenario, datasets).forget] == 0).all()
+    assert not (other.train_labels[before.forget] == 0).all()
 
 
-def test_without_a_held_out_part_nothing_changes(tiny: Path, store: Store) -> None:
-    scenario = setting_of(tiny, store)
-    assert content_of(scenario, store) is data.load("digits-8x8", scenario.root, store)[0]
-    assert len(rehearsal_of(scenario, store).test_labels) == 0
+def test_without_a_held_out_part_nothing_changes(tiny: Path, store: Store, datasets: Datasets) -> None:
+    scenario = scenario_of(tiny, store)
+    assert content_of(scenario, datasets) is datasets.load("digits-8x8", scenario.root)[0]
+    assert len(held_out_content(scenario, datasets).test_labels) == 0
 
 
-def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(held: Path, store: Store) -> None:
-    scenario = setting_of(held, store)
-    place = Place(scenario, content_of(scenario, store), split_of(scenario, store))
-    part, like_forgotten = place.rehearsal(store)
-    true = rehearsal_of(scenario, store).test_labels
+def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(
+    held: Path, store: Store, datasets: Datasets
+) -> None:
+    scenario = scenario_of(held, store)
+    loaded = LoadedScenario.of(scenario, datasets)
+    part, like_forgotten = loaded.validation_set()
+    true = held_out_content(scenario, datasets).test_labels
     wrong = part.labels != true
     assert torch.equal(wrong.nonzero()[:, 0], like_forgotten)
     assert like_forgotten.tolist() == sorted(set(like_forgotten.tolist()))
     assert (true[like_forgotten] <= 4).all()
     assert len(like_forgotten) == sum(int(0.6 * n) for n in true.bincount()[:5].tolist())
     assert len(set(part.labels[like_forgotten].tolist())) > 5
-    assert torch.equal(place.split.forget, rehearsal_split(scenario, store).forget)
+    assert torch.equal(loaded.split.forget, held_out_split(scenario, datasets).forget)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -131,10 +133,13 @@ def test_scrub_rewinds_where_a_part_is_held_out(task: str, tenth: Path, cache: P
 TABLE = {"data-removal": 1, "class-removal": 2, NOISY: 3}
 
 
-def test_who_needs_a_held_out_part_is_planned_only_where_there_is_one(held: Path, tiny: Path, store: Store) -> None:
+def test_who_needs_a_held_out_part_is_planned_only_where_there_is_one(
+    held: Path, tiny: Path, store: Store, datasets: Datasets
+) -> None:
     def methods(preset: Path, **changes: Any) -> set[str]:
-        everything = dataclasses.replace(presets.read(str(preset)), methods=None)
-        return {cell.method for cell in build(everything, store, Path("no"), root=Path("no"), **changes).cells}
+        selection = Selection.of(preset, **changes)
+        everything = dataclasses.replace(selection, preset=dataclasses.replace(selection.preset, methods=None))
+        return {cell.method for cell in planned(everything, Workspace.of(cache=store.root)).cells}
 
     assert methods(held) - methods(tiny) == {"scrub-r"}
     with pytest.raises(UserError, match="scrub-r needs training images that no network is trained on, and tiny holds"):
@@ -142,18 +147,16 @@ def test_who_needs_a_held_out_part_is_planned_only_where_there_is_one(held: Path
 
 
 def test_exported_positions_are_those_in_the_whole_training_set(
-    held: Path, store: Store, digits: Dataset, tmp_path: Path
+    held: Path, store: Store, datasets: Datasets, digits: Dataset, tmp_path: Path
 ) -> None:
     from unlearnbench.operations.export import export
 
-    export(
-        tmp_path / "out", dataset="digits-8x8", task=NOISY, seed=0, preset=str(held), cache=store.root,
-        say=lambda _: None,
-    )  # fmt: skip
+    selection = Selection.of(held, "digits-8x8", NOISY, seeds=0)
+    export(tmp_path / "out", selection, Workspace.of(cache=store.root), say=lambda _: None)
     forget, retain, labels = (
         np.load(tmp_path / "out" / f"{name}.npy") for name in ("forget", "retain", "train_labels")
     )
-    place = positions_of(setting_of(held, store), store)
+    place = positions_of(scenario_of(held, store), datasets)
     assert sorted([*forget, *retain]) == place.tolist()
     assert (labels[forget] != digits.train_labels.numpy()[forget]).all()
     assert (labels[retain] == digits.train_labels.numpy()[retain]).all()
@@ -161,17 +164,17 @@ def test_exported_positions_are_those_in_the_whole_training_set(
 
 
 def test_the_network_is_built_for_the_size_that_images_are_resized_to(
-    tiny: Path, cache: Path, store: Store, digits: Dataset, tmp_path: Path
+    tiny: Path, cache: Path, store: Store, datasets: Datasets, digits: Dataset, tmp_path: Path
 ) -> None:
     path = tmp_path / "larger.toml"
     path.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 1\nresize = 32\n[data"))
-    assert shape_of(setting_of(path, store), digits) == (1, 32, 32)
+    assert scenario_of(path, store).shape(digits) == (1, 32, 32)
     summary = unlearnbench.run(
         str(path), tasks=["data-removal"], methods=["original"], results=tmp_path, cache=cache, jobs=1
     )
     assert not summary.failed
     cell = summary.plan.cells[0]
-    weights, _ = Workshop(store).get(cell.outputs.needs["original"])
+    weights, _ = WorkerContext(store).get(cell.outputs.needs["original"])
     assert sum(tensor.numel() for tensor in weights.values()) * 4 == cell.outputs.needs["original"].size
 
 
@@ -183,17 +186,17 @@ def test_an_impossible_share_is_refused(share: float) -> None:
 
 @pytest.mark.parametrize("task", ["data-removal", "class-removal", NOISY])
 def test_a_fleets_worlds_hold_every_compared_item_in_half_of_them_where_it_must_go(
-    task: str, tiny: Path, store: Store
+    task: str, tiny: Path, store: Store, datasets: Datasets
 ) -> None:
-    scenario = setting_of(tiny, store, task)
-    content, split = content_of(scenario, store), split_of(scenario, store)
+    scenario = scenario_of(tiny, store, task)
+    content, split = content_of(scenario, datasets), split_of(scenario, datasets)
     rows = torch.cat([split.forget, len(content.train_labels) + split.heldout])
     labels = torch.cat([split.labels(content)[split.forget], split.labels_of_heldout(content)])
     times = torch.zeros(len(content.pool.train_labels), dtype=torch.int64)
     for index in range(4):
-        world = dataclasses.replace(scenario, fleet=index)
-        half, goes = content_of(world, store), split_of(world, store)
-        member = shadow_members(world, len(times), index)
+        world = dataclasses.replace(scenario, shadow=index)
+        half, goes = content_of(world, datasets), split_of(world, datasets)
+        member = shadow_members(world.dataset, len(times), index)
         place = member.nonzero()[:, 0]
         assert torch.equal(half.train_images, content.pool.train_images[place])
         assert torch.equal(half.test_images, content.pool.train_images[~member])

@@ -11,7 +11,7 @@ import pytest
 
 from unlearnbench import UserError, golden
 from unlearnbench.artefacts import versions
-from unlearnbench.artefacts.jobs import minor
+from unlearnbench.artefacts.plugin_keys import minor
 from unlearnbench.artefacts.versions import Version, in_key
 from unlearnbench.golden import Golden, Output
 from unlearnbench.operations.confirm import LIBRARIES, Confirmation, confirm, far, unexplained

@@ -15,10 +15,11 @@ from broken import BROKEN, harmless
 from click.testing import CliRunner, Result
 
 from unlearnbench import Access, Problem, UserError
-from unlearnbench.artefacts import data
+from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.checks import KINDS, BrokenContractError, checks, examine
 from unlearnbench.cli.main import main
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Source
 from unlearnbench.plugins.method import method
 from unlearnbench.runtime.vision import torchvision
 from unlearnbench.storage.store import Store
@@ -81,12 +82,12 @@ def test_a_method_that_reads_data_in_any_way_fails_a_check(way: str, tmp_path: P
         (raw / name).write_bytes(b"\0\0\x08\x01\0\0\0\0")
     (tmp_path / "labels.npy").write_bytes(b"\x93NUMPY")
     ways: dict[str, Callable[[], Any]] = {
-        "suite": lambda: data.load("digits-8x8", tmp_path, store),
-        "suite's function": lambda: registry.get(data.Source, "digits-8x8").read("digits-8x8", tmp_path),
+        "suite": lambda: Datasets(store).load("digits-8x8", tmp_path),
+        "suite's function": lambda: registry.get(Source, "digits-8x8").read("digits-8x8", tmp_path),
         "torchvision": lambda: torchvision("datasets").MNIST(tmp_path, train=True),
         "numpy": lambda: __import__("numpy").load(tmp_path / "labels.npy"),
     }
-    data.load("digits-8x8", tmp_path, store)  # so that it is in the cache
+    Datasets(store).load("digits-8x8", tmp_path)  # so that it is in the cache
     failed = {result.check: result.message for result in examine(method_that(ways[way])) if result.status == "failed"}
     assert failed.keys() == {"loads-no-data-itself"}, failed
     assert "take all data from the problem" in failed["loads-no-data-itself"]
@@ -94,7 +95,7 @@ def test_a_method_that_reads_data_in_any_way_fails_a_check(way: str, tmp_path: P
 
 def test_a_file_may_be_read_again_after_the_checks(tmp_path: Path, store: Store) -> None:
     list(examine("original"))
-    assert data.load("digits-8x8", tmp_path, store)[0].num_classes == 10
+    assert Datasets(store).load("digits-8x8", tmp_path)[0].num_classes == 10
 
 
 def test_access_is_checked_in_the_preparing_phase_too() -> None:

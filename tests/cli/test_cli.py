@@ -169,7 +169,7 @@ def test_an_attack_of_a_library_that_is_not_there_says_what_to_install(
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("unlearnbench.artefacts.jobs.release", missing)
+    monkeypatch.setattr("unlearnbench.artefacts.plugin_keys.release", missing)
     done = call("run", "--preset", tiny, "--cache", cache, "--results", tmp_path, "-p", "released.classifier=xgboost")
     assert done.exit_code == 2
     assert "needs scikit-learn" in done.stderr

@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 
 import unlearnbench
 from unlearnbench import UserError
-from unlearnbench.artefacts import data
-from unlearnbench.artefacts.making import Workshop
+from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.datasets import Datasets, checksum
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset, Source
 from unlearnbench.storage.store import Store
@@ -25,8 +25,8 @@ def test_the_split_is_stratified_and_never_changes(store: Store, digits: Dataset
     assert (len(digits.train_labels), len(digits.test_labels)) == (1437, 360)
     share = digits.test_labels.bincount() / torch.cat([digits.train_labels, digits.test_labels]).bincount()
     assert (share - 0.2).abs().max() < 0.005
-    _, checksum = data.load("digits-8x8", NOWHERE, store)
-    assert checksum == "14f3d66dff41f9ce03c63c7cb5ce137d7f90f2b6c0a71a8f27125eab1a6a4791"
+    _, sha = Datasets(store).load("digits-8x8", NOWHERE)
+    assert sha == "14f3d66dff41f9ce03c63c7cb5ce137d7f90f2b6c0a71a8f27125eab1a6a4791"
 
 
 def test_every_image_is_one_of_scikit_learns_enlarged_three_times(digits: Dataset) -> None:
@@ -44,10 +44,9 @@ def test_every_image_is_one_of_scikit_learns_enlarged_three_times(digits: Datase
 
 def test_data_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
-    first, _ = data.load("digits-8x8", NOWHERE, store)
-    data.load.cache_clear()
+    first, _ = Datasets(store).load("digits-8x8", NOWHERE)
     monkeypatch.setattr(Source, "read", lambda *_: pytest.fail("decoded again"))
-    second, _ = data.load("digits-8x8", NOWHERE, store)
+    second, _ = Datasets(store).load("digits-8x8", NOWHERE)
     assert torch.equal(first.train_images, second.train_images)
 
 
@@ -63,8 +62,7 @@ def test_files_that_nobody_named_are_read_anew_by_every_process(
     checksums = set()
     for value in (0, 1):
         np.save(tmp_path / "images.npy", np.full((8, 1, 2, 2), value, dtype=np.uint8))
-        checksums.add(data.load("mine", tmp_path, Store(tmp_path / "cache"))[1])
-        data.load.cache_clear()  # as in another process
+        checksums.add(Datasets(Store(tmp_path / "cache")).load("mine", tmp_path)[1])  # as in another process
     assert len(checksums) == 2
     assert not (tmp_path / "cache").exists()
 
@@ -73,10 +71,10 @@ def test_what_a_process_read_before_the_files_were_changed_is_not_used(
     tiny: Path, store: Store, tmp_path: Path
 ) -> None:
     plan = unlearnbench.run(tiny, methods="original", cache=tmp_path, results=tmp_path, dry_run=True).plan
-    (job, *_) = [job for job in plan.shared if job.kind == "original"]
-    other = {**job.key, "dataset": {**job.key["dataset"], "checksum": "of other files"}}
+    original = next(artefact for artefact in plan.shared if artefact.kind == "original")
+    other = {**original.key, "dataset": {**original.key["dataset"], "checksum": "of other files"}}
     with pytest.raises(RuntimeError, match="the files of digits-8x8 were changed: run the same command again"):
-        Workshop(store).made(dataclasses.replace(job, key=other))
+        WorkerContext(store).make(dataclasses.replace(original, key=other))
 
 
 def test_the_images_lie_in_the_cache_file_and_not_in_the_memory_of_a_worker(store: Store, digits: Dataset) -> None:
@@ -105,9 +103,9 @@ def test_a_checksum_sees_every_pixel_and_label(digits: Dataset) -> None:
         Dataset(images, digits.train_labels, digits.test_images, digits.test_labels, 10),
         Dataset(digits.train_images, digits.train_labels, digits.test_images, labels, 10),
     ]
-    assert len({data.checksum(d) for d in [digits, *changed]}) == 3
+    assert len({checksum(d) for d in [digits, *changed]}) == 3
 
 
 def test_an_unknown_name_gets_a_hint(store: Store) -> None:
     with pytest.raises(UserError, match="unknown dataset 'digits8x8': did you mean 'digits-8x8'"):
-        data.load("digits8x8", NOWHERE, store)
+        Datasets(store).load("digits8x8", NOWHERE)

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import unlearnbench
 from unlearnbench import UserError
-from unlearnbench.artefacts import data
+from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.scenario import split_of
 from unlearnbench.cli.main import main
 from unlearnbench.plugins import registry
@@ -104,7 +104,7 @@ Small = tuple[str, Path, dict[str, np.ndarray]]
 
 def test_images_and_labels_are_what_the_files_say(small: Small, tmp_path: Path) -> None:
     name, root, images = small
-    found, _ = data.load(name, root, Store(tmp_path / "cache"))
+    found, _ = Datasets(Store(tmp_path / "cache")).load(name, root)
     assert found.num_classes == 10
     for part, pixels, labels in (
         ("train", found.train_images, found.train_labels),
@@ -164,7 +164,7 @@ def test_every_method_runs_on_augmented_colour_images(
     assert not torch.equal(outputs["train"], outputs["train_augmented"])
     record = read_record(cell.path)
     assert record is not None
-    forgotten = split_of(cell.scenario, summary.plan.store).forget
+    forgotten = split_of(cell.scenario, summary.plan.workspace.datasets).forget
     for protocol, part in (("clean", "train"), ("released", "train_augmented")):
         hits = outputs[part].argmax(1) == torch.tensor(LABELS["train"])
         assert record["metrics"][protocol]["train_f"] == pytest.approx(hits[forgotten].double().mean().item())
@@ -177,12 +177,12 @@ def test_a_damaged_file_is_named_and_not_used(small: Small, tmp_path: Path) -> N
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(UserError, match=f"{file.name} is damaged .*delete it and run `unlearnbench data fetch {name}"):
-        data.load(name, root, Store(tmp_path / "cache"))
+        Datasets(Store(tmp_path / "cache")).load(name, root)
 
 
 def test_a_missing_data_set_gets_the_path_and_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"mnist is not in {tmp_path} .*: run `unlearnbench data fetch mnist --data"):
-        data.load("mnist", tmp_path, Store(tmp_path / "cache"))
+        Datasets(Store(tmp_path / "cache")).load("mnist", tmp_path)
 
 
 def test_list_says_where_how_large_and_whether_right(small: Small) -> None:

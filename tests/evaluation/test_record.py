@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import plan_in
 
 from unlearnbench import Audit, Scores
-from unlearnbench.artefacts.making import Workshop
+from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.scenario import split_of
-from unlearnbench.evaluation.record import Laboratory
-from unlearnbench.planning import presets
-from unlearnbench.planning.cells import build
+from unlearnbench.evaluation.record import Evaluator
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.protocols import CLEAN, RELEASED
 from unlearnbench.plugins.attack import Attack
@@ -24,7 +24,7 @@ from unlearnbench.storage.store import Store
 
 @pytest.fixture
 def cell(tiny: Path, tiny_run: Path, store: Store) -> Cell:
-    plan = build(presets.read(str(tiny)), store, tiny_run / "tiny", root=tiny_run, tasks=["noisy-label-removal"])
+    plan = plan_in(store, tiny_run, tiny, tasks="noisy-label-removal")
     return next(cell for cell in plan.cells if cell.method == "laf")
 
 
@@ -35,8 +35,8 @@ def numbered(n: int, first: int) -> torch.Tensor:
 
 def test_an_attack_sees_every_item_once_in_its_place(cell: Cell, store: Store, digits: Dataset) -> None:
     train, test = numbered(1437, 0), numbered(360, 5000)
-    audit = Laboratory(Workshop(store)).audit(cell, train, test)
-    split = split_of(cell.scenario, store)
+    audit = Evaluator(WorkerContext(store)).audit(cell, train, test)
+    split = split_of(cell.scenario, Datasets(store))
     assert split.train_labels is not None
     places = {
         name: getattr(audit, name).logits[:, 0].astype(int) for name in ("forgotten", "retained", "heldout", "test")
@@ -61,13 +61,13 @@ def test_protocol_released_attacks_augmented_training_items_and_clean_does_not(
         return Scores(np.ones(3), np.zeros(3))
 
     monkeypatch.setattr(Attack, "score", note)
-    laboratory = Laboratory(Workshop(store))
+    evaluator = Evaluator(WorkerContext(store))
     for protocol, first in ((CLEAN, 0), (RELEASED, 10_000)):
-        laboratory.evaluated(cell, outputs, protocol)
+        evaluator.evaluate(cell, outputs, protocol)
         for items in (seen[-1].forgotten, seen[-1].retained):
             assert (items.logits[:, 0] // 10_000 * 10_000 == first).all()
         assert (seen[-1].test.logits[:, 0] // 1000 == 5).all()
-    laboratory.evaluated(cell, {name: outputs[name] for name in ("train", "test")}, RELEASED)
+    evaluator.evaluate(cell, {name: outputs[name] for name in ("train", "test")}, RELEASED)
     assert (seen[-1].forgotten.logits[:, 0] < 1437).all()
 
 
@@ -81,5 +81,5 @@ def test_the_options_of_an_attack_reach_it(cell: Cell, store: Store, monkeypatch
     monkeypatch.setattr(Attack, "score", note)
     changed = replace(cell, attacks={**cell.attacks, "released": {"classifier": "xgboost"}})
     outputs = {"train": numbered(1437, 0), "test": numbered(360, 5000)}
-    Laboratory(Workshop(store)).evaluated(changed, outputs, RELEASED)
+    Evaluator(WorkerContext(store)).evaluate(changed, outputs, RELEASED)
     assert given == [{"classifier": "xgboost"}]

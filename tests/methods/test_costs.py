@@ -15,12 +15,11 @@ import torch
 from conftest import METHODS
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, UserError, load, model
+from unlearnbench import Network, Problem, UserError, load, model, table
 from unlearnbench.planning import presets
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Builder
-from unlearnbench.reporting.costs import costs
 from unlearnbench.runtime import seeds
 from unlearnbench.training.recipe import Recipe
 
@@ -122,13 +121,15 @@ def test_a_method_is_charged_for_what_it_starts_from(tiny: Path, tiny_run: Path)
 
 
 def test_costs_are_compared_with_those_of_retrain(tiny: Path, tiny_run: Path) -> None:
-    rows = {row["Method"]: row for row in csv.DictReader(io.StringIO(costs(1, str(tiny), tiny_run, "csv")))}
+    rows = {
+        row["Method"]: row for row in csv.DictReader(io.StringIO(table(1, str(tiny), tiny_run, "csv", view="cost")))
+    }
     assert next(iter(rows)) == "Retrain"
     assert float(rows["Retrain"]["beside Retrain (ep)"]) == float(rows["Retrain"]["beside Retrain (s)"]) == 1
     laf = rows["LAF"]
     together = float(laf["prepare (ep)"]) + float(laf["unlearn (ep)"])
     assert float(laf["beside Retrain (ep)"]) == pytest.approx(together / float(rows["Retrain"]["unlearn (ep)"]))
     for form in ("markdown", "latex", "terminal"):
-        assert "LAF+R" in costs(1, str(tiny), tiny_run, form)
+        assert "LAF+R" in table(1, str(tiny), tiny_run, form, view="cost")
     with pytest.raises(UserError, match="format must be one of"):
-        costs(1, str(tiny), tiny_run, "html")
+        table(1, str(tiny), tiny_run, "html", view="cost")

@@ -19,6 +19,8 @@ from conftest import one_by_one, records
 
 import unlearnbench
 from unlearnbench.operations.verify import verify
+from unlearnbench.operations.work import Effort
+from unlearnbench.planning.selection import Selection, Workspace
 
 KILLS = int(os.environ.get("CHAOS_KILLS", 2))
 JOBS = [1, 2] if "CHAOS_KILLS" in os.environ else [2]
@@ -84,7 +86,8 @@ def test_killed_again_and_again_it_ends_with_the_records_of_an_undisturbed_run(
                 kills += 1
         finished_here(folder)
         assert records(folder / "r") == undisturbed(tiny_run)
-    verified = verify(folder / "r", preset=tiny, cache=folder / "c", rerun=1, jobs=1, say=lambda line: None)
+    workspace = Workspace.of(folder / "r", folder / "c")
+    verified = verify(Selection.of(tiny), workspace, rerun=1, effort=Effort(jobs=1), say=lambda line: None)
     assert (list(verified.problems), verified.unmeasured, len(verified.rerun)) == ([], {}, 1)
 
 

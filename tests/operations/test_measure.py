@@ -12,16 +12,20 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import one_by_one
+from conftest import one_by_one, plan_in
 
 from unlearnbench import UserError, load, run, table
-from unlearnbench.artefacts.jobs import Job
-from unlearnbench.artefacts.making import Workshop
-from unlearnbench.artefacts.scenario import shadow_members
+from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.original import Original
+from unlearnbench.artefacts.prepared import Prepared
+from unlearnbench.artefacts.shadow import Shadow
+from unlearnbench.artefacts.splits import shadow_members
+from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.cli.main import main
-from unlearnbench.evaluation.record import Laboratory
+from unlearnbench.evaluation.record import Evaluator
 from unlearnbench.operations.measure import measure
-from unlearnbench.planning.selection import planned
+from unlearnbench.operations.work import Effort
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.storage.records import write_record
 from unlearnbench.storage.store import Store
 
@@ -48,8 +52,16 @@ def tenth_made(tenth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def measured(tiny: Path, finished: Path, cache: Path, attacks: tuple[str, ...] = QUICK, **options: Any) -> Any:
-    return measure(attacks, preset=tiny, results=finished, cache=cache, jobs=1, say=lambda _: None, **options)
+def measured(
+    preset: Path,
+    finished: Path,
+    cache: Path,
+    attacks: tuple[str, ...] = QUICK,
+    **options: Any,
+) -> Any:
+    chosen = {name: options.pop(name) for name in ("tasks", "methods", "overrides") if name in options}
+    options = {"effort": Effort(jobs=1), "say": lambda _: None, **options}
+    return measure(Selection.of(preset, **chosen), Workspace.of(finished, cache), attacks=attacks, **options)
 
 
 def test_records_get_what_attacks_find_and_keep_the_rest(
@@ -58,8 +70,8 @@ def test_records_get_what_attacks_find_and_keep_the_rest(
     def never(*_: Any) -> None:
         raise AssertionError("nothing is trained")
 
-    for kind in ("original", "shadow", "prepared", "outputs"):
-        monkeypatch.setattr(Workshop, kind, never)
+    for kind in (Original, Shadow, Prepared, Outputs):
+        monkeypatch.setattr(kind, "make", never)
     done = measured(tiny, finished, cache)
     assert (len(done.done), done.cells, done.failed, done.without) == (15, 15, {}, {})
     for path in finished.rglob("*.json"):
@@ -98,7 +110,7 @@ def test_tables_show_them_and_a_run_keeps_the_records(tiny: Path, finished: Path
 def test_what_cannot_be_measured_is_said(tiny: Path, finished: Path, cache: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown attack 'los': did you mean 'loss'"):
         measured(tiny, finished, cache, ("los",))
-    with pytest.raises(UserError, match="every run measures attack shadow anyway"):
+    with pytest.raises(UserError, match="every run measures attack shadow: its numbers"):
         measured(tiny, finished, cache, ("shadow",))
     with pytest.raises(UserError, match="no cell of preset .* can be measured: no valid record in"):
         measured(tiny, tmp_path / "nothing", cache)
@@ -117,7 +129,7 @@ def test_the_command_says_what_it_did(tiny: Path, finished: Path, cache: Path) -
     done = CliRunner().invoke(main, ["measure", "--attack", "entropy", *places])
     assert done.exit_code == 0
     assert "entropy: 5 of 5 cells lack some of it" in done.stderr
-    assert "5 of 5 records have something new" in done.stdout
+    assert "5 of 5 records have new numbers" in done.stdout
     text = CliRunner().invoke(
         main, ["show", "digits-8x8", "class-removal", "laf", "0", "--preset", str(tiny), "--results", str(finished)]
     )
@@ -140,10 +152,9 @@ def test_distances_and_ranks_of_a_real_run(tiny: Path, finished: Path, cache: Pa
     assert (tmp_path / "cd.svg").read_text().startswith("<svg")
 
 
-def outputs_of(tiny: Path, finished: Path, cache: Path, task: str, method: str, fleet: int) -> Job:
-    """The outputs of a method in a world of a fleet."""
-    where: dict[str, Any] = {"device": "cpu", "results": finished, "cache": cache, "data": None, "overrides": None}
-    plan = planned(tiny, datasets=(), tasks=[task], methods=[method], seeds=(), fleet=fleet, **where)
+def outputs_of(preset: Path, finished: Path, cache: Path, task: str, method: str, shadow: int) -> Outputs:
+    """The outputs of a method's unlearned shadow model."""
+    plan = plan_in(Store(cache), finished, preset, tasks=task, methods=method, shadow=shadow)
     return next(cell.outputs for cell in plan.cells if cell.method == method)
 
 
@@ -159,10 +170,8 @@ def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
 ) -> None:
     finished, cache = shutil.copytree(tenth_made / "results", tmp_path / "results"), tenth_made / "cache"
     said: list[str] = []
-    wanted: dict[str, Any] = {"tasks": task, "methods": ["neggrad", "laf-r"], "fleet": 4}
-    asked = measure(
-        "loss", preset=tenth, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted
-    )
+    wanted: dict[str, Any] = {"tasks": task, "methods": ["neggrad", "laf-r"], "unlearned_shadows": 4}
+    asked = measured(tenth, finished, cache, ("loss",), dry_run=True, say=said.append, **wanted)
     assert (asked.done, asked.failed) == ([], {})
     assert "artefacts to make for that, about" in said[1]
     assert found(finished, task, "u-lira") == {}
@@ -170,12 +179,14 @@ def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
     assert (len(done.done), done.failed) == (3, {})
     record = json.loads(next(finished.glob(f"*/records/*/*/{task}/laf-r/0.json")).read_text())
     fleet = [outputs_of(tenth, finished, cache, task, "laf-r", index) for index in range(4)]
-    assert record["more"]["u-lira"]["of"]["fleet"] == [job.digest for job in fleet]  # this method's, not another's
-    lab = Laboratory(Workshop(Store(cache)))
-    for index, job in enumerate(fleet):
-        made, _ = lab.workshop.get(job)
-        logits, member = lab.sailed(job)
-        assert torch.equal(member, shadow_members(job.scenario, 149 + 360, index))
+    assert record["more"]["u-lira"]["of"]["fleet"] == [
+        outputs.digest for outputs in fleet
+    ]  # this method's, not another's
+    evaluator = Evaluator(WorkerContext(Store(cache)))
+    for index, outputs in enumerate(fleet):
+        made, _ = evaluator.context.get(outputs)
+        logits, member = evaluator.unlearned_shadow(outputs)
+        assert torch.equal(member, shadow_members(outputs.scenario.dataset, 149 + 360, index))
         assert torch.equal(logits[member], made["train"])
         assert torch.equal(logits[~member], made["test"])
     scores = found(finished, task, "u-lira")
@@ -184,7 +195,7 @@ def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
         assert score["fleet"] == 4
         assert 0 <= score["auc"][1] <= score["auc"][0] <= score["auc"][2] <= 1
     said.clear()
-    measure("loss", preset=tenth, results=finished, cache=cache, jobs=1, dry_run=True, say=said.append, **wanted)
+    measured(tenth, finished, cache, ("loss",), dry_run=True, say=said.append, **wanted)
     assert "0 of 3 cells lack some of it" in said[0]
     assert not any("to make" in line for line in said)
     assert "u-lira.auc" in table(TABLE[task], str(tenth), finished, attack="u-lira")
@@ -245,9 +256,9 @@ def test_what_was_measured_otherwise_than_retrain_is_left_out(tiny: Path, finish
 
 
 def test_fleets_come_in_pairs_and_only_for_who_asks(tiny: Path, finished: Path, cache: Path) -> None:
-    with pytest.raises(UserError, match="a fleet has 4, 6, 8"):
-        measured(tiny, finished, cache, ("loss",), fleet=5)
-    with pytest.raises(UserError, match="u-lira needs a fleet"):
+    with pytest.raises(UserError, match="come in complementary pairs: --unlearned-shadows must be 4, 6, 8"):
+        measured(tiny, finished, cache, ("loss",), unlearned_shadows=5)
+    with pytest.raises(UserError, match="u-lira needs unlearned shadow models"):
         measured(tiny, finished, cache, ("u-lira",))
 
 

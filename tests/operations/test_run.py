@@ -180,7 +180,7 @@ def test_the_outputs_are_those_of_what_the_method_gave_whoever_starts_from_it(
 def test_a_method_that_is_edited_while_it_runs_is_not_kept_under_the_old_key(
     install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
-    from unlearnbench.operations.work import execute
+    from unlearnbench.operations.work import Effort, execute
     from unlearnbench.plugins.fingerprint import fingerprint
 
     module = install("broken_methods", BROKEN, ENTRY_POINTS)
@@ -188,7 +188,7 @@ def test_a_method_that_is_edited_while_it_runs_is_not_kept_under_the_old_key(
     arguments: dict[str, Any] = {"tasks": ["class-removal"], "methods": ["rude"], "results": tmp_path, "cache": cache}
     plan = unlearnbench.run(str(tiny), **arguments, dry_run=True).plan
     module.write_text(BROKEN.replace("fill_(100.0)", "fill_(50.0)"))
-    outcomes = {o.name: o for o in execute(plan, 1, None)}
+    outcomes = {o.name: o for o in execute(plan, 1, Effort(), None)}
     assert "was edited while it ran" in outcomes["digits-8x8 class-removal rude 0"].reason
     assert outcomes["digits-8x8 class-removal retrain 0"].status == "ok"
 

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from conftest import plan_in
 from safetensors.torch import load_file, save_file
 
 from unlearnbench import load, table
+from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.cli.main import main
 from unlearnbench.operations.export import described, export
-from unlearnbench.planning import presets
-from unlearnbench.planning.cells import build
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Model
@@ -36,7 +38,7 @@ def finished(tiny_run: Path, tmp_path: Path) -> Path:
 def exported(tiny: Path, cache: Path, tmp_path: Path, tiny_run: Path) -> Path:
     """The original of the tiny run and what it must forget."""
     folder = tmp_path / "exported"
-    export(folder, dataset="digits-8x8", task="noisy-label-removal", preset=tiny, cache=cache)
+    export(folder, Selection.of(tiny, "digits-8x8", "noisy-label-removal", seeds=0), Workspace.of(cache=cache))
     return folder
 
 
@@ -101,9 +103,9 @@ def test_the_original_is_trained_on_one_thread_as_in_a_run(
 ) -> None:
     """Sums on several threads differ in the last bits, so `export` into an empty cache must not use them."""
     torch.set_num_threads(2)
-    places = {"dataset": "digits-8x8", "task": "noisy-label-removal", "preset": tiny, "cache": tmp_path / "empty"}
+    selection = Selection.of(tiny, "digits-8x8", "noisy-label-removal", seeds=0)
     said: list[str] = []
-    export(tmp_path / "again", **places, say=said.append)
+    export(tmp_path / "again", selection, Workspace.of(cache=tmp_path / "empty"), say=said.append)
     assert said == ["training the original first: 1 passes over the training set"]
     assert torch.get_num_threads() == 2
     first, again = ((folder / "original.safetensors").read_bytes() for folder in (exported, tmp_path / "again"))
@@ -139,8 +141,8 @@ def test_commands_name_the_options_of_the_task(tiny: Path, cache: Path, tmp_path
 def test_the_size_of_the_input_is_that_after_resizing(tiny: Path, store: Store, tmp_path: Path) -> None:
     path = tmp_path / "larger.toml"
     path.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 1\nresize = 32\n[data"))
-    plan = build(presets.read(str(path)), store, tmp_path, root=tmp_path, tasks=["class-removal"])
-    about = described(plan.cells[0], store)
+    cell = plan_in(store, tmp_path, path, tasks="class-removal").cells[0]
+    about = described(cell, LoadedScenario.of(cell.scenario, Datasets(store)))
     assert about["network"]["input"].startswith(
         "float32 [n, 1, 32, 32], pixels divided by 255 and resized from 28 x 28"
     )

@@ -10,9 +10,11 @@ from click.testing import CliRunner
 from conftest import METHODS
 
 from unlearnbench import UserError
-from unlearnbench.artefacts import data
+from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.cli.main import main
 from unlearnbench.operations import tune
+from unlearnbench.operations.work import Effort
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.storage.store import Store
@@ -25,7 +27,7 @@ def rows_of(images: torch.Tensor) -> set[bytes]:
 
 
 def test_the_tuning_world_has_training_images_only(store: Store, digits: Dataset) -> None:
-    world, _ = data.load("digits-8x8-tuning", Path("no"), store)
+    world, _ = Datasets(store).load("digits-8x8-tuning", Path("no"))
     assert (len(world.train_labels), len(world.test_labels)) == (1153, 284)
     assert rows_of(world.pool.train_images) == rows_of(digits.train_images)
     assert not rows_of(world.train_images) & rows_of(world.test_images)
@@ -38,13 +40,10 @@ def tuned(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     said: list[str] = []
     found = tune.tune(
         "neggrad",
-        dataset="digits-8x8",
-        task="data-removal",
-        preset=tiny,
+        Selection.of(tiny, "digits-8x8", "data-removal"),
+        Workspace.of(tmp_path_factory.mktemp("tuned"), cache),
         grid=GRID,
-        cache=cache,
-        results=tmp_path_factory.mktemp("tuned"),
-        jobs=1,
+        effort=Effort(jobs=1),
         say=said.append,
     )
     # One pass for the original, four fifths of one for Retrain, and five passes over a fifth for each point.
@@ -106,8 +105,8 @@ def test_bad_input_gets_one_clear_message(
 
 
 def test_a_data_set_without_a_tuning_world_is_told_which_have_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cifar10 has no tuning world; digits-8x8, mnist have one"):
-        tune.tune("neggrad", dataset="cifar10", task="data-removal", preset="paper", results=tmp_path)
+    with pytest.raises(UserError, match="cifar10 has no tuning set; digits-8x8, mnist have one"):
+        tune.tune("neggrad", Selection.of("paper", "cifar10", "data-removal"), Workspace.of(tmp_path))
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -115,11 +114,8 @@ def test_where_everything_fails_nothing_is_chosen(tiny: Path, cache: Path, tmp_p
     with pytest.raises(UserError, match="every point of neggrad failed, the last with FloatingPointError"):
         tune.tune(
             "neggrad",
-            dataset="digits-8x8",
-            task="data-removal",
-            preset=tiny,
+            Selection.of(tiny, "digits-8x8", "data-removal"),
+            Workspace.of(tmp_path, cache),
             grid={"lr": [1e30]},
-            cache=cache,
-            results=tmp_path,
             say=lambda _: None,
         )

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from unlearnbench.operations.measure import measure
 from unlearnbench.operations.merge import merge
 from unlearnbench.operations.prune import YOUNG, holdings
 from unlearnbench.operations.verify import verify
+from unlearnbench.operations.work import Effort
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.storage.keys import digest
 from unlearnbench.storage.records import read_record, write_record
 from unlearnbench.storage.store import Store
@@ -52,7 +55,13 @@ def record_of(finished: Path, task: str = "class-removal", method: str = "laf") 
 
 
 def checked(tiny: Path, finished: Path, cache: Path, **options: Any) -> Any:
-    return verify(finished, preset=tiny, cache=cache, say=lambda _: None, **options)
+    return verify(Selection.of(tiny), Workspace.of(finished, cache), say=lambda _: None, **options)
+
+
+def measure_more(preset: Path, results: Path, cache: Path, attacks: Sequence[str] = ("loss",), **options: Any) -> Any:
+    chosen = {name: options.pop(name) for name in ("tasks", "methods") if name in options}
+    selection, workspace = Selection.of(preset, **chosen), Workspace.of(results, cache)
+    return measure(selection, workspace, attacks=attacks, effort=Effort(jobs=1), say=lambda _: None, **options)
 
 
 def test_a_finished_run_is_found_whole_and_comes_out_the_same_again(
@@ -85,12 +94,12 @@ def test_all_problems_are_reported_at_once(tiny: Path, finished: Path, own_cache
     assert any("laf 0 clean test_r: the record says" in line for line in problems)
     assert any(str(broken) in line and "its checksum is wrong" in line for line in problems)
     assert any(str(artefact) in line and "its checksum is wrong" in line for line in problems)
-    assert any(f"{'0' * 32}.safetensors: it was made of something else" in line for line in problems)
+    assert any(f"{'0' * 32}.safetensors: its name does not match its key" in line for line in problems)
 
 
 def test_numbers_that_measure_added_are_merged_too(tiny: Path, finished: Path, own_cache: Path, tmp_path: Path) -> None:
     before = Path(shutil.copytree(finished, tmp_path / "before"))
-    measure("loss", preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None)
+    measure_more(tiny, finished, own_cache)
     assert merge([finished], before).more == CELLS
     path = record_of(finished)
     record = read_record(path) or {}
@@ -110,9 +119,10 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_number_that_measure_added_is_computed_again(tenth: Path, tmp_path: Path) -> None:
     preset, cache = tmp_path / "four.toml", tmp_path / "cache"
     preset.write_text(tenth.read_text().replace("shadows = 2", "shadows = 4"))  # fewer are too few for some attacks
-    chosen: dict[str, Any] = {"tasks": "data-removal", "methods": "neggrad", "results": tmp_path, "cache": cache}
-    unlearnbench.run(preset, jobs=1, **chosen)
-    assert not measure(preset=preset, fleet=4, relearn=True, jobs=1, say=lambda _: None, **chosen).failed
+    chosen: dict[str, Any] = {"tasks": "data-removal", "methods": "neggrad"}
+    unlearnbench.run(preset, jobs=1, results=tmp_path, cache=cache, **chosen)
+    more = {"unlearned_shadows": 4, "relearn": True}
+    assert not measure_more(preset, tmp_path, cache, (), **more, **chosen).failed
     found = checked(preset, tmp_path, cache)
     assert (list(found.problems), found.unmeasured) == ([], {})
     path = record_of(tmp_path, "data-removal", "neggrad")
@@ -135,9 +145,7 @@ def test_every_number_that_measure_added_is_computed_again(tenth: Path, tmp_path
 @pytest.mark.usefixtures("few_steps")
 def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, finished: Path, own_cache: Path) -> None:
     chosen: dict[str, Any] = {"tasks": "class-removal", "methods": "neggrad", "relearn": True}
-    done = measure(
-        ["loss", "rmia", "svc"], preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None, **chosen
-    )
+    done = measure_more(tiny, finished, own_cache, ["loss", "rmia", "svc"], **chosen)
     assert not done.failed
     curves = next(own_cache.glob("relearning/*.safetensors"))
     curves.write_bytes(curves.read_bytes()[:-1])
@@ -154,7 +162,7 @@ def test_what_measure_added_and_cannot_be_computed_again_is_said(tiny: Path, fin
         f"loss: {other}": 1,
         f"uninstalled: {other}": 1,
         f"svc: {other}": 1,
-        "relearning: what it was made of is damaged, or no longer in the cache": 1,
+        "relearning: an artefact that it needs is damaged, or no longer in the cache": 1,
     }
 
 
@@ -164,8 +172,8 @@ def test_an_attack_that_fails_is_one_problem_among_others(
     def failing(*_: object) -> dict[str, Any]:
         raise ZeroDivisionError("no")
 
-    measure("loss", preset=tiny, results=finished, cache=own_cache, jobs=1, say=lambda _: None)
-    monkeypatch.setattr("unlearnbench.operations.verify.finding", failing)
+    measure_more(tiny, finished, own_cache)
+    monkeypatch.setattr("unlearnbench.operations.verify.measured", failing)
     problems = checked(tiny, finished, own_cache).problems
     assert len(problems) == CELLS
     assert all("loss: computed again, it fails: ZeroDivisionError: no" in problem for problem in problems)
@@ -193,7 +201,7 @@ def test_outputs_that_the_method_does_not_give_are_found_by_running_it_again(
 ) -> None:
     with_other_outputs(finished)
     problems = checked(tiny, finished, own_cache, rerun=1).problems
-    assert any("run again, it gives other outputs on train items" in problem for problem in problems)
+    assert any("run again, it gives other outputs on train samples" in problem for problem in problems)
 
 
 def test_a_record_of_another_machine_is_run_again_from_nothing(tiny: Path, finished: Path, tmp_path: Path) -> None:

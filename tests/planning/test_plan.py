@@ -11,15 +11,17 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from conftest import plan_in
 
 from unlearnbench import UserError
-from unlearnbench.artefacts import jobs, scenario, versions
-from unlearnbench.artefacts.jobs import Job
-from unlearnbench.artefacts.making import Workshop
-from unlearnbench.evaluation.record import Laboratory
+from unlearnbench.artefacts import versions
+from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.relearning import Relearning
+from unlearnbench.evaluation.record import Evaluator
 from unlearnbench.planning import presets
-from unlearnbench.planning.cells import build, record_path
-from unlearnbench.planning.plan import Cell, Plan
+from unlearnbench.planning.cells import record_path
+from unlearnbench.planning.plan import Cell, Plan, Rerun, State
 from unlearnbench.plugins import fingerprint, registry
 from unlearnbench.plugins.method import Method
 from unlearnbench.storage.records import write_record
@@ -30,13 +32,18 @@ from unlearnbench.training.recipe import Recipe
 @pytest.fixture
 def plan_of(store: Store, tmp_path: Path) -> Any:
     def make(preset: str = "demo", **selection: Any) -> Plan:
-        return build(presets.read(preset), store, tmp_path / "results", root=tmp_path, **selection)
+        return plan_in(store, tmp_path / "results", preset, **selection)
 
     return make
 
 
+def with_empty_cache(plan: Plan, folder: Path) -> Plan:
+    workspace = dataclasses.replace(plan.workspace, store=Store(folder / "empty"))
+    return dataclasses.replace(plan, workspace=workspace)
+
+
 def kinds(plan: Plan) -> dict[str, int]:
-    return dict(Counter(job.kind for job in plan.missing))
+    return dict(Counter(artefact.kind for artefact in plan.missing))
 
 
 def names(plan: Plan) -> list[str]:
@@ -50,8 +57,7 @@ def write_as_finished(plan: Plan) -> None:
 
 
 def test_everything_by_default_and_nothing_twice(plan_of: Any, tmp_path: Path) -> None:
-    plan = plan_of()
-    plan = dataclasses.replace(plan, store=Store(tmp_path / "empty"))
+    plan = with_empty_cache(plan_of(), tmp_path)
     assert len(plan.cells) == len({cell.path for cell in plan.cells}) == 3 * 17 * 3
     # Originals: clean and noisy, three seeds. Shadows: clean and noisy, eight. LAF (with an ablation) and SISA are
     # prepared once for each original. LAF+R and the sham start from the network of LAF.
@@ -59,7 +65,7 @@ def test_everything_by_default_and_nothing_twice(plan_of: Any, tmp_path: Path) -
 
 
 def test_a_full_plan_takes_no_more_passes_than_the_least_possible(plan_of: Any, tmp_path: Path) -> None:
-    plan = dataclasses.replace(plan_of(), store=Store(tmp_path / "empty"))
+    plan = with_empty_cache(plan_of(), tmp_path)
     train, test, epochs, seeds = 1437, 360, 16, 3
     recipe = Recipe(epochs=epochs)
     originals = 2 * seeds * epochs  # with true and with wrong labels
@@ -77,8 +83,7 @@ def test_a_full_plan_takes_no_more_passes_than_the_least_possible(plan_of: Any, 
 
 
 def test_tasks_on_the_same_labels_share_originals_shadows_and_preparations(plan_of: Any, tmp_path: Path) -> None:
-    plan = plan_of(tasks=["data-removal", "class-removal"], seed_list=[0])
-    plan = dataclasses.replace(plan, store=Store(tmp_path / "empty"))
+    plan = with_empty_cache(plan_of(tasks=["data-removal", "class-removal"], seeds=[0]), tmp_path)
     assert kinds(plan) == {"original": 1, "shadow": 8, "prepared": 2, "network": 2, "outputs": 34}
 
 
@@ -114,7 +119,7 @@ tau = 9.0
 
 def test_what_the_command_line_changes_gets_a_path_and_a_title_of_its_own(plan_of: Any) -> None:
     plan = plan_of(
-        tasks=["class-removal"], seed_list=[0], overrides={"laf": {"tau": 7}, "class-removal": {"classes": [3, 4]}}
+        tasks=["class-removal"], seeds=[0], overrides={"laf": {"tau": 7}, "class-removal": {"classes": [3, 4]}}
     )
     found = {cell.method: cell for cell in plan.cells}
     folder = plan.results / "records/digits-8x8/cnn/class-removal+classes=3_4"
@@ -122,7 +127,7 @@ def test_what_the_command_line_changes_gets_a_path_and_a_title_of_its_own(plan_o
     assert found["laf-r"].path == folder / "laf-r+laf.tau=7.0" / "0.json"
     assert found["retrain"].path == folder / "retrain" / "0.json"
     assert found["laf"].about["method_title"] == "LAF (tau=7.0)"
-    unchanged = plan_of(tasks=["class-removal"], seed_list=[0], overrides={"laf": {"tau": 20}})
+    unchanged = plan_of(tasks=["class-removal"], seeds=[0], overrides={"laf": {"tau": 20}})
     assert {c.method: c.path.parent.name for c in unchanged.cells}["laf"] == "laf"
 
 
@@ -142,7 +147,7 @@ def test_the_command_of_a_cell_reproduces_its_key(plan_of: Any) -> None:
         datasets=given["-d"],
         tasks=given["-t"],
         methods=given["-m"],
-        seed_list=[int(given["--seeds"][0])],
+        seeds=[int(given["--seeds"][0])],
         overrides=parse_parameters(tuple(given["-p"])),
     )
     assert cell.key in [c.key for c in again.cells]
@@ -155,36 +160,37 @@ def test_a_finished_cell_is_cached_and_a_changed_one_stale_with_the_reason(plan_
     (tmp_path / "demo.toml").write_text(text)
     changed = plan_of(str(tmp_path / "demo.toml"))
     assert {(s.state, s.why) for s in changed.statuses} == {("stale", "recipe.batch: 32 -> 64")}
-    forced = plan_of(force=True)
+    forced = plan_of(rerun=Rerun(force=True))
     assert {s.state for s in forced.statuses} == {"to run"}
 
 
 def test_a_failed_cell_is_tried_again_if_asked_for(plan_of: Any) -> None:
-    plan = plan_of(seed_list=[0], tasks=["class-removal"])
+    plan = plan_of(seeds=[0], tasks=["class-removal"])
     write_as_finished(plan)
     cell = plan.cells[0]
     write_record(
         cell.path,
         {"schema": 1, "status": "failed", "reason": "ValueError: x", "key": cell.key, "cell": {}, "observed": {}},
     )
-    left = plan_of(seed_list=[0], tasks=["class-removal"])
+    left = plan_of(seeds=[0], tasks=["class-removal"])
     assert left.to_run == []
-    assert left.failed_before == {str(cell): "failed: ValueError: x"}
-    found = plan_of(seed_list=[0], tasks=["class-removal"], retry=True)
+    ((name, status),) = left.failed_before.items()
+    assert (name, status.state, status.failure, status.why) == (str(cell), State.FAILED, "failed", "ValueError: x")
+    found = plan_of(seeds=[0], tasks=["class-removal"], rerun=Rerun(retry_failed=True))
     assert [str(c) for c in found.to_run] == [str(cell)]
     assert found.failed_before == {}
 
 
 def test_a_stale_cell_is_left_alone_if_it_is_accepted(plan_of: Any) -> None:
-    plan = plan_of(seed_list=[0], tasks=["class-removal"])
+    plan = plan_of(seeds=[0], tasks=["class-removal"])
     write_as_finished(plan)
     cell = plan.cells[0]
     key = json.loads(json.dumps(cell.key))
     key["outputs"]["task"]["code"] = "of another version"
     write_record(cell.path, {"schema": 1, "status": "ok", "key": key, "cell": {}, "observed": {}})
-    stale = plan_of(seed_list=[0], tasks=["class-removal"])
+    stale = plan_of(seeds=[0], tasks=["class-removal"])
     assert [str(c) for c in stale.to_run] == [str(cell)]
-    accepted = plan_of(seed_list=[0], tasks=["class-removal"], accept_stale=True)
+    accepted = plan_of(seeds=[0], tasks=["class-removal"], rerun=Rerun(accept_stale=True))
     assert accepted.to_run == []
     status = accepted.statuses[[str(c) for c in accepted.cells].index(str(cell))]
     assert (status.state, status.why) == ("accepted", "task.code changed")
@@ -222,7 +228,7 @@ def test_a_misspelt_preset_is_refused(plan_of: Any, tmp_path: Path, text: str, m
         ),
         (
             {"overrides": {"data-removal": {"fraction": 1.0, "classes": list(range(6))}}},
-            "laf-r wants labels of as many",
+            "laf-r needs labels of as many",
         ),
     ],
 )
@@ -236,9 +242,9 @@ def test_a_wrong_selection_is_refused(plan_of: Any, selection: dict[str, Any], m
 
 def keys_by_kind(plan: Plan) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {"record": {json.dumps(c.key, sort_keys=True) for c in plan.cells}}
-    found["relearning"] = {jobs.relearning(cell.outputs).digest for cell in plan.cells}
-    for job in plan.missing:
-        found.setdefault(job.kind, set()).add(job.digest)
+    found["relearning"] = {Relearning.of(cell.outputs).digest for cell in plan.cells}
+    for artefact in plan.missing:
+        found.setdefault(artefact.kind, set()).add(artefact.digest)
     return found
 
 
@@ -246,9 +252,8 @@ def keys_by_kind(plan: Plan) -> dict[str, set[str]]:
 def test_a_change_of_core_code_makes_exactly_what_it_can_change_stale(
     module: str, plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    selection = {"seed_list": [0], "tasks": ["class-removal"]}
-    empty = Store(tmp_path / "empty")
-    before = keys_by_kind(dataclasses.replace(plan_of(**selection), store=empty))
+    selection = {"seeds": [0], "tasks": ["class-removal"]}
+    before = keys_by_kind(with_empty_cache(plan_of(**selection), tmp_path))
     changed = tmp_path / f"{module}.py"
     find = fingerprint.source_of
     source = find(f"unlearnbench.{module}")
@@ -259,7 +264,7 @@ def test_a_change_of_core_code_makes_exactly_what_it_can_change_stale(
     )
     fingerprint.fingerprint.cache_clear()
     try:
-        after = keys_by_kind(dataclasses.replace(plan_of(**selection), store=empty))
+        after = keys_by_kind(with_empty_cache(plan_of(**selection), tmp_path))
     finally:
         fingerprint.fingerprint.cache_clear()
     moved = {kind for kind in before if not before[kind] & after[kind]}
@@ -273,9 +278,12 @@ def test_a_change_of_core_code_makes_exactly_what_it_can_change_stale(
 
 
 NEUTRAL = {
-    "artefacts.jobs",  # plans; all it decides is in the keys
+    "artefacts.artefact",  # names and checks artefacts
+    "artefacts.context",  # in the keys of all artefacts, which are in the keys of records
+    "artefacts.loaded",  # likewise
+    "artefacts.plugin_keys",  # everything it decides is in the keys
+    "artefacts.sizes",  # likewise
     "artefacts.versions",  # names what goes into keys
-    "artefacts.making",  # in the keys of all artefacts, which are in the keys of records
     "errors",
     "planning.plan",
     "plugins.fingerprint",
@@ -292,7 +300,7 @@ NEUTRAL = {
 PLUGINS = ("methods.", "tasks.", "data.", "models.", "attacks.")
 
 
-def modules_that_run(kind: str, cell: Cell, job: Job | None, store: Store) -> set[str]:
+def modules_that_run(cell: Cell, artefact: Artefact | None, store: Store) -> set[str]:
     """The core modules of which code runs while an artefact, or a record, is made."""
     seen: set[str] = set()
 
@@ -301,26 +309,25 @@ def modules_that_run(kind: str, cell: Cell, job: Job | None, store: Store) -> se
         if event == "call" and frame.f_code.co_name != "<module>" and name.startswith("unlearnbench"):
             seen.add(name.removeprefix("unlearnbench."))
 
-    workshop = Workshop(store)
-    scenario.kept_split.cache_clear()  # the plan has asked for it
+    context = WorkerContext(store)
     sys.setprofile(note)
     try:
-        if job is None:
-            Laboratory(workshop).record(cell)
+        if artefact is None:
+            Evaluator(context).record(cell)
         else:
-            getattr(workshop, kind)(job)
+            artefact.make(context)
     finally:
         sys.setprofile(None)
     return {name for name in seen if not name.startswith(PLUGINS)} - {"unlearnbench"}
 
 
 def test_no_other_core_code_runs_while_an_artefact_is_made(tiny: Path, tiny_run: Path, store: Store) -> None:
-    plan = build(presets.read(str(tiny)), store, tiny_run / "tiny", root=tiny_run, tasks=["class-removal"])
+    plan = plan_in(store, tiny_run, tiny, tasks="class-removal")
     cell = next(c for c in plan.cells if c.method == "laf")
     outputs = cell.outputs
-    jobs = {"original": outputs.needs["original"], "shadow": cell.shadows[0], "prepared": outputs.needs["prepared"]}
-    for kind, job in {**jobs, "outputs": outputs, "record": None}.items():
-        ran = modules_that_run(kind, cell, job, store)
+    needs = {"original": outputs.needs["original"], "shadow": cell.shadows[0], "prepared": outputs.needs["prepared"]}
+    for kind, artefact in {**needs, "outputs": outputs, "record": None}.items():
+        ran = modules_that_run(cell, artefact, store)
         assert ran - NEUTRAL <= set(versions.CODE[kind]), kind
 
 

@@ -18,6 +18,7 @@ from unlearnbench import UserError
 from unlearnbench.cli.main import main
 from unlearnbench.operations import listing
 from unlearnbench.operations.measure import measure
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import files, registry
 from unlearnbench.plugins.files import Local, named
 from unlearnbench.plugins.method import Method
@@ -115,10 +116,9 @@ def test_records_are_shown_as_any_others(folder: Path, tiny: Path, cache: Path, 
     assert call("verify", *where, "--cache", cache)[0] == 0
     assert "Mine (by=0.25)" in call("rank", *where)[2]  # which has too few cells
     assert "mine.fade" not in {row["name"] for row in listing.listing("methods")}
-    places = {"preset": str(tiny), "results": results, "cache": cache, "say": lambda _: None}
-    measured = measure(
-        "loss", methods=f"{folder}/mine.py:fade", tasks="class-removal", overrides={"mine.fade": {"by": 0.25}}, **places
-    )
+    overrides = {"mine.fade": {"by": 0.25}}
+    selection = Selection.of(tiny, tasks="class-removal", methods=f"{folder}/mine.py:fade", overrides=overrides)
+    measured = measure(selection, Workspace.of(results, cache), attacks="loss", say=lambda _: None)
     assert "digits-8x8 class-removal mine.fade+by=0.25 0" in measured.done
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import unlearnbench
-from unlearnbench.artefacts.jobs import flop_of
+from unlearnbench.artefacts.sizes import flop_of
 from unlearnbench.runtime import timing
 
 

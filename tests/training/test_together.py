@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import plan_in
 from torch import Tensor, nn
 
 from unlearnbench import Access, AccessError, Network, Problem
-from unlearnbench.artefacts import data
-from unlearnbench.artefacts.jobs import MOST, Job
-from unlearnbench.artefacts.making import Workshop
+from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.training import MOST, Training
 from unlearnbench.operations.work import make_artefact
-from unlearnbench.planning import cells, presets
-from unlearnbench.planning.plan import Plan
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Builder
 from unlearnbench.runtime import seeds
@@ -89,7 +88,7 @@ class Hasty(Exact):
 
 
 @pytest.fixture
-def parts(digits: data.Dataset) -> Callable[..., list[Samples]]:
+def parts(digits: Dataset) -> Callable[..., list[Samples]]:
     """Makes samples of one training set, the last of them one sample shorter."""
 
     def make(count: int = 3, augment: tuple[str, ...] = ()) -> list[Samples]:
@@ -123,7 +122,7 @@ def test_batches_side_by_side_are_those_of_each(parts: Callable[..., list[Sample
 
 
 def test_only_labelled_samples_of_one_set_and_length_go_side_by_side(
-    parts: Callable[..., list[Samples]], digits: data.Dataset
+    parts: Callable[..., list[Samples]], digits: Dataset
 ) -> None:
     with pytest.raises(ValueError, match="of one training set and one length"):
         next(side_by_side(parts(), 32))
@@ -221,47 +220,44 @@ def test_networks_with_random_numbers_or_branches_cannot_be_stacked(
     assert gap([network], [before]) == 0
 
 
-def planned(preset: str, store: Store, device: str, folder: Path, **options: object) -> Plan:
-    return cells.build(presets.read(preset), store, folder, root=folder, device=device, **options)  # type: ignore[arg-type]
-
-
-def shared(plan: Plan) -> list[Job]:
-    return [job for job in plan.shared if job.kind in ("original", "shadow")]
+def trainings(preset: str | Path, store: Store, device: str, folder: Path, **options: Any) -> list[Training]:
+    plan = plan_in(store, folder, preset, device=device, **options)
+    return [artefact for artefact in plan.shared if isinstance(artefact, Training)]
 
 
 def test_a_gpu_trains_small_networks_of_one_shape_at_once(tiny: Path, cache: Path, tmp_path: Path) -> None:
-    def jobs(device: str, **options: object) -> list[Job]:
-        return shared(planned(str(tiny), Store(tmp_path), device, tmp_path, **options))
+    def jobs(device: str, **options: object) -> list[Training]:
+        return trainings(tiny, Store(tmp_path), device, tmp_path, **options)
 
-    one_by_one, together = jobs("cpu", seed_list=range(4)), jobs("cuda", seed_list=range(4))
+    one_by_one, together = jobs("cpu", seeds=range(4)), jobs("cuda", seeds=range(4))
     assert not any(job.beside for job in one_by_one)
     assert {job.kind: 1 + len(job.beside) for job in together} == {"original": 8, "shadow": 4}  # with noisy labels, too
     assert sum(1 + len(job.beside) for job in together) == len(one_by_one)
-    assert sum(job.work for job in together) == pytest.approx(sum(job.ep for job in one_by_one))
+    assert sum(job.total_ep for job in together) == pytest.approx(sum(job.ep for job in one_by_one))
     assert any(str(job).endswith("seed 0 and 7 more") for job in together)
-    many = jobs("cuda", seed_list=range(20), tasks=["data-removal"], methods=["original"])
+    many = jobs("cuda", seeds=range(20), tasks=["data-removal"], methods=["original"])
     assert sorted(1 + len(job.beside) for job in many if job.kind == "original") == [20 - MOST, MOST]
 
 
 def test_a_network_that_keeps_a_gpu_busy_is_trained_alone(tiny: Path, cache: Path, tmp_path: Path) -> None:
     preset = tmp_path / "large.toml"
     preset.write_text(tiny.read_text().replace("[recipe]", "[recipe]\nresize = 224"))
-    jobs = shared(planned(str(preset), Store(cache), "cuda", tmp_path, seed_list=range(3)))
+    jobs = trainings(preset, Store(cache), "cuda", tmp_path, seeds=range(3))
     assert len(jobs) > 3
     assert not any(job.beside for job in jobs)
 
 
 @pytest.mark.usefixtures("in_float64")
-@pytest.mark.parametrize(("kind", "fleet"), [("original", None), ("shadow", None), ("original", 0)])
+@pytest.mark.parametrize(("kind", "shadow"), [("original", None), ("shadow", None), ("original", 0)])
 def test_what_is_made_together_is_kept_under_the_key_of_each(
-    kind: str, fleet: int | None, tenth: Path, cache: Path, tmp_path: Path
+    kind: str, shadow: int | None, tenth: Path, cache: Path, tmp_path: Path
 ) -> None:
     """What a plan for a GPU puts together, and the same one by one."""
     preset = tmp_path / "small.toml"
     preset.write_text(tenth.read_text().replace("held_out", "resize = 14\nheld_out"))
-    found = shared(planned(str(preset), Store(cache), "cuda", tmp_path, seed_list=[0, 1, 2], fleet=fleet))
+    found = trainings(preset, Store(cache), "cuda", tmp_path, seeds=[0, 1, 2], shadow=shadow)
     group = next(on_cpu(job) for job in found if job.kind == kind)
-    together, alone = Workshop(Store(tmp_path / "together")), Workshop(Store(tmp_path / "alone"))
+    together, alone = WorkerContext(Store(tmp_path / "together")), WorkerContext(Store(tmp_path / "alone"))
     together.get(group)
     for job in (group, *group.beside):
         assert together.store.has(job.key)
@@ -275,7 +271,7 @@ def test_what_is_made_together_is_kept_under_the_key_of_each(
     assert len(group.beside) >= 3
 
 
-def on_cpu(job: Job) -> Job:
+def on_cpu(job: Training) -> Training:
     beside = [replace(other, scenario=replace(other.scenario, device="cpu")) for other in job.beside]
     return replace(job, scenario=replace(job.scenario, device="cpu"), beside=beside)
 
@@ -289,8 +285,8 @@ def preset_of(model: str, folder: Path) -> str:
     return str(path)
 
 
-def group_of(kind: str, preset: Path, cache: Path, folder: Path) -> Job:
-    found = shared(planned(str(preset), Store(cache), "cuda", folder, seed_list=[0, 1]))
+def group_of(kind: str, preset: Path, cache: Path, folder: Path) -> Training:
+    found = trainings(preset, Store(cache), "cuda", folder, seeds=[0, 1])
     return next(on_cpu(job) for job in found if job.kind == kind)
 
 
@@ -337,9 +333,9 @@ def test_a_network_that_branches_on_values_is_trained_alone_and_without_counting
     install: Callable[..., Path], cache: Path, tmp_path: Path
 ) -> None:
     install("haste", HASTY, "[unlearnbench.models]\nhasty = haste:hasty\n")
-    found = shared(planned(preset_of("hasty", tmp_path), Store(cache), "cuda", tmp_path, seed_list=[0, 1]))
+    found = trainings(preset_of("hasty", tmp_path), Store(cache), "cuda", tmp_path, seeds=[0, 1])
     assert not any(job.beside for job in found)
-    made, info = Workshop(Store(tmp_path / "made")).get(on_cpu(found[0]))
+    made, info = WorkerContext(Store(tmp_path / "made")).get(on_cpu(found[0]))
     assert made
     assert info.keys() == {"seconds", "images/s"}
 
@@ -348,10 +344,10 @@ def test_random_numbers_within_a_network_are_of_its_own_stream(
     install: Callable[..., Path], cache: Path, tmp_path: Path
 ) -> None:
     install("lottery", CHANCE, "[unlearnbench.models]\nchance = lottery:chance\n")
-    found = shared(planned(preset_of("chance", tmp_path), Store(cache), "cuda", tmp_path, seed_list=[0, 1]))
+    found = trainings(preset_of("chance", tmp_path), Store(cache), "cuda", tmp_path, seeds=[0, 1])
     group = next(on_cpu(job) for job in found if job.kind == "original")
     assert len(group.beside) == 1
-    together, alone = Workshop(Store(tmp_path / "together")), Workshop(Store(tmp_path / "alone"))
+    together, alone = WorkerContext(Store(tmp_path / "together")), WorkerContext(Store(tmp_path / "alone"))
     together.get(group)
     for job in (*reversed(group.beside), group):  # in whatever order, and whatever was drawn before
         torch.rand(1)

@@ -1,62 +1,86 @@
-"""How soon an unlearned network knows again what it has forgotten: what is merely hidden comes back at once."""
+"""Relearning: how few steps an unlearned network needs to know the forget set again. Hidden knowledge returns soon."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from unlearnbench.artefacts.relearning_rule import BACK, OTHERS, SAMPLES, STEPS
+from unlearnbench.artefacts.unlearned import Outputs, Unlearning
+from unlearnbench.artefacts.versions import core
+from unlearnbench.runtime import seeds
+from unlearnbench.runtime.time_limit import limited
+from unlearnbench.storage.store import Made
+from unlearnbench.training import loop
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.samples import Samples
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from unlearnbench.artefacts.context import WorkerContext
 
-    from unlearnbench.training.recipe import Recipe
-    from unlearnbench.training.samples import Samples
 
-ITEMS = 20
-"""How many forgotten items are learned again."""
-STEPS = 50
-"""How many steps are taken."""
-OTHERS = 1000
-"""How many of the other forgotten items are asked about, at most."""
-BACK = 0.95
-"""The share of the original's accuracy at which a network counts as knowing them again."""
+@dataclass(frozen=True)
+class Relearning(Unlearning):
+    """The accuracy on forgotten samples while a few others of them are learned again."""
+
+    kind: ClassVar[str] = "relearning"
+
+    @classmethod
+    def of(cls, outputs: Outputs) -> Relearning:
+        """The relearning of the network behind some outputs; the method unlearns once more for it."""
+        how = {"items": SAMPLES, "steps": STEPS}
+        key = {**outputs.key, "kind": cls.kind, "how": how, "code": core(cls.kind)}
+        needs, method, options = outputs.needs, outputs.method, outputs.options
+        return cls(key, outputs.scenario, outputs.ep, 4 * STEPS, needs, method, options)
+
+    def make(self, context: WorkerContext) -> Made:
+        """Unlearns, then trains the network on a few forgotten samples."""
+        scenario, loaded = self.scenario, context.load(self.scenario)
+        network, info = self.unlearn(context)
+        original = loaded.builder.trained(context.get(self.needs["original"])[0])
+        generator = seeds.generator(*scenario.origin, scenario.task, scenario.seed, "relearning")
+        training_set = loaded.training_set(loaded.content, loaded.split)
+        forget = training_set.samples(loaded.split.forget, "labels", generator, "the forget set")
+        assert forget is not None
+        with limited():
+            return curves(network, original, forget, scenario.recipe), info
 
 
 def curves(
     network: Callable[[Tensor], Tensor], original: Callable[[Tensor], Tensor], forget: Samples, recipe: Recipe
 ) -> dict[str, Tensor]:
-    """Trains a network on a few forgotten items and asks it about others after each step.
+    """Trains a network on a few forgotten samples and measures its accuracy on others after each step.
 
-    All steps have the same batch, the recipe's optimiser and rate, and statistics of batch normalisation that stay.
+    All steps use the same batch and the recipe's optimiser and rate; statistics of batch normalisation stay fixed.
 
     Args:
         network: The unlearned network; left as it is.
         original: The network before.
-        forget: The forgotten items with the labels that they were trained on; at least two.
+        forget: The forget set with the labels that it was trained on; at least two samples.
         recipe: How networks are trained.
 
     Returns:
         "after": float32 [STEPS + 1], the accuracy on the others after 0, 1, ... steps; "original": float32 [], that of
-        the original; "items" and "others": int64 [], how many there are of both.
+        the original; "items" and "others": int64 [], the number of samples learned again and of the others.
 
     Raises:
         TypeError: If the network has no weights to train.
     """
-    import torch
-    from torch import nn
-    from torch.nn.functional import cross_entropy
-
-    from unlearnbench.training import loop
-
     if not isinstance(network, nn.Module) or not list(network.parameters()):
-        raise TypeError("what the method returns has no weights that could learn again")
-    mixed = forget.sample(ITEMS + OTHERS)
-    few = min(ITEMS, len(mixed) // 2)
+        raise TypeError("the method returned something without weights, which cannot be trained again")
+    mixed = forget.sample(SAMPLES + OTHERS)
+    few = min(SAMPLES, len(mixed) // 2)
     position = torch.arange(len(mixed), device=mixed.index.device)
     again, others = mixed.subset(position < few), mixed.subset(position >= few)
 
-    def accuracy(answers: Callable[[Tensor], Tensor]) -> Tensor:
-        logits = loop.predict(answers, others.pixels, others.pipeline.plain)
+    def accuracy(model: Callable[[Tensor], Tensor]) -> Tensor:
+        logits = loop.predict(model, others.pixels, others.pipeline.plain)
         return (logits.argmax(1) == others.labels).float().mean().cpu()
 
     student = copy.deepcopy(network).requires_grad_(True).eval()
@@ -72,21 +96,21 @@ def curves(
     return {"after": torch.stack(after), "original": accuracy(original), **counts}
 
 
-def found_in(made: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What a record has of `curves`.
+def summary(curve: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The part of a record that stands for `curves`.
 
     Returns:
         "steps" until the network knows `BACK` of what the original knew of the others (None: not within "limit"), and
         accuracies in [0, 1]: "original", "before", "after" all steps.
     """
-    after, level = made["after"].double(), BACK * float(made["original"].double())
+    after, level = curve["after"].double(), BACK * float(curve["original"].double())
     back = (after >= level - 1e-6).nonzero()  # the accuracies were float32
     return {
         "steps": int(back[0, 0]) if len(back) else None,
         "limit": len(after) - 1,
-        "original": float(made["original"].double()),
+        "original": float(curve["original"].double()),
         "before": float(after[0]),
         "after": float(after[-1]),
-        "items": int(made["items"]),
-        "others": int(made["others"]),
+        "items": int(curve["items"]),
+        "others": int(curve["others"]),
     }

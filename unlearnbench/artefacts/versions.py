@@ -20,37 +20,39 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.files import ORIGIN
 from unlearnbench.plugins.fingerprint import CORE, current_fingerprint, fingerprint, functions_of
 
-TRAINING = (
-    "artefacts.making",
+DATA = (
+    "artefacts.datasets",
     "artefacts.scenario",
-    "artefacts.data",
+    "artefacts.splits",
     "plugins.dataset",
-    "plugins.model",
     "plugins.task",
-    "runtime.global_state",
     "runtime.seeds",
+)
+TRAINING = (
+    *DATA,
+    "artefacts.context",
+    "artefacts.loaded",
+    "artefacts.training",
+    "plugins.model",
+    "runtime.global_state",
     "training.augmentation",
     "training.loop",
     "training.samples",
     "training.steps",
 )
-UNLEARNING = (*TRAINING, "plugins.checkpoints", "plugins.method", "plugins.problem")
+METHOD = (*TRAINING, "artefacts.prepared", "plugins.checkpoints", "plugins.method", "plugins.problem")
 CODE = {
-    "original": TRAINING,
-    "shadow": TRAINING,
-    "prepared": UNLEARNING,
-    "outputs": UNLEARNING,
-    "relearning": (*UNLEARNING, "artefacts.relearning"),
+    "original": (*TRAINING, "artefacts.original"),
+    "shadow": (*TRAINING, "artefacts.shadow"),
+    "prepared": METHOD,
+    "outputs": (*METHOD, "artefacts.unlearned"),
+    "relearning": (*METHOD, "artefacts.unlearned", "artefacts.relearning", "artefacts.relearning_rule"),
     "record": (
-        "artefacts.data",
-        "artefacts.scenario",
+        *DATA,
         "evaluation.metrics",
         "evaluation.record",
         "planning.protocols",
         "plugins.attack",
-        "plugins.dataset",
-        "plugins.task",
-        "runtime.seeds",
         "statistics",
     ),
 }

@@ -19,6 +19,6 @@ def u_lira(audit: Audit) -> Scores:
     is one standard deviation for all samples, because there are few shadow models.
     """
     if not audit.unlearned_shadows:
-        raise NotApplicableError("it needs unlearned shadow models: `unlearnbench measure --fleet 16`")
+        raise NotApplicableError("it needs unlearned shadow models: `unlearnbench measure --unlearned-shadows 16`")
     scores = lira.score(replace(audit, load_references=lambda: audit.unlearned_shadows, same_labels=True))
     return replace(scores, facts={"fleet": len(audit.unlearned_shadows)})

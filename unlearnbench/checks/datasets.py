@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from unlearnbench.artefacts.data import checksum
+from unlearnbench.artefacts.datasets import checksum
 from unlearnbench.checks import requirements
 from unlearnbench.checks.requirements import outcome, require, skip
 from unlearnbench.checks.side_effects import SideEffects, recording

@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import nn
 
-from unlearnbench.artefacts import scenario
 from unlearnbench.runtime import global_state
 from unlearnbench.storage import store
 
@@ -90,7 +89,6 @@ def without_data(attempts: list[str]) -> Iterator[None]:
     def refuse_artefact(path: Path, key: Any) -> None:
         refuse(f"the suite's {key['kind']} {key.get('name', '')}".strip())
 
-    scenario.forget_data()  # otherwise the suite would not have to read it
     read_artefact = store.read_artefact
     store.read_artefact = refuse_artefact
     _refusals.append(refuse)

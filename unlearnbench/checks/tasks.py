@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from unlearnbench.artefacts.data import checksum
+from unlearnbench.artefacts.datasets import checksum
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CLASSES, TEST, TRAIN, digits
 from unlearnbench.checks.requirements import outcome, require, skip

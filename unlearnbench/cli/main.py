@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import signal
 import sys
 import warnings
@@ -13,6 +11,7 @@ import click
 
 from unlearnbench.cli import plugins, results, running
 from unlearnbench.errors import UserError
+from unlearnbench.runtime.garbage import collect_rarely
 
 
 class TerminatedError(BaseException):
@@ -39,8 +38,8 @@ class Commands(click.Group):
         except PermissionError as error:
             raise click.UsageError(f"no permission to use {error.filename}: choose another folder") from error
         finally:
-            if workers := sys.modules.get("unlearnbench.engines.processes"):
-                workers.dismiss()  # a thread that some method left in one would keep this process waiting for ever
+            if pool := sys.modules.get("unlearnbench.engines.pool"):
+                pool.POOL.dismiss()  # a thread that a method left in a worker would keep this process waiting forever
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,8 +56,7 @@ def main() -> None:
     unlearnbench check NAME            whether it keeps the contract
     """  # noqa: D301 - click looks for this very character
     signal.signal(signal.SIGTERM, terminated)
-    gc.set_threshold(1_000_000)  # plans and records are small objects that stay: to look for garbage there takes long
-    atexit.register(gc.freeze)  # the interpreter would look through all of them once more before it ends
+    collect_rarely()
     warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"warning: {message}", err=True)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unlearnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from unlearnbench.operations.work import Effort
+    from unlearnbench.planning.selection import Selection, Workspace
 
 RESULTS = click.option("--results", default="results", metavar="DIR", help="Folder of records and tables.")
 PRESET = click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="What to run, and how. [demo]")
@@ -43,10 +47,40 @@ DATA = click.option(
     "--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]"
 )
 DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done and what it takes.")
-ACCEPT = click.option("--accept-stale", is_flag=True, help="Take cells of other code as they are, with a footnote.")
+ACCEPT = click.option("--accept-stale", is_flag=True, help="Reuse stale results, with a footnote.")
 ONE_DATASET = click.option("-d", "--dataset", required=True, metavar="NAME", help="The data set.")
 ONE_TASK = click.option("-t", "--task", required=True, metavar="NAME", help="The task.")
 ONE_SEED = click.option("--seed", type=int, default=0, metavar="N", help="The seed.  [0]")
+
+
+def selection_of(options: dict[str, Any]) -> Selection:
+    """The selection that a command's options describe; removes them from `options`."""
+    from unlearnbench.planning.selection import Selection
+
+    overrides = parse_parameters(options.pop("parameters", ()))
+    one = {"datasets": "dataset", "tasks": "task", "seeds": "seed"}
+    values = {
+        name: options.pop(key)
+        for name in ("preset", "datasets", "tasks", "methods", "seeds")
+        for key in (name, one.get(name, name))
+        if key in options
+    }
+    return Selection.of(**values, overrides=overrides)
+
+
+def workspace_of(options: dict[str, Any]) -> Workspace:
+    """The workspace that a command's options describe; removes them from `options`."""
+    from unlearnbench.planning.selection import Workspace
+
+    names = ("results", "cache", "data", "device", "arithmetic")
+    return Workspace.of(**{name: options.pop(name) for name in names if name in options})
+
+
+def effort_of(options: dict[str, Any]) -> Effort:
+    """The effort that a command's options describe; removes them from `options`."""
+    from unlearnbench.operations.work import Effort
+
+    return Effort(**{name: options.pop(name) for name in ("jobs", "timeout", "fail_fast") if name in options})
 
 
 def parse_parameters(parameters: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -27,7 +27,7 @@ def show_plan(summary: Summary) -> None:
     plan = summary.plan
     for cell, status in zip(plan.cells, plan.statuses, strict=True):
         click.echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if status.why else ""))
-    kinds = [job.kind for job in plan.missing]
+    kinds = [artefact.kind for artefact in plan.missing]
     made = [f"{kinds.count(kind)} {name}" for kind, name in KINDS.items() if kinds.count(kind)]
     what = f", with {', '.join(made)}" if made else ""
     click.echo(f"\n{len(plan.to_run)} of {len(plan.cells)} cells to run{what}")

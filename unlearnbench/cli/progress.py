@@ -1,4 +1,4 @@
-"""Tells people how a run goes: a live bar in a terminal, a plain line for each finished cell elsewhere."""
+"""Shows the progress of a run: a live bar in a terminal, a line for each finished cell elsewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from unlearnbench.artefacts.training import Training
 from unlearnbench.operations.work import Outcome
 from unlearnbench.planning.plan import Plan
 from unlearnbench.runtime.timing import left
@@ -29,7 +30,7 @@ class Reporter:
         self._began = time.perf_counter()
         if not self._cells:
             return
-        artefacts = sum(1 + len(job.beside) for job in plan.shared)
+        artefacts = sum(1 + len(one.beside) if isinstance(one, Training) else 1 for one in plan.shared)
         self._line(
             f"{self._cells} of {len(plan.cells)} cells to run and {artefacts} artefacts to make for them: "
             f"about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB"
@@ -41,7 +42,7 @@ class Reporter:
             self._bar.start()
 
     def done(self, outcome: Outcome) -> None:
-        """A job or a cell is finished."""
+        """An artefact or a cell is finished."""
         self._ep += outcome.ep
         self._done += outcome.is_cell
         if self._bar:

@@ -1,4 +1,4 @@
-"""Commands that compute: cells of a preset, networks from elsewhere, more attacks, hyperparameters."""
+"""Commands that compute: cells of a preset, given networks, more attacks, hyperparameters."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ from unlearnbench.cli.options import (
     RESULTS,
     SEEDS,
     TASKS,
+    effort_of,
     parse_parameters,
     parse_value,
+    selection_of,
+    workspace_of,
 )
 from unlearnbench.cli.printing import as_data, show_failures, show_plan, show_result
 
@@ -56,7 +59,7 @@ from unlearnbench.cli.printing import as_data, show_failures, show_plan, show_re
 @click.option("--retry-failed", is_flag=True, help="Run cells again that failed before.")
 @ACCEPT
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Give a cell up after so long.  [never]")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]")
 @JSON
 def run(
     everything: bool,  # what happens anyway: the flag is for saying so
@@ -101,11 +104,11 @@ def run(
 @DATA
 @DRY_RUN
 @JSON
-def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Evaluates a network that was made elsewhere, as a cell of its own beside Retrain.
+def score(weights: str, name: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Evaluates a network that was made elsewhere, as a cell beside Retrain.
 
-    The weights are those of the preset's network, as `unlearnbench export` writes them. What the comparison needs and
-    is not there (the original, Retrain, the shadow models) is trained first: see --dry-run. Exit codes as of `run`.
+    The weights are those of the preset's network, as `unlearnbench export` writes them. Artefacts that the comparison
+    needs (the original, Retrain, the shadow models) are trained first: see --dry-run. Exit codes as of `run`.
     """
     from unlearnbench.cli.progress import Reporter
     from unlearnbench.operations.score import score as score_weights
@@ -113,7 +116,13 @@ def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: boo
     from unlearnbench.storage.records import read_record
 
     summary = score_weights(
-        weights, overrides=parse_parameters(parameters), dry_run=dry_run, progress=Reporter(), **options
+        weights,
+        selection_of(options),
+        workspace_of(options),
+        name=name,
+        effort=effort_of(options),
+        dry_run=dry_run,
+        progress=Reporter(),
     )
     if dry_run and as_json:
         click.echo(json.dumps(as_data(summary), indent=1))
@@ -143,15 +152,15 @@ def score(weights: str, parameters: tuple[str, ...], dry_run: bool, as_json: boo
 @ARITHMETIC
 @CACHE
 @DATA
-def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
-    """Writes the original's weights and what it has to forget, for methods that run elsewhere.
+def export(folder: str, **options: Any) -> None:
+    """Writes the original's weights and its forget set, for methods that run elsewhere.
 
-    DIR gets original.safetensors, forget.npy and retain.npy (positions in the training set), train_labels.npy (what the
-    original was trained on), and about.json.
+    DIR gets original.safetensors, forget.npy and retain.npy (positions in the training set), train_labels.npy (the
+    labels that the original was trained on), and about.json.
     """
     from unlearnbench.operations.export import export as export_to
 
-    click.echo(export_to(folder, overrides=parse_parameters(parameters), say=partial(click.echo, err=True), **options))
+    click.echo(export_to(folder, selection_of(options), workspace_of(options), say=partial(click.echo, err=True)))
 
 
 @click.command()
@@ -162,8 +171,10 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 @METHODS
 @PARAMETERS
 @SEEDS
-@click.option("--fleet", type=int, default=0, metavar="N", help="Train N networks for attack u-lira.  [none]")
-@click.option("--relearn", is_flag=True, help="Unlearn again, and see how soon what was forgotten is back.")
+@click.option(
+    "--unlearned-shadows", type=int, default=0, metavar="N", help="Train and unlearn N models for attack u-lira.  [0]"
+)
+@click.option("--relearn", is_flag=True, help="Unlearn again, and measure how soon the forget set is relearned.")
 @JOBS
 @DEVICE
 @ARITHMETIC
@@ -172,20 +183,31 @@ def export(folder: str, parameters: tuple[str, ...], **options: Any) -> None:
 @DATA
 @DRY_RUN
 @JSON
-def measure(attacks: tuple[str, ...], parameters: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Adds attacks to the records of finished cells, out of stored outputs: nothing is trained for that.
+def measure(
+    attacks: tuple[str, ...], unlearned_shadows: int, relearn: bool, dry_run: bool, as_json: bool, **options: Any
+) -> None:
+    """Adds attacks to the records of finished cells, from stored outputs: nothing is trained for that.
 
-    All that are installed if none is named. `table N --attack NAME --metric auc` shows what they found. Only --fleet
-    and --relearn make networks: say --dry-run first. Exit code 0: all is measured; 1: something could not be.
+    All installed attacks if none is named. `table N --attack NAME --metric auc` shows their numbers. Only
+    --unlearned-shadows and --relearn train networks: see --dry-run. Exit code 0: all is measured; 1: something failed.
     """
     from unlearnbench.operations.measure import measure as measure_cells
 
-    done = measure_cells(attacks, overrides=parse_parameters(parameters), say=partial(click.echo, err=True), **options)
+    done = measure_cells(
+        selection_of(options),
+        workspace_of(options),
+        attacks=attacks,
+        unlearned_shadows=unlearned_shadows,
+        relearn=relearn,
+        effort=effort_of(options),
+        dry_run=dry_run,
+        say=partial(click.echo, err=True),
+    )
     if as_json:
         click.echo(json.dumps(asdict(done), indent=1))
     else:
-        new = "would be read" if options["dry_run"] else "have something new"
-        click.echo(f"{done.cells if options['dry_run'] else len(done.done)} of {done.cells} records {new}")
+        new = "would be read" if dry_run else "have new numbers"
+        click.echo(f"{done.cells if dry_run else len(done.done)} of {done.cells} records {new}")
         for name, reason in {**done.without, **done.failed}.items():
             click.echo(f"not measured: {name}: {reason}", err=True)
     sys.exit(1 if done.without or done.failed else 0)
@@ -208,12 +230,18 @@ def measure(attacks: tuple[str, ...], parameters: tuple[str, ...], as_json: bool
 def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
     """Tries at most four points of a method's hyperparameters, and writes a log.
 
-    It works on training images only, some of them held out, with a seed, an original and a Retrain of its own.
+    It uses training images only, some of them held out, with a seed, an original and a Retrain of its own.
     """
     from unlearnbench.operations.tune import tune as tune_method
 
     grid = {key: values.split(",") for key, _, values in (text.partition("=") for text in grids)}
-    grid = {key: [parse_value(value) for value in values] for key, values in grid.items()}
-    found = tune_method(method, grid=grid or None, say=partial(click.echo, err=True), **options)
-    click.echo(found.log.read_text(encoding="utf-8"), nl=False)
-    click.echo(f"\nwritten to {found.log}", err=True)
+    tuning = tune_method(
+        method,
+        selection_of(options),
+        workspace_of(options),
+        grid={key: [parse_value(value) for value in values] for key, values in grid.items()} or None,
+        effort=effort_of(options),
+        say=partial(click.echo, err=True),
+    )
+    click.echo(tuning.log.read_text(encoding="utf-8"), nl=False)
+    click.echo(f"\nwritten to {tuning.log}", err=True)

@@ -59,13 +59,14 @@ def membership(scores: Scores) -> dict[str, Any]:
     """
     sides = scores.forgotten, scores.heldout
     right = int((scores.forgotten > 0).sum() + (scores.heldout <= 0).sum())
-    items = len(scores.forgotten) + len(scores.heldout)
+    samples = len(scores.forgotten) + len(scores.heldout)
+    rates = {name: statistics.tpr_at_fpr(*sides, fpr) for name, fpr in FPRS.items()}
     return {
-        "accuracy": list(statistics.proportion(right, items)) if scores.thresholded else None,
-        "constant": len(scores.heldout) / items,
+        "accuracy": list(statistics.proportion(right, samples)) if scores.thresholded else None,
+        "constant": len(scores.heldout) / samples,
         "balanced_accuracy": list(statistics.balanced_accuracy(*sides)) if scores.thresholded else None,
         "auc": list(statistics.auc(*sides)),
-        **{name: found and list(found) for name, fpr in FPRS.items() for found in [statistics.tpr_at_fpr(*sides, fpr)]},
+        **{name: list(rate) if rate else None for name, rate in rates.items()},
         "forgotten": len(scores.forgotten),
         "heldout": len(scores.heldout),
         **scores.facts,

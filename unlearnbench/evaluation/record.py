@@ -1,10 +1,9 @@
-"""How a cell is measured: accuracies and attacks, as functions of outputs that are there. Nothing here trains."""
+"""Evaluation: accuracies and attacks, as functions of outputs. Nothing here trains."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -13,9 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench.artefacts.jobs import Job
-from unlearnbench.artefacts.making import Workshop
-from unlearnbench.artefacts.scenario import Scenario, compared, shadow_members, shadow_split
+from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.prepared import MethodArtefact
+from unlearnbench.artefacts.scenario import Scenario, shadow_split
+from unlearnbench.artefacts.shadow import Shadow
+from unlearnbench.artefacts.splits import compared, shadow_members
+from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.evaluation import metrics
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.presets import ELSEWHERE
@@ -32,142 +35,143 @@ from unlearnbench.storage.records import SCHEMA
 
 Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
 """Members and non-members, one entry for each shadow model."""
-Items = Mapping[str, tuple[Tensor, Tensor]]
-"""Where items are among all images, training items first, and their labels (int64 both), by part of an audit."""
+Samples = Mapping[str, tuple[Tensor, Tensor]]
+"""Positions among all images, training images first, and labels (int64 both), by part of an audit."""
 
 
-@dataclass(frozen=True)
-class Laboratory:
-    """Measures cells.
+class Evaluator:
+    """Evaluates cells.
 
-    Attributes:
-        workshop: Has, or makes, the outputs.
+    Args:
+        context: Has, or makes, their outputs.
     """
 
-    workshop: Workshop
-    _observations: dict[tuple[str, ...], Sides] = field(default_factory=dict)
+    def __init__(self, context: WorkerContext) -> None:
+        self.context = context
+        self._observations: dict[tuple[str, ...], Sides] = {}
 
     def record(self, cell: Cell) -> dict[str, Any]:
-        """Measures a cell: accuracies and attacks, as functions of its outputs."""
-        outputs, info = self.workshop.get(cell.outputs)
-        place = self.workshop.place(cell.scenario)
-        found: dict[str, dict[str, Any]] = {"items": metrics.items(place.content, place.split), "attacks": {}}
+        """The record of a cell: accuracies and attacks, as functions of its outputs."""
+        outputs, info = self.context.get(cell.outputs)
+        loaded = self.context.load(cell.scenario)
+        values: dict[str, dict[str, Any]] = {"items": metrics.items(loaded.content, loaded.split), "attacks": {}}
         with spending("attacks"):
             for protocol in PROTOCOLS.values():
-                found[protocol.name], found["attacks"][protocol.attack] = self.evaluated(cell, outputs, protocol)
+                values[protocol.name], values["attacks"][protocol.attack] = self.evaluate(cell, outputs, protocol)
         if cell.about["role"] != ELSEWHERE:
-            found["cost"] = passes(cell.outputs)
+            values["cost"] = passes(cell.outputs)
         return {
             "schema": SCHEMA,
             "status": "ok",
             "cell": dict(cell.about),
             "key": dict(cell.key),
-            "metrics": found,
+            "metrics": values,
             "outputs": {part: digest_of(logits) for part, logits in outputs.items()},
             "observed": observed(cell, {} if cell.about["role"] == ELSEWHERE else info["seconds"]),
         }
 
-    def evaluated(
+    def evaluate(
         self, cell: Cell, outputs: dict[str, Tensor], protocol: Protocol
     ) -> tuple[dict[str, float], dict[str, Any]]:
-        """The columns of a protocol's tables, and all that its attack found."""
+        """The columns of a protocol's tables, and all numbers of its attack."""
         plain = outputs["train"]
         train = outputs.get("train_augmented", plain) if protocol.augmented else plain
-        place = self.workshop.place(cell.scenario)
+        loaded = self.context.load(cell.scenario)
         audit = self.audit(cell, train, outputs["test"])
         membership = attacked(audit, protocol.attack, cell.attacks[protocol.attack])
-        columns = metrics.accuracies(train, outputs["test"], place.content, place.split)
+        columns = metrics.accuracies(train, outputs["test"], loaded.content, loaded.split)
         return {**columns, "asr": membership[protocol.metric][0]}, membership
 
     def audit(
-        self, cell: Cell, train: Tensor, test: Tensor, again: Job | None = None, fleet: Sequence[Job] = ()
+        self, cell: Cell, train: Tensor, test: Tensor, again: Outputs | None = None, unlearned: Sequence[Outputs] = ()
     ) -> Audit:
-        """What an attacker of a cell has in hand.
+        """The input of attacks on a cell.
 
         Args:
             cell: The cell.
-            train: What its network answers on training items, float32 [items, classes].
-            test: Likewise on test items.
+            train: Logits of its network on the training images, float32 [images, classes].
+            test: Likewise on the test images.
             again: The outputs of a second Retrain.
-            fleet: The outputs of the same cell in the worlds of a fleet.
+            unlearned: The outputs of the cell's unlearned shadow models.
         """
         scenario = cell.scenario
         check_current(scenario.arithmetic)
-        place = self.workshop.place(scenario)
-        content, split = place.content, place.split
+        loaded = self.context.load(scenario)
+        content, split = loaded.content, loaded.split
         labels = split.labels(content)
-        remains = torch.from_numpy(~metrics.positions(split.forget, len(labels)))
+        retained = torch.from_numpy(~metrics.positions(split.forget, len(labels)))
         members, nonmembers = self.shadow_observations(scenario, cell.shadows)
         sides = compared(content, split)
-        items = {
+        samples = {
             "forgotten": (sides["forgotten"], labels[split.forget]),
             "heldout": (sides["heldout"], split.labels_of_heldout(content)),
         }
-        everything = torch.arange(len(content.test_labels)) + len(labels), content.test_labels
+        all_test = torch.arange(len(content.test_labels)) + len(labels), content.test_labels
         return Audit(
             forgotten=observation(train[split.forget], labels[split.forget]),
             heldout=observation(test[split.heldout], split.labels_of_heldout(content)),
-            retained=observation(train[remains], labels[remains]),
+            retained=observation(train[retained], labels[retained]),
             test=observation(test, content.test_labels),
             shadow_members=members,
             shadow_nonmembers=nonmembers,
             seed=seeds.derive(scenario.dataset, scenario.task, "attack"),
             heldout_rows=split.heldout.numpy(),
-            load_references=lambda: self.references(cell, items | {"test": everything}, again),
-            load_unlearned_shadows=lambda: tuple(known(*self.sailed(job), items) for job in fleet),
+            load_references=lambda: self.references(cell, samples | {"test": all_test}, again),
+            load_unlearned_shadows=lambda: tuple(known(*self.unlearned_shadow(one), samples) for one in unlearned),
             same_labels=split.train_labels is None,
         )
 
-    def references(self, cell: Cell, items: Items, again: Job | None) -> tuple[Mapping[str, Known], ...]:
-        """What networks of known membership answer on some items: the shadows, and a second Retrain."""
-        shadows = [self.workshop.get(job)[0] for job in cell.shadows]
-        found = [(made["logits"], made["member"]) for made in shadows]
+    def references(self, cell: Cell, samples: Samples, again: Outputs | None) -> tuple[Mapping[str, Known], ...]:
+        """What models of known membership give on some samples: the shadow models, and a second Retrain."""
+        shadows = [self.context.get(shadow)[0] for shadow in cell.shadows]
+        models = [(tensors["logits"], tensors["member"]) for tensors in shadows]
         if again:
-            logits, split = self.workshop.get(again)[0], self.workshop.place(cell.scenario).split
-            answers = torch.cat([logits["train"], logits["test"]])
-            member = torch.arange(len(answers)) < len(logits["train"])
+            outputs, split = self.context.get(again)[0], self.context.load(cell.scenario).split
+            logits = torch.cat([outputs["train"], outputs["test"]])
+            member = torch.arange(len(logits)) < len(outputs["train"])
             member[split.forget] = False
-            found.append((answers, member))
-        return tuple(known(answers, member, items) for answers, member in found)
+            models.append((logits, member))
+        return tuple(known(logits, member, samples) for logits, member in models)
 
-    def sailed(self, job: Job) -> tuple[Tensor, Tensor]:
-        """The logits on all images of a network of a fleet, and which of them it was trained on."""
-        assert job.scenario.fleet is not None
-        outputs, _ = self.workshop.get(job)
-        member = shadow_members(job.scenario, len(outputs["train"]) + len(outputs["test"]), job.scenario.fleet)
+    def unlearned_shadow(self, artefact: Outputs) -> tuple[Tensor, Tensor]:
+        """The logits of an unlearned shadow model on all images, and which of them it was trained on."""
+        scenario = artefact.scenario
+        assert scenario.shadow is not None
+        outputs, _ = self.context.get(artefact)
+        member = shadow_members(scenario.dataset, len(outputs["train"]) + len(outputs["test"]), scenario.shadow)
         logits = torch.empty(len(member), outputs["train"].shape[1])
         logits[member], logits[~member] = outputs["train"], outputs["test"]
         return logits, member
 
-    def shadow_observations(self, scenario: Scenario, jobs: Sequence[Job]) -> Sides:
-        """What the shadows answer on items such as the task forgets: those that each was trained on, and the others."""
-        name = (scenario.task, repr(scenario.task_options), *(job.digest for job in jobs))
+    def shadow_observations(self, scenario: Scenario, shadows: Sequence[Shadow]) -> Sides:
+        """The outputs of shadow models on samples such as the task forgets: those of its training half, and others."""
+        name = (scenario.task, repr(scenario.task_options), *(shadow.digest for shadow in shadows))
         if name not in self._observations:
-            pool = self.workshop.place(scenario).content.pool
+            pool = self.context.load(scenario).content.pool
             inside: list[Observed] = []
             outside: list[Observed] = []
-            for job in jobs:
-                made, _ = self.workshop.get(job)
-                split = shadow_split(scenario, pool, job.index)
+            for shadow in shadows:
+                tensors, _ = self.context.get(shadow)
+                split = shadow_split(scenario, pool, shadow.index)
                 labels = split.labels(pool)
-                member = made["member"][split.forget]
+                member = tensors["member"][split.forget]
                 for side, rows in ((inside, split.forget[member]), (outside, split.forget[~member])):
-                    side.append(observation(made["logits"][rows], labels[rows]))
+                    side.append(observation(tensors["logits"][rows], labels[rows]))
             self._observations[name] = tuple(inside), tuple(outside)
         return self._observations[name]
 
 
-def known(logits: Tensor, member: Tensor, items: Items) -> dict[str, Known]:
-    """What a network answers on some items, by part of an audit, if it answers this on all images."""
+def known(logits: Tensor, member: Tensor, samples: Samples) -> dict[str, Known]:
+    """The outputs of a model of known membership on some samples, by part of an audit, from those on all images."""
     return {
         part: Known(observation(logits[where], labels), member[where].numpy())
-        for part, (where, labels) in items.items()
+        for part, (where, labels) in samples.items()
     }
 
 
 def attacked(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All that an attack found, as in `metrics.membership`; or why it makes no sense here, as `n/a`."""
-    import sklearn.ensemble  # noqa: F401 - takes a second when it is first imported, which is not the attack's time
+    """The numbers of an attack, as in `metrics.membership`; or under "n/a" the reason why it does not apply."""
+    import sklearn.ensemble  # noqa: F401 - the first import takes a second, which is not the attack's time
 
     try:
         with limited():
@@ -176,13 +180,14 @@ def attacked(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, A
         return {"n/a": str(reason)}
 
 
-def passes(job: Job) -> dict[str, float]:
-    """Passes over the training set that a network is charged for, by phase: its own, and those of what it starts from.
+def passes(artefact: Artefact) -> dict[str, float]:
+    """The cost of a network in passes over the training set, by phase, that of the networks it starts from included.
 
-    Work that was kept or is shared is charged in full to everybody who uses it.
+    Shared work is charged in full to every cell that uses it.
     """
-    spent = {"prepare": job.needs["prepared"].ep if "prepared" in job.needs else 0.0, "unlearn": job.ep}
-    before = passes(job.needs["parent"]) if "parent" in job.needs else {}
+    needs = artefact.needs
+    spent = {"prepare": needs["prepared"].ep if "prepared" in needs else 0.0, "unlearn": artefact.ep}
+    before = passes(needs["parent"]) if "parent" in needs else {}
     return {phase: ep + before.get(phase, 0.0) for phase, ep in spent.items()}
 
 
@@ -192,18 +197,18 @@ def observation(logits: Tensor, labels: Tensor) -> Observed:
 
 
 def digest_of(logits: Tensor) -> str:
-    """The SHA-256 of the bytes of outputs: whoever makes a cell again sees whether the same came out."""
+    """The SHA-256 of the bytes of outputs; equal if a cell is recomputed to the bit."""
     return sha_of(logits.cpu().contiguous().numpy().tobytes())
 
 
 @cache
 def own_version() -> str:
-    """The suite's version; looking it up takes a millisecond."""
+    """The suite's version; a lookup takes a millisecond."""
     return version("unlearnbench")
 
 
 def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
-    """What may differ between two runs of the same cell."""
+    """The part of a record that may differ between two runs of the same cell."""
     return {
         "seconds": seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -217,7 +222,9 @@ def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def files_of(job: Job) -> dict[str, str]:
-    """Where the code of a cell's method was, and of that which it starts from, if they are not installed; by name."""
-    own = {str(job.method): str(job.method.path)} if isinstance(job.method, Local) else {}
-    return own | (files_of(job.needs["parent"]) if "parent" in job.needs else {})
+def files_of(artefact: Artefact) -> dict[str, str]:
+    """The files of a cell's method, and of those it starts from, where they are not installed; by name."""
+    own = {}
+    if isinstance(artefact, MethodArtefact) and isinstance(artefact.method, Local):
+        own = {str(artefact.method): str(artefact.method.path)}
+    return own | (files_of(artefact.needs["parent"]) if "parent" in artefact.needs else {})

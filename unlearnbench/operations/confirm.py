@@ -11,14 +11,18 @@ from pathlib import Path
 
 from unlearnbench import golden
 from unlearnbench.artefacts import versions
-from unlearnbench.artefacts.jobs import Job, minor, relearning
+from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.plugin_keys import minor
+from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.artefacts.versions import Version
 from unlearnbench.errors import UserError
 from unlearnbench.golden import HERE, Golden, Output
 from unlearnbench.operations.measure import measure
-from unlearnbench.operations.run import Summary, run
-from unlearnbench.operations.work import Progress
+from unlearnbench.operations.run import Summary, carry_out
+from unlearnbench.operations.work import Effort, Progress
+from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.runtime.arithmetic import PORTABLE
 from unlearnbench.storage.records import read_record
 
@@ -146,54 +150,45 @@ def computed(
     folder: Path, arithmetic: str, jobs: int | None, say: Callable[[str], object], progress: Progress | None
 ) -> tuple[dict[str, Output], bool]:
     """Runs the golden plan in a folder; returns its outputs by name, and whether arithmetic was portable."""
-    results, cache, (first, *others) = folder / "results", folder / "cache", sorted(HERE.glob("*.toml"))
+    workspace = Workspace.of(folder / "results", folder / "cache", device="cpu", arithmetic=arithmetic)
+    selections, effort = [Selection.of(path) for path in sorted(HERE.glob("*.toml"))], Effort(jobs)
     say("computing the golden plan, which takes about half a minute on two cores")
     summaries = [
-        run(preset, results=results, cache=cache, device="cpu", arithmetic=arithmetic, jobs=jobs, progress=progress)
-        for preset in (first, *others)
+        carry_out(planned(selection, workspace), selection, effort, dry_run=False, progress=progress)
+        for selection in selections
     ]
     failed = [f"{outcome.name}: {outcome.reason}" for summary in summaries for outcome in summary.failed]
     if failed:
         raise UserError(f"{len(failed)} cells of the golden plan failed, the first is {failed[0]}")
-    measure(
-        preset=first,
-        results=results,
-        cache=cache,
-        device="cpu",
-        arithmetic=arithmetic,
-        jobs=jobs,
-        say=lambda line: None,
-        tasks="class-removal",
-        methods="laf",
-        fleet=4,
-        relearn=True,
-    )
-    found: dict[str, Output] = {}
-    for preset, summary in zip((first, *others), summaries, strict=True):
-        found |= {f"{preset.stem}: {name}": output for name, output in outputs_of(summary)}
-    return found, all(c.scenario.arithmetic == PORTABLE for summary in summaries for c in summary.plan.cells)
+    few = replace(selections[0], tasks=["class-removal"], methods=["laf"])
+    measure(few, workspace, unlearned_shadows=4, relearn=True, effort=effort, say=lambda line: None)
+    outputs: dict[str, Output] = {}
+    for selection, summary in zip(selections, summaries, strict=True):
+        name = Path(selection.preset_name).stem
+        outputs |= {f"{name}: {output_name}": output for output_name, output in outputs_of(summary)}
+    return outputs, workspace.arithmetic == PORTABLE
 
 
 def outputs_of(summary: Summary) -> Iterator[tuple[str, Output]]:
     """The outputs of a run by name: of artefacts, of records, and of what was measured later."""
-    seen: dict[str, Job] = {}
+    artefacts: dict[str, Artefact] = {}
     for cell in summary.plan.cells:
-        for job in (*cell.shadows, cell.outputs, relearning(cell.outputs)):
-            collect(job, seen)
-    for job in seen.values():
-        made = summary.plan.store.load(job.key)
+        for artefact in (*cell.shadows, cell.outputs, Relearning.of(cell.outputs)):
+            collect(artefact, artefacts)
+    for artefact in artefacts.values():
+        made = summary.plan.store.load(artefact.key)
         if made is not None:
-            yield str(job), golden.of_tensors(made[0], job.key)
+            yield str(artefact), golden.of_tensors(made[0], artefact.key)
     for cell in summary.plan.cells:
         yield from measured(cell)
 
 
-def collect(job: Job, seen: dict[str, Job]) -> None:
-    """Adds a job and all that it needs to those that were seen."""
-    if job.digest not in seen:
-        seen[job.digest] = job
-        for needed in job.needs.values():
-            collect(needed, seen)
+def collect(artefact: Artefact, artefacts: dict[str, Artefact]) -> None:
+    """Adds an artefact and its needs to those that are known, by digest."""
+    if artefact.digest not in artefacts:
+        artefacts[artefact.digest] = artefact
+        for needed in artefact.needs.values():
+            collect(needed, artefacts)
 
 
 def measured(cell: Cell) -> Iterator[tuple[str, Output]]:

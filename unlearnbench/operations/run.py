@@ -9,12 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from unlearnbench.errors import UserError
-from unlearnbench.operations.work import Outcome, Progress, check_jobs, execute, workers
-from unlearnbench.planning import presets
-from unlearnbench.planning.plan import Plan
-from unlearnbench.planning.selection import planned
-from unlearnbench.plugins.files import named
+from unlearnbench.operations.work import Effort, Outcome, Progress, execute
+from unlearnbench.planning.cells import planned
+from unlearnbench.planning.plan import Plan, Rerun
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.reporting import tables
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.runtime import timing
@@ -41,9 +39,9 @@ class Summary:
 
     @property
     def failed(self) -> list[Outcome]:
-        """The cells that did not work, now or in an earlier run and were not tried again."""
-        before = ((name, *why.partition(": ")) for name, why in self.plan.failed_before.items())
-        earlier = [Outcome(name, status, 0.0, 0.0, reason) for name, status, _, reason in before]
+        """The cells that failed now, or in an earlier run and were not tried again."""
+        before = self.plan.failed_before.items()
+        earlier = [Outcome(name, status.failure, 0.0, 0.0, status.why) for name, status in before]
         return earlier + [o for o in self.outcomes if o.is_cell and o.status != "ok"]
 
     @property
@@ -98,12 +96,12 @@ def run(
         cache: Folder of artefacts; None: $UNLEARNBENCH_CACHE or the user's cache folder.
         data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA or the user's data folder.
         dry_run: Only plan.
-        force: Run finished cells again. What cells share, such as originals and shadows, is kept.
+        force: Run finished cells again; shared artefacts, such as originals and shadow models, are kept.
         retry_failed: Run cells again that failed before.
-        accept_stale: Leave cells as they are that other code, options or data made; tables say so.
+        accept_stale: Reuse cells that were made by other code, options or data, with a footnote in the tables.
         fail_fast: Stop at the first cell that fails.
-        timeout: Seconds after which a cell, or a method's preparation, is given up.
-        progress: Is told how it goes, e.g. `unlearnbench.Reporter()`, which prints it; nobody if None.
+        timeout: Seconds after which the method or attack of a cell is stopped.
+        progress: Receives progress events; `unlearnbench.Reporter()` prints them. None: no progress is shown.
 
     Returns:
         The plan, what was done, and the tables.
@@ -111,51 +109,21 @@ def run(
     Raises:
         UserError: If something about the arguments is wrong; nothing has been computed then.
     """
-    plan = planned(
-        preset,
-        datasets=several(datasets),
-        tasks=several(tasks),
-        methods=named(several(methods)),
-        seeds=() if seeds is None else presets.parse_seeds(seeds),
-        overrides=overrides,
-        device=device,
-        arithmetic=arithmetic,
-        results=results,
-        cache=cache,
-        data=data,
-        force=force,
-        retry=retry_failed,
-        accept_stale=accept_stale,
-    )
-    return carried_out(
-        plan, preset, jobs=jobs, dry_run=dry_run, progress=progress, fail_fast=fail_fast, timeout=timeout
-    )
+    selection = Selection.of(preset, datasets, tasks, methods, seeds, overrides)
+    workspace = Workspace.of(results, cache, data, device, arithmetic)
+    effort = Effort(jobs, timeout, fail_fast)
+    plan = planned(selection, workspace, Rerun(force, retry_failed, accept_stale))
+    return carry_out(plan, selection, effort, dry_run=dry_run, progress=progress)
 
 
-def carried_out(
-    plan: Plan,
-    preset: str | Path,
-    *,
-    jobs: int | None,
-    dry_run: bool,
-    progress: Progress | None,
-    fail_fast: bool = False,
-    timeout: float | None = None,
-) -> Summary:
+def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool, progress: Progress | None) -> Summary:
     """Does the work of a plan and writes the tables; arguments as in `run`."""
-    check_jobs(jobs)
-    if timeout is not None and not timeout > 0:
-        raise UserError(f"--timeout must be more than 0 seconds, not {timeout:g}")
     if dry_run:
         return Summary(plan)
     folders.check_writable(plan.results)
-    start, several_workers = time.perf_counter(), workers(jobs, plan)
-    outcomes = execute(plan, several_workers, progress, fail_fast, timeout)
+    start = time.perf_counter()
+    workers = effort.workers(plan.workspace.device, len(plan.shared) + len(plan.to_run))
+    outcomes = execute(plan, workers, effort, progress)
     seconds = time.perf_counter() - start
-    made = tables.write(plan.results.parent, presets.read(str(preset)), plan.accept_stale, plan.records)
-    return Summary(plan, outcomes, made, seconds, several_workers)
-
-
-def several(names: str | Sequence[str]) -> Sequence[str]:
-    """Names, of which a single one may stand alone."""
-    return (names,) if isinstance(names, str) else names
+    made = tables.write(plan.workspace.results, selection.preset, plan.rerun.accept_stale, plan.records)
+    return Summary(plan, outcomes, made, seconds, workers)

@@ -1,8 +1,8 @@
-"""Chooses hyperparameters that nobody published: by one rule, with the same budget for every method.
+"""Tunes hyperparameters that nobody published: by one rule, with the same budget for every method.
 
-The rule: in a world of its own (training images only, some of them held out, its own original and its own Retrain), the
-point of a grid of at most four that comes closest to Retrain. The test set is not loaded, and no network of that world
-enters a table.
+The rule: on a tuning set (training images only, some of them held out, with an original and a Retrain of its own), the
+point of a grid of at most four that is closest to Retrain. The test set is not loaded, and no network that is trained
+on the tuning set enters a table.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import itertools
 import math
 import shlex
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +20,26 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unlearnbench import statistics
-from unlearnbench.artefacts.scenario import Scenario, content_of, split_of
+from unlearnbench.artefacts.artefact import unmade
+from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.evaluation import metrics
-from unlearnbench.operations.work import check_jobs, work, workers_on
-from unlearnbench.planning import presets
-from unlearnbench.planning.cells import build
-from unlearnbench.planning.plan import Cell, Plan, unmade
-from unlearnbench.planning.presets import NOTHING, REFERENCE, Preset
-from unlearnbench.planning.selection import choose_device
+from unlearnbench.operations.work import Effort, evaluator_of, work
+from unlearnbench.planning.cells import planned
+from unlearnbench.planning.plan import Cell
+from unlearnbench.planning.presets import NOTHING, REFERENCE
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.files import named, place_of
 from unlearnbench.plugins.method import Method
-from unlearnbench.runtime.arithmetic import environment, resolved
 from unlearnbench.runtime.threads import one_thread
 from unlearnbench.storage import folders
 from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.store import Store
 
 SEED = 1000
-"""Of the tuning world; the tables have smaller ones."""
+"""The seed on tuning sets; the tables have smaller ones."""
 MOST_POINTS = 4
 SUFFIX = "-tuning"
 GRIDS = Path(__file__).with_name("grids.toml")
@@ -50,12 +48,12 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Trial:
-    """A network of the tuning world.
+    """A network on the tuning set.
 
     Attributes:
-        name: What it is.
+        name: Title of its method.
         point: The hyperparameters that were tried; empty for Retrain and the original.
-        measures: In percent: accuracies on retained, forgotten and held-out items, and the AUC of an attack by loss;
+        measures: In percent: accuracies on retained, forgotten and held-out samples, and the AUC of a loss attack;
             empty if it failed.
         distance: Mean absolute difference of these to Retrain's, in percentage points; nan if it failed.
         reason: Why it failed.
@@ -70,12 +68,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a tuning found.
+    """The result of `tune`.
 
     Attributes:
         trials: Retrain, the original, and the points of the grid.
-        best: The point that comes closest to Retrain.
-        log: Where it is written down.
+        best: The point that is closest to Retrain.
+        log: The file with all of it.
     """
 
     trials: Sequence[Trial]
@@ -85,99 +83,80 @@ class Tuning:
 
 def tune(
     method: str,
+    selection: Selection,
+    workspace: Workspace,
     *,
-    dataset: str,
-    task: str,
-    preset: str | Path = "demo",
     grid: Mapping[str, Sequence[Any]] | None = None,
-    jobs: int | None = None,
-    device: str = "auto",
-    arithmetic: str = "auto",
-    results: str | Path = "results",
-    cache: str | Path | None = None,
-    data: str | Path | None = None,
+    effort: Effort = Effort(),
     say: Callable[[str], object] = print,
 ) -> Tuning:
-    """Tries a grid of hyperparameters, and writes down what came out.
+    """Tries a grid of hyperparameters, and writes a log.
 
     Args:
         method: Name of the method, or FILE.py:FUNCTION.
-        dataset: Name of the data set; its tuning world is the data set of that name with "-tuning" behind it.
-        task: Name of the task.
-        preset: Recipe, network and the hyperparameters that are not in the grid.
+        selection: One data set and one task; the tuning set is the data set of that name followed by "-tuning". Its
+            preset has the recipe, the network and the hyperparameters that are not in the grid.
+        workspace: Where to compute; the log goes to `tuning/` in the results folder.
         grid: Values to try, by name; the suite's own grid for this method if None.
-        jobs: Workers; None: one for each core, or one on a GPU.
-        device: "auto", "cpu" or "cuda".
-        arithmetic: As in `run`.
-        results: The log goes to `tuning/` in this folder.
-        cache: Folder of artefacts.
-        data: Folder with the data sets' files.
-        say: Is told how it goes.
+        effort: Workers.
+        say: Receives progress lines.
 
     Raises:
         UserError: If a name or value is wrong, or if every point failed.
     """
-    check_jobs(jobs)
     (method,) = named([method])
+    (dataset,), (task,) = selection.datasets, selection.tasks
     points = points_of(method, grid)
-    store, chosen = Store(folders.cache(cache)), presets.read(str(preset))
-    folders.check_writable(store.root)
-    log = Path(results) / "tuning" / chosen.name / dataset / task / f"{method}.md"
+    log = workspace.results / "tuning" / selection.preset.name / dataset / task / f"{method}.md"
     folders.check_writable(log.parent)
-    where = choose_device(device)
-    world = world_of(chosen, dataset)
-    computed = resolved(arithmetic, where)
-    plan = partial(
-        build, world, store, log.parent, tasks=[task], root=folders.data(data), device=where, arithmetic=computed
-    )
-    fixed = by_method(plan(methods=[NOTHING]))
-    tried: list[tuple[Cell, Point]] = [(fixed[REFERENCE], {}), (fixed[NOTHING], {})]
-    tried += [(by_method(plan(methods=[method], overrides={method: point}))[method], point) for point in points]
-    passes = sum({job.digest: job.ep for cell, _ in tried for job in unmade(cell.outputs, store)}.values())
-    say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {passes:.0f} passes over its training set")
-    workers = workers_on(where, jobs)
-    calls = [(cell, store) for cell, _ in tried]
-    found = in_parallel(attempt, calls, min(workers, len(tried)), None, environment(computed))
-    ended: dict[int, tuple[dict[str, float], str]] = {}
+    tried = cells_of(method, points, on_tuning_set(selection), workspace)
+    ep = sum({one.digest: one.ep for cell, _ in tried for one in unmade(cell.outputs, workspace.store)}.values())
+    say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {ep:.0f} passes over its training set")
     trials: list[Trial] = []
-    for done in found:
-        ended[done.index] = done.result or ({}, done.reason)
-        while len(trials) in ended:  # in order: all are compared with the first
-            cell, point = tried[len(trials)]
-            reference = trials[0].measures if trials else {}
-            trials.append(trial(cell, point, *ended[len(trials)], reference))
-            say(f"[{len(trials)}/{len(tried)}] {sentence(trials[-1])}")
+    for trial in trials_of(tried, workspace, effort):
+        trials.append(trial)
+        say(f"[{len(trials)}/{len(tried)}] {sentence(trial)}")
     best = min(trials[2:], key=lambda t: (math.isnan(t.distance), round(t.distance, 2)))  # of equals the first
     if math.isnan(best.distance):
         raise UserError(f"every point of {method} failed, the last with {trials[-1].reason}: give others with --grid")
-    command = shlex.join(
-        [
-            "unlearnbench",
-            "tune",
-            place_of(method),
-            "-d",
-            dataset,
-            "-t",
-            task,
-            "--preset",
-            str(preset),
-            *grid_options(grid or {}),
-        ]
-    )
-    write_atomically(
-        log, logged(trials, best, f"{method} on {dataset}, {task}, preset {chosen.name}", command).encode()
-    )
+    words = ["unlearnbench", "tune", place_of(method), "-d", dataset, "-t", task, "--preset", selection.preset_name]
+    title = f"{method} on {dataset}, {task}, preset {selection.preset.name}"
+    text = log_of(trials, best, title, shlex.join([*words, *grid_options(grid or {})]))
+    write_atomically(log, text.encode())
     return Tuning(trials, best, log)
+
+
+def cells_of(
+    method: str, points: Sequence[Point], selection: Selection, workspace: Workspace
+) -> list[tuple[Cell, Point]]:
+    """The cells to compare: Retrain, the original, and the method at each point."""
+
+    def cell(name: str, overrides: Mapping[str, Point]) -> Cell:
+        cells = planned(replace(selection, methods=[name], overrides=overrides), workspace).cells
+        return next(cell for cell in cells if cell.method == name)
+
+    fixed: list[tuple[Cell, Point]] = [(cell(REFERENCE, {}), {}), (cell(NOTHING, {}), {})]
+    return fixed + [(cell(method, {method: point}), point) for point in points]
+
+
+def trials_of(tried: Sequence[tuple[Cell, Point]], workspace: Workspace, effort: Effort) -> Iterator[Trial]:
+    """Makes and measures cells; yields their trials in order, because all are compared with the first, Retrain."""
+    workers = effort.workers(workspace.device, len(tried))
+    calls = [(cell, workspace.store) for cell, _ in tried]
+    ended: dict[int, tuple[dict[str, float], str]] = {}
+    count = 0
+    reference: dict[str, float] = {}
+    for done in in_parallel(attempt, calls, workers, None, workspace.environment):
+        ended[done.index] = done.result or ({}, done.reason)
+        while count in ended:
+            yield trial_of(*tried[count], *ended[count], reference)
+            reference = reference or ended[0][0]
+            count += 1
 
 
 def grid_options(grid: Mapping[str, Sequence[Any]]) -> list[str]:
     """A grid as options of the command line."""
     return [word for key, values in grid.items() for word in ("--grid", f"{key}={','.join(map(str, values))}")]
-
-
-def by_method(plan: Plan) -> dict[str, Cell]:
-    """The cells of a plan for one scenario."""
-    return {cell.method: cell for cell in plan.cells}
 
 
 def points_of(method: str, grid: Mapping[str, Sequence[Any]] | None) -> list[Point]:
@@ -198,32 +177,40 @@ def points_of(method: str, grid: Mapping[str, Sequence[Any]] | None) -> list[Poi
     return points
 
 
-def world_of(preset: Preset, dataset: str) -> Preset:
-    """The preset of a tuning world: the same but for the data, the seed, and the shadows, which nobody trains."""
+def on_tuning_set(selection: Selection) -> Selection:
+    """The selection with the tuning set in place of its data set, the tuning seed, and as few shadow models as can be.
+
+    Raises:
+        UserError: If there is no tuning set.
+    """
+    (dataset,), preset = selection.datasets, selection.preset
     if dataset not in preset.datasets:
         raise unknown(f"data set in preset {preset.name}:", dataset, preset.datasets)
     name = f"{dataset}{SUFFIX}"
     known = registry.entries("datasets")
     if name not in known:
-        worlds = [entry.removesuffix(SUFFIX) for entry in known if entry.endswith(SUFFIX)]
-        raise UserError(f"{dataset} has no tuning world; {', '.join(worlds)} have one, as a data set NAME{SUFFIX}")
-    return replace(preset, seeds=(SEED,), datasets={name: preset.datasets[dataset]}, shadows=2)
+        tunable = [entry.removesuffix(SUFFIX) for entry in known if entry.endswith(SUFFIX)]
+        raise UserError(
+            f"{dataset} has no tuning set; {', '.join(tunable)} have one, as a data set of the name NAME{SUFFIX}"
+        )
+    preset = replace(preset, seeds=(SEED,), datasets={name: preset.datasets[dataset]}, shadows=2)
+    return replace(selection, preset=preset, datasets=[name], seeds=())
 
 
 def attempt(cell: Cell, store: Store) -> tuple[dict[str, float], str]:
-    """What a worker does: makes the outputs of a cell and measures them; or says why that failed."""
+    """In a worker: makes the outputs of a cell and measures them; returns the measures, or the reason of a failure."""
     outcome = work(cell.outputs, store, False)
-    found = store.load(cell.outputs.key)
-    if found is None:
+    made = store.load(cell.outputs.key)
+    if made is None:
         return {}, outcome.reason
     with one_thread():
-        return measured(cell.scenario, found[0], store), ""
+        return measures_of(evaluator_of(store).context.load(cell.scenario), made[0]), ""
 
 
-def trial(
+def trial_of(
     cell: Cell, point: Point, measures: Mapping[str, float], reason: str, reference: Mapping[str, float]
 ) -> Trial:
-    """A network of the tuning world; `reference` has the measures of Retrain, and is empty for Retrain itself."""
+    """The trial of a cell; `reference` has the measures of Retrain, and is empty for Retrain itself."""
     title = registry.get(Method, cell.method).title
     if not measures:
         return Trial(title, point, {}, reason=reason)
@@ -231,31 +218,30 @@ def trial(
     return Trial(title, point, measures, distance)
 
 
-def measured(scenario: Scenario, outputs: Mapping[str, Tensor], store: Store) -> dict[str, float]:
-    """What the rule compares, in percent: three accuracies, and the AUC of an attack by loss, which is balanced."""
-    content = content_of(scenario, store)
-    split = split_of(scenario, store)
+def measures_of(loaded: LoadedScenario, outputs: Mapping[str, Tensor]) -> dict[str, float]:
+    """The measures that the rule compares, in percent: three accuracies, and the AUC of a loss attack."""
+    content, split = loaded.content, loaded.split
     accuracies = metrics.accuracies(outputs["train"], outputs["test"], content, split)
     labels, heldout = split.labels(content), split.labels_of_heldout(content)
     sides = [(outputs["train"][split.forget], labels[split.forget]), (outputs["test"][split.heldout], heldout)]
     scores = [-cross_entropy(logits.double(), side, reduction="none").numpy() for logits, side in sides]
-    found = {name: accuracies[name] for name in ("train_r", "train_f", "test")}
-    found["auc"] = statistics.auc(scores[0], scores[1]).value
-    return {name: 100 * value for name, value in found.items()}
+    measures = {name: accuracies[name] for name in ("train_r", "train_f", "test")}
+    measures["auc"] = statistics.auc(scores[0], scores[1]).value
+    return {name: 100 * value for name, value in measures.items()}
 
 
-def sentence(found: Trial) -> str:
+def sentence(trial: Trial) -> str:
     """A trial in a line."""
-    name = " ".join([found.name, *(f"{key}={value}" for key, value in found.point.items())])
-    if found.reason:
-        return f"{name}: {found.reason}"
+    name = " ".join([trial.name, *(f"{key}={value}" for key, value in trial.point.items())])
+    if trial.reason:
+        return f"{name}: {trial.reason}"
     return (
-        f"{name}: " + ", ".join(f"{k} {v:.2f}" for k, v in found.measures.items()) + f", distance {found.distance:.2f}"
+        f"{name}: " + ", ".join(f"{k} {v:.2f}" for k, v in trial.measures.items()) + f", distance {trial.distance:.2f}"
     )
 
 
-def logged(trials: Sequence[Trial], best: Trial, what: str, command: str) -> str:
-    """The log: what was tried, what came out, what was chosen and how."""
+def log_of(trials: Sequence[Trial], best: Trial, title: str, command: str) -> str:
+    """The log: the points that were tried, their measures, and which was chosen by which rule."""
     from tabulate import tabulate
 
     names = list(trials[0].measures)
@@ -269,9 +255,9 @@ def logged(trials: Sequence[Trial], best: Trial, what: str, command: str) -> str
     chosen = ", ".join(f"{key} = {value}" for key, value in best.point.items())
     idle = " No point is closer than the original, to which nothing was done."
     return (
-        f"# {what}\n\n{tabulate(lines, headers, tablefmt='pipe', disable_numparse=True)}\n\n"
+        f"# {title}\n\n{tabulate(lines, headers, tablefmt='pipe', disable_numparse=True)}\n\n"
         f"Chosen: {chosen}. The rule: least mean absolute difference to Retrain over these four, in percentage points, "
-        f"and of equals the first; with seed {SEED} in a world of training images, some of them held out; the test set "
-        f"is not used.{idle if trials[1].distance <= best.distance else ''}\n\n"
+        f"and of equals the first; with seed {SEED} on the tuning set: training images, some of them held out; the "
+        f"test set is not used.{idle if trials[1].distance <= best.distance else ''}\n\n"
         f"    {command}\n"
     )

@@ -1,4 +1,4 @@
-"""Does the work of a plan: makes the artefacts that are missing, then the cells, over several workers."""
+"""The work of a plan: missing artefacts, then cells, by several worker processes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from typing import Any, Protocol
 import joblib
 import torch
 
-from unlearnbench.artefacts.jobs import Job
-from unlearnbench.artefacts.making import ParentFailedError, Workshop, still_missing
+from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.training import Training
+from unlearnbench.artefacts.unlearned import ParentFailedError
 from unlearnbench.engines.processes import Done, in_parallel
 from unlearnbench.errors import StorageError, UserError
-from unlearnbench.evaluation.record import Laboratory, observed
+from unlearnbench.evaluation.record import Evaluator, observed
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.runtime import timing
 from unlearnbench.runtime.threads import one_thread
@@ -65,45 +67,65 @@ class Outcome:
 
 
 class Progress(Protocol):
-    """Is told how a run goes."""
+    """Receives the events of a run."""
 
     def start(self, plan: Plan) -> None:
         """The run begins."""
 
     def done(self, outcome: Outcome) -> None:
-        """A job or a cell is finished."""
+        """An artefact or a cell is finished."""
 
     def finish(self) -> None:
         """The run is over, or was interrupted."""
 
 
-def check_jobs(jobs: int | None) -> None:
-    """Raises `UserError` for a number of workers that nobody can have."""
-    if jobs is not None and jobs < 1:
-        raise UserError(f"-j must be at least 1, not {jobs}")
+@dataclass(frozen=True)
+class Effort:
+    """How the work is done; the numbers do not depend on it.
+
+    Attributes:
+        jobs: Number of workers, one thread each; None: one for each core, or one on a GPU.
+        timeout: Seconds after which the method or attack of a cell is stopped; None: never.
+        fail_fast: Whether to stop at the first cell that fails.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    jobs: int | None = None
+    timeout: float | None = None
+    fail_fast: bool = False
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise UserError(f"-j must be at least 1, not {self.jobs}")
+        if self.timeout is not None and not self.timeout > 0:
+            raise UserError(f"--timeout must be more than 0 seconds, not {self.timeout:g}")
+
+    def workers(self, device: str, calls: int) -> int:
+        """The number of workers for this many calls."""
+        return max(1, min(calls, self.jobs or (1 if device == "cuda" else joblib.cpu_count())))
 
 
-def execute(
-    plan: Plan, jobs: int, progress: Progress | None, fail_fast: bool = False, timeout: float | None = None
-) -> list[Outcome]:
+def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None) -> list[Outcome]:
     """Does the work of a plan.
 
-    The queue is in an order in which everything comes after what it needs, so a worker seldom waits; if it gets ahead,
-    it makes the missing artefact itself, or waits on the lock of the one who is making it.
+    In the queue, artefacts come after their needs, so a worker seldom waits. A worker that lacks an artefact makes it,
+    or waits for the lock of the worker that is making it.
     """
-    queue: list[Job | Cell] = [*plan.shared, *plan.to_run]
+    queue: list[Artefact | Cell] = [*plan.shared, *plan.to_run]
     outcomes: list[Outcome] = []
     if progress:
         progress.start(plan)
     try:
         calls = [(item, plan.store, is_forced(item, plan)) for item in queue]
-        with closing(in_parallel(work, calls, jobs, timeout, plan.environment)) as found:
+        with closing(in_parallel(work, calls, workers, effort.timeout, plan.environment)) as found:
             for done in found:
-                outcome = done.result or perished(queue[done.index], done, timeout)
+                outcome = done.result or perished(queue[done.index], done, effort.timeout)
                 outcomes.append(outcome)
                 if progress:
                     progress.done(outcome)
-                if fail_fast and outcome.is_cell and outcome.status != "ok":
+                if effort.fail_fast and outcome.is_cell and outcome.status != "ok":
                     break
     finally:
         if progress:
@@ -111,7 +133,7 @@ def execute(
     return outcomes
 
 
-def perished(item: Job | Cell, done: Done[Outcome], limit: float | None) -> Outcome:
+def perished(item: Artefact | Cell, done: Done[Outcome], limit: float | None) -> Outcome:
     """What became of an item whose process did not survive it; for a cell, there is a record of it."""
     reason = FATES[done.reason].format(limit=limit or 0.0)
     if isinstance(item, Cell) and made_meanwhile(item):
@@ -119,16 +141,16 @@ def perished(item: Job | Cell, done: Done[Outcome], limit: float | None) -> Outc
     if isinstance(item, Cell):
         trace = {"traceback": done.trace} if done.trace else {}
         write_record(item.path, {**failure(item, done.reason, reason), **trace})
-    ep = item.work if isinstance(item, Job) else item.outputs.ep
+    ep = item.total_ep if isinstance(item, Artefact) else item.outputs.ep
     return Outcome(str(item), done.reason, 0.0, ep, reason, isinstance(item, Cell))
 
 
-def is_forced(item: Job | Cell, plan: Plan) -> bool:
+def is_forced(item: Artefact | Cell, plan: Plan) -> bool:
     """Whether an item is a cell that shall be unlearned even if its outputs are there."""
     return isinstance(item, Cell) and item.method in plan.forced
 
 
-def work(item: Job | Cell, store: Store, force: bool) -> Outcome:
+def work(item: Artefact | Cell, store: Store, force: bool) -> Outcome:
     """What a worker does: makes an artefact or a cell, on one thread; whatever goes wrong stays in its outcome."""
     start = time.perf_counter()
     if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
@@ -137,34 +159,36 @@ def work(item: Job | Cell, store: Store, force: bool) -> Outcome:
     timing.taken()
     speed: Mapping[str, float] = {}
     with one_thread(), redirect_stdout(sys.stderr), timing.spending("overhead"):  # what plugins print is no result
-        if isinstance(item, Job):
+        if isinstance(item, Artefact):
             status, reason, speed = make_artefact(item, store)
         else:
             status, reason = make_cell(item, store, force)
-    ep = item.work if isinstance(item, Job) else item.outputs.ep
+    ep = item.total_ep if isinstance(item, Artefact) else item.outputs.ep
     seconds = time.perf_counter() - start
     return Outcome(str(item), status, seconds, ep, reason, isinstance(item, Cell), timing.taken(), speed)
 
 
 @lru_cache(maxsize=1)
-def laboratory(store: Store) -> Laboratory:
-    """A worker's laboratory, kept from item to item."""
-    return Laboratory(Workshop(store))
+def evaluator_of(store: Store) -> Evaluator:
+    """The evaluator of this worker process, with the data that it keeps from call to call."""
+    return Evaluator(WorkerContext(store))
 
 
-def make_artefact(job: Job, store: Store) -> tuple[str, str, Mapping[str, float]]:
-    """Makes an artefact; if that fails, the cells that need it will say so in their records.
+def make_artefact(artefact: Artefact, store: Store) -> tuple[str, str, Mapping[str, float]]:
+    """Makes an artefact.
 
     Returns:
-        The status, the reason, and the speed if it was a training.
+        The status, the reason if it failed, and the speed if it is a training.
     """
+    if isinstance(artefact, Training):
+        artefact = artefact.still_missing(store)
     try:
-        _, info = laboratory(store).workshop.get(still_missing(job, store))
+        _, info = evaluator_of(store).context.get(artefact)
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # whatever a plugin raised
         return status_of(error), reason_of(error), {}
-    return "made", "", info if job.kind in ("original", "shadow") else {}
+    return "made", "", info if isinstance(artefact, Training) else {}
 
 
 def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
@@ -174,7 +198,7 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
     elif made_meanwhile(cell):
         return "ok", ""
     try:
-        record = laboratory(store).record(cell)
+        record = evaluator_of(store).record(cell)
         write_record(cell.path, record)  # fails if something in it is no number, or no JSON at all
     except StorageError:
         raise
@@ -216,14 +240,3 @@ def status_of(error: BaseException) -> str:
 def reason_of(error: BaseException) -> str:
     """An exception in one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def workers(jobs: int | None, plan: Plan) -> int:
-    """How many workers to use."""
-    device = "cuda" if any(cell.scenario.device == "cuda" for cell in plan.cells) else "cpu"
-    return max(1, min(workers_on(device, jobs), len(plan.shared) + len(plan.to_run)))
-
-
-def workers_on(device: str, jobs: int | None) -> int:
-    """How many workers were asked for, or else are usual: one for each core, or one on a GPU."""
-    return jobs or (1 if device == "cuda" else joblib.cpu_count())

@@ -1,4 +1,4 @@
-"""From a preset and filters to the cells of a plan."""
+"""From a selection to the cells of a plan."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.artefacts.jobs import Artefacts, attack_key
-from unlearnbench.artefacts.scenario import Scenario, content_of, listed, split_of
+from unlearnbench.artefacts.loaded import LoadedScenario
+from unlearnbench.artefacts.plugin_keys import attack_key
+from unlearnbench.artefacts.scenario import Scenario
+from unlearnbench.artefacts.shadow import Shadow
+from unlearnbench.artefacts.splits import listed
+from unlearnbench.artefacts.unlearned import Outputs
+from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.planning.plan import Cell, Plan
+from unlearnbench.planning.plan import Cell, Plan, Rerun
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.planning.protocols import PROTOCOLS
+from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack
 from unlearnbench.plugins.dataset import Source
@@ -23,96 +29,69 @@ from unlearnbench.plugins.files import known_here, place_of
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Model
 from unlearnbench.plugins.task import Task
-from unlearnbench.runtime.arithmetic import NATIVE
 from unlearnbench.storage.folders import folder_name
-from unlearnbench.storage.store import Store
+from unlearnbench.training.augmentation import check_augmentations
 from unlearnbench.training.precision import resolved
 
 
-def build(
-    preset: Preset,
-    store: Store,
-    results: Path,
-    *,
-    datasets: Sequence[str] = (),
-    tasks: Sequence[str] = (),
-    methods: Sequence[str] = (),
-    seed_list: Sequence[int] = (),
-    overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    root: Path,
-    device: str = "cpu",
-    arithmetic: str = NATIVE,
-    force: bool = False,
-    retry: bool = False,
-    accept_stale: bool = False,
-    preset_name: str = "",
-    fleet: int | None = None,
-) -> Plan:
-    """Resolves a preset and filters into cells and what they need.
+def planned(selection: Selection, workspace: Workspace, rerun: Rerun = Rerun(), shadow: int | None = None) -> Plan:
+    """Resolves a selection into cells and the artefacts that they need.
 
     Args:
-        preset: What to run.
-        store: Where artefacts are.
-        results: The folder of this preset's results.
-        datasets: Names to run; all of the preset if empty, likewise for the next three.
-        tasks: Names of tasks.
-        methods: Names of methods; parents of `start=` and Retrain are added.
-        seed_list: Seeds.
-        overrides: Options by name of a method or task, the last word.
-        root: The folder with the data sets' files.
-        device: "cpu" or "cuda".
-        arithmetic: "portable" or "native".
-        force: Run finished cells of these methods again.
-        retry: Run failed cells again.
-        accept_stale: Leave stale cells as they are.
-        preset_name: What the user called the preset, for the command that reproduces a cell.
-        fleet: The index of the fleet's world in which everything happens; None for the data sets as they are.
+        selection: The cells that are wanted; methods that others start from, and Retrain, are added.
+        workspace: Where they are computed.
+        rerun: Which finished cells are computed again.
+        shadow: The index of the unlearned shadow model for which the cells are planned; None for the cells themselves.
 
     Raises:
         UserError: If a name, an option or a combination is wrong.
     """
-    datasets = datasets or list(preset.datasets)
-    chosen = pick(methods, preset.methods, "methods")
-    if not methods and preset.methods is None:
-        chosen = [name for name in chosen if possible(name, preset, datasets)]
-    planner = _Planner(
-        preset, store, results, overrides or {}, root, device, arithmetic, preset_name or preset.name, fleet
-    )
-    cells = planner.cells(
-        datasets,
-        pick(tasks, preset.tasks, "tasks"),
-        chosen,
-        seed_list or preset.seeds,
-    )
+    preset = selection.preset
+    datasets = selection.datasets or list(preset.datasets)
+    methods = pick(selection.methods, preset.methods, "methods")
+    if not selection.methods and preset.methods is None:
+        methods = [name for name in methods if possible(name, preset, datasets)]
+    tasks = pick(selection.tasks, preset.tasks, "tasks")
+    planner = _Planner(selection, workspace, shadow)
+    cells = planner.cells(datasets, tasks, methods, selection.seeds or preset.seeds)
     cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
-    return Plan(cells, results, store, frozenset(chosen) if force else (), retry, accept_stale)
+    return Plan(cells, planner.results, workspace, rerun, frozenset(methods) if rerun.force else ())
 
 
 @dataclass(frozen=True)
 class _Planner:
-    """What all cells of a plan have in common, and how one is put together."""
+    """The common part of all cells of a plan, and how one cell is put together."""
 
-    preset: Preset
-    store: Store
-    results: Path
-    overrides: Mapping[str, Mapping[str, Any]]
-    root: Path
-    device: str
-    arithmetic: str
-    preset_name: str
-    fleet: int | None
+    selection: Selection
+    workspace: Workspace
+    shadow: int | None
+
+    @property
+    def preset(self) -> Preset:
+        """The preset."""
+        return self.selection.preset
+
+    @property
+    def overrides(self) -> Overrides:
+        """The options that win over the preset's."""
+        return self.selection.overrides
+
+    @property
+    def results(self) -> Path:
+        """The folder of the preset's results."""
+        return self.workspace.results / self.preset.name
 
     def cells(
-        self, datasets: Sequence[str], tasks: Sequence[str], methods: Sequence[str], seed_list: Sequence[int]
+        self, datasets: Sequence[str], tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[int]
     ) -> list[Cell]:
-        """The cells of a selection."""
+        """All combinations, as cells."""
         check_names(self.preset)
-        wanted = with_parents([REFERENCE, *methods])
+        methods = with_parents([REFERENCE, *methods])
         for name in self.overrides:
-            if name not in (*wanted, *tasks, *self.attacks):
-                raise unknown("method, task or attack of this run:", name, (*wanted, *tasks, *self.attacks))
-        settings = [self.scenario(d, t, s) for d in unique(datasets) for t in unique(tasks) for s in seed_list]
-        return [cell for scenario in settings for cell in self.cells_of(scenario, wanted)]
+            if name not in (*methods, *tasks, *self.attacks):
+                raise unknown("method, task or attack of this run:", name, (*methods, *tasks, *self.attacks))
+        scenarios = [self.scenario(d, t, s) for d in unique(datasets) for t in unique(tasks) for s in seeds]
+        return [cell for scenario in scenarios for cell in self.cells_of(scenario, methods)]
 
     @cached_property
     def attacks(self) -> dict[str, dict[str, Any]]:
@@ -129,47 +108,44 @@ class _Planner:
         return {name: attack_key(name, options) for name, options in self.attacks.items()}
 
     def scenario(self, dataset: str, task: str, seed: int) -> Scenario:
-        """Resolves the names of a scenario."""
+        """Resolves the names and options of a scenario."""
         registry.get(Source, dataset)
-        training = self.preset.datasets.get(dataset)
+        training, workspace = self.preset.datasets.get(dataset), self.workspace
         if training is None:
             raise UserError(f"preset {self.preset.name} does not say how to train {dataset}: add [datasets.{dataset}]")
         model, recipe = training.model, training.recipe
-        recipe = replace(recipe, precision=resolved(recipe.precision, dataset, model, self.device, self.arithmetic))
-        model_options = registry.get(Model, model).resolve(model, training.options)
+        precision = resolved(recipe.precision, dataset, model, workspace.device, workspace.arithmetic)
         task_options = registry.get(Task, task).resolve(
             task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})
         )
-        names = dataset, self.root, model, model_options, recipe, task, task_options, seed
-        scenario = Scenario(*names, self.device, self.arithmetic, self.fleet)
-        _ = scenario.pipeline  # a misspelt augmentation is an error now, not in a worker
-        return scenario
+        check_augmentations(recipe.augment)
+        return Scenario(
+            dataset=dataset,
+            root=workspace.root,
+            model=model,
+            model_options=registry.get(Model, model).resolve(model, training.options),
+            recipe=replace(recipe, precision=precision),
+            task=task,
+            task_options=task_options,
+            seed=seed,
+            device=workspace.device,
+            arithmetic=workspace.arithmetic,
+            shadow=self.shadow,
+        )
 
     def cells_of(self, scenario: Scenario, methods: Sequence[str]) -> list[Cell]:
         """The cells of a scenario, one for each method, parents before their children."""
-        content = content_of(scenario, self.store)
-        split = split_of(scenario, self.store)
+        loaded = LoadedScenario.of(scenario, self.workspace.datasets)
         parents = {registry.get(Method, name).start for name in methods}
-        artefacts = Artefacts(scenario, self.store, split, content, parents)
-        shadows = [artefacts.shadow(index) for index in range(self.preset.shadows)]
+        shadows = [Shadow.of(loaded, index) for index in range(self.preset.shadows)]
+        about_scenario = self.about_scenario(scenario)
         cells: dict[str, Cell] = {}
-        here = self.about_scenario(scenario)
         for name in methods:
             method = registry.get(Method, name)
-            if method.access.retain == "sample-labels" and artefacts.forgotten > 0.5:
-                raise UserError(
-                    f"{name} wants labels of as many retained samples as are forgotten, but {scenario.task} forgets "
-                    f"{artefacts.forgotten:.0%}: leave {name} out with -m, or forget less"
-                )
-            if method.access.validation and not scenario.recipe.held_out:
-                raise UserError(
-                    f"{name} needs training images that no network is trained on, and {self.preset.name} holds none "
-                    f"out for {scenario.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in [recipe]"
-                )
-            parent = cells.get(method.start)
-            options = self.hyperparameters(name, scenario)
-            outputs = artefacts.outputs(name, options, parent.outputs if parent else None)
-            about = {**here, **self.about_method(name, scenario, options)}
+            self.check_access(name, loaded)
+            parent, options = cells.get(method.start), self.hyperparameters(name, scenario)
+            outputs = Outputs.of(loaded, name, options, parent.outputs if parent else None, name in parents)
+            about = {**about_scenario, **self.about_method(name, scenario, options)}
             cells[name] = Cell(
                 scenario=scenario,
                 method=name,
@@ -177,12 +153,26 @@ class _Planner:
                 outputs=outputs,
                 shadows=shadows,
                 attacks=self.attacks,
-                key=artefacts.record_key(outputs, shadows, self.attack_keys),
+                key=record_key(outputs, shadows, self.attack_keys),
                 path=record_path(self.results, about),
                 about=about,
                 command=self.command(name, scenario),
             )
         return list(cells.values())
+
+    def check_access(self, name: str, loaded: LoadedScenario) -> None:
+        """Raises `UserError` if a scenario does not have the data that a method declares."""
+        access, scenario = registry.get(Method, name).access, loaded.scenario
+        if access.retain == "sample-labels" and loaded.forgotten > 0.5:
+            raise UserError(
+                f"{name} needs labels of as many retained samples as are forgotten, but {scenario.task} forgets "
+                f"{loaded.forgotten:.0%}: leave {name} out with -m, or forget less"
+            )
+        if access.validation and not scenario.recipe.held_out:
+            raise UserError(
+                f"{name} needs training images that no network is trained on, and {self.preset.name} holds none out "
+                f"for {scenario.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in [recipe]"
+            )
 
     def hyperparameters(self, method: str, scenario: Scenario) -> dict[str, Any]:
         """All layers of a method's hyperparameters, resolved."""
@@ -197,7 +187,7 @@ class _Planner:
         """The hyperparameters of a method, and of those it starts from, that the command line changed."""
         if not self.overrides:
             return {}
-        usual = replace(self, overrides={}).hyperparameters(method, scenario)
+        usual = replace(self, selection=replace(self.selection, overrides={})).hyperparameters(method, scenario)
         own = {k: v for k, v in self.hyperparameters(method, scenario).items() if v != usual[k]}
         start = registry.get(Method, method).start
         return own | ({f"{start}.{k}": v for k, v in self.changed(start, scenario).items()} if start else {})
@@ -235,12 +225,29 @@ class _Planner:
 
     def command(self, name: str, scenario: Scenario) -> str:
         """The command line that reproduces a cell."""
-        words = ["unlearnbench", "run", "--preset", self.preset_name]
+        words = ["unlearnbench", "run", "--preset", self.selection.preset_name]
         words += ["-d", scenario.dataset, "-t", scenario.task, "-m", place_of(name), "--seeds", str(scenario.seed)]
         words += ["--device", scenario.device, "--arithmetic", scenario.arithmetic]
         if self.overrides:
             words += parameters(self.overrides, (scenario.task, *with_parents([name]), *self.attacks))
         return " ".join(map(quoted, words))
+
+
+def record_key(outputs: Outputs, shadows: Sequence[Shadow], attacks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The key of a record.
+
+    Args:
+        outputs: The outputs of its cell.
+        shadows: The shadow models that its attacks use.
+        attacks: The key of each attack.
+    """
+    return {
+        "kind": "record",
+        "outputs": outputs.key,
+        "shadows": {"count": len(shadows), "like": {**shadows[0].key, "index": None}},
+        "attacks": dict(attacks),
+        "code": core("record"),
+    }
 
 
 def record_path(results: Path, about: Mapping[str, Any]) -> Path:

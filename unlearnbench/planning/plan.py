@@ -1,16 +1,21 @@
-"""The cells of a run, what is there of them, and the work that is still to be done."""
+"""A plan: cells, the state of each, and the artefacts that are missing."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.artefacts.jobs import Job
+from unlearnbench.artefacts.artefact import Artefact, unmade
+from unlearnbench.artefacts.prepared import Prepared
 from unlearnbench.artefacts.scenario import Scenario
-from unlearnbench.runtime.arithmetic import environment
+from unlearnbench.artefacts.shadow import Shadow
+from unlearnbench.artefacts.training import Training, together
+from unlearnbench.artefacts.unlearned import Outputs
+from unlearnbench.planning.selection import Workspace
 from unlearnbench.storage.keys import differences
 from unlearnbench.storage.records import read_record
 from unlearnbench.storage.store import Store
@@ -18,26 +23,26 @@ from unlearnbench.storage.store import Store
 
 @dataclass(frozen=True)
 class Cell:
-    """One (dataset, model, task, method, seed).
+    """A scenario and a method.
 
     Attributes:
-        scenario: All but the method.
+        scenario: The scenario.
         method: Name of the method.
-        depth: How many other methods' results come before.
-        outputs: The artefact with its network's logits.
-        shadows: The artefacts that attacks learn from.
-        attacks: The attacks that its record has, with their options.
+        depth: How many methods it starts from, one after the other.
+        outputs: The artefact with the logits of its network.
+        shadows: The shadow models that its attacks use.
+        attacks: The attacks of its record, with their options.
         key: Everything that goes into its record.
-        path: Of the record.
-        about: What tables and people need to know: names, titles, role, options.
-        command: What reproduces it.
+        path: The file of its record.
+        about: Its part of the record: names, titles, role, options.
+        command: The command that reproduces it.
     """
 
     scenario: Scenario
     method: str
     depth: int
-    outputs: Job
-    shadows: Sequence[Job]
+    outputs: Outputs
+    shadows: Sequence[Shadow]
     attacks: Mapping[str, Mapping[str, Any]]
     key: Mapping[str, Any]
     path: Path
@@ -48,19 +53,48 @@ class Cell:
         return " ".join(str(self.about[name]) for name in ("dataset", "task", "method", "seed"))
 
 
+class State(StrEnum):
+    """The state of a cell before a run."""
+
+    CACHED = "cached"
+    TO_RUN = "to run"
+    STALE = "stale"
+    ACCEPTED = "accepted"
+    """Stale, and reused because the user accepts it."""
+    FAILED = "failed"
+    """In an earlier run; tried again only with --retry-failed."""
+
+
 @dataclass(frozen=True)
 class Status:
-    """What is there of a cell.
+    """The state of a cell, and why.
 
     Attributes:
-        state: "cached", "to run", "stale", "accepted" (though stale) or "failed" (and tried again only if asked for).
-        why: For the last three.
+        state: The state.
+        why: The reason, where the state is stale, accepted or failed.
         record: The record of a cached cell.
+        failure: The status in the record of a failed cell.
     """
 
-    state: str
+    state: State
     why: str = ""
     record: Mapping[str, Any] | None = field(default=None, repr=False)
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """Which finished cells are computed again.
+
+    Attributes:
+        force: Those of the selected methods.
+        retry_failed: Those that failed before.
+        accept_stale: Not those that are stale.
+    """
+
+    force: bool = False
+    retry_failed: bool = False
+    accept_stale: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,110 +103,102 @@ class Plan:
 
     Attributes:
         cells: All of them.
-        results: The folder of the records.
-        store: The artefacts.
-        forced: Methods of which finished cells run again.
-        retry: Whether failed cells run again.
-        accept_stale: Whether stale cells do not.
+        results: The folder of the preset's results.
+        workspace: Where artefacts and data are.
+        rerun: Which finished cells are computed again.
+        forced: The methods whose finished cells are computed again.
     """
 
     cells: Sequence[Cell]
     results: Path
-    store: Store
+    workspace: Workspace
+    rerun: Rerun = Rerun()
     forced: Container[str] = ()
-    retry: bool = False
-    accept_stale: bool = False
 
-    def status(self, cell: Cell) -> Status:
-        """Compares the record of a cell, if there is one, with what the plan wants."""
-        record = None if cell.method in self.forced else read_record(cell.path)
-        if record is None:
-            return Status("to run")
-        reasons = differences(record["key"], cell.key)
-        if reasons:
-            accepted = self.accept_stale and record["status"] == "ok"
-            return Status("accepted" if accepted else "stale", "; ".join(dict.fromkeys(short(r) for r in reasons)))
-        if record["status"] != "ok":
-            return Status("failed", f"{record['status']}: {record.get('reason', 'no reason is given')}")
-        return Status("cached", record={**record, "key": cell.key})  # equal, and there already: keys are large
-
-    @cached_property
-    def statuses(self) -> list[Status]:
-        """The status of every cell, when first asked for."""
-        return [self.status(cell) for cell in self.cells]
-
-    @cached_property
-    def to_run(self) -> list[Cell]:
-        """The cells without a valid record; without those that failed before, unless they are tried again."""
-        done = ("cached", "accepted") if self.retry else ("cached", "accepted", "failed")
-        return [c for c, s in zip(self.cells, self.statuses, strict=True) if s.state not in done]
+    @property
+    def store(self) -> Store:
+        """The cache."""
+        return self.workspace.store
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What the processes that do the work are started with."""
-        return environment(self.cells[0].scenario.arithmetic) if self.cells else {}
+        """The environment variables of worker processes."""
+        return self.workspace.environment
+
+    @cached_property
+    def statuses(self) -> list[Status]:
+        """The status of every cell, read when it is first asked for."""
+        return [self.status(cell) for cell in self.cells]
+
+    def status(self, cell: Cell) -> Status:
+        """Compares the record of a cell, if there is one, with the plan."""
+        record = None if cell.method in self.forced else read_record(cell.path)
+        if record is None:
+            return Status(State.TO_RUN)
+        reasons = differences(record["key"], cell.key)
+        if reasons:
+            accepted = self.rerun.accept_stale and record["status"] == "ok"
+            why = "; ".join(dict.fromkeys(short(reason) for reason in reasons))
+            return Status(State.ACCEPTED if accepted else State.STALE, why)
+        if record["status"] != "ok":
+            return Status(State.FAILED, record.get("reason", "no reason is given"), failure=record["status"])
+        return Status(State.CACHED, record={**record, "key": cell.key})  # equal, and in memory already: keys are large
+
+    @cached_property
+    def to_run(self) -> list[Cell]:
+        """The cells without a valid record, and those that failed before if they are to be tried again."""
+        done = {State.CACHED, State.ACCEPTED} | (set() if self.rerun.retry_failed else {State.FAILED})
+        return [cell for cell, status in zip(self.cells, self.statuses, strict=True) if status.state not in done]
 
     @property
     def records(self) -> dict[Path, Mapping[str, Any]]:
         """The records of cached cells by path, as they were when the plan was made; to read many takes long."""
-        found = zip(self.cells, self.statuses, strict=True)
-        return {cell.path: status.record for cell, status in found if status.record}
+        cells = zip(self.cells, self.statuses, strict=True)
+        return {cell.path: status.record for cell, status in cells if status.record}
 
     @property
-    def failed_before(self) -> dict[str, str]:
-        """Why cells failed in an earlier run that are not tried again, by their names."""
-        found = zip(self.cells, self.statuses, strict=True)
-        return {} if self.retry else {str(c): s.why for c, s in found if s.state == "failed"}
+    def failed_before(self) -> dict[str, Status]:
+        """The status of the cells that failed before and are not tried again, by name."""
+        if self.rerun.retry_failed:
+            return {}
+        cells = zip(self.cells, self.statuses, strict=True)
+        return {str(cell): status for cell, status in cells if status.state == State.FAILED}
 
     @cached_property
-    def missing(self) -> list[Job]:
-        """The artefacts that have to be made, each after what it needs."""
-        found: dict[str, Job] = {}
+    def missing(self) -> list[Artefact]:
+        """The artefacts to make, each after its needs."""
+        missing: dict[str, Artefact] = {}
         for cell in self.to_run:
-            for job in (*cell.shadows, cell.outputs):
-                for needed in unmade(job, self.store, again=cell.method in self.forced and job is cell.outputs):
-                    found.setdefault(needed.digest, needed)
-            if cell.outputs.digest in found and cell.outputs.keep:  # then it is no work of its own
-                found[cell.outputs.keep.digest] = replace(cell.outputs.keep, ep=0.0)
-        return list(found.values())
+            for artefact in (*cell.shadows, cell.outputs):
+                again = cell.method in self.forced and artefact is cell.outputs
+                for needed in unmade(artefact, self.store, again):
+                    missing.setdefault(needed.digest, needed)
+            if cell.outputs.digest in missing and (network := cell.outputs.network):
+                missing[network.digest] = replace(network, ep=0.0)  # a by-product
+        return list(missing.values())
 
     @property
-    def shared(self) -> list[Job]:
-        """The missing artefacts that are made before the cells: trainings first, the longest at the front."""
-        jobs = [job for job in self.missing if job.kind in ("original", "shadow", "prepared")]
-        return sorted(together(jobs), key=lambda job: (job.kind == "prepared", -job.work))
+    def shared(self) -> list[Artefact]:
+        """The missing artefacts that are made before the cells: trainings first, the longest in front."""
+        trainings = together(artefact for artefact in self.missing if isinstance(artefact, Training))
+        preparations = [artefact for artefact in self.missing if isinstance(artefact, Prepared)]
+        return [
+            *sorted(trainings, key=lambda training: -training.total_ep),
+            *sorted(preparations, key=lambda prepared: -prepared.total_ep),
+        ]
 
     @property
     def ep(self) -> float:
         """The work ahead, in passes over the training set."""
-        return sum(job.ep for job in self.missing)
+        return sum(artefact.ep for artefact in self.missing)
 
     @property
     def size(self) -> int:
-        """The disk that it will take, in bytes."""
-        return sum(job.size for job in self.missing)
-
-
-def together(jobs: Iterable[Job]) -> Iterator[Job]:
-    """Jobs, of which those that one computation shall make are one, as many as there is room for."""
-    groups: dict[str, list[Job]] = {}
-    for job in jobs:
-        groups.setdefault(job.shape if job.room > 1 else job.digest, []).append(job)
-    for group in groups.values():
-        room = group[0].room
-        for start in range(0, len(group), room):
-            yield replace(group[start], beside=group[start + 1 : start + room])
-
-
-def unmade(job: Job, store: Store, again: bool = False) -> Iterator[Job]:
-    """What has to be made for a job, each after what it needs, the job last; nothing if it is there, unless `again`."""
-    if again or not store.has(job.key):
-        for needed in job.needs.values():
-            yield from unmade(needed, store)
-        yield job
+        """The disk space that the work ahead will take, in bytes."""
+        return sum(artefact.size for artefact in self.missing)
 
 
 def short(reason: str) -> str:
-    """A reason without the path that leads to it, e.g. "recipe.epochs: 16 -> 20"."""
+    """A difference of two keys without the path that leads to it, e.g. "recipe.epochs: 16 -> 20"."""
     path, colon, values = reason.partition(": ")
     return ".".join(path.split(".")[-2:]) + colon + values

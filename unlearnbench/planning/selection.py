@@ -1,66 +1,149 @@
-"""From what people ask for to a plan."""
+"""What people ask for: which cells (`Selection`), and where to read, compute and write (`Workspace`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
-from unlearnbench.planning.cells import build
-from unlearnbench.planning.plan import Plan
-from unlearnbench.runtime.arithmetic import resolved
+from unlearnbench.planning.presets import Preset
+from unlearnbench.plugins.files import named
+from unlearnbench.runtime.arithmetic import environment, resolved
 from unlearnbench.storage import folders
 from unlearnbench.storage.store import Store
 
+Overrides = Mapping[str, Mapping[str, Any]]
+"""Options by name of a method, task or attack."""
 
-def planned(
-    preset: str | Path,
-    *,
-    datasets: Sequence[str] = (),
-    tasks: Sequence[str] = (),
-    methods: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    device: str = "auto",
-    arithmetic: str = "auto",
-    results: str | Path = "results",
-    cache: str | Path | None = None,
-    data: str | Path | None = None,
-    force: bool = False,
-    retry: bool = False,
-    accept_stale: bool = False,
-    fleet: int | None = None,
-) -> Plan:
-    """The plan of a selection; arguments as in `run`, and the index of a fleet's world in which all happens."""
-    chosen, where = presets.read(str(preset)), choose_device(device)
-    store = Store(folders.cache(cache))
-    folders.check_writable(store.root)
-    return build(
-        chosen,
-        store,
-        Path(results) / chosen.name,
-        datasets=datasets,
-        tasks=tasks,
-        methods=methods,
-        seed_list=seeds,
-        overrides=overrides,
-        root=folders.data(data),
-        device=where,
-        arithmetic=resolved(arithmetic, where),
-        force=force,
-        retry=retry,
-        accept_stale=accept_stale,
-        preset_name=str(preset),
-        fleet=fleet,
-    )
+
+@dataclass(frozen=True)
+class Selection:
+    """A preset, and the part of it that is wanted; an empty sequence selects everything that the preset has.
+
+    Attributes:
+        preset: The preset.
+        preset_name: The name or file by which the user called it.
+        datasets: Names of data sets.
+        tasks: Names of tasks.
+        methods: Names of methods.
+        seeds: Seeds.
+        overrides: Options that win over the preset's.
+    """
+
+    preset: Preset
+    preset_name: str
+    datasets: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+    overrides: Overrides = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        preset: str | Path = "demo",
+        datasets: str | Sequence[str] = (),
+        tasks: str | Sequence[str] = (),
+        methods: str | Sequence[str] = (),
+        seeds: str | int | Sequence[int] | None = None,
+        overrides: Overrides | None = None,
+    ) -> Selection:
+        """Reads a selection as people write it.
+
+        Args:
+            preset: The name of a preset, or the path of a TOML file.
+            datasets: One name or several, likewise the next two.
+            tasks: Names of tasks.
+            methods: Names of methods, or FILE.py:FUNCTION.
+            seeds: Such as "0-4", 3 or [0, 2]; the preset's if None.
+            overrides: Options by name of a method, task or attack, e.g. `{"laf": {"tau": 5.0}}`.
+
+        Raises:
+            UserError: If the preset, a file or a seed is wrong.
+        """
+        return cls(
+            presets.read(str(preset)),
+            str(preset),
+            several(datasets),
+            several(tasks),
+            named(several(methods)),
+            () if seeds is None else presets.parse_seeds(seeds),
+            overrides or {},
+        )
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a command reads, computes and writes.
+
+    Attributes:
+        results: Folder of records and tables, of all presets.
+        store: The cache.
+        root: Folder with the data sets' files.
+        device: "cpu" or "cuda".
+        arithmetic: "portable" or "native".
+    """
+
+    results: Path
+    store: Store
+    root: Path
+    device: str
+    arithmetic: str
+
+    @classmethod
+    def of(
+        cls,
+        results: str | Path = "results",
+        cache: str | Path | None = None,
+        data: str | Path | None = None,
+        device: str = "auto",
+        arithmetic: str = "auto",
+    ) -> Workspace:
+        """Resolves folders, device and arithmetic.
+
+        Args:
+            results: Folder of records and tables.
+            cache: Folder of artefacts; None: $UNLEARNBENCH_CACHE or the user's cache folder.
+            data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA or the user's data folder.
+            device: "auto", "cpu" or "cuda".
+            arithmetic: "auto", "portable" or "native".
+
+        Raises:
+            UserError: If a value is wrong, or the cache cannot be written to.
+        """
+        device, store = choose_device(device), Store(folders.cache(cache))
+        folders.check_writable(store.root)
+        return cls(Path(results), store, folders.data(data), device, resolved(arithmetic, device))
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables of worker processes."""
+        return environment(self.arithmetic)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """The data sets that this command keeps in memory."""
+        return Datasets(self.store)
+
+
+def several(names: str | Sequence[str]) -> Sequence[str]:
+    """A sequence of names; a single name may stand alone."""
+    return (names,) if isinstance(names, str) else names
 
 
 def choose_device(name: str) -> str:
-    """Resolves "auto"."""
+    """Resolves "auto".
+
+    Raises:
+        UserError: If there is no such device.
+    """
+    import torch
+
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"device must be auto, cpu or cuda, not {name!r}")
     if name == "cuda" and not torch.cuda.is_available():

@@ -6,7 +6,7 @@ The operations are torchvision's; `tests/training/test_augmentation.py` compares
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -46,9 +46,7 @@ class Pipeline:
     augment: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.augment:
-            if name not in CHANGES:
-                raise unknown("augmentation", name, CHANGES)
+        check_augmentations(self.augment)
 
     def plain(self, pixels: Tensor) -> Tensor:
         """uint8 [B, C, H, W] to float32 in [0, 1], resized, without random changes."""
@@ -67,6 +65,13 @@ class Pipeline:
         for name in self.augment:
             images = CHANGES[name](images, generator)
         return images
+
+
+def check_augmentations(names: Iterable[str]) -> None:
+    """Raises `UserError` if there is no random change of one of these names."""
+    for name in names:
+        if name not in CHANGES:
+            raise unknown("augmentation", name, CHANGES)
 
 
 def on_device_of(images: Tensor, drawn: Tensor) -> Tensor:

@@ -1,0 +1,49 @@
+"""What a worker process keeps from call to call: the cache, and the data sets in memory."""
+
+from __future__ import annotations
+
+from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.artefacts.loaded import LoadedScenario
+from unlearnbench.artefacts.scenario import Scenario
+from unlearnbench.runtime.arithmetic import check_current
+from unlearnbench.runtime.timing import spending
+from unlearnbench.storage.store import Made, Store
+
+
+class WorkerContext:
+    """Gives artefacts access to what they are made of.
+
+    Args:
+        store: Where artefacts are kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.datasets = Datasets(store)
+
+    def get(self, artefact: Artefact) -> Made:
+        """Reads an artefact, or makes it and everything that it needs."""
+        return self.store.get_or_make(artefact.key, lambda: self.make(artefact))
+
+    def make(self, artefact: Artefact) -> Made:
+        """Makes an artefact, whether it is there or not."""
+        check_current(artefact.scenario.arithmetic)
+        self.check_data(artefact)
+        with spending(artefact.work):
+            return artefact.make(self)
+
+    def load(self, scenario: Scenario) -> LoadedScenario:
+        """Loads the data of a scenario."""
+        return LoadedScenario.of(scenario, self.datasets)
+
+    def check_data(self, artefact: Artefact) -> None:
+        """Checks that the data are still those that a key was made of; this process may have read them long ago.
+
+        Raises:
+            RuntimeError: If the files have changed since.
+        """
+        scenario = artefact.scenario
+        if self.datasets.load(scenario.dataset, scenario.root)[1] != artefact.dataset_checksum:
+            self.datasets.clear()
+            raise RuntimeError(f"the files of {scenario.dataset} were changed: run the same command again")

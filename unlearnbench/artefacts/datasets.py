@@ -1,0 +1,129 @@
+"""Data sets as artefacts: decoded once, checked, kept in the cache and mapped from there by every process."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from unlearnbench.artefacts.splits import held_out_of, split_by
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset, Source, check_tensors
+from unlearnbench.plugins.fingerprint import fingerprint
+from unlearnbench.plugins.task import Split, Task
+from unlearnbench.storage.store import Made, Store
+
+Options = tuple[tuple[str, object], ...]
+"""The options of a plugin, as something that can be hashed."""
+
+
+class Datasets:
+    """The data sets and splits that one process keeps in memory.
+
+    Args:
+        store: Where decoded tensors are kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._whole = lru_cache(maxsize=4)(self._read)
+        self._parts = lru_cache(maxsize=4)(self._divide)
+        self._splits = lru_cache(maxsize=64)(self._split)
+
+    def load(self, name: str, root: Path) -> tuple[Dataset, str]:
+        """Reads a data set, mapped from the cache after the first time if its files are known.
+
+        Args:
+            name: Its name on the command line.
+            root: The folder with its files.
+
+        Returns:
+            The data set and the SHA-256 of its content.
+
+        Raises:
+            UserError: If the name is unknown, or files are missing or damaged.
+        """
+        return self._whole(name, root)
+
+    def divided(self, name: str, root: Path, share: float) -> tuple[Dataset, Dataset]:
+        """Divides a data set into what networks are trained on and what is held out; raises as `load`.
+
+        Args:
+            name: As in `load`.
+            root: As in `load`.
+            share: The share of the training images that is held out, in [0, 1).
+
+        Returns:
+            The data set without the held-out images, and one that has them in place of the test set.
+        """
+        return self._parts(name, root, share)
+
+    def split(self, name: str, root: Path, share: float, task_name: str, options: Options, seed: int) -> Split:
+        """The split that a task draws of a data set; a copy, because plugins may change it.
+
+        Args:
+            name: As in `divided`, likewise the next two.
+            root: The folder with its files.
+            share: The share that is held out.
+            task_name: Name of the task.
+            options: Its options, resolved.
+            seed: The seed.
+        """
+        _, sha = self.load(name, root)  # part of the key: files may have changed
+        return self._splits(name, root, share, registry.get(Task, task_name), task_name, options, seed, sha).copy()
+
+    def clear(self) -> None:
+        """Drops everything from memory, so that files are read again."""
+        for cached in (self._whole, self._parts, self._splits):
+            cached.cache_clear()
+
+    def _read(self, name: str, root: Path) -> tuple[Dataset, str]:
+        source = registry.get(Source, name)
+        if not source.kept:
+            dataset = decoded(source, name, root)
+            return dataset, checksum(dataset)
+        key = {"kind": "dataset", "name": name, "files": source.files, "code": fingerprint(__name__, source.__module__)}
+
+        def decode() -> Made:
+            dataset = decoded(source, name, root)
+            pool, train = dataset.pool, len(dataset.train_labels)
+            facts = {"train": train, "num_classes": dataset.num_classes, "checksum": checksum(dataset)}
+            return {"images": pool.train_images, "labels": pool.train_labels}, facts
+
+        if not self.store.has(key):
+            self.store.get_or_make(key, decode)
+        tensors, info = self.store.get_or_make(key, decode)  # mapped from its file, so that processes share the memory
+        return Dataset.of_pool(**tensors, train=info["train"], num_classes=info["num_classes"]), info["checksum"]
+
+    def _divide(self, name: str, root: Path, share: float) -> tuple[Dataset, Dataset]:
+        whole, _ = self.load(name, root)
+        held_out = held_out_of(name, whole, share)
+        images, labels = whole.train_images[held_out], whole.train_labels[held_out]
+        if share:
+            kept = whole.train_images[~held_out], whole.train_labels[~held_out]
+            whole = Dataset(*kept, whole.test_images, whole.test_labels, whole.num_classes)
+        return whole, Dataset(whole.train_images, whole.train_labels, images, labels, whole.num_classes)
+
+    def _split(
+        self, name: str, root: Path, share: float, task: Task, task_name: str, options: Options, seed: int, sha: str
+    ) -> Split:
+        del sha  # only part of the key
+        content, _ = self.divided(name, root, share)
+        return split_by(task, task_name, dict(options), name, content, seed, "split")
+
+
+def decoded(source: Source, name: str, root: Path) -> Dataset:
+    """Reads the files of a data set and checks the result; raises as `Datasets.load`."""
+    dataset = source.read(name, root)
+    check_tensors(name, dataset)
+    return dataset
+
+
+def checksum(data: Dataset) -> str:
+    """The SHA-256 of all pixels, labels, shapes and the number of classes, in hexadecimal."""
+    digest = hashlib.sha256(str(data.num_classes).encode())
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        tensor = getattr(data, name)
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,73 @@
+"""Given weights: a network that was made elsewhere, which a cell starts from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.loaded import LoadedScenario
+from unlearnbench.artefacts.sizes import shapes_of
+from unlearnbench.errors import UserError
+from unlearnbench.storage.store import Made
+
+if TYPE_CHECKING:
+    from unlearnbench.artefacts.context import WorkerContext
+
+
+@dataclass(frozen=True)
+class Given(Artefact):
+    """The weights in a user's file, as an artefact in the cache."""
+
+    kind: ClassVar[str] = "given"
+
+    @classmethod
+    def of(cls, path: Path, loaded: LoadedScenario) -> Given:
+        """Reads a safetensors file, checks it and puts it into the cache.
+
+        Args:
+            path: The file.
+            loaded: The scenario; its network must have these weights.
+
+        Raises:
+            UserError: If the file cannot be read, or has other weights.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            content = path.read_bytes()
+            tensors = load(content)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        except SafetensorError as error:
+            raise UserError(f"{path} is no safetensors file: {error}") from error
+        check_fit(path, tensors, loaded)
+        key = {"kind": cls.kind, "sha256": hashlib.sha256(content).hexdigest()}
+        loaded.datasets.store.get_or_make(key, lambda: (tensors, {"seconds": {}}))
+        return cls(key, loaded.scenario, 0, 0)
+
+    def make(self, context: WorkerContext) -> Made:
+        """Raises `UserError`: only the user's file has the weights."""
+        raise UserError("the given weights are no longer in the cache: run `unlearnbench score` with their file again")
+
+
+def check_fit(path: Path, tensors: Mapping[str, Tensor], loaded: LoadedScenario) -> None:
+    """Raises `UserError` unless these are the weights of a scenario's network."""
+    expected = shapes_of(*loaded.network)
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    scenario = loaded.scenario
+    for name in sorted(expected.keys() | given.keys()):
+        if expected.get(name) != given.get(name):
+            shapes = [f"has shape {shapes[name]}" if name in shapes else "is not there" for shapes in (given, expected)]
+            raise UserError(
+                f"{path} does not have the weights of {scenario.model} for {scenario.dataset}: {name} {shapes[0]} "
+                f"but {shapes[1]} in that network; `unlearnbench export` writes a file that fits"
+            )
+        if not tensors[name].isfinite().all():
+            raise UserError(f"{path} has numbers in {name} that are not finite")

@@ -1,0 +1,130 @@
+"""A scenario with its data loaded: what keys, costs and trainings need to know about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.artefacts.plugin_keys import minor, plugin_key
+from unlearnbench.artefacts.scenario import Scenario, content_of, held_out_content, held_out_split, split_of
+from unlearnbench.artefacts.sizes import flop_of, shapes_of
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.plugins.task import Split, Task
+from unlearnbench.storage.records import SCHEMA
+from unlearnbench.training.samples import TrainingSet
+
+
+@dataclass(frozen=True)
+class LoadedScenario:
+    """A scenario with its data loaded.
+
+    Attributes:
+        scenario: The scenario.
+        datasets: The data sets of this process.
+        content: Its data set.
+        split: The split of its task.
+    """
+
+    scenario: Scenario
+    datasets: Datasets
+    content: Dataset
+    split: Split
+
+    @classmethod
+    def of(cls, scenario: Scenario, datasets: Datasets) -> LoadedScenario:
+        """Loads the data of a scenario; raises as `Datasets.load`."""
+        return cls(scenario, datasets, content_of(scenario, datasets), split_of(scenario, datasets))
+
+    @cached_property
+    def training_key(self) -> dict[str, Any]:
+        """The part of a key that all trainings of this scenario share."""
+        scenario = self.scenario
+        _, checksum = self.datasets.load(scenario.dataset, scenario.root)
+        return {
+            "schema": SCHEMA,
+            "dataset": {"name": scenario.dataset, "checksum": checksum},
+            "model": plugin_key(Model, scenario.model, scenario.model_options),
+            "recipe": scenario.recipe.values(),
+            "on": {
+                "device": scenario.device,
+                "arithmetic": scenario.arithmetic,
+                "torch": minor(torch.__version__),
+            },
+            **({} if scenario.shadow is None else {"fleet": scenario.shadow}),
+        }
+
+    @cached_property
+    def task_key(self) -> dict[str, Any]:
+        """The part of a key that stands for the task."""
+        return plugin_key(Task, self.scenario.task, self.scenario.task_options)
+
+    @cached_property
+    def forgotten(self) -> float:
+        """The forget set's share of the training set, in [0, 1]."""
+        return len(self.split.forget) / len(self.content.train_labels)
+
+    @property
+    def network(self) -> tuple[str, tuple[tuple[str, Any], ...], tuple[int, int, int], int]:
+        """The arguments that `shapes_of` and `flop_of` take for the scenario's network."""
+        options = tuple(self.scenario.model_options.items())
+        return self.scenario.model, options, self.scenario.shape(self.content), self.content.num_classes
+
+    @property
+    def weights_size(self) -> int:
+        """Bytes of a network's weights."""
+        return 4 * sum(map(prod, shapes_of(*self.network).values()))
+
+    @property
+    def logits_size(self) -> int:
+        """Bytes of the logits of all images."""
+        return 4 * self.content.num_classes * (len(self.content.train_labels) + len(self.content.test_labels))
+
+    @property
+    def flop(self) -> float:
+        """Floating-point operations of training on one image; 0 if they cannot be counted."""
+        return flop_of(*self.network)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks and images are."""
+        return torch.device(self.scenario.device)
+
+    @cached_property
+    def builder(self) -> Builder:
+        """Builds the scenario's networks."""
+        model, classes = registry.get(Model, self.scenario.model), self.content.num_classes
+        shape = self.scenario.shape(self.content)
+        return Builder(model, self.scenario.model_options, shape, classes, self.device)
+
+    def training_set(self, content: Dataset, split: Split, images: Tensor | None = None) -> TrainingSet:
+        """The training part of a data set on the device, with the labels that a task trains on.
+
+        Args:
+            content: The data set.
+            split: The split of the task.
+            images: Its training images, if they are on the device already.
+        """
+        images = content.train_images.to(self.device) if images is None else images
+        return TrainingSet(images, split.labels(content).to(self.device), self.scenario.pipeline)
+
+    def validation_set(self) -> tuple[TrainingSet, Tensor]:
+        """The images that the recipe holds out, and which of them are like the forgotten ones.
+
+        Returns:
+            The images with labels; those at the positions that follow have the labels that the task gives.
+            int64: positions of samples of the forgotten samples' classes.
+        """
+        content = held_out_content(self.scenario, self.datasets)
+        split = held_out_split(self.scenario, self.datasets)
+        labels = content.test_labels.clone()
+        labels[split.heldout] = split.labels_of_heldout(content)
+        images = content.test_images.to(self.device)
+        return TrainingSet(images, labels.to(self.device), self.scenario.pipeline), split.heldout

@@ -1,0 +1,45 @@
+"""The original: the network that is trained on everything, and that methods are to make forget."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from unlearnbench.artefacts.loaded import LoadedScenario
+from unlearnbench.artefacts.training import Course, Training, room_for, train
+from unlearnbench.artefacts.versions import core
+from unlearnbench.storage.store import Made
+
+if TYPE_CHECKING:
+    from unlearnbench.artefacts.context import WorkerContext
+
+
+@dataclass(frozen=True)
+class Original(Training):
+    """The weights of a network that is trained on everything; tasks that train on the same labels share it."""
+
+    kind: ClassVar[str] = "original"
+
+    @classmethod
+    def of(cls, loaded: LoadedScenario) -> Original:
+        """The original of a scenario."""
+        scenario = loaded.scenario
+        labels = hashlib.sha256(loaded.split.labels(loaded.content).numpy().tobytes()).hexdigest()
+        key = {**loaded.training_key, "kind": cls.kind, "labels": labels, "seed": scenario.seed, "code": core(cls.kind)}
+        return cls(key, scenario, scenario.recipe.epochs, loaded.weights_size, room=room_for(loaded))
+
+    def make(self, context: WorkerContext) -> Made:
+        """Trains this original, and those beside it."""
+        loaded = [context.load(one.scenario) for one in (self, *self.beside)]  # the same images, perhaps other labels
+        images = loaded[0].content.train_images.to(loaded[0].device)
+        courses = []
+        for one in loaded:
+            whole = one.training_set(one.content, one.split, images)
+            stream = (*one.scenario.origin, one.scenario.seed, "original")
+            courses.append(Course(whole, torch.arange(len(whole.labels)), stream))
+        made: list[Made] = [(network.state_dict(), speed) for network, speed in train(loaded[0], courses)]
+        self.keep_beside(made[1:], context.store)
+        return made[0]

@@ -1,0 +1,10 @@
+"""The numbers that define relearning; tables print them without loading a network."""
+
+SAMPLES = 20
+"""How many forgotten samples are learned again."""
+STEPS = 50
+"""How many steps are taken."""
+OTHERS = 1000
+"""How many other forgotten samples the accuracy is measured on, at most."""
+BACK = 0.95
+"""The share of the original's accuracy at which a network counts as knowing the others again."""

@@ -1,0 +1,82 @@
+"""What random numbers decide before anything is trained: held-out, forgotten and shadow-training samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench.plugins.dataset import Dataset
+from unlearnbench.plugins.task import Split, Task, choose
+from unlearnbench.runtime import seeds
+
+
+def held_out_of(name: str, dataset: Dataset, share: float) -> Tensor:
+    """The training images that are held out: this share of each class, the same for every seed and task.
+
+    Args:
+        name: Name of the data set.
+        dataset: Its content.
+        share: In [0, 1).
+
+    Returns:
+        bool [N], true where an image is held out.
+    """
+    held_out = torch.zeros(len(dataset.train_labels), dtype=torch.bool)
+    if share:
+        generator = seeds.generator(name, "held out")
+        held_out[choose(dataset.train_labels, range(dataset.num_classes), share, generator)] = True
+    return held_out
+
+
+def split_by(
+    task: Task, task_name: str, options: Mapping[str, Any], name: str, content: Dataset, *stream: str | int
+) -> Split:
+    """Applies a task to a data set.
+
+    Args:
+        task: The task.
+        task_name: Its name, likewise part of the stream of random numbers.
+        options: Its options, resolved.
+        name: Name of the data set.
+        content: What is split.
+        *stream: Names the random numbers.
+    """
+    return task.split(content, seeds.generator(name, task_name, listed(options), *stream), **options)
+
+
+def compared(content: Dataset, split: Split) -> dict[str, Tensor]:
+    """The samples that an audit compares, by side.
+
+    Returns:
+        int64 positions among all images, training images first.
+    """
+    return {"forgotten": split.forget, "heldout": len(content.train_labels) + split.heldout}
+
+
+def shadow_members(dataset: str, n: int, index: int) -> Tensor:
+    """The images that a shadow model is trained on: half of them, and models 2k and 2k + 1 get complementary halves.
+
+    Args:
+        dataset: Name of the data set.
+        n: Number of images.
+        index: Index of the shadow model.
+
+    Returns:
+        bool [n].
+    """
+    order = torch.randperm(n, generator=seeds.generator(dataset, "shadow pair", index // 2))
+    first = torch.zeros(n, dtype=torch.bool)
+    first[order[: n // 2]] = True
+    return first if index % 2 == 0 else ~first
+
+
+def listed(options: Mapping[str, Any]) -> str:
+    """Options as short text, e.g. "classes=3_4,fraction=0.5"."""
+
+    def text(value: Any) -> str:
+        return "_".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    return ",".join(f"{key}={text(value)}" for key, value in options.items())

@@ -1,0 +1,200 @@
+"""Unlearning: the outputs of an unlearned network, and its weights where another method starts from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from unlearnbench.artefacts.artefact import Artefact, check_finite
+from unlearnbench.artefacts.loaded import LoadedScenario
+from unlearnbench.artefacts.original import Original
+from unlearnbench.artefacts.plugin_keys import plugin_key
+from unlearnbench.artefacts.prepared import MethodArtefact, Prepared
+from unlearnbench.artefacts.training import wait_for
+from unlearnbench.artefacts.versions import core
+from unlearnbench.errors import StorageError
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.model import Network
+from unlearnbench.runtime import seeds
+from unlearnbench.runtime.time_limit import limited
+from unlearnbench.storage.store import Made
+from unlearnbench.training import loop
+
+if TYPE_CHECKING:
+    from unlearnbench.artefacts.context import WorkerContext
+
+Function = Callable[[Tensor], Tensor]
+"""What a method returns: images (float32 [B, C, H, W] in [0, 1]) to logits [B, classes]."""
+
+
+class ParentFailedError(Exception):
+    """The method that a cell starts from has no result."""
+
+
+@dataclass(frozen=True)
+class Unlearning(MethodArtefact):
+    """An artefact for which a method must unlearn."""
+
+    def unlearn(self, context: WorkerContext) -> tuple[Function, dict[str, Any]]:
+        """Runs the method.
+
+        Returns:
+            The unlearned network, and "seconds" by phase, those of the methods that it starts from included.
+        """
+        method, scenario, loaded = self.method_as_planned(), self.scenario, context.load(self.scenario)
+        stream = (*scenario.origin, scenario.task, scenario.seed, self.method)
+        start = parent_weights(self.needs["parent"], context) if "parent" in self.needs else None
+        problem = self.assembly(context).to_forget(
+            method.access,
+            stream,
+            loaded.split.forget,
+            validation=loaded.validation_set() if method.access.validation else None,
+            prepared=context.get(self.needs["prepared"])[0] if "prepared" in self.needs else None,
+            start=loaded.builder.trained(start) if start else None,
+        )
+        seconds = {"prepare": 0.0, "unlearn": 0.0}
+        for role in self.needs.keys() & {"prepared", "parent"}:
+            for phase, spent in context.get(self.needs[role])[1]["seconds"].items():
+                seconds[phase] += spent
+        began = time.perf_counter()
+        with seeds.pinned(*stream, "global"), loop.computing(scenario.recipe, loaded.device), limited():
+            network = method.unlearn(problem, self.options)
+        if not callable(network):
+            raise TypeError(f"{self.method} returned {type(network).__name__}, not a network")
+        wait_for(loaded.device)
+        seconds["unlearn"] += time.perf_counter() - began
+        return network, {"seconds": seconds}
+
+
+@dataclass(frozen=True)
+class UnlearnedNetwork(Unlearning):
+    """The weights of an unlearned network from which other methods start."""
+
+    kind: ClassVar[str] = "network"
+
+    def make(self, context: WorkerContext) -> Made:
+        """Unlearns."""
+        network, info = self.unlearn(context)
+        weights = weights_of(network)
+        if weights is None:
+            raise TypeError(f"{self.method} gives no network of the suite, so no other method can start from it")
+        return weights, info
+
+
+@dataclass(frozen=True)
+class Outputs(Unlearning):
+    """The logits of an unlearned network on all training and test images.
+
+    If the recipe augments, also on training images that are augmented as in training, for protocol `released`.
+
+    Attributes:
+        network: The network, if others start from it: it is kept as a by-product.
+    """
+
+    kind: ClassVar[str] = "outputs"
+
+    network: UnlearnedNetwork | None = None
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedScenario,
+        name: str,
+        options: Mapping[str, Any],
+        parent: Outputs | None = None,
+        is_parent: bool = False,
+    ) -> Outputs:
+        """The outputs of a method.
+
+        Args:
+            loaded: The scenario.
+            name: Name of the method.
+            options: Its hyperparameters, resolved.
+            parent: The outputs of the method that it starts from; None if that is the original.
+            is_parent: Whether other methods start from this one.
+        """
+        method, original = registry.get(Method, name), Original.of(loaded)
+        needs: dict[str, Artefact] = {"original": original}
+        if method.preparation:
+            needs["prepared"] = Prepared.of(loaded, name, method.preparing(options))
+        if parent:
+            assert parent.network is not None
+            needs["parent"] = parent.network
+        key = {
+            "kind": cls.kind,
+            "original": original.key,
+            "parent": needs["parent"].key if parent else None,
+            "task": loaded.task_key,
+            "method": plugin_key(Method, name, options),
+            "seed": loaded.scenario.seed,
+            "code": core(cls.kind),
+        }
+        ep = method.ep_to_unlearn(loaded.forgotten, loaded.scenario.recipe, options)
+        network = None
+        if is_parent:
+            key_of_network = {**key, "kind": UnlearnedNetwork.kind}
+            size = loaded.weights_size
+            network = UnlearnedNetwork(key_of_network, loaded.scenario, ep, size, needs, name, options)
+        return cls(key, loaded.scenario, ep, loaded.logits_size, needs, name, options, network)
+
+    def make(self, context: WorkerContext) -> Made:
+        """Unlearns, keeps the network if others start from it, and applies it to all images."""
+        network, info = self.unlearn(context)
+        weights = weights_of(network)
+        if self.network and weights is not None:
+            context.store.save(self.network.key, weights, info)
+        return self.predict(network, context), info
+
+    def predict(self, network: Function, context: WorkerContext) -> dict[str, Tensor]:
+        """The logits of a network, by part.
+
+        Raises:
+            ValueError: If their shape is wrong.
+            FloatingPointError: If they are not finite.
+        """
+        scenario, loaded = self.scenario, context.load(self.scenario)
+        pipeline = scenario.pipeline
+        train = loaded.content.train_images.to(loaded.device)
+        test = loaded.content.test_images.to(loaded.device)
+        stream = (*scenario.origin, scenario.task, scenario.seed, self.method, "outputs")
+        with seeds.pinned(*stream), limited():  # a method may return something that is random, or that never ends
+            logits = {
+                "train": loop.predict(network, train, pipeline.plain),
+                "test": loop.predict(network, test, pipeline.plain),
+            }
+            if pipeline.augment:
+                generator = seeds.generator(*scenario.origin, scenario.seed, "augmented outputs")
+                augmented = partial(pipeline.augmented, generator=generator)
+                logits["train_augmented"] = loop.predict(network, train, augmented)
+        for part, values in logits.items():
+            shape = (len(test) if part == "test" else len(train), loaded.content.num_classes)
+            if values.shape != shape:
+                raise ValueError(f"{self.method} gives outputs of shape {tuple(values.shape)} instead of {shape}")
+            check_finite(values, self.method)
+        return logits
+
+
+def parent_weights(parent: Artefact, context: WorkerContext) -> dict[str, Tensor]:
+    """The weights of the network that a method starts from.
+
+    Raises:
+        ParentFailedError: If they cannot be made.
+    """
+    try:
+        return context.get(parent)[0]
+    except StorageError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the parent's code raised
+        name = parent.method if isinstance(parent, MethodArtefact) else parent
+        raise ParentFailedError(f"{name} failed: {type(error).__name__}: {error}") from error
+
+
+def weights_of(network: object) -> dict[str, Tensor] | None:
+    """The weights of a network of the suite; None of anything else, which cannot be rebuilt from weights."""
+    return network.state_dict() if type(network) is Network else None
