@@ -133,7 +133,7 @@ def test_a_laf_that_reads_a_label_fails(
 
 def test_the_declared_access_of_the_built_in_methods() -> None:
     access = {
-        name: str(plugin.access) for name, plugin in registry.usable("methods").nodes() if isinstance(plugin, Method)
+        name: str(plugin.access) for name, plugin in registry.usable("methods").items() if isinstance(plugin, Method)
     }
     assert access["laf"] == "prepare: images, forget: images, retain: images"
     assert access["laf-r"] == "retain: sample-labels"
