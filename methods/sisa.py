@@ -48,13 +48,13 @@ def train_shards(problem: Problem, *, shards: int = 5, slices: int = 1) -> dict[
     part[torch.randperm(total, generator=problem.generator)] = torch.arange(total) * shards * slices // total
     part = part.to(problem.device)
     kept = {"part": part}
-    every = [Shard(number, slices, part) for number in range(shards)]
-    begun = problem.fit_each(
-        [shard.samples(problem.train, 0) for shard in every],
-        [shard.stream(0) for shard in every],
-        every[0].epochs(problem, 0),
+    all_shards = [Shard(number, slices, part) for number in range(shards)]
+    first_checkpoints = problem.fit_each(
+        [shard.samples(problem.train, 0) for shard in all_shards],
+        [shard.stream(0) for shard in all_shards],
+        all_shards[0].epochs(problem, 0),
     )
-    for shard, checkpoint in zip(every, begun, strict=True):
+    for shard, checkpoint in zip(all_shards, first_checkpoints, strict=True):
         kept |= packed(shard.checkpoint_name(0), checkpoint)
         for stage in range(1, slices):
             checkpoint = shard.train(problem, problem.train, stage, checkpoint)
