@@ -202,7 +202,7 @@ class Assembly:
 
     Attributes:
         training_set: All training samples, with the labels that the original was trained on.
-        original: The network that was trained on them; it is frozen here.
+        original: The network that was trained on them; is frozen and put into eval mode.
         recipe: How it was trained.
         builder: Builds networks of the same model.
         room: How many networks `Problem.fit_each` may train at once.
@@ -213,6 +213,9 @@ class Assembly:
     recipe: Recipe
     builder: Builder
     room: int = 1
+
+    def __post_init__(self) -> None:
+        self.original.requires_grad_(False).eval()
 
     def to_prepare(self, access: Access, stream: Sequence[str | int]) -> Problem:
         """The problem of the preparing phase.
@@ -272,7 +275,7 @@ class Assembly:
 
     def _problem(self, view: View, generator: torch.Generator, stream: Sequence[str | int]) -> Problem:
         return Problem(
-            original=self.original.requires_grad_(False).eval(),
+            original=self.original,
             recipe=self.recipe,
             num_classes=self.builder.num_classes,
             device=self.builder.device,
