@@ -20,6 +20,7 @@ from unlearnbench.artefacts.shadow import Shadow
 from unlearnbench.artefacts.splits import compared, shadow_members
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.evaluation import metrics
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.presets import ELSEWHERE
 from unlearnbench.planning.protocols import PROTOCOLS, Protocol
@@ -58,16 +59,16 @@ class Evaluator:
         with spending("attacks"):
             for protocol in PROTOCOLS.values():
                 values[protocol.name], values["attacks"][protocol.attack] = self.evaluate(cell, outputs, protocol)
-        if cell.about["role"] != ELSEWHERE:
+        if cell.info.role != ELSEWHERE:
             values["cost"] = passes(cell.outputs)
         return {
             "schema": SCHEMA,
-            "status": "ok",
-            "cell": dict(cell.about),
+            "status": CellStatus.OK,
+            "cell": cell.info.as_json(),
             "key": dict(cell.key),
             "metrics": values,
             "outputs": {part: digest_of(logits) for part, logits in outputs.items()},
-            "observed": observed(cell, {} if cell.about["role"] == ELSEWHERE else info["seconds"]),
+            "observed": observed(cell, {} if cell.info.role == ELSEWHERE else info["seconds"]),
         }
 
     def evaluate(

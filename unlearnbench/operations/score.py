@@ -90,18 +90,12 @@ def scored(untouched: Cell, given: Given, name: str, command: str, results: Path
         needs={**untouched.outputs.needs, "parent": given},
         network=None,
     )
-    about = {
-        **untouched.about,
-        "method": name,
-        "method_title": name,
-        "role": ELSEWHERE,
-        "access": "not enforced",
-    }
+    info = replace(untouched.info, method=name, method_title=name, role=ELSEWHERE, access="not enforced")
     return replace(
         untouched,
         outputs=outputs,
         key={**untouched.key, "outputs": outputs.key},
-        path=record_path(results, about),
-        about=about,
+        path=record_path(results, info),
+        info=info,
         command=command,
     )

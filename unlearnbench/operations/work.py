@@ -24,6 +24,7 @@ from unlearnbench.artefacts.unlearned import ParentFailedError
 from unlearnbench.engines.processes import Done, in_parallel
 from unlearnbench.errors import StorageError, UserError
 from unlearnbench.evaluation.record import Evaluator, observed
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.runtime import timing
 from unlearnbench.runtime.threads import one_thread
@@ -31,12 +32,11 @@ from unlearnbench.storage.keys import differences
 from unlearnbench.storage.records import SCHEMA, read_record, write_record
 from unlearnbench.storage.store import Store
 
-STATUSES = ("ok", "failed", "diverged", "timeout", "out-of-memory", "crashed", "skipped")
-"""What can become of a cell: its numbers are there; an exception; numbers that are not finite; too long; no memory;
-the process died; the method that it starts from has no result."""
+MADE = "made"
+"""The status of an artefact that is made."""
 FATES = {
-    "timeout": "its method or an attack was not done within {limit:g} s: see --timeout",
-    "crashed": "its process died, alone too: it was killed, perhaps for lack of memory, or it exited",
+    CellStatus.TIMEOUT: "its method or an attack was not done within {limit:g} s: see --timeout",
+    CellStatus.CRASHED: "its process died, alone too: it was killed, perhaps for lack of memory, or it exited",
 }
 """What is known of work whose process did not survive."""
 
@@ -47,7 +47,7 @@ class Outcome:
 
     Attributes:
         name: What it was.
-        status: One of `STATUSES` for a cell; "made", or one of these but "ok", for an artefact.
+        status: That of the cell's record; for an artefact `MADE`, or why it failed.
         seconds: How long it took.
         ep: How much work it was, in passes over the training set.
         reason: Why it did not work.
@@ -125,7 +125,7 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
                 outcomes.append(outcome)
                 if progress:
                     progress.done(outcome)
-                if effort.fail_fast and outcome.is_cell and outcome.status != "ok":
+                if effort.fail_fast and outcome.is_cell and outcome.status != CellStatus.OK:
                     break
     finally:
         if progress:
@@ -135,9 +135,9 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
 
 def perished(item: Artefact | Cell, done: Done[Outcome], limit: float | None) -> Outcome:
     """What became of an item whose process did not survive it; for a cell, there is a record of it."""
-    reason = FATES[done.reason].format(limit=limit or 0.0)
+    reason = FATES[CellStatus(done.reason)].format(limit=limit or 0.0)
     if isinstance(item, Cell) and made_meanwhile(item):
-        return Outcome(str(item), "ok", 0.0, item.outputs.ep)
+        return Outcome(str(item), CellStatus.OK, 0.0, item.outputs.ep)
     if isinstance(item, Cell):
         trace = {"traceback": done.trace} if done.trace else {}
         write_record(item.path, {**failure(item, done.reason, reason), **trace})
@@ -188,7 +188,7 @@ def make_artefact(artefact: Artefact, store: Store) -> tuple[str, str, Mapping[s
         raise
     except (Exception, SystemExit) as error:  # whatever a plugin raised
         return status_of(error), reason_of(error), {}
-    return "made", "", info if isinstance(artefact, Training) else {}
+    return MADE, "", info if isinstance(artefact, Training) else {}
 
 
 def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
@@ -196,7 +196,7 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
     if force:
         store.remove(cell.outputs.key)
     elif made_meanwhile(cell):
-        return "ok", ""
+        return CellStatus.OK, ""
     try:
         record = evaluator_of(store).record(cell)
         write_record(cell.path, record)  # fails if something in it is no number, or no JSON at all
@@ -211,7 +211,7 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
 def made_meanwhile(cell: Cell) -> bool:
     """Whether another run on the same folder has made a cell's record since this one was planned."""
     record = read_record(cell.path)
-    return record is not None and record["status"] == "ok" and not differences(record["key"], cell.key)
+    return record is not None and record["status"] == CellStatus.OK and not differences(record["key"], cell.key)
 
 
 def failure(cell: Cell, status: str, reason: str) -> dict[str, Any]:
@@ -220,21 +220,21 @@ def failure(cell: Cell, status: str, reason: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "status": status,
         "reason": reason,
-        "cell": dict(cell.about),
+        "cell": cell.info.as_json(),
         "key": dict(cell.key),
         "observed": observed(cell, {}),
     }
 
 
-def status_of(error: BaseException) -> str:
+def status_of(error: BaseException) -> CellStatus:
     """What kind of failure an exception is."""
     if isinstance(error, ParentFailedError):
-        return "skipped"
+        return CellStatus.SKIPPED
     if isinstance(error, FloatingPointError):
-        return "diverged"
+        return CellStatus.DIVERGED
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return "out-of-memory"
-    return "failed"
+        return CellStatus.OUT_OF_MEMORY
+    return CellStatus.FAILED
 
 
 def reason_of(error: BaseException) -> str:
