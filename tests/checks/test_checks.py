@@ -13,6 +13,7 @@ from unittest import SkipTest
 import pytest
 from broken import BROKEN, harmless
 from click.testing import CliRunner, Result
+from torch import Tensor
 
 from unlearnbench import Access, Problem, UserError
 from unlearnbench.artefacts.datasets import Datasets
@@ -108,6 +109,21 @@ def test_access_is_checked_in_the_preparing_phase_too() -> None:
     failed = {result.check: result.message for result in examine(early) if result.status == "failed"}
     assert "the labels of the training set are not accessible" in failed["sees-only-what-it-declares"]
     assert next(iter(failed)) == "sees-only-what-it-declares"
+
+
+def test_the_original_is_checked_after_the_preparing_phase_too() -> None:
+    @method(title="Early", access=Access(prepare="images", forget="images"), reference="Nobody, Nowhere 2000")
+    def early(problem: Problem) -> Any:
+        """Prepares."""
+        return harmless(problem)
+
+    def train_the_original(problem: Problem) -> dict[str, Tensor]:
+        problem.original.train()
+        return {"mean": problem.train.images.mean(0)}
+
+    early.prepare(train_the_original)
+    failed = {result.check: result.message for result in examine(early) if result.status == "failed"}
+    assert "puts it into train mode" in failed["leaves-the-original-alone"]
 
 
 def test_expected_failures_are_strict() -> None:
