@@ -150,9 +150,7 @@ def test_every_method_runs_on_augmented_colour_images(
     if name in ("mnist", "fashion-mnist"):
         pytest.skip("they have no colour")
     install("normalising", NORMALISING, "[unlearnbench.models]\nnormalising = normalising:normalising\n")
-    model, methods = {"cifar10": ("normalising", []), "svhn": ("resnet18", ["original", "laf", "boundary-expand"])}[
-        name
-    ]
+    model, methods = {"cifar10": ("normalising", []), "svhn": ("resnet18", ["original", "laf"])}[name]
     preset = tmp_path / "colour.toml"
     preset.write_text(COLOUR.format(name=name, model=model))
     places: dict[str, Any] = {"results": tmp_path / "r", "cache": tmp_path / "c", "data": root}
