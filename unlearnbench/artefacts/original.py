@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
+from unlearnbench.artefacts.artefact import Context
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.training import Course, Training, room_for, train
 from unlearnbench.artefacts.versions import core
 from unlearnbench.storage.store import Made
-
-if TYPE_CHECKING:
-    from unlearnbench.artefacts.context import WorkerContext
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Original(Training):
         key = {**loaded.training_key, "kind": cls.kind, "labels": labels, "seed": scenario.seed, "code": core(cls.kind)}
         return cls(key, scenario, scenario.recipe.epochs, loaded.weights_size, room=room_for(loaded))
 
-    def make(self, context: WorkerContext) -> Made:
+    def make(self, context: Context) -> Made:
         """Trains this original, and those beside it."""
         loaded = [context.load(one.scenario) for one in (self, *self.beside)]  # the same images, perhaps other labels
         images = loaded[0].content.train_images.to(loaded[0].device)
