@@ -293,6 +293,7 @@ NEUTRAL = {
     "plugins.registry",
     "runtime.arithmetic",  # in the keys
     "runtime.time_limit",  # ends what takes too long
+    "runtime.source",  # names the commit, which is only observed
     "runtime.timing",  # only takes the time
     "storage.files",
     "storage.keys",
