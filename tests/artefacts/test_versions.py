@@ -14,7 +14,7 @@ from unlearnbench.artefacts import versions
 from unlearnbench.artefacts.plugin_keys import minor
 from unlearnbench.artefacts.versions import Version, in_key
 from unlearnbench.golden import Golden, Output
-from unlearnbench.operations.confirm import LIBRARIES, Confirmation, confirm, far, unexplained
+from unlearnbench.operations.confirm import LIBRARIES, Confirmation, confirm, is_far, unexplained
 from unlearnbench.operations.run import run
 from unlearnbench.runtime import arithmetic
 
@@ -43,9 +43,9 @@ def test_the_golden_plan_gives_the_golden_bits_on_this_machine() -> None:
 
 def test_where_bits_cannot_be_equal_values_are_compared() -> None:
     one = Output("a", (1.0, -2.0))
-    assert not far(one, Output("b", (1.01, -2.0)))
-    assert far(one, Output("b", (1.0, 0.0)))
-    assert far(one, Output("b", (1.0,)))
+    assert not is_far(one, Output("b", (1.01, -2.0)))
+    assert is_far(one, Output("b", (1.0, 0.0)))
+    assert is_far(one, Output("b", (1.0,)))
 
 
 def test_the_golden_plan_has_everything_that_has_a_version() -> None:
@@ -93,7 +93,7 @@ def test_outputs_that_change_because_of_what_they_are_made_of_need_no_version_of
 
 def test_a_difference_that_no_edit_explains_is_no_reason_to_raise_anything() -> None:
     said = unexplained({"shadow": GOLDEN["shadow"]}, {LAF}, ())
-    assert "this machine or a library computes otherwise" in said
+    assert "this machine or a library computes differently" in said
 
 
 # Confirming
@@ -117,7 +117,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
         present = {**{name: version.source for name, version in BEFORE.items()}, **sources}
         made = {name: replace(old, sha256=outputs.get(name, old.sha256)) for name, old in GOLDEN.items()}
         monkeypatch.setattr(versions, "sources", lambda: present)
-        monkeypatch.setattr("unlearnbench.operations.confirm.computed", lambda *_: (made, True))
+        monkeypatch.setattr("unlearnbench.operations.confirm.golden_outputs", lambda *_: (made, True))
         return confirm(bump, because, say=lambda line: None)
 
     yield act
@@ -134,7 +134,7 @@ def test_other_numbers_are_not_confirmed_without_a_reason(checkout: Callable[...
     found = checkout({LAF: "other"}, {"outputs laf": "d"})
     assert "--bump methods.laf" in found.problem
     assert versions.confirmed() == BEFORE
-    with pytest.raises(UserError, match="--bump and --because go together"):
+    with pytest.raises(UserError, match="--bump and --because need each other"):
         checkout({LAF: "other"}, {"outputs laf": "d"}, "methods.laf")
 
 

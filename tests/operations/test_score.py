@@ -17,7 +17,7 @@ from unlearnbench import load, table
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.cli.main import main
-from unlearnbench.operations.export import described, export
+from unlearnbench.operations.export import export, facts_of
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
@@ -142,7 +142,7 @@ def test_the_size_of_the_input_is_that_after_resizing(tiny: Path, store: Store, 
     path = tmp_path / "larger.toml"
     path.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 1\nresize = 32\n[data"))
     cell = plan_in(store, tmp_path, path, tasks="class-removal").cells[0]
-    about = described(cell, LoadedScenario.of(cell.scenario, Datasets(store)))
+    about = facts_of(cell, LoadedScenario.of(cell.scenario, Datasets(store)))
     assert about["network"]["input"].startswith(
         "float32 [n, 1, 32, 32], pixels divided by 255 and resized from 28 x 28"
     )

@@ -21,7 +21,7 @@ from unlearnbench.artefacts import relearning
 from unlearnbench.cli.main import main
 from unlearnbench.operations.measure import measure
 from unlearnbench.operations.merge import merge
-from unlearnbench.operations.prune import YOUNG, holdings
+from unlearnbench.operations.prune import MINIMUM_AGE, cache_usage
 from unlearnbench.operations.verify import verify
 from unlearnbench.operations.work import Effort
 from unlearnbench.planning.selection import Selection, Workspace
@@ -226,7 +226,7 @@ def test_the_cache_keeps_what_records_were_made_of(tenth: Path, tmp_path: Path) 
     store.save({"kind": "outputs", "of": "nobody"}, {}, {})
     store.save({"kind": "outputs", "of": "another results folder"}, {}, {})
     (own_cache / "outputs" / ".half.safetensors.x").write_bytes(b"left over")
-    old = time.time() - 2 * YOUNG
+    old = time.time() - 2 * MINIMUM_AGE
     for path in own_cache.rglob("*"):
         os.utime(path, (old, old))
     store.save({"kind": "outputs", "of": "a run that is going on"}, {}, {})
@@ -252,7 +252,7 @@ def test_the_cache_keeps_what_records_were_made_of(tenth: Path, tmp_path: Path) 
         (finished / "tenth", "there are no records"),
     ):
         with pytest.raises(UserError, match=why):
-            holdings(wrong, own_cache)
+            cache_usage(wrong, own_cache)
 
 
 def test_what_is_not_the_suites_is_not_touched(tiny: Path, tiny_run: Path, own_cache: Path) -> None:
@@ -302,7 +302,7 @@ def test_contradictions_are_refused_and_nothing_is_merged(finished: Path, tmp_pa
     done = CliRunner().invoke(main, ["merge", str(finished), str(other), "--results", str(tmp_path / "whole")])
     assert done.exit_code == 2
     assert "nothing was merged" in done.stderr
-    assert f"{path} contradicts what is there: the same cell has other numbers" in done.stderr
+    assert f"{path} contradicts another record of the cell: the same cell has other numbers" in done.stderr
     assert f"{damaged} is damaged" in done.stderr
     assert not (tmp_path / "whole").exists()
 

@@ -53,7 +53,7 @@ class Watch:
 def watched(watch: Watch) -> Iterator[None]:
     """Notes what a block does to the process, and puts it back."""
     running, hooks = set(threading.enumerate()), count_hooks()
-    with global_state.kept(lambda name: None if name == HOOKS_ON_ALL else watch.settings.append(name)):
+    with global_state.preserved(lambda name: None if name == HOOKS_ON_ALL else watch.settings.append(name)):
         try:
             yield
         finally:

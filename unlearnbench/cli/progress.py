@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from unlearnbench.artefacts.training import Training
 from unlearnbench.operations.work import Outcome
 from unlearnbench.planning.plan import Plan
-from unlearnbench.runtime.timing import left
+from unlearnbench.runtime.timing import time_left
 
 
 class Reporter:
@@ -69,4 +69,4 @@ class Reporter:
             return "done"
         if not self._ep or not self._total:
             return "estimating"
-        return left(self._began, self._ep / self._total)
+        return time_left(self._began, self._ep / self._total)

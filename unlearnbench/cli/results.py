@@ -227,11 +227,11 @@ def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: boo
 
     What is younger than an hour is left alone, because a run may be going on.
     """
-    from unlearnbench.operations.prune import holdings
+    from unlearnbench.operations.prune import cache_usage
     from unlearnbench.operations.prune import prune as prune_cache
     from unlearnbench.storage import folders
 
-    found = holdings(results, cache)
+    found = cache_usage(results, cache)
     if as_json:
         click.echo(json.dumps([{**asdict(h), "unneeded": len(h.unneeded)} for h in found], indent=1))
     for h in [] if as_json else found:
