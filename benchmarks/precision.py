@@ -22,7 +22,7 @@ import unlearnbench
 from benchmarks import len_cores, machine
 from unlearnbench import statistics
 from unlearnbench.planning import presets
-from unlearnbench.reporting.frame import flat
+from unlearnbench.reporting.record import Record
 from unlearnbench.storage.records import read_record
 
 METRICS = ("train_r", "train_f", "test", "test_r", "test_f", "asr")
@@ -38,7 +38,7 @@ def numbers(folder: Path, preset: str, precision: str, **options: Any) -> pd.Dat
     summary = unlearnbench.run(chosen, device="cpu", arithmetic="native", **places, **options)  # bf16 is native only
     assert not summary.failed, summary.failed
     assert {cell.scenario.recipe.precision for cell in summary.plan.cells} == {precision}
-    rows = [flat(record) for cell in summary.plan.cells if (record := read_record(cell.path))]
+    rows = [Record.from_json(record).row() for cell in summary.plan.cells if (record := read_record(cell.path))]
     frame = pd.DataFrame(rows).set_index(["task", "method", "seed"])
     return 100 * frame[[metric for metric in METRICS if metric in frame]].rename_axis(columns="metric")
 

@@ -68,10 +68,14 @@ def linear(shape, num_classes):
     return Network(nn.Flatten(), nn.Linear(16, num_classes), last_layer="head")
 ''' + "".join(
     f'''
-@method(title="Nothing {n}", access=Access(), cost=lambda forget, recipe: 0.0)
+@method(title="Nothing {n}", access=Access())
 def nothing_{n}(problem):
     """Does nothing."""
     return problem.network()
+
+@nothing_{n}.cost
+def cost_of_nothing_{n}(forget, recipe):
+    return 0.0
 '''
     for n in range(METHODS)
 )

@@ -7,7 +7,8 @@ from importlib.metadata import version as version_of
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-from unlearnbench.reporting.listing import listing
+
+from unlearnbench.operations.listing import listing
 
 project = "unlearnbench"
 author = "The unlearnbench authors"

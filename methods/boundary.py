@@ -1,4 +1,4 @@
-"""Boundary unlearning, Shrink: forgotten images go across their nearest decision boundary."""
+"""Boundary unlearning, Shrink: moves forgotten images across their nearest decision boundary."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, method
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
 
 
 @method(
     title="Boundary",
     access=Access(forget="labels"),
     reference="Chen et al., Boundary Unlearning, CVPR 2023, section 3.2 (Boundary Shrink)",
-    # A step of the network, and of the original a forward and backward pass to the pixels and another forward pass.
-    cost=lambda forget, recipe, *, epochs, **_: epochs * forget * (1 + 1 + 1 / 3),
 )
 def boundary(
     problem: Problem,
@@ -27,21 +25,25 @@ def boundary(
 ) -> Network:
     """Shrink: trains every forgotten image on the class behind its nearest decision boundary.
 
-    The released code takes the answer to the changed image even if it is still the true label, and so trains those
-    images on what they should forget; here, as in the paper, the class is always another one.
+    The released code takes the class predicted for the changed image even if it is still the true label, and so trains
+    those images on the label to be forgotten; here, as in the paper, the class is always another one.
     """
     network = problem.network()
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, fused=True)
     for forget in problem.forget.batches(batch, epochs):
         target = nearest_other_class(problem.original, forget.images, forget.labels, eps)
-        optimizer.zero_grad()
-        cross_entropy(network(forget.images), target).backward()
-        optimizer.step()
+        descend(optimizer, cross_entropy(network(forget.images), target))
     return network
 
 
+@boundary.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """A step of the network; and of the original a forward and backward pass to the pixels, and a forward pass."""
+    return epochs * forget * (1 + 1 + 1 / 3)
+
+
 def nearest_other_class(original: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Tensor:
-    """The class (int64 [B]) other than its label that the original sees in an image after one step of FGSM."""
+    """The class (int64 [B]) other than the label that the original predicts for an image after one step of FGSM."""
     images = images.clone().requires_grad_(True)
     (slope,) = torch.autograd.grad(cross_entropy(original(images), labels, reduction="sum"), images)
     with torch.no_grad():

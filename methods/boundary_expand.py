@@ -1,4 +1,4 @@
-"""Boundary unlearning, Expanding: forgotten images go into a class of their own, which is thrown away."""
+"""Boundary unlearning, Expanding: moves forgotten images into an additional class, which is then removed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, method
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
 
 
 @method(
@@ -14,14 +14,13 @@ from unlearnbench import Access, Network, Problem, method
     role="variant",
     access=Access(forget="images"),
     reference="Chen et al., Boundary Unlearning, CVPR 2023, section 3.3 (Boundary Expanding)",
-    cost=lambda forget, recipe, *, epochs, **_: epochs * forget,
 )
 def boundary_expand(
     problem: Problem, *, lr: float = 1e-5, momentum: float = 0.9, epochs: int = 10, batch: int = 64
 ) -> Network:
-    """Trains the forgotten images into an additional class, which is then removed.
+    """Trains forgotten images into an additional class, which is then removed.
 
-    A later port of the released code leaves the additional class in the network; here, as in the paper, it is cut off.
+    A later port of the released code leaves the additional class in the network; here, as in the paper, it is removed.
     """
     network = problem.network()
     narrow = network.get_submodule(network.last_layer)
@@ -33,9 +32,7 @@ def boundary_expand(
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, fused=True)
     for forget in problem.forget.batches(batch, epochs):
         target = torch.full_like(forget.index, problem.num_classes)
-        optimizer.zero_grad()
-        cross_entropy(network(forget.images), target).backward()
-        optimizer.step()
+        descend(optimizer, cross_entropy(network(forget.images), target))
     with torch.no_grad():
         narrow.weight.copy_(wide.weight[:-1])
         narrow.bias.copy_(wide.bias[:-1])
@@ -43,7 +40,13 @@ def boundary_expand(
     return network
 
 
+@boundary_expand.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """Epochs on the forget set."""
+    return epochs * forget
+
+
 def replace_last_layer(network: Network, layer: nn.Module) -> None:
-    """Puts another layer in the place of a network's last one."""
+    """Replaces the last layer of a network."""
     parent, _, name = network.last_layer.rpartition(".")
     setattr(network.get_submodule(parent), name, layer)

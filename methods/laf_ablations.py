@@ -1,12 +1,11 @@
-"""What is left of LAF without either of its losses (Shen et al., ICLR 2024, section 4.4, Tables 4 to 6)."""
+"""LAF without one of its two losses (Shen et al., ICLR 2024, section 4.4, Tables 4 to 6)."""
 
 from __future__ import annotations
 
 import torch
 
-from unlearnbench import Access, Network, Problem, method
-from unlearnbench.methods.laf import embed
-from unlearnbench.methods.laf_parts import fit_vae, prepared_vae, realignment_loss, step, unlearning_loss
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
+from unlearnbench.methods.laf import alignment_loss, embed, fit_vae, prepare_cost, prepared_vae, unlearning_loss
 
 PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
 
@@ -17,7 +16,6 @@ PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
     access=Access(forget="images", retain="images"),
     like="laf",
     reference=PAPER,
-    cost=lambda forget, recipe, *, epochs, **_: 2 * forget * epochs + recipe.frozen_cost(2 * forget * epochs),
 )
 def none_l1(
     problem: Problem, *, epochs: int = 20, lr_align: float = 1e-4, tau: float = 20.0, batch: int = 32
@@ -26,9 +24,15 @@ def none_l1(
     network = problem.network().eval()
     align = torch.optim.Adam(network.features.parameters(), lr=lr_align, fused=True)
     for _ in range(epochs):
-        for f, r in zip(problem.forget.batches(batch), problem.retain.batches(batch), strict=False):
-            step(align, realignment_loss(problem, network, r, f, tau))
+        for forget, retain in zip(problem.forget.batches(batch), problem.retain.batches(batch), strict=False):
+            descend(align, alignment_loss(problem, network, retain, forget, tau))
     return network
+
+
+@none_l1.cost
+def none_l1_cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """One loss on as many retained as forgotten samples, and the original's embeddings of these."""
+    return 2 * forget * epochs + recipe.frozen_cost(2 * forget * epochs)
 
 
 @method(
@@ -37,10 +41,6 @@ def none_l1(
     access=Access(prepare="images", forget="images", retain="images"),
     like="laf",
     reference=PAPER,
-    cost=lambda forget, recipe, *, epochs, vae_epochs, **_: (
-        2 * forget * epochs + recipe.frozen_cost(forget * vae_epochs, once=forget)
-    ),
-    prepare_cost=lambda recipe, *, vae_epochs, **_: recipe.frozen_cost(vae_epochs),
 )
 def none_l2(
     problem: Problem,
@@ -53,14 +53,22 @@ def none_l2(
     phi: str = "exp-ratio",
     batch: int = 32,
 ) -> Network:
-    """LAF without L_RA: nothing brings the embeddings of what remains back to where the head expects them."""
+    """LAF without L_RA: nothing brings retained embeddings back to where the head expects them."""
     network = problem.network().eval()
-    h, h_f = prepared_vae(problem, latent), fit_vae(problem, problem.forget, latent, vae_epochs, vae_lr)
+    h = prepared_vae(problem, latent)
+    h_f = fit_vae(problem, problem.forget, latent, vae_epochs, vae_lr)
     unlearn = torch.optim.Adam(network.features.parameters(), lr=lr_unlearn, fused=True)
     for _ in range(epochs):
-        for f, r in zip(problem.forget.batches(batch), problem.retain.batches(batch), strict=False):
-            step(unlearn, unlearning_loss(h, h_f, network.features(r.images), network.features(f.images), phi))
+        for forget, retain in zip(problem.forget.batches(batch), problem.retain.batches(batch), strict=False):
+            descend(unlearn, unlearning_loss(network, h, h_f, retain, forget, phi))
     return network
 
 
+@none_l2.cost
+def none_l2_cost(forget: float, recipe: Recipe, *, epochs: int, vae_epochs: int) -> float:
+    """One loss on as many retained as forgotten samples, and the original's embeddings of the forget set."""
+    return 2 * forget * epochs + recipe.frozen_cost(forget * vae_epochs, once=forget)
+
+
 none_l2.prepare(embed)
+none_l2.prepare_cost(prepare_cost)

@@ -1,11 +1,11 @@
-"""LAF+R: LAF, then a supervised repair with as many labelled retained samples as were forgotten (section 3.3)."""
+"""LAF+R: LAF, then a supervised repair with as many labelled retained samples as were forgotten."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, UserError, method
+from unlearnbench import Access, Network, Problem, Recipe, UserError, descend, method
 
 
 @method(
@@ -13,13 +13,12 @@ from unlearnbench import Access, Network, Problem, UserError, method
     access=Access(retain="sample-labels"),
     start="laf",
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1, lines 7-8",
-    cost=lambda forget, recipe, *, epochs, **_: forget * epochs,
 )
 def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: int = 1, batch: int = 32) -> Network:
-    """Trains the head (`repair="head"`, as in the released code) or everything (`"all"`, as the conclusion says).
+    """Trains the head (`repair="head"`, as in the released code) or everything (`"all"`, as in the paper's conclusion).
 
     The learning rate of the paper is not known; the default is the one that its networks are trained with. The network
-    stays in eval mode, as LAF left it.
+    stays in eval mode, as in LAF.
     """
     if repair not in ("head", "all"):
         raise UserError(f"laf-r.repair must be 'head' or 'all', not {repair!r}")
@@ -27,8 +26,11 @@ def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: i
     repaired = network.head if repair == "head" else network
     optimizer = torch.optim.Adam(repaired.parameters(), lr=lr, fused=True)
     for sample in problem.labelled.batches(batch, epochs):
-        loss = cross_entropy(network(sample.images), sample.labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        descend(optimizer, cross_entropy(network(sample.images), sample.labels))
     return network
+
+
+@laf_r.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """Epochs on as many samples as are forgotten."""
+    return forget * epochs

@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, method
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
 
 
 @method(
     title="NegGrad",
     access=Access(forget="labels"),
     reference="Golatkar et al., Eternal Sunshine of the Spotless Net, CVPR 2020",
-    cost=lambda forget, recipe, *, epochs, **_: epochs * forget,
 )
 def neggrad(
     problem: Problem,
@@ -23,16 +22,19 @@ def neggrad(
     epochs: int = 5,
     batch: int = 32,
 ) -> Network:
-    """Ascends the cross-entropy of the forgotten items; sees nothing of what remains.
+    """Ascends the cross-entropy on the forget set; does not use the retain set.
 
-    Which form and which hyperparameters the LAF paper used is not known; this is the plain one, in
-    batches of 32 as all networks here are trained, where others take 256, which makes eight times as many steps.
+    Which form and which hyperparameters the LAF paper used is not known; this is the plain one. Batches have 32 images,
+    as in all training here; others take 256, which makes an eighth of the steps.
     """
     network = problem.network()
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     for forget in problem.forget.batches(batch, epochs):
-        loss = -cross_entropy(network(forget.images), forget.labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        descend(optimizer, -cross_entropy(network(forget.images), forget.labels))
     return network
+
+
+@neggrad.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """Epochs on the forget set."""
+    return epochs * forget

@@ -1,4 +1,4 @@
-"""NegGrad+: gradient ascent on the forget set, held back by descent on what remains."""
+"""NegGrad+: gradient ascent on the forget set together with descent on the retain set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import chain, repeat
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, method
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
 
 
 @method(
@@ -15,16 +15,14 @@ from unlearnbench import Access, Network, Problem, method
     role="variant",
     access=Access(forget="labels", retain="labels"),
     reference="Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023 (SCRUB), section 5",
-    cost=lambda forget, recipe, *, epochs, **_: 2 * epochs * (1 - forget),
 )
 def neggrad_plus(
     problem: Problem, *, beta: float = 0.95, lr: float = 1e-4, epochs: int = 5, batch: int = 32
 ) -> Network:
-    """Descends beta * CE(retained) - (1 - beta) * CE(forgotten); an epoch is a pass over what remains.
+    """Descends beta * CE(retained) - (1 - beta) * CE(forgotten); an epoch is a pass over the retain set.
 
-    Of the two forms in the released code this is the one without a penalty on the distance to the original, with Adam
-    instead of SGD as all networks here are trained with. Forgotten items are shuffled in every pass over them. Five
-    epochs, where the original has ten.
+    Of the two forms in the released code this is the one without a penalty on the distance to the original. It uses
+    Adam, as all training here, instead of SGD, and five epochs instead of ten. Each pass shuffles the forget set.
     """
     network = problem.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
@@ -32,7 +30,11 @@ def neggrad_plus(
     for retain, forget in zip(problem.retain.batches(batch, epochs), forgotten, strict=False):
         keep = cross_entropy(network(retain.images), retain.labels)
         lose = cross_entropy(network(forget.images), forget.labels)
-        optimizer.zero_grad()
-        (beta * keep - (1 - beta) * lose).backward()
-        optimizer.step()
+        descend(optimizer, beta * keep - (1 - beta) * lose)
     return network
+
+
+@neggrad_plus.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """Epochs on the retain set, with as many forgotten samples."""
+    return 2 * epochs * (1 - forget)

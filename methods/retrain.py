@@ -1,4 +1,4 @@
-"""Retrain: the gold standard that every method is measured against, and a second one that says how far chance goes."""
+"""Retrain: the reference for every method, and a second Retrain that shows how much chance accounts for."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from unlearnbench import Access, Network, Problem, method
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.1",
 )
 def retrain(problem: Problem) -> Network:
-    """Trains a new network, from other random weights than the original's, on what remains."""
+    """Trains a new network, from other random weights than the original's, on the retain set."""
     network, _ = problem.fit(problem.retain, stream="retrain")
     return network
 
 
 @method(title="Retrain again", access=Access(retain="labels"), role="control")
 def retrain_2(problem: Problem) -> Network:
-    """Retrain once more with other random numbers: no method can be closer to Retrain than this for a reason."""
+    """Retrain with other random numbers: a method that is closer to Retrain than this is so by chance."""
     network, _ = problem.fit(problem.retain, stream="retrain-2")
     return network

@@ -1,13 +1,12 @@
-"""SCRUB+R: SCRUB, rewound to the epoch in which the forgotten items look like items that nobody trained on."""
+"""SCRUB+R: SCRUB, rewound to the epoch in which the forget set looks like samples that nobody trained on."""
 
 from __future__ import annotations
 
 import copy
-from functools import wraps
-from typing import Any
 
-from unlearnbench import Access, Network, Problem, Samples, method
-from unlearnbench.methods.scrub import PAPER, cost_of, trajectory
+from unlearnbench import Access, Network, Problem, Recipe, Samples, method
+from unlearnbench.methods.scrub import PAPER, trajectory
+from unlearnbench.methods.scrub import cost as scrub_cost
 
 
 @method(
@@ -16,23 +15,53 @@ from unlearnbench.methods.scrub import PAPER, cost_of, trajectory
     like="scrub",
     access=Access(forget="labels", retain="labels", validation="labels"),
     reference=f"{PAPER}, section 3.2 (rewinding)",
-    cost=lambda forget, recipe, *, epochs, max_epochs, **_: (
-        cost_of(forget, recipe, epochs, max_epochs) + forget * (epochs + recipe.held_out / (1 - recipe.held_out)) / 3
-    ),
 )
-@wraps(trajectory, assigned=())
-def scrub_r(problem: Problem, **hyperparameters: Any) -> Network:
-    """SCRUB, rewound to the epoch whose error on what must go is nearest to the last one's on items nobody trained on.
+def scrub_r(
+    problem: Problem,
+    *,
+    lr: float = 5e-4,
+    weight_decay: float = 5e-4,
+    alpha: float = 0.5,
+    gamma: float = 1.0,
+    temperature: float = 4.0,
+    max_epochs: int = 2,
+    epochs: int = 5,
+    batch: int = 32,
+    forget_batch: int = 512,
+) -> Network:
+    """SCRUB, rewound to the epoch whose error on the forget set is nearest to the last one's error on unseen samples.
 
-    These are held out of the training set, have the classes of the forgotten items, and are labelled as they are.
+    The unseen samples are held out of the training set, have the classes of the forgotten ones, and are labelled as
+    they are.
     """
-    students = [copy.deepcopy(student).eval() for student in trajectory(problem, **hyperparameters)]
-    wanted = error(problem, students[-1], problem.validation)
-    return min(students, key=lambda student: abs(error(problem, student, problem.forget) - wanted))
+    students = [
+        copy.deepcopy(student).eval()
+        for student in trajectory(
+            problem,
+            lr=lr,
+            weight_decay=weight_decay,
+            alpha=alpha,
+            gamma=gamma,
+            temperature=temperature,
+            max_epochs=max_epochs,
+            epochs=epochs,
+            batch=batch,
+            forget_batch=forget_batch,
+        )
+    ]
+    reference = error(problem, students[-1], problem.validation)
+    return min(students, key=lambda student: abs(error(problem, student, problem.forget) - reference))
+
+
+@scrub_r.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int) -> float:
+    """SCRUB, and the errors: of each epoch on the forget set, and of the last one on unseen samples."""
+    errors = forget * (epochs + recipe.held_out / (1 - recipe.held_out)) / 3
+    return scrub_cost(forget, recipe, epochs=epochs, max_epochs=max_epochs) + errors
 
 
 def error(problem: Problem, student: Network, samples: Samples) -> float:
     """The share of samples that a network gets wrong."""
     student.requires_grad_(False)
-    answers = student.head(problem.features(student, samples)).argmax(1)
-    return float((answers != samples.labels).float().mean())
+    predicted = student.head(problem.features(student, samples)).argmax(1)
+    return float((predicted != samples.labels).float().mean())

@@ -1,17 +1,17 @@
-"""The control that changes the weights as much as LAF does, but at random."""
+"""The control that changes the weights by as much as LAF, but at random."""
 
 from __future__ import annotations
 
 import torch
 
-from unlearnbench import Access, Network, Problem, method
+from unlearnbench import Access, Network, Problem, Recipe, method
 
 
-@method(title="Sham", access=Access(), role="control", start="laf", cost=lambda forget, recipe: 0.0)
+@method(title="Sham", access=Access(), role="control", start="laf")
 def sham(problem: Problem) -> Network:
     """Adds Gaussian noise to each tensor of the original's weights, as large as LAF's change of it.
 
-    Whatever a method achieves must be more than what any blow of this size does.
+    A method must achieve more than a random change of this size.
     """
     network, before = problem.network(), list(problem.original.parameters())
     sizes = [(new - old).square().mean().sqrt() for new, old in zip(network.parameters(), before, strict=True)]
@@ -21,3 +21,9 @@ def sham(problem: Problem) -> Network:
             noise = torch.randn(weights.shape, generator=problem.generator)
             weights.add_(size * noise.to(weights.device))
     return network
+
+
+@sham.cost
+def cost(forget: float, recipe: Recipe) -> float:
+    """Nothing."""
+    return 0.0

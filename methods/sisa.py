@@ -1,91 +1,130 @@
-"""SISA: isolated shards, each trained slice by slice, so that only what saw a forgotten item is trained again."""
+"""SISA: an ensemble of isolated shards, of which only those that saw a forgotten sample are trained again."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import chain
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from unlearnbench import Access, Checkpoint, Network, Problem, Samples, UserError, method, packed, unpacked
+from unlearnbench import Access, Checkpoint, Network, Problem, Recipe, Samples, UserError, method, packed, unpacked
 
 
 @method(
     title="SISA",
     access=Access(prepare="labels", forget="images", retain="labels"),
     reference="Bourtoule et al., Machine Unlearning, S&P 2021, section IV",
-    cost=lambda forget, recipe, **_: recipe.epochs * (1 - forget),  # unless few items go, every shard is hit
-    prepare_cost=lambda recipe, **_: recipe.epochs,
 )
 def sisa(problem: Problem, *, shards: int = 5, slices: int = 1, votes: str = "soft") -> nn.Module:
-    """Trains each shard again, from its first slice with a forgotten item on, without the forgotten items.
+    """Trains each shard again without the forgotten samples, from the first slice that has one of them.
 
     `votes="soft"` averages the probabilities of the shards, "hard" counts the shards that vote for a class. What the
-    LAF paper used is not known; its numbers look like hard votes, of which its attack can learn nothing. Unlike the
-    released code, batches are shuffled and checkpoints have the state of the optimiser.
+    LAF paper used is not known; its numbers look like hard votes, from which its attack can learn nothing. Unlike the
+    released code, batches are shuffled and checkpoints include the state of the optimiser.
     """
     if votes not in ("soft", "hard"):
         raise UserError(f"sisa.votes must be 'soft' or 'hard', not {votes!r}")
-    part = problem.prepared["part"]
     networks = []
-    for shard in range(shards):
-        hit = part[problem.forget.index] - shard * slices
-        hit = hit[(hit >= 0) & (hit < slices)]
-        first = int(hit.min()) if len(hit) else slices
-        last = unpacked(f"{shard}.{first - 1}", problem.prepared, problem) if first else None
-        *_, (network, _) = [last, *stages(problem, problem.retain, part, shard, slices, first, last)]
-        networks.append(network)
+    for number in range(shards):
+        shard = Shard(number, slices, problem.prepared["part"])
+        first = shard.first_slice_with(problem.forget)
+        checkpoint = unpacked(shard.checkpoint_name(first - 1), problem.prepared, problem) if first > 0 else None
+        for stage in range(first, slices):
+            checkpoint = shard.train(problem, problem.retain, stage, checkpoint)
+        assert checkpoint is not None
+        networks.append(checkpoint[0])
     return Ensemble(networks, votes)
 
 
 @sisa.prepare
 def train_shards(problem: Problem, *, shards: int = 5, slices: int = 1) -> dict[str, Tensor]:
-    """Divides the training set at random, trains each shard slice by slice, and keeps a checkpoint after each."""
+    """Divides the training set at random, trains each shard slice by slice, and keeps a checkpoint after each slice."""
     if shards < 1 or slices < 1:
         raise UserError(f"sisa needs at least one shard and one slice, not {shards} and {slices}")
-    n = len(problem.train)
-    part = torch.empty(n, dtype=torch.int64)
-    part[torch.randperm(n, generator=problem.generator)] = torch.arange(n) * shards * slices // n
+    total = len(problem.train)
+    part = torch.empty(total, dtype=torch.int64)
+    part[torch.randperm(total, generator=problem.generator)] = torch.arange(total) * shards * slices // total
     part = part.to(problem.device)
     kept = {"part": part}
-    lessons = [lesson(problem, problem.train, part, shard, slices, 0) for shard in range(shards)]
-    seen, (epochs, *_), streams = zip(*lessons, strict=True)
-    for shard, first in enumerate(problem.fit_each(seen, streams, epochs)):
-        later = stages(problem, problem.train, part, shard, slices, 1, first)
-        for stage, checkpoint in enumerate(chain([first], later)):  # one by one: they are trained on in place
-            kept |= packed(f"{shard}.{stage}", checkpoint)
+    every = [Shard(number, slices, part) for number in range(shards)]
+    begun = problem.fit_each(
+        [shard.samples(problem.train, 0) for shard in every],
+        [shard.stream(0) for shard in every],
+        every[0].epochs(problem, 0),
+    )
+    for shard, checkpoint in zip(every, begun, strict=True):
+        kept |= packed(shard.checkpoint_name(0), checkpoint)
+        for stage in range(1, slices):
+            checkpoint = shard.train(problem, problem.train, stage, checkpoint)
+            kept |= packed(shard.checkpoint_name(stage), checkpoint)
     return kept
 
 
-def stages(
-    problem: Problem, samples: Samples, part: Tensor, shard: int, slices: int, first: int, last: Checkpoint | None
-) -> Iterator[Checkpoint]:
-    """Trains a shard from slice `first` on, each time on all slices so far; yields what there is after each."""
-    network, state = last or (None, None)
-    for stage in range(first, slices):
-        seen, epochs, stream = lesson(problem, samples, part, shard, slices, stage)
-        network, state = problem.fit(seen, network, epochs, state, stream=stream)
-        yield network, state
+@sisa.cost
+def cost(forget: float, recipe: Recipe) -> float:
+    """Retraining: unless few samples are forgotten, every shard has one in its first slice."""
+    return recipe.epochs * (1 - forget)
 
 
-def lesson(
-    problem: Problem, samples: Samples, part: Tensor, shard: int, slices: int, stage: int
-) -> tuple[Samples, int, str]:
-    """What a shard sees at a stage, for how many epochs, and the name of its random numbers.
+@sisa.prepare_cost
+def prepare_cost(recipe: Recipe) -> float:
+    """Training every shard."""
+    return recipe.epochs
 
-    The epochs are spread so that a sliced shard costs what a whole one would (2 / (slices + 1) of them for each slice).
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard of the training set, which is trained in stages: at stage i on its slices 0 to i.
+
+    Attributes:
+        number: Which of the shards it is, from 0.
+        slices: The number of slices of each shard.
+        part: int64 [N], for each training sample: number of its shard * slices + number of its slice.
     """
-    place = part[samples.index] - shard * slices
-    seen = samples.subset((place >= 0) & (place <= stage))
-    before, after = (round(2 * problem.recipe.epochs * s / (slices + 1)) for s in (stage, stage + 1))
-    return seen, after - before, f"shard {shard}, slice {stage}"
+
+    number: int
+    slices: int
+    part: Tensor
+
+    def slice_of(self, samples: Samples) -> Tensor:
+        """int64 [n]: the slice of each sample; outside of 0 to slices - 1 for samples of other shards."""
+        return self.part[samples.index] - self.number * self.slices
+
+    def samples(self, samples: Samples, stage: int) -> Samples:
+        """Those of the samples that the shard is trained on at a stage."""
+        slice_of = self.slice_of(samples)
+        return samples.subset((slice_of >= 0) & (slice_of <= stage))
+
+    def first_slice_with(self, samples: Samples) -> int:
+        """The first slice that has one of the samples; the number of slices if the shard has none."""
+        slice_of = self.slice_of(samples)
+        own = slice_of[(slice_of >= 0) & (slice_of < self.slices)]
+        return int(own.min()) if len(own) else self.slices
+
+    def train(self, problem: Problem, samples: Samples, stage: int, checkpoint: Checkpoint | None) -> Checkpoint:
+        """Trains on slices 0 to `stage`, in place, from the last stage's checkpoint; from scratch without one."""
+        network, state = checkpoint or (None, None)
+        epochs, stream = self.epochs(problem, stage), self.stream(stage)
+        return problem.fit(self.samples(samples, stage), network, epochs, state, stream=stream)
+
+    def epochs(self, problem: Problem, stage: int) -> int:
+        """The epochs of a stage: 2 / (slices + 1) of the recipe's, so that slices do not change the cost of a shard."""
+        before, after = (round(2 * problem.recipe.epochs * done / (self.slices + 1)) for done in (stage, stage + 1))
+        return after - before
+
+    def stream(self, stage: int) -> str:
+        """Names the random numbers of a stage."""
+        return f"shard {self.number}, slice {stage}"
+
+    def checkpoint_name(self, stage: int) -> str:
+        """The name under which the checkpoint after a stage is kept."""
+        return f"{self.number}.{stage}"
 
 
 class Ensemble(nn.Module):
-    """Answers with the logarithm of the shards' mean vote."""
+    """Returns the logarithm of the shards' mean vote."""
 
     def __init__(self, networks: list[Network], votes: str) -> None:
         super().__init__()
@@ -93,8 +132,8 @@ class Ensemble(nn.Module):
         self.votes = votes
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities [B, classes]; a class without a hard vote gets one in a million."""
-        answers = torch.stack([network(images) for network in self.networks])
+        """Log-probabilities [B, classes]; a class without a hard vote gets a millionth."""
+        logits = torch.stack([network(images) for network in self.networks])
         if self.votes == "soft":
-            return answers.log_softmax(2).logsumexp(0) - math.log(len(answers))
-        return one_hot(answers.argmax(2), answers.shape[2]).float().mean(0).clamp_min(1e-6).log()
+            return logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
+        return one_hot(logits.argmax(2), logits.shape[2]).float().mean(0).clamp_min(1e-6).log()

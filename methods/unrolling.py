@@ -1,4 +1,4 @@
-"""Unrolling SGD (Thudi et al., EuroS&P 2022): adds back what the forgotten items took away, to first order."""
+"""Unrolling SGD (Thudi et al., EuroS&P 2022): adds back, to first order, what the forgotten samples changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Batch, Network, Problem, method
+from unlearnbench import Access, Batch, Network, Problem, Recipe, method
 
 PAPER = "Thudi et al., Unrolling SGD: Understanding Factors Influencing Machine Unlearning, EuroS&P 2022"
 
@@ -15,14 +15,13 @@ PAPER = "Thudi et al., Unrolling SGD: Understanding Factors Influencing Machine 
     title="Unrolling",
     access=Access(forget="labels"),
     reference=f"{PAPER}, section 4 (single-gradient unlearning)",
-    cost=lambda forget, recipe, **_: forget,
 )
 def unrolling(problem: Problem, *, sigma: float = 2e-3, batch: int = 32) -> Network:
     """One step against training: w + sigma * the sum over forgotten batches of the gradient of their loss at w.
 
-    The theory wants the gradients at the weights from which training started and plain SGD; a network that was trained
-    with Adam for many epochs offers neither, so they are taken at its final weights, and sigma stands for the learning
-    rate times the number of epochs. What the LAF paper did is not known.
+    The theory assumes plain SGD and takes the gradients at the weights from which training started. A network that was
+    trained with Adam for many epochs meets neither assumption, so the gradients are taken at its final weights, and
+    sigma stands for the learning rate times the number of epochs. What the LAF paper did is not known.
     """
     network = problem.network().eval()
     for forget in problem.forget.batches(batch):
@@ -33,37 +32,48 @@ def unrolling(problem: Problem, *, sigma: float = 2e-3, batch: int = 32) -> Netw
     return network
 
 
+@unrolling.cost
+def unrolling_cost(forget: float, recipe: Recipe) -> float:
+    """One pass over the forget set."""
+    return forget
+
+
 @method(
     title="Unrolling (forget first)",
     role="variant",
     access=Access(forget="labels", retain="labels"),
     reference=f"{PAPER}, section 6 (the points to be forgotten come first)",
-    cost=lambda forget, recipe, *, epochs, **_: forget + epochs * (1 - forget),
 )
 def unrolling_first(
     problem: Problem, *, lr: float = 1e-2, epochs: int = 1, multiple: float = 1.0, batch: int = 32
 ) -> Network:
-    """Goes on training with plain SGD, forgotten items first, then adds back their gradients, as they were taken.
+    """Continues training with plain SGD, forget set first, then adds back the steps on the forget set.
 
-    The expansion is exact for what comes first, which is why the forgotten items do. With no epoch over the remaining
-    items and `multiple=1` nothing changes.
+    The expansion is exact for the first samples, which is why the forget set comes first. Without an epoch on the
+    retain set and with `multiple=1` nothing changes.
     """
     network = problem.network().eval()
-    taken = [torch.zeros_like(weights) for weights in network.parameters()]
+    steps = [torch.zeros_like(weights) for weights in network.parameters()]
     for forget in problem.forget.batches(batch):
-        descend(network, forget, lr)
-        for total, weights in zip(taken, network.parameters(), strict=True):
+        sgd_step(network, forget, lr)
+        for total, weights in zip(steps, network.parameters(), strict=True):
             total += lr * gradient_of(weights)
     for retain in problem.retain.batches(batch, epochs):
-        descend(network, retain, lr)
+        sgd_step(network, retain, lr)
     with torch.no_grad():
-        for total, weights in zip(taken, network.parameters(), strict=True):
+        for total, weights in zip(steps, network.parameters(), strict=True):
             weights.add_(multiple * total)
     return network
 
 
-def descend(network: Network, batch: Batch, lr: float) -> None:
-    """One step of plain SGD."""
+@unrolling_first.cost
+def unrolling_first_cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
+    """One pass over the forget set, and epochs on the retain set."""
+    return forget + epochs * (1 - forget)
+
+
+def sgd_step(network: Network, batch: Batch, lr: float) -> None:
+    """One step of plain SGD, after which the gradients are still there."""
     network.zero_grad()
     cross_entropy(network(batch.images), batch.labels).backward()
     with torch.no_grad():
@@ -72,6 +82,6 @@ def descend(network: Network, batch: Batch, lr: float) -> None:
 
 
 def gradient_of(weights: Tensor) -> Tensor:
-    """The gradient that the last backward pass left."""
+    """The gradient from the last backward pass."""
     assert weights.grad is not None
     return weights.grad

@@ -148,7 +148,7 @@ class Methods:
     def prepares_what_can_be_kept(problem):
         return harmless(problem)
 
-    @method(cost=lambda forget: 1.0)
+    @method()
     def declares_its_cost(problem):
         return harmless(problem)
 
@@ -175,9 +175,20 @@ def shared_memory(problem: Problem) -> dict[str, Tensor]:
     return {"mean": mean, "again": mean}
 
 
-keeper = BROKEN["method", "prepares-what-can-be-kept"]
-assert isinstance(keeper, Method)
-keeper.prepare(shared_memory)
+def cost_without_recipe(forget: float) -> float:
+    """Takes one argument too few."""
+    return forget
+
+
+def broken_method(check: str) -> Method:
+    """The method that breaks a check."""
+    plugin = BROKEN["method", check]
+    assert isinstance(plugin, Method)
+    return plugin
+
+
+broken_method("prepares-what-can-be-kept").prepare(shared_memory)
+broken_method("declares-its-cost").cost(cost_without_recipe)
 
 
 def task(**arguments: Any) -> Callable[[Any], Any]:
@@ -225,7 +236,7 @@ class Tasks:
         return Split(split.forget.flip(0), split.heldout)
 
     @task()
-    def gives_valid_held_out_items(data, generator):
+    def gives_valid_held_out_samples(data, generator):
         split = divided(data, generator)
         return Split(split.forget, torch.cat([split.heldout, split.heldout]))
 
@@ -418,7 +429,7 @@ class Models:
         return network
 
     @model()
-    def answers_each_image_by_itself(shape, num_classes):
+    def has_outputs_independent_of_the_batch(shape, num_classes):
         return small(shape, num_classes, None, Sociable())
 
     @model()
@@ -484,7 +495,7 @@ class Attacks:
         raise RuntimeError("on purpose")
 
     @attack()
-    def scores_every_item(audit):
+    def scores_every_sample(audit):
         return by_loss(audit, forgotten=likely(audit.forgotten)[1:])
 
     @attack()
@@ -509,13 +520,13 @@ class Attacks:
         return by_loss(audit, forgotten=likely(audit.forgotten) + 1e6)
 
     @attack()
-    def copes_with_networks_without_doubts(audit):
+    def copes_with_certain_networks(audit):
         with np.errstate(divide="ignore"):
             sides = [np.log(o.of_labels(o.posteriors())) for o in (audit.forgotten, audit.heldout)]
         return Scores(*sides)
 
     @attack()
-    def copes_with_few_items(audit):
+    def copes_with_few_samples(audit):
         _ = audit.forgotten.labels[5]
         return by_loss(audit)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import os
@@ -34,7 +33,7 @@ from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Builder, Model
-from unlearnbench.plugins.problem import Problem, view_to_forget, view_to_prepare
+from unlearnbench.plugins.problem import Assembly, Problem
 from unlearnbench.plugins.task import Split, Task
 from unlearnbench.runtime import arithmetic, seeds
 from unlearnbench.storage.store import Store
@@ -48,7 +47,7 @@ NOWHERE = Path("no", "files")
 METHODS = [name for name, entry in registry.entries("methods").items() if entry.origin == "unlearnbench"]
 """The suite's own."""
 HELD_OUT = 20
-"""How many items like the forgotten ones the problem below has."""
+"""The number of held-out samples of the problem below."""
 TINY = """
 shadows = 2
 [select]
@@ -205,40 +204,27 @@ def builder() -> Builder:
 
 @pytest.fixture
 def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
-    """Builds the problem that a method would be handed, on the first 300 digits, for the data-removal task."""
+    """Builds the problem of a method on the first 300 digits, of which 40 of the upper classes must be forgotten."""
 
     def make(
         access: unlearnbench.Access,
         phase: str = "forget",
-        original: torch.nn.Module | None = None,
+        original: unlearnbench.Network | None = None,
         recipe: Recipe | None = None,
+        room: int = 1,
+        **second_phase: Any,
     ) -> Problem:
         recipe = recipe or Recipe(lr=2e-3, epochs=1)
         pipeline = Pipeline(recipe.resize, recipe.augment)
         images, labels = (part.to(builder.device) for part in (digits.train_images, digits.train_labels))
         training_set = TrainingSet(images[:300], labels[:300], pipeline)
-        generator = seeds.generator("test")
-        forget = (digits.train_labels[:300] >= 5).nonzero()[:40, 0]
+        assembly = Assembly(training_set, original or builder.fresh("original"), recipe, builder, room)
         if phase == "prepare":
-            view = view_to_prepare(training_set, access, generator)
-        else:
-            rest = TrainingSet(images[300:], labels[300:], pipeline)
-            like_forgotten = (digits.train_labels[300:] >= 5).nonzero()[:HELD_OUT, 0]
-            view = dataclasses.replace(
-                view_to_forget(training_set, access, forget, generator),
-                validation=rest.samples(like_forgotten, access.validation, generator, "the held-out part"),
-            )
-        network = original or builder.fresh("original")
-        return Problem(
-            original=network.requires_grad_(False).eval(),  # type: ignore[arg-type]
-            recipe=recipe,
-            num_classes=10,
-            device=builder.device,
-            generator=generator,
-            _builder=builder,
-            _view=view,
-            _stream=("test",),
-        )
+            return assembly.to_prepare(access, ("test",))
+        forget = (digits.train_labels[:300] >= 5).nonzero()[:40, 0]
+        like_forgotten = (digits.train_labels[300:] >= 5).nonzero()[:HELD_OUT, 0]
+        validation = TrainingSet(images[300:], labels[300:], pipeline), like_forgotten
+        return assembly.to_forget(access, ("test",), forget, validation=validation, **second_phase)
 
     return make
 

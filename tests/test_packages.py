@@ -145,7 +145,7 @@ def test_what_new_writes_passes_the_checks_before_it_is_installed(kind: str, tmp
         (["method", "laf"], "laf is a method of unlearnbench: choose another name"),
         (["task", "json"], "Python has a module json, which json would hide"),
         (["task", "class"], "Python has a module class"),
-        (["task", "there"], "there is there already"),
+        (["task", "there"], "there exists already"),
     ],
 )
 def test_new_refuses_what_would_not_work(

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from unlearnbench.plugins.task import Split, check_classes, choose, of_classes, task
     from unlearnbench.reporting.frame import load
     from unlearnbench.reporting.tables import table
+    from unlearnbench.training.recipe import Recipe
     from unlearnbench.training.samples import Batch, Samples, concat
+    from unlearnbench.training.steps import descend, divergence
 
 _HOMES = {
     "Access": "plugins.method",
@@ -35,6 +37,7 @@ _HOMES = {
     "Network": "plugins.model",
     "Observed": "plugins.attack",
     "Problem": "plugins.problem",
+    "Recipe": "training.recipe",
     "Reporter": "cli.progress",
     "Samples": "training.samples",
     "Scores": "plugins.attack",
@@ -46,6 +49,8 @@ _HOMES = {
     "choose": "plugins.task",
     "concat": "training.samples",
     "dataset": "plugins.dataset",
+    "descend": "training.steps",
+    "divergence": "training.steps",
     "load": "reporting.frame",
     "method": "plugins.method",
     "model": "plugins.model",
@@ -68,6 +73,7 @@ __all__ = [
     "Network",
     "Observed",
     "Problem",
+    "Recipe",
     "Reporter",
     "Samples",
     "Scores",
@@ -79,6 +85,8 @@ __all__ = [
     "choose",
     "concat",
     "dataset",
+    "descend",
+    "divergence",
     "load",
     "method",
     "model",

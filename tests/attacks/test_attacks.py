@@ -200,7 +200,7 @@ def test_on_items_that_are_all_outside_every_attack_is_a_coin_toss(name: str, au
     )
     halved = replace(
         audit, forgotten=of(audit.heldout, halves[0]), heldout=of(audit.heldout, halves[1]),
-        heldout_rows=halves[1], ask=lambda: references, ask_fleet=lambda: references,
+        heldout_rows=halves[1], load_references=lambda: references, load_unlearned_shadows=lambda: references,
     )  # fmt: skip
     scores = registry.get(Attack, name).score(halved)
     found = statistics.auc(scores.forgotten, scores.heldout, level=0.999)
@@ -226,8 +226,8 @@ def test_permuted_membership_is_a_coin_toss(name: str, audit: Audit) -> None:
     )
     forgotten, heldout = (dealt(audit.forgotten, audit.heldout, rows) for rows in sides)
     mixed = replace(
-        audit, forgotten=forgotten, heldout=heldout, heldout_rows=np.arange(300), ask=lambda: references,
-        ask_fleet=lambda: references,
+        audit, forgotten=forgotten, heldout=heldout, heldout_rows=np.arange(300), load_references=lambda: references,
+        load_unlearned_shadows=lambda: references,
     )  # fmt: skip
     scores = registry.get(Attack, name).score(mixed)
     found = statistics.auc(scores.forgotten, scores.heldout, level=0.999)
@@ -265,13 +265,15 @@ def test_lira_is_not_applicable_where_references_have_other_labels(audit: Audit)
         with pytest.raises(NotApplicableError, match="replaces labels"):
             registry.get(Attack, name).score(replace(audit, same_labels=False))
     with pytest.raises(NotApplicableError, match="no networks to compare with"):
-        registry.get(Attack, "rmia").score(replace(audit, ask=tuple))
+        registry.get(Attack, "rmia").score(replace(audit, load_references=tuple))
 
 
 def test_u_lira_is_lira_among_networks_that_were_unlearned(small: Audit) -> None:
     fleet = networks({p: getattr(small, p) for p in ("forgotten", "heldout", "test")}, MEMBERS, 6, 2.0).references
-    found = registry.get(Attack, "u-lira").score(replace(small, ask_fleet=lambda: fleet, same_labels=False))
-    wanted = registry.get(Attack, "lira").score(replace(small, ask=lambda: fleet))
+    found = registry.get(Attack, "u-lira").score(
+        replace(small, load_unlearned_shadows=lambda: fleet, same_labels=False)
+    )
+    wanted = registry.get(Attack, "lira").score(replace(small, load_references=lambda: fleet))
     assert found.forgotten.tolist() == wanted.forgotten.tolist()
     assert found.heldout.tolist() == wanted.heldout.tolist()
     assert found.facts == {"fleet": 6}

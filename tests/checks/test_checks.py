@@ -115,7 +115,7 @@ def test_expected_failures_are_strict() -> None:
     reasons = {"declares-its-cost": "nobody knows it"}
     found = {result.check: result for result in examine(broken, expected_failures=reasons)}
     assert found["declares-its-cost"].status == "expected"
-    assert found["declares-its-cost"].message.startswith("nobody knows it (cost= raises TypeError")
+    assert found["declares-its-cost"].message.startswith("nobody knows it (its cost raises TypeError")
     found = {result.check: result for result in examine("original", expected_failures=reasons)}
     assert found["declares-its-cost"].status == "failed"
     assert "expected to fail and does not" in found["declares-its-cost"].message
@@ -126,7 +126,7 @@ def test_expected_failures_are_strict() -> None:
 def test_a_check_can_be_called_in_a_test() -> None:
     by_name = {str(check): check for check in checks(BROKEN["method", "declares-its-cost"])}
     by_name["is-documented"]()
-    with pytest.raises(BrokenContractError, match="let it take all options, e.g. lambda forget"):
+    with pytest.raises(BrokenContractError, match="must take .forget, recipe, ., HYPERPARAMETERS. and return passes"):
         by_name["declares-its-cost"]()
     with pytest.raises(SkipTest, match="it has no preparing phase"):
         by_name["prepares-what-can-be-kept"]()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench import Network, Problem, Samples, concat, unpacked
-from unlearnbench.methods import laf_parts
+from unlearnbench.methods import laf
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
@@ -48,13 +48,12 @@ def unlearned(make_problem: MakeProblem, original: Network) -> Callable[..., Mad
     def make(name: str, **options: Any) -> Made:
         method = registry.get(Method, name)
         hyperparameters = method.resolve(name, options)
-        problems = [make_problem(method.access, original=copy.deepcopy(original)) for _ in range(2)]
+        prepared: dict[str, Tensor] = {}
         if method.preparation:
             before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
             with seeds.pinned("test"):
                 prepared = method.preparation(before, **method.preparing(hyperparameters))
-            for problem in problems:
-                object.__setattr__(problem, "prepared", prepared)
+        problems = [make_problem(method.access, original=copy.deepcopy(original), prepared=prepared) for _ in range(2)]
         with seeds.pinned("test"):
             network = method.unlearn(problems[0], hyperparameters)
         return network, problems[1], copy.deepcopy(original).requires_grad_(True)
@@ -213,12 +212,12 @@ def test_laf_with_and_without_its_second_loss(name: str, unlearned: Callable[...
     found, problem, network = unlearned(name, **options)
     extractor = network.features
     with seeds.pinned("test"):
-        h = laf_parts.prepared_vae(problem, 8)
-        h_f = laf_parts.fit_vae(problem, problem.forget, 8, 2, 1e-3)
+        h = laf.prepared_vae(problem, 8)
+        h_f = laf.fit_vae(problem, problem.forget, 8, 2, 1e-3)
         assert not torch.equal(h.mean.weight, h_f.mean.weight)
         first, second = (torch.optim.Adam(extractor.parameters(), lr=lr) for lr in (1e-3, 2e-3))
 
-        def phi(embeddings: Tensor, vae: laf_parts.VAE) -> Tensor:
+        def phi(embeddings: Tensor, vae: laf.VAE) -> Tensor:
             residual = ((embeddings - vae(embeddings)[0]) ** 2).sum(1)
             return (residual / (residual + 1)).exp().sum()
 
@@ -240,12 +239,12 @@ def test_laf_without_its_first_loss(unlearned: Callable[..., Made]) -> None:
     optimizer = torch.optim.Adam(network.features.parameters(), lr=2e-3, fused=True)
     for _ in range(2):
         for f, r in zip(problem.forget.batches(32), problem.retain.batches(32), strict=False):
-            descend(optimizer, laf_parts.realignment_loss(problem, network, r, f, 4.0))
+            descend(optimizer, laf.alignment_loss(problem, network, r, f, 4.0))
     same(found, network)
 
 
 def test_the_vae_draws_its_latent() -> None:
-    vae = laf_parts.VAE(6, 3)
+    vae = laf.VAE(6, 3)
     embeddings = torch.rand(4, 6)
     torch.manual_seed(0)
     rebuilt, mean, deviation = vae(embeddings)
@@ -263,10 +262,11 @@ def test_laf_leaves_the_statistics_of_batchnorm_alone(name: str, make_problem: M
     method = registry.get(Method, name)
     options = {"epochs": 1, "vae_epochs": 1, "latent": 2}
     options = method.resolve(name, {k: v for k, v in options.items() if k in method.defaults})
-    problem = make_problem(method.access, original=copy.deepcopy(network))
+    prepared: dict[str, Tensor] = {}
     if method.preparation:
         before = make_problem(method.access, "prepare", original=copy.deepcopy(network))
-        object.__setattr__(problem, "prepared", method.preparation(before, **method.preparing(options)))
+        prepared = method.preparation(before, **method.preparing(options))
+    problem = make_problem(method.access, original=copy.deepcopy(network), prepared=prepared)
     found = method.unlearn(problem, options)
     assert isinstance(found, Network)
     assert torch.equal(found.features[2].running_mean, torch.zeros(16))
@@ -306,8 +306,7 @@ def test_a_sliced_shard_costs_what_a_whole_one_would(
 
     monkeypatch.setattr(Problem, "fit", note)
     method = registry.get(Method, "sisa")
-    problem = make_problem(method.access, "prepare", original=copy.deepcopy(original))
-    object.__setattr__(problem, "recipe", Recipe(epochs=20))
+    problem = make_problem(method.access, "prepare", original=copy.deepcopy(original), recipe=Recipe(epochs=20))
     assert method.preparation is not None
     method.preparation(problem, shards=2, slices=slices)
     assert [epochs for _, epochs in spent] == wanted * 2
@@ -315,13 +314,11 @@ def test_a_sliced_shard_costs_what_a_whole_one_would(
 
 
 def test_sham_moves_every_tensor_as_far_as_laf_did_but_elsewhere(make_problem: MakeProblem, original: Network) -> None:
-    problem = make_problem(registry.get(Method, "sham").access, original=copy.deepcopy(original))
-    laf = copy.deepcopy(original)
+    sham, start = registry.get(Method, "sham"), copy.deepcopy(original)
     with torch.no_grad():
-        for place, weights in enumerate(laf.parameters()):
+        for place, weights in enumerate(start.parameters()):
             weights.add_(torch.full_like(weights, 0.01 * place))
-    object.__setattr__(problem, "_start", laf)
-    network = registry.get(Method, "sham").unlearn(problem, {})
+    network = sham.unlearn(make_problem(sham.access, original=copy.deepcopy(original), start=start), {})
     for place, (found, before) in enumerate(zip(network.parameters(), original.parameters(), strict=True)):
         change = (found - before).double()
         assert change.square().mean().sqrt().item() == pytest.approx(0.01 * place, rel=0.5)  # the smallest has 10

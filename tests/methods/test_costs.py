@@ -15,12 +15,11 @@ import torch
 from conftest import METHODS
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, UserError, load, model
+from unlearnbench import Network, Problem, UserError, load, model, table
 from unlearnbench.planning import presets
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Builder
-from unlearnbench.reporting.costs import costs
 from unlearnbench.runtime import seeds
 from unlearnbench.training.recipe import Recipe
 
@@ -90,12 +89,11 @@ def test_a_method_costs_what_it_declares(
         with counted(monkeypatch, original) as counts, seeds.pinned("costs"):
             problem = make_problem(method.access, "prepare", original=copy.deepcopy(original), recipe=recipe)
             prepared = method.preparation(problem, **method.preparing(options))
-        assert passes(counts) == pytest.approx(method.prepare_cost(recipe, **method.preparing(options)), rel=0.05)
+        assert passes(counts) == pytest.approx(method.ep_to_prepare(recipe, options), rel=0.05)
     with counted(monkeypatch, original) as counts, seeds.pinned("costs"):
-        problem = make_problem(method.access, original=copy.deepcopy(original), recipe=recipe)
-        object.__setattr__(problem, "prepared", prepared)
+        problem = make_problem(method.access, original=copy.deepcopy(original), recipe=recipe, prepared=prepared)
         method.unlearn(problem, options)
-    assert passes(counts) == pytest.approx(method.cost(FORGOTTEN, recipe, **options), rel=0.05, abs=0.01)
+    assert passes(counts) == pytest.approx(method.ep_to_unlearn(FORGOTTEN, recipe, options), rel=0.05, abs=0.01)
 
 
 @pytest.mark.parametrize("task", ["data-removal", "class-removal", "noisy-label-removal"])
@@ -105,14 +103,15 @@ def test_laf_costs_no_more_than_its_least(forget: float, task: str, network: str
     """The least without kept embeddings: stage 1 sees each image forward only, and step 2 the original forward only."""
     laf, recipe = registry.get(Method, "laf"), Recipe(augment=augment)
     options = laf.resolve("laf", *presets.read("paper").hyperparameters("laf", task, network))
-    cost = laf.prepare_cost(recipe, **laf.preparing(options)) + laf.cost(forget, recipe, **options)
+    cost = laf.ep_to_prepare(recipe, options) + laf.ep_to_unlearn(forget, recipe, options)
     least = options["vae_epochs"] * (1 + forget) / 3 + options["epochs"] * forget * (4 + 2 / 3)
     assert cost == pytest.approx(least) if augment else cost < 0.9 * least
 
 
 def test_a_method_is_charged_for_what_it_starts_from(tiny: Path, tiny_run: Path) -> None:
     frame = load(tiny_run).query("task == 'data-removal'").set_index("method")
-    own = registry.get(Method, "laf-r").cost(285 / 1437, Recipe(), **registry.get(Method, "laf-r").defaults)
+    laf_r = registry.get(Method, "laf-r")
+    own = laf_r.ep_to_unlearn(285 / 1437, Recipe(), laf_r.defaults)
     assert frame.loc["laf-r", "ep_unlearn"] == pytest.approx(frame.loc["laf", "ep_unlearn"] + own)
     assert frame.loc["laf-r", "ep_prepare"] == frame.loc["laf", "ep_prepare"] == pytest.approx(1 / 3)
     assert frame.loc["laf-r", "seconds_unlearn"] > frame.loc["laf", "seconds_unlearn"]
@@ -120,13 +119,15 @@ def test_a_method_is_charged_for_what_it_starts_from(tiny: Path, tiny_run: Path)
 
 
 def test_costs_stand_beside_those_of_retrain(tiny: Path, tiny_run: Path) -> None:
-    rows = {row["Method"]: row for row in csv.DictReader(io.StringIO(costs(1, str(tiny), tiny_run, "csv")))}
+    rows = {
+        row["Method"]: row for row in csv.DictReader(io.StringIO(table(1, str(tiny), tiny_run, "csv", view="cost")))
+    }
     assert next(iter(rows)) == "Retrain"
     assert float(rows["Retrain"]["beside Retrain (ep)"]) == float(rows["Retrain"]["beside Retrain (s)"]) == 1
     laf = rows["LAF"]
     together = float(laf["prepare (ep)"]) + float(laf["unlearn (ep)"])
     assert float(laf["beside Retrain (ep)"]) == pytest.approx(together / float(rows["Retrain"]["unlearn (ep)"]))
     for form in ("markdown", "latex", "terminal"):
-        assert "LAF+R" in costs(1, str(tiny), tiny_run, form)
+        assert "LAF+R" in table(1, str(tiny), tiny_run, form, view="cost")
     with pytest.raises(UserError, match="format must be one of"):
-        costs(1, str(tiny), tiny_run, "html")
+        table(1, str(tiny), tiny_run, "html", view="cost")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
-from unlearnbench import Access, Network, Problem, Samples, unpacked
-from unlearnbench.methods import boundary, laf_parts, scrub, sisa
+from unlearnbench import Access, Network, Problem, Samples, divergence, unpacked
+from unlearnbench.methods import boundary, laf, scrub, sisa
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
@@ -45,14 +45,13 @@ def unlearn(name: str, make_problem: MakeProblem, original: Network, **options: 
 
 def run(name: str, make_problem: MakeProblem, original: Network, **options: object) -> tuple[Any, Problem]:
     """Both phases of a method, on its own copy of the original; returns what it gives."""
-    method = registry.get(Method, name)
-    problem = make_problem(method.access, original=copy.deepcopy(original))
+    method, prepared = registry.get(Method, name), {}
     hyperparameters = method.resolve(name, options)
     if method.preparation:
         before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
         with seeds.pinned("test"):
             prepared = method.preparation(before, **method.preparing(hyperparameters))
-        object.__setattr__(problem, "prepared", prepared)
+    problem = make_problem(method.access, original=copy.deepcopy(original), prepared=prepared)
     with seeds.pinned("test"):
         return method.unlearn(problem, hyperparameters), problem
 
@@ -128,9 +127,9 @@ def test_laf_r_repairs_the_head_or_everything(make_problem: MakeProblem, origina
 def test_lafs_unlearning_loss_is_equation_10() -> None:
     retain, forget = torch.rand(7, dtype=torch.float64) * 3, torch.rand(5, dtype=torch.float64) * 3
     ratio = sum(r / (r + 1) for r in retain.tolist()) - sum(r / (r + 1) for r in forget.tolist())
-    assert laf_parts.contrast(retain, forget, "ratio").item() == pytest.approx(ratio, abs=1e-12)
+    assert laf.equation_10(retain, forget, "ratio").item() == pytest.approx(ratio, abs=1e-12)
     released = sum(math.exp(r / (r + 1)) for r in retain.tolist()) - sum(math.exp(r / (r + 1)) for r in forget.tolist())
-    assert laf_parts.contrast(retain, forget, "exp-ratio").item() == pytest.approx(released, abs=1e-12)
+    assert laf.equation_10(retain, forget, "exp-ratio").item() == pytest.approx(released, abs=1e-12)
 
 
 def test_lafs_alignment_loss_is_equation_11() -> None:
@@ -144,7 +143,7 @@ def test_lafs_alignment_loss_is_equation_11() -> None:
 
     denominator = sum(math.exp(distance(f, o) / tau) for f, o in zip(new_f, old_f, strict=True))
     expected = sum(math.log(math.exp(distance(r, o)) / denominator) for r, o in zip(new_r, old_r, strict=True))
-    assert laf_parts.alignment_loss(new_r, old_r, new_f, old_f, tau).item() == pytest.approx(expected, abs=1e-9)
+    assert laf.equation_11(new_r, old_r, new_f, old_f, tau).item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_lafs_vae_loss_is_error_plus_weighted_divergence() -> None:
@@ -155,14 +154,14 @@ def test_lafs_vae_loss_is_error_plus_weighted_divergence() -> None:
     standard = torch.distributions.Normal(torch.zeros_like(mean), 1.0)
     divergence = torch.distributions.kl_divergence(torch.distributions.Normal(mean, deviation), standard).sum(1)
     expected = ((embeddings - rebuilt) ** 2).sum(1).mean() + 0.025 * divergence.mean()
-    assert torch.allclose(laf_parts.vae_loss(embeddings, rebuilt, mean, deviation), expected, atol=1e-6)
+    assert torch.allclose(laf.vae_loss(embeddings, rebuilt, mean, deviation), expected, atol=1e-6)
 
 
 def test_the_vae_learns_the_embeddings_it_is_shown(make_problem: MakeProblem, original: Network) -> None:
     problem = make_problem(Access(forget="images"), original=copy.deepcopy(original))
     embeddings = problem.features(problem.original, problem.forget)
     errors = [
-        laf_parts.fit_vae(problem, problem.forget, latent=8, epochs=epochs, lr=1e-3).residual(embeddings).mean().item()
+        laf.fit_vae(problem, problem.forget, latent=8, epochs=epochs, lr=1e-3).residual(embeddings).mean().item()
         for epochs in (1, 60)
     ]
     assert errors[1] < 0.8 * errors[0]
@@ -225,13 +224,12 @@ def test_scrubs_max_step_raises_the_divergence_on_what_is_forgotten(
     """From a student that already differs: where it does not, there is no slope. The rest has weight zero."""
     method = registry.get(Method, "scrub")
     options = {"epochs": 1, "max_epochs": 1, "alpha": 0.0, "gamma": 0.0, "weight_decay": 0.0, "forget_batch": 8}
-    problem = make_problem(method.access, original=copy.deepcopy(original))
     student = copy.deepcopy(original)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in student.parameters():
             parameter += 0.02 * torch.randn_like(parameter)
-    object.__setattr__(problem, "_start", student)
+    problem = make_problem(method.access, original=copy.deepcopy(original), start=student)
     network = method.unlearn(problem, method.resolve("scrub", {**options, "lr": 1e-4}))
     assert isinstance(network, Network)
     images = problem.forget.images
@@ -266,11 +264,12 @@ def test_scrubs_min_step_learns_from_labels_and_stays_near_the_original(
     assert mean_divergence(original, obeying, images) < mean_divergence(original, learning, images)
 
 
-def test_scrubs_divergence_is_that_of_its_definition() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_the_divergence_is_that_of_its_definition(temperature: float) -> None:
     teacher, student = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    p, q = softmax(teacher / 4, dim=1), softmax(student / 4, dim=1)
-    expected = 16 * sum(float((a * (a / b).log()).sum()) for a, b in zip(p, q, strict=True)) / 5
-    assert scrub.divergence(teacher, student, 4.0).item() == pytest.approx(expected, abs=1e-12)
+    p, q = softmax(teacher / temperature, dim=1), softmax(student / temperature, dim=1)
+    expected = sum(float((a * (a / b).log()).sum()) for a, b in zip(p, q, strict=True)) / 5
+    assert divergence(teacher, student, temperature).item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_scrub_rewinds_to_the_epoch_that_errs_as_the_last_one_does_on_held_out_items(
@@ -279,7 +278,8 @@ def test_scrub_rewinds_to_the_epoch_that_errs_as_the_last_one_does_on_held_out_i
     options = {"lr": 1e-4, "epochs": 4, "max_epochs": 4, "gamma": 0.1, "alpha": 0.0, "batch": 130, "forget_batch": 4}
     rewound, problem = unlearn("scrub-r", make_problem, original, **options)
     fresh = make_problem(registry.get(Method, "scrub-r").access, original=copy.deepcopy(original))
-    students = [copy.deepcopy(student).eval() for student in scrub.trajectory(fresh, **options)]
+    hyperparameters = registry.get(Method, "scrub-r").resolve("scrub-r", options)
+    students = [copy.deepcopy(student).eval() for student in scrub.trajectory(fresh, **hyperparameters)]
 
     def wrong(network: Network, samples: Samples) -> float:
         return sum(int(network(b.images).argmax(1).ne(b.labels).sum()) for b in samples.batches(7)) / len(samples)
@@ -289,6 +289,10 @@ def test_scrub_rewinds_to_the_epoch_that_errs_as_the_last_one_does_on_held_out_i
     assert len(set(gaps)) > 1
     assert torch.equal(weights(rewound), weights(students[gaps.index(min(gaps))]))
     assert gaps.index(min(gaps)) < 4  # it does go back
+
+
+def test_scrub_with_and_without_rewinding_has_the_same_defaults() -> None:
+    assert registry.get(Method, "scrub").defaults == registry.get(Method, "scrub-r").defaults
 
 
 def test_t_s_follows_the_untrained_teacher_on_what_is_forgotten_and_reads_no_label(
@@ -393,9 +397,7 @@ def test_sisa_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
     prepared = {name: tensor.contiguous() for name, tensor in kept.items()}  # as it comes out of a file
     method = registry.get(Method, "sisa")
     before = make_problem(method.access, "prepare", original=copy.deepcopy(original))
-    object.__setattr__(before, "prepared", prepared)
-    last = unpacked("1.1", prepared, before)
-    *_, (network, _) = sisa.stages(before, before.train, prepared["part"], 1, 3, 2, last)
+    network, _ = sisa.Shard(1, 3, prepared["part"]).train(before, before.train, 2, unpacked("1.1", prepared, before))
     whole = torch.cat([prepared[f"1.2.weights.{name}"].flatten() for name, _ in network.named_parameters()])
     assert torch.equal(weights(network), whole)
 

@@ -120,11 +120,11 @@ FATES = {
     "child": ("skipped", "ParentFailedError: raises failed: ValueError: no such luck"),
     "nan": ("diverged", "not finite"),
     "wrong-shape": ("failed", "shape (1437, 3) instead of (1437, 10)"),
-    "loops": ("timeout", "not done within 4 s"),
-    "answers-never": ("timeout", "not done within 4 s"),
+    "loops": ("timeout", "exceeded the time limit of 4 s"),
+    "answers-never": ("timeout", "exceeded the time limit of 4 s"),
     "quits": ("failed", "SystemExit: 0"),
-    "exits": ("crashed", "its process died, alone too"),
-    "dies": ("crashed", "its process died, alone too"),
+    "exits": ("crashed", "its process died, even alone"),
+    "dies": ("crashed", "its process died, even alone"),
     "eats-memory": ("out-of-memory", "memory"),
 }
 """What becomes of who has no result, and why its record says so."""

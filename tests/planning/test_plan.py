@@ -20,6 +20,7 @@ from unlearnbench.artefacts.context import WorkerContext
 from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.evaluation.record import Evaluator
 from unlearnbench.planning import presets
+from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.cells import record_path
 from unlearnbench.planning.plan import Cell, Plan, Rerun, State
 from unlearnbench.plugins import fingerprint, registry
@@ -74,7 +75,7 @@ def test_a_full_plan_takes_no_more_passes_than_the_least_possible(plan_of: Any, 
     for name in ("laf", "sisa"):  # once for each original, whatever will have to go; an ablation of LAF prepares alike
         method = registry.get(Method, name)
         options = method.resolve(name, *presets.read("demo").hyperparameters(name, "data-removal", "cnn"))
-        preparations += 2 * seeds * method.prepare_cost(recipe, **method.preparing(options))
+        preparations += 2 * seeds * method.ep_to_prepare(recipe, method.preparing(options))
     retrains = 2 * seeds * epochs * sum(1 - forgotten / train for forgotten in (285, 142, 431))
     others = [cell for cell in plan.cells if cell.method not in ("retrain", "retrain-2")]
     own = sum(cell.outputs.ep for cell in others)  # of one method alone: test_costs.py counts that
@@ -110,11 +111,11 @@ tau = 9.0
 """
     path = tmp_path / "layers.toml"
     path.write_text(text)
-    found = {c.scenario.task: c.about["hyperparameters"] for c in plan_of(str(path)).cells if c.method == "laf"}
+    found = {c.scenario.task: c.info.hyperparameters for c in plan_of(str(path)).cells if c.method == "laf"}
     assert (found["data-removal"]["tau"], found["class-removal"]["tau"]) == (3.0, 1.0)
     assert found["data-removal"]["latent"] == 4
     overridden = plan_of(str(path), overrides={"laf": {"tau": 7}})
-    assert {c.about["hyperparameters"]["tau"] for c in overridden.cells if c.method == "laf"} == {7.0}
+    assert {c.info.hyperparameters["tau"] for c in overridden.cells if c.method == "laf"} == {7.0}
 
 
 def test_what_the_command_line_changes_gets_a_path_and_a_title_of_its_own(plan_of: Any) -> None:
@@ -126,7 +127,7 @@ def test_what_the_command_line_changes_gets_a_path_and_a_title_of_its_own(plan_o
     assert found["laf"].path == folder / "laf+tau=7.0" / "0.json"
     assert found["laf-r"].path == folder / "laf-r+laf.tau=7.0" / "0.json"
     assert found["retrain"].path == folder / "retrain" / "0.json"
-    assert found["laf"].about["method_title"] == "LAF (tau=7.0)"
+    assert found["laf"].info.method_title == "LAF (tau=7.0)"
     unchanged = plan_of(tasks=["class-removal"], seeds=[0], overrides={"laf": {"tau": 20}})
     assert {c.method: c.path.parent.name for c in unchanged.cells}["laf"] == "laf"
 
@@ -285,6 +286,7 @@ NEUTRAL = {
     "artefacts.sizes",  # likewise
     "artefacts.versions",  # names what goes into keys
     "errors",
+    "planning.cell_info",  # names and titles, of which no number depends
     "planning.plan",
     "plugins.fingerprint",
     "plugins.plugin",  # resolves options, which are in the keys
@@ -333,8 +335,9 @@ def test_no_other_core_code_runs_while_an_artefact_is_made(tiny: Path, tiny_run:
 
 @pytest.mark.parametrize("name", ["..", ".", "../../etc", "a/b", "c\\d", "~", "x y"])
 def test_no_name_leads_out_of_the_folder(name: str) -> None:
-    about = {"dataset": name, "model": name, "task": name, "method": name, "seed": 0}
-    path = record_path(Path("/r"), about)
+    titles = {"dataset_title": "", "task_title": "", "method_title": "", "role": "method", "access": ""}
+    info = CellInfo(dataset=name, model=name, task=name, method=name, seed=0, columns=[], **titles)
+    path = record_path(Path("/r"), info)
     assert len(path.parts) == 2 + 6
     assert not {"..", ".", "/"} & set(path.parts[1:])
     assert path.resolve().is_relative_to("/r/records")

@@ -112,7 +112,7 @@ LAF = Path(unlearnbench.__file__).with_name("methods") / "laf.py"
                 "    problem.train.labels\n    return fit_vae(problem, problem.train,",
             ),
         ),
-        ("forget", ("            step(unlearn,", "            r.labels\n            step(unlearn,")),
+        ("forget", ("            descend(unlearn,", "            retain.labels\n            descend(unlearn,")),
     ],
 )
 def test_a_laf_that_reads_a_label_fails(

@@ -32,7 +32,7 @@ from mine_helper import RATE
 from unlearnbench import Access, method
 
 
-@method(title="Mine", access=Access(forget="images"), cost=lambda forget, recipe, **_: 0.0)
+@method(title="Mine", access=Access(forget="images"))
 def fade(problem, *, by: float = RATE):
     "Shrinks the weights."
     from mine_helper import RATE as late
@@ -43,6 +43,11 @@ def fade(problem, *, by: float = RATE):
         for weights in network.parameters():
             weights.mul_(by)
     return network
+
+
+@fade.cost
+def free(forget, recipe):
+    return 0.0
 
 
 def no_method(problem):

@@ -1,4 +1,4 @@
-"""A fingerprint changes with what code does, not with what it says about itself."""
+"""A fingerprint depends on code, not on comments or docstrings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.plugins import fingerprint as module
-from unlearnbench.plugins.fingerprint import fingerprint, normalised
+from unlearnbench.plugins.fingerprint import current_fingerprint, fingerprint, normalised
 
 SOURCE = '''"""A module."""
 
@@ -47,26 +47,30 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def of_method() -> str:
-    module.fingerprint.cache_clear()
-    return fingerprint("theirs.method")
-
-
 def test_a_helper_in_the_same_package_counts_and_nothing_else(package: Path) -> None:
-    before = of_method()
+    before = current_fingerprint("theirs.method")
     (package / "unused.py").write_text("RATE = 2\n")
-    assert of_method() == before
+    assert current_fingerprint("theirs.method") == before
     (package / "helper.py").write_text("RATE = 2\n")
-    assert of_method() != before
+    assert current_fingerprint("theirs.method") != before
+
+
+def test_a_fingerprint_is_computed_once_and_the_current_one_each_time(package: Path) -> None:
+    fingerprint.cache_clear()
+    before = fingerprint("theirs.method")
+    (package / "helper.py").write_text("RATE = 2\n")
+    assert fingerprint("theirs.method") == before != current_fingerprint("theirs.method")
+    fingerprint.cache_clear()
+    assert fingerprint("theirs.method") == current_fingerprint("theirs.method")
 
 
 def test_a_helper_in_the_same_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lone_method.py").write_text("import json\nimport torch\nimport lone_helper\n")
     (tmp_path / "lone_helper.py").write_text("RATE = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = fingerprint.__wrapped__("lone_method")
+    before = current_fingerprint("lone_method")
     (tmp_path / "lone_helper.py").write_text("RATE = 2\n")
-    assert fingerprint.__wrapped__("lone_method") != before
+    assert current_fingerprint("lone_method") != before
 
 
 def test_built_in_plugins_follow_each_other_but_not_the_core() -> None:

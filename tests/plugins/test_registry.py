@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from unlearnbench import UserError
 from unlearnbench.operations.listing import listing
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.contract import CONTRACT, upgrade
 from unlearnbench.plugins.method import Method
-from unlearnbench.plugins.plugin import CONTRACT, Plugin
+from unlearnbench.plugins.plugin import Plugin
 
 METHOD = """
 from unlearnbench import Access, method
@@ -97,14 +99,16 @@ def test_of_two_others_of_one_name_neither_is_used_and_nothing_else_stops(instal
 
 @pytest.mark.parametrize(
     ("contract", "message"),
-    [(99, "install a newer version of unlearnbench"), (0, "install a newer version of that package")],
+    [(99, "install a newer version of unlearnbench"), (0, upgrade()), (1, upgrade())],
 )
 def test_a_plugin_for_another_contract_is_refused_before_it_is_imported(
     contract: int, message: str, install: Callable[..., Path]
 ) -> None:
     source = f"contract = {contract}  # of plugins\nfrom unlearnbench import something_of_that_contract\n"
     install("foreign", source, "[unlearnbench.methods]\nmine = foreign:mine\n")
-    with pytest.raises(UserError, match=f"was written for contract {contract}, .* has contract {CONTRACT}: {message}"):
+    with pytest.raises(
+        UserError, match=f"was written for contract {contract}, .* has contract {CONTRACT}: {re.escape(message)}"
+    ):
         registry.get(Method, "mine")
     assert {row["name"]: row for row in listing("methods")}["mine"]["unusable"].endswith(message)
     assert registry.get(Method, "laf")

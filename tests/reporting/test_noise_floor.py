@@ -14,8 +14,8 @@ from scipy.stats import t
 from unlearnbench import table
 from unlearnbench.planning.protocols import CLEAN
 from unlearnbench.reporting import noise_floor, paired
-from unlearnbench.reporting.distances import distances
 from unlearnbench.reporting.notes import overdone
+from unlearnbench.reporting.record import Record
 from unlearnbench.storage.records import write_record
 
 ROLES = {"retrain-2": "control", "original": "control"}
@@ -85,19 +85,19 @@ def test_differences_are_those_of_equal_seeds(frame: pd.DataFrame) -> None:
 
 
 def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -> None:
-    lines = paired.paired(1, *results, format="csv").splitlines()
+    lines = table(1, *results, format="csv", view="paired").splitlines()
     rows = {tuple(line.split(",")[1:3]): line.split(",")[3:] for line in lines[1:]}
     sample = np.array([-10.0, -8.0, -11.0])
     low, high = t.interval(0.95, 2, sample.mean(), sample.std(ddof=1) / math.sqrt(3))
     assert [float(v) for v in rows["laf", "train_f"]] == pytest.approx([sample.mean(), low, high, 3, 2.0])
     assert not any(name == "retrain" for name, _ in rows)
     assert rows["laf", "train_r"] == ["0.0", "", "", "3", "0.1"]  # all seeds agree, which is no spread of zero
-    text = paired.paired(1, *results)
+    text = table(1, *results, view="paired")
     assert f"would stay within {t.ppf(0.975, 3) / math.sqrt(3):.1f} of them" in text
     assert f"{sample.mean():+.2f} [{low:+.2f}, {high:+.2f}] ({-sample.mean() / 2:.1f})" in text
     assert "3 seeds cannot tell anybody from Retrain" in text
     assert "does not fall below p = 0.25. For 0.05 it takes 6 seeds." in text
-    gaps = distances(1, *results, format="csv", cache=results[1] / "cache").splitlines()
+    gaps = table(1, *results, format="csv", view="distance", cache=results[1] / "cache").splitlines()
     by_name = [dict(zip(gaps[0].split(","), line.split(","), strict=True)) for line in gaps[1:]]
     laf = next(row for row in by_name if row["Method"] == "laf")
     assert float(laf["Floors mean"]) == pytest.approx(-sample.mean() / 2.0 / 4)
@@ -122,11 +122,9 @@ def test_who_forgets_more_than_retrain_is_named(results: tuple[str, Path]) -> No
 def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
     aucs: list[tuple[float, float, float]], named: bool
 ) -> None:
-    from unlearnbench.reporting.frame import flat
-
     rows = [record("retrain", seed, 0.9, (0.5, 0.4, 0.6)) for seed in (0, 1)]
     rows += [record("laf", seed, 0.9, auc) for seed, auc in enumerate(aucs)]
-    said = list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))
+    said = list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))
     assert said == (
         ["DIGITS: over-unlearned, which gives forgotten items away as well: laf (AUC of attack shadow 32.5)."]
         if named
@@ -135,21 +133,17 @@ def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
 
 
 def test_a_difference_must_be_two_noise_floors_to_be_clear() -> None:
-    from unlearnbench.reporting.frame import flat
-
     for gap, named in ((0.03, False), (0.05, True)):  # the floor is one item of fifty
         rows = [record("retrain", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
         rows += [record("retrain-2", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
         rows += [record("laf", seed, 0.9 + seed / 100 - gap + seed / 1e4, (0.5, 0.4, 0.6)) for seed in range(3)]
-        assert bool(list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))) == named
+        assert bool(list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))) == named
 
 
 def test_a_single_seed_must_be_far_below() -> None:
-    from unlearnbench.reporting.frame import flat
-
     for train_f, named in ((0.86, False), (0.84, True)):
         rows = [record("retrain", 0, 0.9, (0.5, 0.4, 0.6)), record("laf", 0, train_f, (0.5, 0.4, 0.6))]
-        assert bool(list(overdone(pd.DataFrame([flat(row) for row in rows]), CLEAN))) == named
+        assert bool(list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))) == named
 
 
 def test_another_retrain_stays_within_the_reach_as_often_as_is_said() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind_from_stats
 
-from unlearnbench import UserError, statistics
-from unlearnbench.reporting.published import Pair, compare, known_wrong, published, rank_correlation
+from unlearnbench import UserError, statistics, table
+from unlearnbench.reporting.compare import Pair, rank_correlation
+from unlearnbench.reporting.published import read
 from unlearnbench.reporting.rendering import Number
 from unlearnbench.storage.records import write_record
 
@@ -70,13 +71,13 @@ def preset(tmp_path: Path) -> str:
 
 
 def rows(preset: str, results: Path) -> dict[tuple[str, str], dict[str, str]]:
-    text = compare(1, preset, results, "csv")
+    text = table(1, preset, results, "csv", view="compare")
     return {(row["method"], row["metric"]): row for row in csv.DictReader(io.StringIO(text))}
 
 
 def test_a_difference_is_ours_minus_published_with_its_welch_interval(preset: str, tmp_path: Path) -> None:
     row = rows(preset, tmp_path / "results")["LAF", "train_r"]
-    theirs = published(1)["mnist", "laf", "train_r"]
+    theirs = read(1).numbers["mnist", "laf", "train_r"]
     assert (theirs.mean, theirs.deviation, theirs.n) == (98.03, 0.68, 5)
     assert float(row["difference"]) == pytest.approx(98.10 - 98.03)
     low, high = (float(row[name]) for name in ("low", "high"))
@@ -103,7 +104,7 @@ def test_one_seed_gives_no_interval_and_equal_values_one_without_width() -> None
 
 
 def test_the_text_counts_what_agrees_and_leaves_out_what_was_wrong_in_print(preset: str, tmp_path: Path) -> None:
-    text = compare(1, preset, tmp_path / "results")
+    text = table(1, preset, tmp_path / "results", view="compare")
     numbers = rows(preset, tmp_path / "results").values()
     trusted = [row for row in numbers if not row["known_wrong"]]
     close = sum(abs(float(row["difference"])) <= 1 for row in trusted)
@@ -131,13 +132,13 @@ def test_rank_correlation_is_that_of_the_distances_to_retrain() -> None:
 
 
 def test_clean_numbers_can_be_compared_too(preset: str, tmp_path: Path) -> None:
-    text = compare(1, preset, tmp_path / "results", "csv", "clean")
+    text = table(1, preset, tmp_path / "results", "csv", view="compare", protocol="clean")
     assert all(float(row["ours_mean"]) == pytest.approx(12.3) for row in csv.DictReader(io.StringIO(text)))
 
 
 @pytest.mark.parametrize("form", ["markdown", "latex", "terminal"])
 def test_every_format_has_every_number(form: str, preset: str, tmp_path: Path) -> None:
-    text = compare(1, preset, tmp_path / "results", form)
+    text = table(1, preset, tmp_path / "results", form, view="compare")
     assert all(f"{float(row['difference']):+.2f}" in text for row in rows(preset, tmp_path / "results").values())
     assert text.count("NEGGRAD") == 5  # four numbers, and its access
     if form == "latex":
@@ -151,7 +152,7 @@ def test_what_is_missing_is_said(preset: str, tmp_path: Path) -> None:
         tmp_path / "results/two/records/mnist/cnn/data-removal/t-s/0.json",
         {**broken, "status": "failed", "reason": "ValueError: no"},
     )
-    text = compare(1, preset, tmp_path / "results")
+    text = table(1, preset, tmp_path / "results", view="compare")
     assert "- Missing: T-S on DIGITS, seed 0: failed, ValueError: no" in text
     assert "gradient boosting of scikit-learn; that of the released code is of xgboost" in text
 
@@ -159,7 +160,7 @@ def test_what_is_missing_is_said(preset: str, tmp_path: Path) -> None:
 def test_one_seed_is_said_to_give_no_interval(preset: str, tmp_path: Path) -> None:
     for method in OURS:
         (tmp_path / f"results/two/records/mnist/cnn/data-removal/{method}/1.json").unlink()
-    text = compare(1, preset, tmp_path / "results")
+    text = table(1, preset, tmp_path / "results", view="compare")
     assert "With one seed there is no interval" in text
     assert "n/a" in text
 
@@ -170,40 +171,44 @@ def test_a_task_with_other_options_is_not_compared(preset: str, tmp_path: Path) 
         made["cell"]["task"] += "+fraction=0.1"
         write_record(path, made)
     with pytest.raises(UserError, match="has no number to compare: published are those of cifar10"):
-        compare(1, preset, tmp_path / "results")
+        table(1, preset, tmp_path / "results", view="compare")
 
 
 def test_what_was_never_published_cannot_be_compared(tiny: Path, tiny_run: Path) -> None:
     with pytest.raises(UserError, match="published are those of cifar10, fashion-mnist, mnist, svhn"):
-        compare(1, str(tiny), tiny_run)
+        table(1, str(tiny), tiny_run, view="compare")
     with pytest.raises(UserError, match="format must be one of"):
-        compare(1, str(tiny), tiny_run, "html")
+        table(1, str(tiny), tiny_run, "html", view="compare")
 
 
 def test_the_published_tables_are_whole() -> None:
     methods = {"retrain", "neggrad", "boundary", "sisa", "unrolling", "t-s", "scrub", "laf", "laf-r"}
     ablations = {"retrain", "laf", "laf-none-l1", "laf-none-l2"}
     for number, columns in ((1, 4), (2, 3), (3, 4)):
-        assert {method for _, method, _ in published(number)} == methods
-        assert len(published(number)) == 4 * 9 * columns
-        assert {method for _, method, _ in published(number + 3)} == ablations
-        assert len(published(number + 3)) == 4 * 4 * columns
+        assert {method for _, method, _ in read(number).numbers} == methods
+        assert len(read(number).numbers) == 4 * 9 * columns
+        assert {method for _, method, _ in read(number + 3).numbers} == ablations
+        assert len(read(number + 3).numbers) == 4 * 4 * columns
 
 
 def test_what_is_called_wrong_contradicts_itself() -> None:
     """Each reason is checked against the published numbers; those about constant answers in test_released_attack."""
-    two, five, six = published(2), published(5), published(6)
+    two, five, six = read(2).numbers, read(5).numbers, read(6).numbers
     for metric in ("test_r", "test_f", "asr"):
         assert two["svhn", "laf-r", metric] == two["svhn", "sisa", metric]
-    assert five["fashion-mnist", "laf", "test_r"] == published(1)["fashion-mnist", "laf", "train_r"]
-    assert five["mnist", "laf", "test_r"] == published(1)["mnist", "laf", "train_r"]
+    assert five["fashion-mnist", "laf", "test_r"] == read(1).numbers["fashion-mnist", "laf", "train_r"]
+    assert five["mnist", "laf", "test_r"] == read(1).numbers["mnist", "laf", "train_r"]
     for place in [("fashion-mnist", "laf", "test_f"), ("cifar10", "retrain", "test_r"), ("mnist", "laf", "test_r")]:
         assert two[place] != five[place]
     assert (
-        published(4)["cifar10", "retrain", "asr"].deviation == 0 < published(1)["cifar10", "retrain", "asr"].deviation
+        read(4).numbers["cifar10", "retrain", "asr"].deviation
+        == 0
+        < read(1).numbers["cifar10", "retrain", "asr"].deviation
     )
     for metric in ("train_r", "train_f", "test"):
         assert abs(six["cifar10", "laf", metric].mean - six["cifar10", "laf-none-l1", metric].mean) < 0.011
-    assert published(3)["mnist", "sisa", "train_r"].deviation > 50 * published(3)["mnist", "sisa", "test"].deviation
+    assert (
+        read(3).numbers["mnist", "sisa", "train_r"].deviation > 50 * read(3).numbers["mnist", "sisa", "test"].deviation
+    )
     for number in range(1, 7):
-        assert known_wrong(number).keys() <= published(number).keys()
+        assert read(number).wrong.keys() <= read(number).numbers.keys()

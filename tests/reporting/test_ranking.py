@@ -13,9 +13,10 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import friedmanchisquare, norm, t, wilcoxon
 
-from unlearnbench import UserError, statistics
+from unlearnbench import UserError, statistics, table
 from unlearnbench.reporting import charts, ranking
-from unlearnbench.reporting.distances import compared, distances, jensen_shannon
+from unlearnbench.reporting.distance import compared, jensen_shannon
+from unlearnbench.reporting.rendering import render
 from unlearnbench.storage.records import write_record
 
 GAPS = {"boundary": [0.10, 0.12], "laf": [0.02, 0.03], "scrub": [0.04, 0.01], "neggrad": [0.30, 0.20]}
@@ -72,7 +73,7 @@ def test_seeds_are_paired_and_only_those_that_all_have_count(results: tuple[str,
     assert ranks["Laf"] == pytest.approx((1.5 + 1.5 + 2) / 3)
     for place in folder.glob("mine/records/*/*/class-removal/laf/*.json"):
         place.unlink()
-    text = ranking.printed(ranking.rank(*results), "mine", "markdown")
+    text = render(ranking.view(ranking.rank(*results), "mine"), "markdown")
     assert "Left out: class-removal on digits-8x8, which lacks Laf." in text
 
 
@@ -84,7 +85,7 @@ def test_resamples_draw_the_same_seeds_for_all_methods() -> None:
 def test_one_seed_says_nothing_about_stability(results: tuple[str, Path]) -> None:
     for path in results[1].glob("mine/records/*/*/*/*/1.json"):
         path.unlink()
-    text = ranking.printed(ranking.rank(*results), "mine", "markdown")
+    text = render(ranking.view(ranking.rank(*results), "mine"), "markdown")
     assert "One seed cannot say how stable ranks are" in text
     assert [line.split("|")[3].strip() for line in text.splitlines() if "Laf" in line] == ["-"]
 
@@ -100,7 +101,7 @@ def test_bars_join_methods_within_the_critical_difference(results: tuple[str, Pa
 
 
 def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) -> None:
-    text = ranking.printed(ranking.rank(*results), "mine", "markdown")
+    text = render(ranking.view(ranking.rank(*results), "mine"), "markdown")
     assert (
         "No pair can be told apart at 5% with 3 blocks, whatever their numbers: for 6 pairs it takes 8 blocks." in text
     )
@@ -116,7 +117,7 @@ def test_the_diagram_is_svg_with_every_method_once(results: tuple[str, Path]) ->
 
 
 def test_gaps_are_means_over_columns_in_points(results: tuple[str, Path], tmp_path: Path) -> None:
-    text = distances(1, *results, format="csv", cache=tmp_path / "cache")
+    text = table(1, *results, format="csv", view="distance", cache=tmp_path / "cache")
     rows = {line.split(",")[1]: line.split(",") for line in text.splitlines()[1:]}
     assert float(rows["Laf"][2]) == pytest.approx(2.5)
     assert float(rows["Laf"][3]) == pytest.approx(math.sqrt(0.5))
@@ -124,7 +125,7 @@ def test_gaps_are_means_over_columns_in_points(results: tuple[str, Path], tmp_pa
     assert float(rows["Laf"][8]) == pytest.approx(100 * (0.98**3 + 0.97**3) / 2)
     assert "Retrain" not in rows
     assert rows["Laf"][11:14] == ["", "", "0"]  # no outputs, so no divergence
-    assert "n/a" in distances(1, *results, cache=tmp_path / "cache")
+    assert "n/a" in table(1, *results, view="distance", cache=tmp_path / "cache")
 
 
 def test_disagreement_counts_items_of_different_classes() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from unlearnbench import UserError, load, table
 from unlearnbench.planning import presets
-from unlearnbench.reporting import tables
+from unlearnbench.reporting import standard, tables
 from unlearnbench.reporting.rendering import Number, render
 from unlearnbench.storage.records import read_record, write_record
 
@@ -155,7 +155,7 @@ def test_two_data_sets_stand_side_by_side_and_a_missing_cell_is_a_dash(results: 
 def test_the_protocol_chooses_the_numbers_and_says_what_they_are(tiny: Path, tiny_run: Path) -> None:
     frame = load(tiny_run).query("task == 'data-removal' and method == 'laf'")
     for protocol, prefix, attack in (("clean", "", "shadow-model attack"), ("released", "released.", "unbalanced set")):
-        text = tables.table(1, str(tiny), tiny_run, "csv", protocol)
+        text = tables.table(1, str(tiny), tiny_run, "csv", protocol=protocol)
         printed = [float(line.split(",")[5]) for line in text.splitlines() if ",LAF," in line]
         columns = [f"{prefix}{name}" for name in ("train_r", "train_f", "test", "asr")]
         assert printed == pytest.approx(100 * frame[columns].to_numpy()[0])
@@ -173,7 +173,7 @@ def test_ties_as_printed_share_their_rank() -> None:
         ("d", "e", "c"): Number(53.0, 1.0, 5),
         ("d", "f", "c"): Number(54.0, 1.0, 5),
     }
-    found = tables.ranked(numbers, ["a", "b", "e", "f"], ["d"], ["c"])
+    found = standard.ranked(numbers, ["a", "b", "e", "f"], ["d"], ["c"])
     assert {key[1]: number.rank for key, number in found.items()} == {"a": 1, "b": 1, "e": 2}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,10 +118,10 @@ def test_no_step_of_a_method_waits(name: str, make_problem: Callable[..., Proble
         recipe, sizes = Recipe(epochs=1, batch=batch, **AUGMENTED), {o: batch for o in method.defaults if "batch" in o}
         options = {**method.defaults, **once, **sizes}
         with Waits() as waits:
-            problem = make_problem(method.access, recipe=recipe)
+            prepared: dict[str, torch.Tensor] = {}
             if method.preparation:
                 first = make_problem(method.access, "prepare", recipe=recipe)
-                problem = replace(problem, prepared=method.preparation(first, **method.preparing(options)))
-            method.unlearn(problem, options)
+                prepared = method.preparation(first, **method.preparing(options))
+            method.unlearn(make_problem(method.access, recipe=recipe, prepared=prepared), options)
         found.append(waits.found)
     assert found[0] == found[1]  # whether there are many steps or few

@@ -175,13 +175,14 @@ def test_a_method_trains_several_networks_at_once_where_there_is_room(
         return fit_stacked(networks, *rest)
 
     monkeypatch.setattr(loop, "fit_stacked", counted)
-    alone = make_problem(Access(retain="labels"), recipe=Recipe("sgd", lr=1e-3, momentum=0.9, epochs=9))
+    access, recipe = Access(retain="labels"), Recipe("sgd", lr=1e-3, momentum=0.9, epochs=9)
+    alone = make_problem(access, recipe=recipe)
     third, names = torch.arange(len(alone.retain)) % 3, ["a", "b", "c"]
     parts = [alone.retain.subset(third == k) for k in range(3)]
     usual = [alone.fit(part, None, 2, stream=name) for part, name in zip(parts, names, strict=True)]
     assert gap_of(list(alone.fit_each(parts, names, 2)), usual) == 0
     assert at_once == []
-    roomy = replace(alone, _room=2)
+    roomy = make_problem(access, recipe=recipe, room=2)
     found = list(roomy.fit_each(parts, names, 2))
     assert at_once == [2]
     assert list(roomy.fit_each([], [])) == []
@@ -199,7 +200,7 @@ def test_shards_are_trained_at_once_where_there_is_room(make_problem: Callable[.
     recipe, method = Recipe("sgd", lr=1e-3, momentum=0.9, epochs=4), registry.get(Method, "sisa")
     kept = []
     for room in (1, 4):
-        problem = replace(make_problem(method.access, "prepare", recipe=recipe), _room=room)
+        problem = make_problem(method.access, "prepare", recipe=recipe, room=room)
         assert method.preparation is not None
         kept.append(method.preparation(problem, shards=3, slices=2))
     assert kept[0].keys() == kept[1].keys()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
-
-import torch
 
 from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.loaded import LoadedScenario
@@ -16,9 +14,9 @@ from unlearnbench.artefacts.plugin_keys import plugin_key
 from unlearnbench.artefacts.training import room_for, wait_for
 from unlearnbench.artefacts.versions import core, of_plugin
 from unlearnbench.plugins import registry
-from unlearnbench.plugins.fingerprint import fingerprint
+from unlearnbench.plugins.fingerprint import current_fingerprint
 from unlearnbench.plugins.method import Method
-from unlearnbench.plugins.problem import Problem, View, view_to_prepare
+from unlearnbench.plugins.problem import Assembly
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
 from unlearnbench.storage.store import Made
@@ -52,43 +50,21 @@ class MethodArtefact(Artefact):
             RuntimeError: If the code was edited in the meantime: the result would be kept under a wrong key.
         """
         method = registry.get(Method, self.method)
-        present = fingerprint.__wrapped__(method.__module__)
+        present = current_fingerprint(method.__module__)
         if of_plugin("methods", self.method, present) != self.key["method"]["code"]:
             raise RuntimeError(f"the code of {self.method} was edited while it ran: run the same command again")
         return method
 
-    def problem(
-        self,
-        context: WorkerContext,
-        view: View,
-        generator: torch.Generator,
-        stream: Sequence[str | int],
-        start: Mapping[str, torch.Tensor] | None = None,
-    ) -> Problem:
-        """The input of the method.
-
-        Args:
-            context: Gives access to the original and to the preparation.
-            view: The data that the method may see.
-            generator: For its random draws.
-            stream: The name of its random numbers.
-            start: The weights of the network that it starts from, if that is not the original.
-        """
+    def assembly(self, context: WorkerContext) -> Assembly:
+        """Assembles the problems of the scenario."""
         loaded = context.load(self.scenario)
         weights, _ = context.get(self.needs["original"])
-        prepared = context.get(self.needs["prepared"])[0] if "prepared" in self.needs else {}
-        return Problem(
-            original=loaded.builder.trained(weights).requires_grad_(False).eval(),
+        return Assembly(
+            training_set=loaded.training_set(loaded.content, loaded.split),
+            original=loaded.builder.trained(weights),
             recipe=self.scenario.recipe,
-            num_classes=loaded.content.num_classes,
-            device=loaded.device,
-            generator=generator,
-            prepared={name: tensor.to(loaded.device) for name, tensor in prepared.items()},
-            _builder=loaded.builder,
-            _view=view,
-            _stream=stream,
-            _start=loaded.builder.trained(start) if start else None,
-            _room=room_for(loaded),
+            builder=loaded.builder,
+            room=room_for(loaded),
         )
 
 
@@ -117,20 +93,18 @@ class Prepared(MethodArtefact):
             "seed": loaded.scenario.seed,
             "code": core(cls.kind),
         }
-        ep = method.prepare_cost(loaded.scenario.recipe, **options)
+        ep = method.ep_to_prepare(loaded.scenario.recipe, options)
         return cls(key, loaded.scenario, ep, 0, {"original": original}, name, options)
 
     def make(self, context: WorkerContext) -> Made:
         """Runs the method's preparation."""
         method, scenario = self.method_as_planned(), self.scenario
         assert method.preparation is not None
-        loaded = context.load(scenario)
+        device = context.load(scenario).device
         stream = (*scenario.origin, scenario.seed, self.method, "prepare")
-        generator = seeds.generator(*stream)
-        view = view_to_prepare(loaded.training_set(loaded.content, loaded.split), method.access, generator)
-        problem = self.problem(context, view, generator, stream)
+        problem = self.assembly(context).to_prepare(method.access, stream)
         start = time.perf_counter()
-        with seeds.pinned(*stream, "global"), loop.computing(scenario.recipe, loaded.device), limited():
+        with seeds.pinned(*stream, "global"), loop.computing(scenario.recipe, device), limited():
             tensors = method.preparation(problem, **self.options)
-        wait_for(loaded.device)
+        wait_for(device)
         return tensors, {"seconds": {"prepare": time.perf_counter() - start}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +21,6 @@ from unlearnbench.errors import StorageError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Network
-from unlearnbench.plugins.problem import view_to_forget
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
 from unlearnbench.storage.store import Made
@@ -50,15 +49,15 @@ class Unlearning(MethodArtefact):
         """
         method, scenario, loaded = self.method_as_planned(), self.scenario, context.load(self.scenario)
         stream = (*scenario.origin, scenario.task, scenario.seed, self.method)
-        generator = seeds.generator(*stream)
-        training_set = loaded.training_set(loaded.content, loaded.split)
-        view = view_to_forget(training_set, method.access, loaded.split.forget, generator)
-        if method.access.validation:
-            held_out, like_forgotten = loaded.validation_set()
-            validation = held_out.samples(like_forgotten, method.access.validation, generator, "the held-out part")
-            view = replace(view, validation=validation)
         start = parent_weights(self.needs["parent"], context) if "parent" in self.needs else None
-        problem = self.problem(context, view, generator, stream, start)
+        problem = self.assembly(context).to_forget(
+            method.access,
+            stream,
+            loaded.split.forget,
+            validation=loaded.validation_set() if method.access.validation else None,
+            prepared=context.get(self.needs["prepared"])[0] if "prepared" in self.needs else None,
+            start=loaded.builder.trained(start) if start else None,
+        )
         seconds = {"prepare": 0.0, "unlearn": 0.0}
         for role in self.needs.keys() & {"prepared", "parent"}:
             for phase, spent in context.get(self.needs[role])[1]["seconds"].items():
@@ -136,7 +135,7 @@ class Outputs(Unlearning):
             "seed": loaded.scenario.seed,
             "code": core(cls.kind),
         }
-        ep = method.cost(loaded.forgotten, loaded.scenario.recipe, **options)
+        ep = method.ep_to_unlearn(loaded.forgotten, loaded.scenario.recipe, options)
         network = None
         if is_parent:
             key_of_network = {**key, "kind": UnlearnedNetwork.kind}

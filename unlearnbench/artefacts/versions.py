@@ -18,7 +18,7 @@ from typing import Any
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.files import ORIGIN
-from unlearnbench.plugins.fingerprint import CORE, fingerprint, functions_of
+from unlearnbench.plugins.fingerprint import CORE, current_fingerprint, fingerprint, functions_of
 
 DATA = (
     "artefacts.datasets",
@@ -38,6 +38,7 @@ TRAINING = (
     "training.augmentation",
     "training.loop",
     "training.samples",
+    "training.steps",
 )
 METHOD = (*TRAINING, "artefacts.prepared", "plugins.checkpoints", "plugins.method", "plugins.problem")
 CODE = {
@@ -185,7 +186,7 @@ def now(group: str, part: Mapping[str, Any], files: Mapping[str, str]) -> str:
     if not path.is_file():
         return str(part["code"])
     try:
-        return fingerprint.__wrapped__(path.stem, folder=path.parent)  # as it is at this very moment
+        return current_fingerprint(path.stem, folder=path.parent)
     except (SyntaxError, OSError, UnicodeError):
         return ""
 

@@ -18,7 +18,7 @@ def u_lira(audit: Audit) -> Scores:
     It adapts to the method: what it asks of an item is not whether it was a member, but whether it was unlearned. As in
     `lira`, there is one spread for all items, because a fleet is small.
     """
-    if not audit.fleet:
+    if not audit.unlearned_shadows:
         raise NotApplicableError("it needs a fleet of unlearned networks: `unlearnbench measure --fleet 16`")
-    found = lira.score(replace(audit, ask=lambda: audit.fleet, same_labels=True))
-    return replace(found, facts={"fleet": len(audit.fleet)})
+    found = lira.score(replace(audit, load_references=lambda: audit.unlearned_shadows, same_labels=True))
+    return replace(found, facts={"fleet": len(audit.unlearned_shadows)})

@@ -1,4 +1,4 @@
-"""Does a plugin keep the contract? Named checks, each of which fails with a sentence that says what to change.
+"""Checks whether a plugin keeps the contract. A check that fails says in a sentence what to change.
 
 In a plugin's own tests:
 
@@ -36,12 +36,12 @@ class BrokenContractError(AssertionError):
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a check.
+    """The result of a check.
 
     Attributes:
         check: Its name.
         status: "ok", "failed", "expected" (it failed, as was declared) or "skipped".
-        message: What to change, why that was expected, or why there was nothing to check; "" if all is well.
+        message: What to change, why the failure was expected, or why the check was skipped; "" if all is well.
         about: What is checked.
     """
 
@@ -53,7 +53,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a plugin must do; call it to see whether it does.
+    """One requirement of the contract; call it to check the plugin.
 
     Attributes:
         name: Its name, words joined by hyphens.
@@ -70,11 +70,11 @@ class Check:
         return self.name
 
     def __call__(self) -> None:
-        """Passes, or raises: for a test.
+        """Passes or raises, as a test does.
 
         Raises:
-            BrokenContractError: If the plugin fails, or does not although it was expected to.
-            unittest.SkipTest: If there is nothing to check, or the plugin fails as expected. pytest shows the reason.
+            BrokenContractError: If the check fails, or does not although it was expected to.
+            unittest.SkipTest: If the check is skipped, or fails as expected. pytest shows the reason.
         """
         result = self.result()
         if result.status == "failed":
@@ -83,7 +83,7 @@ class Check:
             raise SkipTest(result.message)
 
     def result(self) -> Result:
-        """Runs the check, whatever comes of it, on one thread as the suite does."""
+        """Makes the check, on one thread as the suite does; never raises."""
         from unlearnbench.runtime.threads import one_thread
 
         status, message = "ok", ""
@@ -94,7 +94,7 @@ class Check:
             status, message = "skipped", str(reason)
         except BrokenContractError as failure:
             status, message = "failed", str(failure)
-        except Exception as error:  # whatever a plugin raises where nobody expects it
+        except Exception as error:  # anything that a plugin raises
             status, message = "failed", f"it raises {type(error).__name__}: {error}"
         if self.expected and status == "failed":
             status, message = "expected", f"{self.expected} ({message})"
@@ -115,20 +115,21 @@ def checks(
     Args:
         plugin: Its name, FILE.py:FUNCTION, or the plugin itself.
         kind: "method", "task", "dataset", "model" or "attack", if there are several of that name.
-        expected_failures: Reasons by name of a check. A check that is expected to fail and does not has failed.
+        expected_failures: Reasons by name of a check. If a check that is expected to fail passes, its result is
+            "failed".
         data: For data sets: the folder with their files.
 
     Raises:
         UserError: If there is no such plugin, or no such check.
     """
-    name, found = (plugin.function.__name__, plugin) if isinstance(plugin, Plugin) else find(plugin, kind)
+    name, checked = (plugin.function.__name__, plugin) if isinstance(plugin, Plugin) else find(plugin, kind)
     expected = expected_failures or {}
-    module = import_module(f"{__name__}.{found.kind}s")
-    bench = module.Bench(name, found, **({"data": data} if found.kind == "dataset" else {}))
+    module = import_module(f"{__name__}.{checked.kind}s")
+    bench = module.Bench(name, checked, **({"data": data} if checked.kind == "dataset" else {}))
     functions = {function.__name__.replace("_", "-"): function for function in module.CHECKS}
     for check in expected:
         if check not in functions:
-            raise unknown(f"check of a {found.kind}:", check, functions)
+            raise unknown(f"check of a {checked.kind}:", check, functions)
     return [
         Check(check, (function.__doc__ or "").partition("\n")[0], expected.get(check, ""), partial(function, bench))
         for check, function in functions.items()
@@ -136,7 +137,7 @@ def checks(
 
 
 def find(name: str, kind: str | None = None) -> tuple[str, Plugin]:
-    """A plugin by name or place: what it is called, and itself.
+    """A plugin by its name or FILE.py:FUNCTION: the name that the registry knows it by, and the plugin.
 
     Raises:
         UserError: If there is none, or several.
@@ -147,17 +148,18 @@ def find(name: str, kind: str | None = None) -> tuple[str, Plugin]:
     if isinstance(name, Local):
         entries = [entry(name)]
     else:
-        entries = [found for group in registry.GROUPS if (found := registry.entries(group).get(name))]
+        every = [registry.entries(group) for group in registry.GROUPS]
+        entries = [by_name[name] for by_name in every if name in by_name]
     if not entries:
         raise unknown("plugin", name, [known for group in registry.GROUPS for known in registry.entries(group)])
-    chosen = [found for found in entries if kind in (None, found.group[:-1])]
+    chosen = [one for one in entries if kind in (None, one.group[:-1])]
     if len(chosen) != 1:
-        kinds = " and ".join(f"a {found.group[:-1]}" for found in entries)
+        kinds = " and ".join(f"a {one.group[:-1]}" for one in entries)
         raise UserError(f"{name} is {kinds}: " + ("say which with --kind" if chosen else f"not a {kind}"))
     return name, chosen[0].load()
 
 
 def examine(plugin: str | Plugin, **arguments: Any) -> Iterator[Result]:
-    """Runs all checks for a plugin, one after the other; arguments as in `checks`."""
+    """Makes all checks for a plugin, one after the other; arguments as for `checks`."""
     for check in checks(plugin, **arguments):
         yield check.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -14,223 +14,231 @@ import numpy as np
 
 from unlearnbench import statistics
 from unlearnbench.checks import requirements
-from unlearnbench.checks.requirements import no_need, outcome, require
-from unlearnbench.checks.watching import Watch, watched
+from unlearnbench.checks.requirements import outcome, require, skip
+from unlearnbench.checks.side_effects import SideEffects, recording
 from unlearnbench.errors import UserError
-from unlearnbench.plugins.attack import Attack, Audit, Known, NotApplicableError, Observed, Scores
+from unlearnbench.plugins.attack import Attack, Audit, Booleans, Integers, Known, NotApplicableError, Observed, Scores
 from unlearnbench.runtime import seeds
+from unlearnbench.statistics import Floats
 from unlearnbench.storage.keys import canonical
 
-ITEMS, CLASSES, NETWORKS = 120, 5, 8
+SAMPLES, CLASSES, NETWORKS = 120, 5, 8
 LEAK = 6.0
-"""By how much a network that was trained on an item prefers its label, in logits."""
+"""By how much a network prefers the label of a sample that it was trained on, in logits."""
 STRONG = 0.8
-"""The AUC that an attack must have where every member gives itself away so."""
+"""The AUC that an attack must reach if networks prefer these labels so clearly."""
 SIGMAS = 4.0
-"""How far from guessing an AUC may be by chance where there is nothing to find."""
+"""How many standard deviations an AUC may be from 0.5 where forgotten and held-out samples do not differ."""
 SURE = 1000.0
-"""Logits of a network that has no doubts."""
+"""The scale of logits whose softmax rounds to 0 and 1."""
+SIDES = ("forgotten", "heldout")
+PARTS = ("forgotten", "heldout", "retained", "test")
 
 
-def audit(leaking: bool = True, items: int = ITEMS, scale: float = 1.0) -> Audit:
-    """What an attacker has in hand, made up: networks that prefer the labels of the items that they were trained on.
+def synthetic_audit(leaking: bool = True, samples: int = SAMPLES, scale: float = 1.0) -> Audit:
+    """An audit of random networks that prefer the labels of the samples that they were trained on.
 
     Args:
-        leaking: Whether forgotten items are those that the network under audit was trained on, and held-out items not.
-            Otherwise half of both are, so that nothing tells them apart.
-        items: How many of each.
+        leaking: True: the audited network was trained on all forgotten and on no held-out samples. False: on half of
+            both, so that they do not differ.
+        samples: How many of each.
         scale: What all logits are multiplied by.
     """
     random = np.random.default_rng(0)
 
-    def observed(labels: Any, inside: Any) -> Observed:
+    def observe(labels: Integers, member: Booleans) -> Observed:
         logits = random.normal(0.0, 1.0, (len(labels), CLASSES))
-        logits[np.arange(len(labels)), labels] += 1.0 + LEAK * inside
+        logits[np.arange(len(labels)), labels] += 1.0 + LEAK * member
         return Observed(scale * logits, labels)
 
-    parts = {name: np.arange(count) % CLASSES for name, count in (("forgotten", items), ("heldout", items))}
-    parts["test"] = np.concatenate([parts["heldout"]] * 2)
-    half = np.arange(items) % 2 == 0
-    inside = {"forgotten": half | leaking, "heldout": half & (not leaking)}
-    shadows = [of_reference(random, index, parts, observed) for index in range(NETWORKS)]
-    fleet = [of_reference(random, index, parts, observed) for index in range(NETWORKS)]
-    of = {name: observed(parts[name], inside[name]) for name in inside}
-    rest = observed(parts["heldout"], inside["heldout"])
-    test = Observed(*(np.concatenate(pair) for pair in zip(*map(fields_of, (of["heldout"], rest)), strict=True)))
+    side = np.arange(samples) % CLASSES
+    labels = {"forgotten": side, "heldout": side, "test": np.concatenate([side, side])}
+    half = np.arange(samples) % 2 == 0
+    member = {"forgotten": half | leaking, "heldout": half & (not leaking)}
+    shadows = [observe_shadow(random, index, labels, observe) for index in range(NETWORKS)]
+    unlearned = [observe_shadow(random, index, labels, observe) for index in range(NETWORKS)]
+    sides = {name: observe(labels[name], member[name]) for name in SIDES}
+    other_test = observe(side, member["heldout"])
     return Audit(
-        forgotten=of["forgotten"],
-        heldout=of["heldout"],
-        retained=observed(parts["forgotten"], np.ones(items, dtype=bool)),
-        test=test,
-        shadow_members=tuple(side(known, True) for known in shadows),
-        shadow_nonmembers=tuple(side(known, False) for known in shadows),
+        forgotten=sides["forgotten"],
+        heldout=sides["heldout"],
+        retained=observe(side, np.ones(samples, dtype=bool)),
+        test=joined(sides["heldout"], other_test),
+        shadow_members=tuple(rows(known["forgotten"], True) for known in shadows),
+        shadow_nonmembers=tuple(rows(known["forgotten"], False) for known in shadows),
         seed=0,
-        heldout_rows=np.arange(items),
-        ask=lambda: tuple(shadows),
-        ask_fleet=lambda: tuple(fleet),
+        heldout_rows=np.arange(samples),
+        load_references=lambda: tuple(shadows),
+        load_unlearned_shadows=lambda: tuple(unlearned),
     )
 
 
-def of_reference(random: np.random.Generator, index: int, parts: Mapping[str, Any], observed: Any) -> dict[str, Known]:
-    """What a network answers that was trained on a random half of the items; each second one on the other half."""
+def observe_shadow(
+    random: np.random.Generator,
+    index: int,
+    labels: Mapping[str, Integers],
+    observe: Callable[[Integers, Booleans], Observed],
+) -> dict[str, Known]:
+    """The outputs of a shadow model that was trained on a random half; those of odd index have the other half."""
     halves = np.random.default_rng(index // 2)
-    found = {}
-    for name in ("forgotten", "heldout", "test"):
-        chosen = halves.permutation(len(parts[name])) < len(parts[name]) / 2
-        chosen = chosen if index % 2 else ~chosen
-        found[name] = Known(observed(parts[name], chosen), chosen)
-    return found
+    known = {}
+    for part, of_part in labels.items():
+        member = halves.permutation(len(of_part)) < len(of_part) / 2
+        if index % 2 == 0:
+            member = ~member
+        known[part] = Known(observe(of_part, member), member)
+    return known
 
 
-def side(known: Mapping[str, Known], member: bool) -> Observed:
-    """The items like the forgotten ones that a network was trained on, or those that it was not."""
-    rows = known["forgotten"].inside == member
-    return Observed(*(values[rows] for values in fields_of(known["forgotten"].observed)))
+def rows(known: Known, member: bool) -> Observed:
+    """The outputs on the samples that a network was trained on, or on those that it was not."""
+    chosen = known.inside == member
+    return Observed(known.observed.logits[chosen], known.observed.labels[chosen])
 
 
-def fields_of(observed: Observed) -> tuple[Any, Any]:
-    """Logits and labels."""
-    return observed.logits, observed.labels
+def joined(one: Observed, other: Observed) -> Observed:
+    """The outputs on the samples of both."""
+    return Observed(np.concatenate([one.logits, other.logits]), np.concatenate([one.labels, other.labels]))
 
 
 @dataclass
 class Bench:
-    """An attack, and what it makes of audits."""
+    """An attack under test."""
 
     name: str
     plugin: Attack
-    watch: Watch = field(default_factory=Watch)
+    effects: SideEffects = field(default_factory=SideEffects)
 
     def score(self, audit: Audit, chance: int = 0) -> Scores:
         """Runs it; `chance` seeds the global generators, which it must not use."""
-        with seeds.pinned("check", chance), watched(self.watch):
+        with seeds.pinned("check", chance), recording(self.effects):
             return self.plugin.score(audit, **self.plugin.defaults)
 
     @cached_property
-    def found(self) -> Any:
-        """What it makes of an audit that leaks, or what was raised instead."""
+    def result(self) -> Any:
+        """What it returns for an audit that leaks, or the exception that it raises."""
         try:
-            return self.score(audit())
-        except Exception as error:  # whatever a plugin raises
+            return self.score(synthetic_audit())
+        except Exception as error:  # anything that a plugin raises
             return error
 
-    @property
-    def good(self) -> Scores:
-        """What it makes of an audit that leaks, if it gives scores."""
-        if not isinstance(self.found, Scores):
-            no_need(f"it gives no scores: {self.found}")
-        scores: Scores = self.found
+    def scores(self) -> Scores:
+        """Its scores for an audit that leaks; without them the check is skipped."""
+        if not isinstance(self.result, Scores):
+            skip(f"it returns no scores: {self.result}")
+        scores: Scores = self.result
         return scores
 
-    @property
-    def sides(self) -> tuple[Any, Any]:
-        """The scores of both sides, if they are numbers."""
-        sides = np.asarray(self.good.forgotten), np.asarray(self.good.heldout)
-        if not all(side.ndim == 1 and len(side) and np.isfinite(side).all() for side in sides):
-            no_need("its scores are no numbers")
-        return sides
+    def finite_scores(self) -> tuple[Floats, Floats]:
+        """The scores of both sides; if they are no numbers, the check is skipped."""
+        scores = self.scores()
+        forgotten, heldout = np.asarray(scores.forgotten), np.asarray(scores.heldout)
+        if not all(side.ndim == 1 and len(side) and np.isfinite(side).all() for side in (forgotten, heldout)):
+            skip("its scores are not finite numbers")
+        return forgotten, heldout
 
 
 def runs_with_its_defaults(bench: Bench) -> None:
-    """Of an audit in which nothing is missing it gives `Scores`."""
-    found = bench.found
-    require(isinstance(found, Scores), f"it {outcome(found)}; it must give Scores where nothing is missing")
+    """For an audit in which nothing is missing it returns `Scores`."""
+    is_scores = isinstance(bench.result, Scores)
+    require(is_scores, f"it {outcome(bench.result)}; it must return Scores where nothing is missing")
 
 
-def scores_every_item(bench: Bench) -> None:
-    """There is one float for each forgotten item, and for each item that these are compared with."""
-    for name, side in (("forgotten", bench.good.forgotten), ("heldout", bench.good.heldout)):
-        right = isinstance(side, np.ndarray) and side.ndim == 1 and side.dtype == np.float64 and len(side) >= 2
-        right = right and (name == "heldout" or len(side) == ITEMS)
+def scores_every_sample(bench: Bench) -> None:
+    """There is one float for each forgotten sample, and for each sample that these are compared with."""
+    scores = bench.scores()
+    for name, side, length in (("forgotten", scores.forgotten, SAMPLES), ("heldout", scores.heldout, None)):
+        is_right = isinstance(side, np.ndarray) and side.ndim == 1 and side.dtype == np.float64 and len(side) >= 2
         what = f"{side.dtype} {list(side.shape)}" if isinstance(side, np.ndarray) else type(side).__name__
-        require(right, f"{name} scores are {what}: give float64 [{ITEMS if name == 'forgotten' else 'n'}], one an item")
+        require(
+            is_right and length in (None, len(side)),
+            f"{name} scores are {what}: return float64 [{length or 'n'}], one for each sample",
+        )
 
 
 def gives_finite_scores(bench: Bench) -> None:
     """No score is infinite or not a number."""
-    finite = all(
-        np.isfinite(np.asarray(side, dtype=float)).all() for side in (bench.good.forgotten, bench.good.heldout)
-    )
+    scores = bench.scores()
+    finite = all(np.isfinite(np.asarray(side, dtype=float)).all() for side in (scores.forgotten, scores.heldout))
     require(finite, "some scores are infinite or not a number: work with log-probabilities, and never divide by zero")
 
 
 def is_reproducible(bench: Bench) -> None:
-    """With the same audit it gives the same scores, whatever the global generators are at."""
-    again = bench.score(audit(), chance=1) if bench.good else bench.good
-    same = all(
-        np.array_equal(getattr(bench.good, s), getattr(again, s), equal_nan=True) for s in ("forgotten", "heldout")
-    )
+    """With the same audit it returns the same scores, whatever the state of the global generators."""
+    first, again = bench.scores(), bench.score(synthetic_audit(), chance=1)
+    same = all(np.array_equal(getattr(first, side), getattr(again, side), equal_nan=True) for side in SIDES)
     require(same, "two runs on one audit differ: draw from a generator seeded with audit.seed")
 
 
 def does_not_write_on_the_audit(bench: Bench) -> None:
-    """Logits and labels stay as they are."""
-    mine = audit()
-    before = {name: copy.deepcopy(getattr(mine, name)) for name in ("forgotten", "heldout", "retained", "test")}
-    if bench.good:
-        bench.score(mine)
-    for name, observed in before.items():
-        same = all(map(np.array_equal, fields_of(observed), fields_of(getattr(mine, name))))
-        require(same, f"it writes on what the network answers on {name} items: change a copy")
+    """It leaves logits and labels as they are."""
+    bench.scores()
+    audit = synthetic_audit()
+    before = {part: copy.deepcopy(getattr(audit, part)) for part in PARTS}
+    bench.score(audit)
+    for part, old in before.items():
+        new: Observed = getattr(audit, part)
+        same = np.array_equal(old.logits, new.logits) and np.array_equal(old.labels, new.labels)
+        require(same, f"it writes on the outputs for {part} samples: change a copy")
 
 
 def finds_an_obvious_leak(bench: Bench) -> None:
-    """Where the network clearly prefers the labels of forgotten items, these get the higher scores."""
-    found = statistics.auc(*bench.sides).value
+    """If the network clearly prefers the labels of forgotten samples, these get the higher scores."""
+    auc = statistics.auc(*bench.finite_scores()).value
     require(
-        found >= STRONG,
-        f"where every member gives itself away its AUC is {found:.2f}: scores must be higher for members (is the sign "
-        "right?), and it must learn from the audit",
+        auc >= STRONG,
+        f"where every member is obvious its AUC is {auc:.2f}: scores must be higher for members (is the sign right?), "
+        "and it must use the audit",
     )
 
 
 def finds_nothing_where_nothing_is(bench: Bench) -> None:
-    """Where half of both sides were trained on, its AUC is that of guessing, but for chance."""
-    sides = bench.score(audit(leaking=False)) if bench.sides else bench.good
-    forgotten, heldout = sides.forgotten, sides.heldout
-    chance = SIGMAS * math.sqrt((len(forgotten) + len(heldout) + 1) / (12 * len(forgotten) * len(heldout)))
-    found = statistics.auc(forgotten, heldout).value
+    """If the network was trained on half of both sides, its AUC is 0.5 up to chance."""
+    bench.finite_scores()
+    scores = bench.score(synthetic_audit(leaking=False))
+    f, h = len(scores.forgotten), len(scores.heldout)
+    deviation = math.sqrt((f + h + 1) / (12 * f * h))
+    auc = statistics.auc(scores.forgotten, scores.heldout).value
     require(
-        abs(found - 0.5) <= chance,
-        f"where forgotten and held-out items do not differ its AUC is {found:.2f}: it must treat both sides alike",
+        abs(auc - 0.5) <= SIGMAS * deviation,
+        f"where forgotten and held-out samples do not differ its AUC is {auc:.2f}: it must treat both sides alike",
     )
 
 
-def copes_with_networks_without_doubts(bench: Bench) -> None:
-    """Logits in the thousands, of which the softmax rounds to 0 and 1, give finite scores, too."""
-    scores = bench.score(audit(scale=SURE)) if bench.sides else bench.good
+def copes_with_certain_networks(bench: Bench) -> None:
+    """Logits in the thousands, whose softmax rounds to 0 and 1, give finite scores, too."""
+    bench.finite_scores()
+    scores = bench.score(synthetic_audit(scale=SURE))
     finite = all(np.isfinite(side).all() for side in (scores.forgotten, scores.heldout))
-    require(finite, "for very sure networks some scores are not finite: use audit's log_odds() or log_posteriors()")
+    require(finite, "for very large logits some scores are not finite: use audit's log_odds() or log_posteriors()")
 
 
-def copes_with_few_items(bench: Bench) -> None:
-    """Two items a side give a result, or an error that says why not: NotApplicableError, UserError or ValueError."""
-    few = audit(items=2) if bench.good else audit()
+def copes_with_few_samples(bench: Bench) -> None:
+    """Two samples a side give a result, or an error that says why not: NotApplicableError, UserError or ValueError."""
+    bench.scores()
     try:
-        bench.score(few)
+        bench.score(synthetic_audit(samples=2))
     except (NotApplicableError, UserError, ValueError) as error:
-        require(bool(str(error)), "for two items a side it raises an error without a message")
-    except Exception as error:  # whatever a plugin raises
-        require(
-            False,
-            f"for two items a side it raises {type(error).__name__}: {error}; raise NotApplicableError with a reason",
-        )
+        require(bool(str(error)), "for two samples a side it raises an error without a message")
+    except Exception as error:  # anything that a plugin raises
+        message = f"for two samples a side it raises {type(error).__name__}: {error}"
+        require(False, f"{message}; raise NotApplicableError with a reason")
 
 
 def gives_facts_that_records_can_keep(bench: Bench) -> None:
     """Its facts are whole numbers by name."""
-    facts = bench.good.facts
-    right = all(isinstance(name, str) and type(value) is int for name, value in facts.items())
-    require(right, f"facts must be whole numbers by name, not {dict(facts)}")
+    facts = bench.scores().facts
+    is_right = all(isinstance(name, str) and type(value) is int for name, value in facts.items())
+    require(is_right, f"facts must be whole numbers by name, not {dict(facts)}")
     canonical(dict(facts))
 
 
 def names_libraries_that_are_installed(bench: Bench) -> None:
-    """The distributions that it names as doing its work are there."""
+    """The distributions that it names in `libraries` are installed."""
     try:
         for library in bench.plugin.libraries(**bench.plugin.defaults):
             version(library)
-    except Exception as error:  # whatever somebody's function raises
+    except Exception as error:  # anything that a plugin raises
         require(False, f"libraries= raises {type(error).__name__}: {error}; name distributions as pip does")
 
 
@@ -240,14 +248,14 @@ CHECKS = (
     requirements.has_options_that_records_can_keep,
     names_libraries_that_are_installed,
     runs_with_its_defaults,
-    scores_every_item,
+    scores_every_sample,
     gives_finite_scores,
     is_reproducible,
     does_not_write_on_the_audit,
     finds_an_obvious_leak,
     finds_nothing_where_nothing_is,
-    copes_with_networks_without_doubts,
-    copes_with_few_items,
+    copes_with_certain_networks,
+    copes_with_few_samples,
     gives_facts_that_records_can_keep,
     requirements.restores_global_settings,
 )

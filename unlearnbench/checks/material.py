@@ -1,4 +1,4 @@
-"""A small real world for checks: the bundled digits as they are, and networks that learn them in a moment."""
+"""Small real data for the checks: some of the bundled digits, and networks that learn them in a moment."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ def _digits() -> Dataset:
     digits = load_digits()
     images = torch.tensor(digits.images / 16 * 255).round().to(torch.uint8).unsqueeze(1)
     labels = torch.tensor(digits.target, dtype=torch.int64)
-    part = slice(TRAIN, TRAIN + TEST)
-    return Dataset(images[:TRAIN], labels[:TRAIN], images[part], labels[part], CLASSES)
+    test = slice(TRAIN, TRAIN + TEST)
+    return Dataset(images[:TRAIN], labels[:TRAIN], images[test], labels[test], CLASSES)
 
 
 def digits() -> Dataset:
-    """160 + 80 handwritten digits of 8 x 8 pixels, a copy."""
+    """A copy of 160 + 80 handwritten digits of 8 x 8 pixels."""
     return copy.deepcopy(_digits())
 
 
 def builder() -> Builder:
-    """Builds the paper's CNN for them."""
+    """Builds the paper's CNN for these digits."""
     return Builder(registry.get(Model, "cnn"), {}, SHAPE, CLASSES, CPU)
 
 
 @cache
 def _trained(seed: int) -> Network:
     network, content = builder().fresh("check", seed), _digits()
-    whole = TrainingSet(content.train_images, content.train_labels)
-    samples = whole.everything(seeds.generator("check", seed, "order"))
+    training_set = TrainingSet(content.train_images, content.train_labels)
+    samples = training_set.everything(seeds.generator("check", seed, "order"))
     assert samples is not None
     loop.fit(network, samples, RECIPE, epochs=4)
     return network.requires_grad_(False).eval()
 
 
 def trained(seed: int) -> Network:
-    """A network that has learned the training part, frozen; a copy."""
+    """A copy of a frozen network that was trained on the training part."""
     return copy.deepcopy(_trained(seed))

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from unlearnbench.artefacts.datasets import checksum
 from unlearnbench.checks import requirements
-from unlearnbench.checks.material import digits
-from unlearnbench.checks.requirements import no_need, outcome, require
-from unlearnbench.checks.watching import Watch, watched
+from unlearnbench.checks.material import CLASSES, TEST, TRAIN, digits
+from unlearnbench.checks.requirements import outcome, require, skip
+from unlearnbench.checks.side_effects import SideEffects, recording
 from unlearnbench.planning.protocols import COLUMNS
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.task import Split, Task
@@ -21,153 +21,156 @@ from unlearnbench.runtime import seeds
 
 @dataclass
 class Bench:
-    """A task, and what it makes of the digits."""
+    """A task under test."""
 
     name: str
     plugin: Task
-    watch: Watch = field(default_factory=Watch)
+    effects: SideEffects = field(default_factory=SideEffects)
 
-    def split(self, data: Dataset, seed: int = 0, chance: int = 0) -> tuple[Split, bool]:
-        """What it makes of a data set, and whether it drew; `chance` seeds the global generators, which are not its."""
-        generator = seeds.generator("check", seed)
-        before = generator.get_state()
-        with seeds.pinned("check", chance), watched(self.watch):
-            split = self.plugin.split(data, generator, **self.plugin.defaults)
-        return split, not torch.equal(before, generator.get_state())
+    def apply(self, data: Dataset, generator: torch.Generator | None = None, chance: int = 0) -> Split:
+        """Its split of a data set; `chance` seeds the global generators, which it must not use."""
+        generator = generator or seeds.generator("check", 0)
+        with seeds.pinned("check", chance), recording(self.effects):
+            return self.plugin.split(data, generator, **self.plugin.defaults)
 
     @cached_property
-    def found(self) -> Split | Exception:
-        """The first split, or what was raised instead."""
+    def result(self) -> Split | Exception:
+        """Its split of the digits, or the exception that it raises."""
         try:
-            return self.split(digits())[0]
-        except Exception as error:  # whatever a plugin raises
+            return self.apply(digits())
+        except Exception as error:  # anything that a plugin raises
             return error
 
-    @property
-    def good(self) -> Split:
-        """The first split, if nothing was raised."""
-        if isinstance(self.found, Exception):
-            no_need(f"it cannot be applied: {self.found}")
-        assert isinstance(self.found, Split)
-        return self.found
+    def split(self) -> Split:
+        """Its split of the digits; without one the check is skipped."""
+        if isinstance(self.result, Exception):
+            skip(f"it cannot be applied: {self.result}")
+        return self.result
 
 
 def applies_with_its_defaults(bench: Bench) -> None:
-    """It divides the digits with its default options."""
-    found = bench.found
-    require(isinstance(found, Split), f"it {outcome(found)}; it must give a Split")
+    """It splits the digits with its default options."""
+    is_split = isinstance(bench.result, Split)
+    require(is_split, f"it {outcome(bench.result)}; it must return a Split")
 
 
 def is_reproducible(bench: Bench) -> None:
-    """With the same generator it gives the same split, whatever the global generators are at."""
-    again, _ = bench.split(digits(), chance=1) if bench.good else (bench.good, False)
-    require(alike(bench.good, again), "two splits with one seed differ: draw from the generator that it is handed")
+    """With the same generator it returns the same split, whatever the state of the global generators."""
+    first, again = bench.split(), bench.apply(digits(), chance=1)
+    require(equal(first, again), "two splits with one seed differ: draw from the generator that is its argument")
 
 
 def changes_with_the_seed(bench: Bench) -> None:
     """If it draws from its generator, another seed gives another split."""
-    other, drawn = bench.split(digits(), seed=1) if bench.good else (bench.good, False)
-    if not drawn:
-        no_need("it draws nothing")
-    require(not alike(bench.good, other), "it draws from its generator and makes no use of that: all seeds split alike")
+    first, generator = bench.split(), seeds.generator("check", 1)
+    before = generator.get_state()
+    other = bench.apply(digits(), generator)
+    if torch.equal(before, generator.get_state()):
+        skip("it draws nothing")
+    require(not equal(first, other), "it draws from its generator but does not use the result: all seeds split alike")
 
 
 def gives_ascending_positions(bench: Bench) -> None:
-    """What must be forgotten are positions in the training set: int64 [f], ascending, none twice."""
-    require_positions("forget", bench.good.forget, len(digits().train_labels), ascending=True)
+    """The forget set are positions in the training set: int64 [f], ascending, without repetition."""
+    forget = bench.split().forget
+    require_positions("forget", forget, TRAIN)
+    require(torch.equal(forget, forget.sort().values), "forget must be ascending: sort it, `.sort().values`")
 
 
-def gives_valid_held_out_items(bench: Bench) -> None:
-    """Held-out items, and the part of the test set that counts as forgotten, are positions in it, none twice."""
-    for part in ("heldout", "test_forget"):
-        positions = getattr(bench.good, part)
-        if positions is not None:
-            require_positions(part, positions, len(digits().test_labels))
+def gives_valid_held_out_samples(bench: Bench) -> None:
+    """Held-out samples, and the part of the test set that counts as forgotten, are positions without repetition."""
+    split = bench.split()
+    require_positions("heldout", split.heldout, TEST)
+    if split.test_forget is not None:
+        require_positions("test_forget", split.test_forget, TEST)
 
 
 def compares_like_with_like(bench: Bench) -> None:
-    """Held-out items are of the classes of the forgotten ones."""
-    content = digits()
-    if not all(valid(p, n) for p, n in ((bench.good.forget, 160), (bench.good.heldout, 80))):
-        no_need("its positions are wrong")
-    forgotten, heldout = content.train_labels[bench.good.forget], content.test_labels[bench.good.heldout]
-    strangers = sorted(set(heldout.tolist()) - set(forgotten.tolist()))
+    """Held-out samples are of the classes of the forgotten ones."""
+    content, split = digits(), bench.split()
+    if not are_positions(split.forget, TRAIN) or not are_positions(split.heldout, TEST):
+        skip("its positions are wrong")
+    forgotten, heldout = content.train_labels[split.forget], content.test_labels[split.heldout]
+    others = sorted(set(heldout.tolist()) - set(forgotten.tolist()))
     require(
-        not strangers,
-        f"held-out items are of classes {strangers}, of which nothing is forgotten: an attack would tell classes apart",
+        not others,
+        f"held-out samples are of classes {others}, of which nothing is forgotten: an attack would tell classes apart",
     )
 
 
 def gives_labels_in_range(bench: Bench) -> None:
-    """Labels that it replaces are int64, one for each item, each a class."""
-    content, split = digits(), bench.good
-    for name, count in (("train_labels", len(content.train_labels)), ("heldout_labels", len(split.heldout))):
-        labels = getattr(split, name)
-        require(
-            labels is None
-            or (labels.dtype == torch.int64 and labels.shape == (count,) and 0 <= labels.min() <= labels.max() < 10),
-            f"{name} must be int64 [{count}], from 0 to {content.num_classes - 1}",
-        )
+    """Labels that it replaces are int64, one for each sample, each a class."""
+    split = bench.split()
+    for name, labels, count in (
+        ("train_labels", split.train_labels, TRAIN),
+        ("heldout_labels", split.heldout_labels, len(split.heldout)),
+    ):
+        if labels is not None:
+            is_right = labels.dtype == torch.int64 and labels.shape == (count,)
+            is_right = is_right and bool(((labels >= 0) & (labels < CLASSES)).all())
+            require(is_right, f"{name} must be int64 [{count}], from 0 to {CLASSES - 1}")
 
 
 def replaces_labels_on_both_sides(bench: Bench) -> None:
-    """If it replaces labels of forgotten items, then those of held-out items too, by the same process."""
-    both = (bench.good.train_labels is None) == (bench.good.heldout_labels is None)
-    require(both, "give train_labels and heldout_labels, or neither: otherwise a wrong label alone gives a member away")
+    """If it replaces labels of forgotten samples, then also those of held-out samples, by the same process."""
+    split = bench.split()
+    require(
+        (split.train_labels is None) == (split.heldout_labels is None),
+        "return train_labels and heldout_labels, or neither: otherwise a wrong label alone reveals a member",
+    )
 
 
 def does_not_write_on_the_data(bench: Bench) -> None:
-    """Images and labels stay as they are."""
+    """It leaves images and labels as they are."""
+    bench.split()
     data = digits()
     before = checksum(data)
-    if bench.good:
-        bench.split(data)
-    require(checksum(data) == before, "it writes on the data set that it is handed: change a copy (`.clone()`)")
+    bench.apply(data)
+    require(checksum(data) == before, "it writes on the data set: change a copy (`.clone()`)")
 
 
 def has_known_columns(bench: Bench) -> None:
-    """The columns of its table are metrics of the suite, and those that divide the test set come with a division."""
+    """The columns of its table are metrics of the suite; those that divide the test set need a division."""
     columns = bench.plugin.columns
-    strange = [name for name in columns if name not in COLUMNS]
-    require(bool(columns) and not strange, f"columns must be some of {', '.join(COLUMNS)}, not {strange or 'none'}")
-    divided = {"test_r", "test_f"} & set(columns)
-    fits = not divided or bench.good.test_forget is not None
-    require(fits, f"column {' and '.join(sorted(divided))} needs Split(test_forget=...)")
+    unknown = [name for name in columns if name not in COLUMNS]
+    require(bool(columns) and not unknown, f"columns must be some of {', '.join(COLUMNS)}, not {unknown or 'none'}")
+    divided = sorted({"test_r", "test_f"} & set(columns))
+    if divided:
+        has_division = bench.split().test_forget is not None
+        require(has_division, f"column {' and '.join(divided)} needs Split(test_forget=...)")
 
 
 def works_without_a_test_set(bench: Bench) -> None:
-    """It also divides a data set whose test part is empty, as auditors do with all images taken together."""
-    if bench.good:
-        try:
-            bench.split(digits().pool)
-        except Exception as error:  # whatever a plugin raises
-            require(False, f"with an empty test part it raises {type(error).__name__}: {error}")
+    """It also splits a data set with an empty test part: auditors apply it to all images together."""
+    bench.split()
+    try:
+        bench.apply(digits().pool)
+    except Exception as error:  # anything that a plugin raises
+        require(False, f"with an empty test part it raises {type(error).__name__}: {error}")
 
 
-def alike(one: Split, other: Split) -> bool:
-    """Whether two splits are the same."""
-    for name in (f.name for f in fields(Split)):
+def equal(one: Split, other: Split) -> bool:
+    """True if two splits are the same."""
+    for name in (each.name for each in fields(Split)):
         mine, theirs = getattr(one, name), getattr(other, name)
         if (mine is None) != (theirs is None) or (mine is not None and not torch.equal(mine, theirs)):
             return False
     return True
 
 
-def valid(positions: Tensor, total: int) -> bool:
-    """Whether these are positions in something of that size, none of them twice."""
+def are_positions(values: Tensor, total: int) -> bool:
+    """True if these are positions in something of that size, without repetition."""
     return (
-        positions.dtype == torch.int64
-        and positions.ndim == 1
-        and len(positions.unique()) == len(positions)
-        and (not len(positions) or (int(positions.min()) >= 0 and int(positions.max()) < total))
+        values.dtype == torch.int64
+        and values.ndim == 1
+        and len(values.unique()) == len(values)
+        and bool(((values >= 0) & (values < total)).all())
     )
 
 
-def require_positions(name: str, positions: Tensor, total: int, ascending: bool = False) -> None:
-    """Raises unless these are positions in something of that size, none of them twice."""
-    require(valid(positions, total), f"{name} must be int64 positions from 0 to {total - 1}, none of them twice")
-    sorted_ = not ascending or torch.equal(positions, positions.sort().values)
-    require(sorted_, f"{name} must be ascending: sort it, `.sort().values`")
+def require_positions(name: str, values: Tensor, total: int) -> None:
+    """Raises unless these are positions in something of that size, without repetition."""
+    require(are_positions(values, total), f"{name} must be int64 positions from 0 to {total - 1}, none of them twice")
 
 
 CHECKS = (
@@ -178,7 +181,7 @@ CHECKS = (
     is_reproducible,
     changes_with_the_seed,
     gives_ascending_positions,
-    gives_valid_held_out_items,
+    gives_valid_held_out_samples,
     compares_like_with_like,
     gives_labels_in_range,
     replaces_labels_on_both_sides,

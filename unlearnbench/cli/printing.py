@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unlearnbench.planning.cell_info import CellStatus
+
 if TYPE_CHECKING:
     from unlearnbench.operations.run import Summary
 
@@ -40,13 +42,13 @@ def show_result(summary: Summary) -> None:
     """Prints the tables of a run and what did not work."""
     from unlearnbench.reporting.rendering import render
 
-    labels = {cell.about["task"] for cell in summary.plan.cells}
+    labels = {cell.info.task for cell in summary.plan.cells}
     for made in summary.tables.values():
         if made.task in labels:
             click.echo(render(made, default_format()))
     done = [o for o in summary.outcomes if o.is_cell]
     folder, total = summary.plan.results, len(summary.plan.cells)
-    bad = sum(o.status != "ok" for o in done)
+    bad = len([o for o in done if o.status != CellStatus.OK])
     there = total - len(summary.plan.to_run)
     left = total - there - len(done)
     click.echo(
@@ -86,7 +88,7 @@ def as_data(summary: Summary) -> dict[str, Any]:
         outcome = found.get(str(cell))
         cells.append(
             {
-                **{name: cell.about[name] for name in ("dataset", "model", "task", "method", "seed")},
+                **{name: getattr(cell.info, name) for name in ("dataset", "model", "task", "method", "seed")},
                 "status": outcome.status if outcome else status.state,
                 "why": outcome.reason if outcome else status.why,
                 "record": str(cell.path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -27,90 +28,61 @@ from unlearnbench.cli.options import (
 )
 from unlearnbench.cli.printing import default_format
 from unlearnbench.errors import UserError
+from unlearnbench.reporting.views import STANDARD, VIEWS
+
+
+def view_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a flag for each view of a table."""
+    for view in reversed(VIEWS):
+        command = click.option(f"--{view.name}", is_flag=True, help=view.help)(command)
+    return command
 
 
 @click.command()
-@click.argument("which", metavar="NUMBER|TASK")
-@click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper to compare]")
+@click.argument("number", metavar="NUMBER|TASK")
+@click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper with --compare]")
 @RESULTS
-@click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; drawn with bold type in a terminal]")
-@click.option("--protocol", metavar="clean|released", help="How networks are evaluated.  [clean; released to compare]")
-@click.option("--attack", metavar="NAME", help="The last column is of this attack; see `measure`.  [shadow]")
-@click.option("--metric", metavar="auc|balanced_accuracy|tpr@1%|tpr@0.1%", help="Which number of the attack.  [auc]")
-@click.option("--compare", is_flag=True, help="Beside the published numbers.")
-@click.option("--cost", is_flag=True, help="What each method took, beside Retrain.")
-@click.option("--distance", is_flag=True, help="How far each method is from Retrain, item by item too.")
-@click.option("--paired", is_flag=True, help="Differences to Retrain seed by seed, beside the noise floor.")
-@click.option("--relearning", is_flag=True, help="How soon what was forgotten is back; see `measure --relearn`.")
+@click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
+@click.option(
+    "--protocol", metavar="clean|released", help="How models are evaluated.  [clean; released with --compare]"
+)
+@click.option("--attack", metavar="NAME", help="Show this attack in the last column; see `measure`.  [shadow]")
+@click.option("--metric", metavar="auc|balanced_accuracy|tpr@1%|tpr@0.1%", help="The metric of the attack.  [auc]")
+@view_flags
 @ACCEPT
 @CACHE
 @DATA
-def table(
-    which: str,
-    preset: str | None,
-    results: str,
-    form: str | None,
-    protocol: str | None,
-    attack: str | None,
-    metric: str | None,
-    accept_stale: bool,
-    cache: str | None,
-    data: str | None,
-    **instead: bool,
-) -> None:
-    """Prints a table from the records: of the paper's, 1-3 the methods and 4-6 the ablations, or that of a task."""
-    number = int(which) if which.isdecimal() else which
-    form = form or default_format()
-    asked = [f"--{name}" for name, wanted in instead.items() if wanted]
-    asked += [f"--{name}" for name, value in (("attack", attack), ("metric", metric)) if value][:1]
-    asked += ["--protocol"] if protocol and not instead["compare"] and asked else []
-    if len(asked) > 1:
-        raise UserError(f"{' and '.join(asked)} do not go together: print one after the other")
-    if instead["cost"]:
-        from unlearnbench.reporting.costs import costs
+def table(number: str, preset: str | None, results: str, form: str | None, **options: Any) -> None:
+    """Prints a table of the records: 1-3 (methods) and 4-6 (ablations) as in the paper, or that of a task."""
+    from unlearnbench.reporting.tables import table as table_text
 
-        text = costs(number, preset or "demo", results, form, accept_stale)
-    elif instead["distance"]:
-        from unlearnbench.reporting.distances import distances
-
-        text = distances(number, preset or "demo", results, form, cache, data, accept_stale)
-    elif instead["paired"]:
-        from unlearnbench.reporting.paired import paired
-
-        text = paired(number, preset or "demo", results, form, accept_stale)
-    elif instead["relearning"]:
-        from unlearnbench.reporting.relearning import recovery
-
-        text = recovery(number, preset or "demo", results, form, accept_stale)
-    elif instead["compare"]:
-        from unlearnbench.reporting.published import compare
-
-        text = compare(number, preset or "paper", results, form, protocol or "released", accept_stale)
-    else:
-        from unlearnbench.reporting.tables import table as table_of
-
-        text = table_of(number, preset or "demo", results, form, protocol or "clean", attack, metric, accept_stale)
-    click.echo(text, nl=False)
+    views = [view.name for view in VIEWS if options.pop(view.name)]
+    if len(views) > 1:
+        raise UserError(f"{' and '.join(f'--{name}' for name in views)} do not go together: print one after the other")
+    view = views[0] if views else STANDARD.name
+    which = int(number) if number.isdecimal() else number
+    click.echo(table_text(which, preset, results, form or default_format(), view, **options), nl=False)
 
 
 @click.command()
 @click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="Whose results.  [demo]")
 @RESULTS
-@click.option("--format", "form", metavar="markdown|latex", help="[markdown; drawn with bold type in a terminal]")
+@click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
 @click.option("--svg", metavar="FILE", help="Also draw the critical-difference diagram.")
 @ACCEPT
 @JSON
 def rank(preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool) -> None:
     """Ranks methods by their distance to Retrain, with what the number of tasks and seeds can support."""
     from unlearnbench.reporting import charts, ranking
+    from unlearnbench.reporting.rendering import render
 
-    found = ranking.rank(preset, results, accept_stale=accept_stale)
+    ranked = ranking.rank(preset, results, accept_stale=accept_stale)
     if svg:
-        Path(svg).write_text(charts.diagram(found), encoding="utf-8")
+        Path(svg).write_text(charts.diagram(ranked), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(ranking.as_data(found), indent=1))
+        click.echo(json.dumps(ranking.as_data(ranked), indent=1))
     else:
-        click.echo(ranking.printed(found, preset, form or default_format()), nl=False)
+        click.echo(render(ranking.view(ranked, preset), form or default_format()), nl=False)
 
 
 @click.command()

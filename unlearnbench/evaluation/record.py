@@ -20,6 +20,7 @@ from unlearnbench.artefacts.shadow import Shadow
 from unlearnbench.artefacts.splits import compared, shadow_members
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.evaluation import metrics
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.presets import ELSEWHERE
 from unlearnbench.planning.protocols import PROTOCOLS, Protocol
@@ -61,16 +62,16 @@ class Evaluator:
         with spending("attacks"):
             for protocol in PROTOCOLS.values():
                 values[protocol.name], values["attacks"][protocol.attack] = self.evaluate(cell, outputs, protocol)
-        if cell.about["role"] != ELSEWHERE:
+        if cell.info.role != ELSEWHERE:
             values["cost"] = cost_in_ep(cell.outputs)
         return {
             "schema": SCHEMA,
-            "status": "ok",
-            "cell": dict(cell.about),
+            "status": CellStatus.OK,
+            "cell": cell.info.as_json(),
             "key": dict(cell.key),
             "metrics": values,
             "outputs": {part: digest_of(logits) for part, logits in outputs.items()},
-            "observed": observed_facts(cell, {} if cell.about["role"] == ELSEWHERE else info["seconds"]),
+            "observed": observed_facts(cell, {} if cell.info.role == ELSEWHERE else info["seconds"]),
         }
 
     def evaluate(
@@ -124,8 +125,10 @@ class Evaluator:
             shadow_nonmembers=nonmembers,
             seed=seeds.derive(scenario.dataset, scenario.task, "attack"),
             heldout_rows=split.heldout.numpy(),
-            ask=lambda: self.references(cell, samples | {"test": all_test}, second_retrain),
-            ask_fleet=lambda: tuple(known_outputs(*self.unlearned_shadow(outputs), samples) for outputs in unlearned),
+            load_references=lambda: self.references(cell, samples | {"test": all_test}, second_retrain),
+            load_unlearned_shadows=lambda: tuple(
+                known_outputs(*self.unlearned_shadow(outputs), samples) for outputs in unlearned
+            ),
             same_labels=split.train_labels is None,
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import read_record, write_record
 
@@ -60,7 +61,7 @@ def merge(sources: Sequence[str | Path], results: str | Path = "results") -> Mer
                 chosen[relative] = record
             elif why := conflict(known, record):
                 conflicts.append(f"{path} contradicts another record of the cell: {why}")
-            elif known["status"] != "ok" and record["status"] == "ok":
+            elif known["status"] != CellStatus.OK and record["status"] == CellStatus.OK:
                 chosen[relative], better = record, better + 1
             elif record.get("more", {}).keys() - known.get("more", {}).keys():
                 chosen[relative] = {**known, "more": {**record["more"], **known.get("more", {})}}
@@ -79,7 +80,7 @@ def conflict(one: dict[str, Any], other: dict[str, Any]) -> str:
     reasons = differences(one["key"], other["key"])
     if reasons:
         return f"their keys differ in {'; '.join(reasons[:3])}"
-    if one["status"] == other["status"] == "ok" and canonical(one["metrics"]) != canonical(other["metrics"]):
+    if one["status"] == other["status"] == CellStatus.OK and canonical(one["metrics"]) != canonical(other["metrics"]):
         return "the same cell has other numbers, so the two machines compute differently"
     for name in one.get("more", {}).keys() & other.get("more", {}).keys():
         if canonical(one["more"][name]) != canonical(other["more"][name]):

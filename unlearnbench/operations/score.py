@@ -95,18 +95,12 @@ def cell_of_weights(original: Cell, given: Given, name: str, command: str, resul
         needs={**original.outputs.needs, "parent": given},
         network=None,
     )
-    about = {
-        **original.about,
-        "method": name,
-        "method_title": name,
-        "role": ELSEWHERE,
-        "access": "not enforced",
-    }
+    info = replace(original.info, method=name, method_title=name, role=ELSEWHERE, access="not enforced")
     return replace(
         original,
         outputs=outputs,
         key={**original.key, "outputs": outputs.key},
-        path=record_path(results, about),
-        about=about,
+        path=record_path(results, info),
+        info=info,
         command=command,
     )

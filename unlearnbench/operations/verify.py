@@ -17,6 +17,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.evaluation.record import digest_of
 from unlearnbench.operations.measure import RELEARNING, U_LIRA, References, Request, audit_of, numbers_of
 from unlearnbench.operations.work import Effort, evaluator_of, reason_of
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan, State
 from unlearnbench.planning.selection import Selection, Workspace
@@ -165,7 +166,7 @@ def find_damaged(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 
 def why_unmeasured(record: dict[str, Any], cell: Cell | None, plan: Plan, damaged: Container[Path]) -> str:
     """Why a record cannot be recomputed; "" if it can."""
-    if record["status"] != "ok":
+    if record["status"] != CellStatus.OK:
         return "no numbers"
     if cell is None:
         return "not in the preset's plan"

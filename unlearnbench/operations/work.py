@@ -24,6 +24,7 @@ from unlearnbench.artefacts.unlearned import ParentFailedError
 from unlearnbench.engines.processes import Done, in_parallel
 from unlearnbench.errors import StorageError, UserError
 from unlearnbench.evaluation.record import Evaluator, observed_facts
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.runtime import timing
 from unlearnbench.runtime.threads import one_thread
@@ -31,12 +32,11 @@ from unlearnbench.storage.keys import differences
 from unlearnbench.storage.records import SCHEMA, read_record, write_record
 from unlearnbench.storage.store import Store
 
-STATUSES = ("ok", "failed", "diverged", "timeout", "out-of-memory", "crashed", "skipped")
-"""The states of a finished cell: it has numbers; an exception was raised; outputs were not finite; the time limit was
-exceeded; memory was exhausted; the process died; the method that it starts from failed."""
+MADE = "made"
+"""The status of an artefact that was made."""
 DEATH_REASONS = {
-    "timeout": "its method or an attack exceeded the time limit of {limit:g} s: see --timeout",
-    "crashed": "its process died, also when run alone: it was killed, perhaps for lack of memory, or it exited",
+    CellStatus.TIMEOUT: "its method or an attack exceeded the time limit of {limit:g} s: see --timeout",
+    CellStatus.CRASHED: "its process died, even alone: it was killed, perhaps for lack of memory, or it exited",
 }
 """Why a job has no result, by status, if its process died."""
 Job = Artefact | Cell
@@ -48,7 +48,7 @@ class Outcome:
 
     Attributes:
         name: The name of the artefact or the cell.
-        status: One of `STATUSES` for a cell; "made", or one of these but "ok", for an artefact.
+        status: That of the cell's record; for an artefact `MADE`, or the kind of failure.
         seconds: Wall-clock time.
         ep: The amount of work, in ep.
         reason: Why it failed; "" if it did not.
@@ -126,7 +126,7 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
                 outcomes.append(outcome)
                 if progress:
                     progress.done(outcome)
-                if effort.fail_fast and outcome.is_cell and outcome.status != "ok":
+                if effort.fail_fast and outcome.is_cell and outcome.status != CellStatus.OK:
                     break
     finally:
         if progress:
@@ -136,9 +136,9 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
 
 def outcome_of_death(job: Job, done: Done[Outcome], limit: float | None) -> Outcome:
     """The outcome of a job whose process died; writes a record of the failure for a cell."""
-    reason = DEATH_REASONS[done.reason].format(limit=limit or 0.0)
+    reason = DEATH_REASONS[CellStatus(done.reason)].format(limit=limit or 0.0)
     if isinstance(job, Cell) and has_valid_record(job):
-        return Outcome(str(job), "ok", 0.0, job.outputs.ep)
+        return Outcome(str(job), CellStatus.OK, 0.0, job.outputs.ep)
     if isinstance(job, Cell):
         trace = {"traceback": done.trace} if done.trace else {}
         write_record(job.path, {**failure_record(job, done.reason, reason), **trace})
@@ -163,11 +163,8 @@ def work(job: Job, store: Store, force: bool) -> Outcome:
         warnings.showwarning = lambda message, *_args, **_kwargs: print(f"warning: {message}", file=sys.stderr)  # noqa: T201
     timing.read_and_reset()
     speed: Mapping[str, float] = {}
-    with (
-        one_thread(),
-        redirect_stdout(sys.stderr),
-        timing.spending("overhead"),
-    ):  # output of plugins must not mix with results
+    # Plugins may print: standard output is for results.
+    with one_thread(), redirect_stdout(sys.stderr), timing.spending("overhead"):
         if isinstance(job, Artefact):
             status, reason, speed = make_artefact(job, store)
         else:
@@ -196,7 +193,7 @@ def make_artefact(artefact: Artefact, store: Store) -> tuple[str, str, Mapping[s
         raise
     except (Exception, SystemExit) as error:  # plugins may raise anything
         return status_of(error), reason_of(error), {}
-    return "made", "", info if isinstance(artefact, Training) else {}
+    return MADE, "", info if isinstance(artefact, Training) else {}
 
 
 def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
@@ -204,7 +201,7 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
     if force:
         store.remove(cell.outputs.key)
     elif has_valid_record(cell):
-        return "ok", ""
+        return CellStatus.OK, ""
     try:
         record = evaluator_of(store).record(cell)
         write_record(cell.path, record)  # raises for numbers that are not finite, and for what is not JSON
@@ -219,7 +216,7 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
 def has_valid_record(cell: Cell) -> bool:
     """True if another run in the same folder has finished the cell since this run was planned."""
     record = read_record(cell.path)
-    return record is not None and record["status"] == "ok" and not differences(record["key"], cell.key)
+    return record is not None and record["status"] == CellStatus.OK and not differences(record["key"], cell.key)
 
 
 def failure_record(cell: Cell, status: str, reason: str) -> dict[str, Any]:
@@ -228,21 +225,21 @@ def failure_record(cell: Cell, status: str, reason: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "status": status,
         "reason": reason,
-        "cell": dict(cell.about),
+        "cell": cell.info.as_json(),
         "key": dict(cell.key),
         "observed": observed_facts(cell, {}),
     }
 
 
-def status_of(error: BaseException) -> str:
-    """The status of a cell that raised this exception; one of `STATUSES`."""
+def status_of(error: BaseException) -> CellStatus:
+    """The kind of failure of a cell that raised this exception."""
     if isinstance(error, ParentFailedError):
-        return "skipped"
+        return CellStatus.SKIPPED
     if isinstance(error, FloatingPointError):
-        return "diverged"
+        return CellStatus.DIVERGED
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return "out-of-memory"
-    return "failed"
+        return CellStatus.OUT_OF_MEMORY
+    return CellStatus.FAILED
 
 
 def reason_of(error: BaseException) -> str:

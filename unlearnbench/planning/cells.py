@@ -18,6 +18,7 @@ from unlearnbench.artefacts.splits import listed
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.plan import Cell, Plan, Rerun
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.planning.protocols import PROTOCOLS
@@ -138,14 +139,13 @@ class _Planner:
         loaded = LoadedScenario.of(scenario, self.workspace.datasets)
         parents = {registry.get(Method, name).start for name in methods}
         shadows = [Shadow.of(loaded, index) for index in range(self.preset.shadows)]
-        about_scenario = self.about_scenario(scenario)
         cells: dict[str, Cell] = {}
         for name in methods:
             method = registry.get(Method, name)
             self.check_access(name, loaded)
             parent, options = cells.get(method.start), self.hyperparameters(name, scenario)
             outputs = Outputs.of(loaded, name, options, parent.outputs if parent else None, name in parents)
-            about = {**about_scenario, **self.about_method(name, scenario, options)}
+            info = self.info(name, scenario, options)
             cells[name] = Cell(
                 scenario=scenario,
                 method=name,
@@ -154,8 +154,8 @@ class _Planner:
                 shadows=shadows,
                 attacks=self.attacks,
                 key=record_key(outputs, shadows, self.attack_keys),
-                path=record_path(self.results, about),
-                about=about,
+                path=record_path(self.results, info),
+                info=info,
                 command=self.command(name, scenario),
             )
         return list(cells.values())
@@ -192,36 +192,36 @@ class _Planner:
         start = registry.get(Method, method).start
         return own | ({f"{start}.{k}": v for k, v in self.changed(start, scenario).items()} if start else {})
 
-    def about_scenario(self, scenario: Scenario) -> dict[str, Any]:
-        """What tables and people need to know about a scenario."""
-        task = registry.get(Task, scenario.task)
-        usual = task.resolve(scenario.task, self.preset.task_options.get(scenario.task, {}))
-        changes = listed({k: v for k, v in scenario.task_options.items() if v != usual[k]})
-        return {
-            "preset": self.preset.name,
-            "dataset": scenario.dataset,
-            "dataset_title": registry.get(Source, scenario.dataset).title,
-            "model": scenario.model,
-            "task": f"{scenario.task}+{changes}" if changes else scenario.task,
-            "task_title": f"{task.title} ({changes})" if changes else task.title,
-            "task_options": dict(scenario.task_options),
-            "columns": list(task.columns),
-            "seed": scenario.seed,
-        }
+    def info(self, name: str, scenario: Scenario, options: Mapping[str, Any]) -> CellInfo:
+        """The part `cell` of a record.
 
-    def about_method(self, name: str, scenario: Scenario, options: Mapping[str, Any]) -> dict[str, Any]:
-        """What they need to know about a method in it."""
-        method = registry.get(Method, name)
-        changes = listed(self.changed(name, scenario))
-        return {
-            "method": f"{name}+{changes}" if changes else name,
-            "method_title": f"{method.title} ({changes})" if changes else method.title,
-            "role": "variant" if changes and method.role == "method" else method.role,
-            "access": str(method.access),
-            "start": method.start,
-            "like": method.like,
-            "hyperparameters": dict(options),
-        }
+        Args:
+            name: Name of the method.
+            scenario: The scenario.
+            options: The method's hyperparameters, resolved.
+        """
+        task, method = registry.get(Task, scenario.task), registry.get(Method, name)
+        usual = task.resolve(scenario.task, self.preset.task_options.get(scenario.task, {}))
+        of_task = listed({k: v for k, v in scenario.task_options.items() if v != usual[k]})
+        of_method = listed(self.changed(name, scenario))
+        return CellInfo(
+            preset=self.preset.name,
+            dataset=scenario.dataset,
+            dataset_title=registry.get(Source, scenario.dataset).title,
+            model=scenario.model,
+            task=f"{scenario.task}+{of_task}" if of_task else scenario.task,
+            task_title=f"{task.title} ({of_task})" if of_task else task.title,
+            task_options=dict(scenario.task_options),
+            columns=list(task.columns),
+            seed=scenario.seed,
+            method=f"{name}+{of_method}" if of_method else name,
+            method_title=f"{method.title} ({of_method})" if of_method else method.title,
+            role="variant" if of_method and method.role == "method" else method.role,
+            access=str(method.access),
+            start=method.start,
+            like=method.like,
+            hyperparameters=dict(options),
+        )
 
     def command(self, name: str, scenario: Scenario) -> str:
         """The command line that reproduces a cell."""
@@ -250,15 +250,14 @@ def record_key(outputs: Outputs, shadows: Sequence[Shadow], attacks: Mapping[str
     }
 
 
-def record_path(results: Path, about: Mapping[str, Any]) -> Path:
-    """Where a cell's record lies in the folder of its preset's results."""
-    names = (about[name] for name in ("dataset", "model", "task", "method"))
-    return record_folder(results, *names) / f"{about['seed']}.json"
+def record_path(results: Path, info: CellInfo) -> Path:
+    """The file of a cell's record in the folder of its preset's results."""
+    return record_folder(results, info.dataset, info.model, info.task, info.method) / f"{info.seed}.json"
 
 
 @cache
 def record_folder(results: Path, *names: str) -> Path:
-    """Where the records of all seeds lie; to put a path together takes as long as most of planning a cell."""
+    """The folder of the records of all seeds; cached, because joining paths takes as long as planning a cell."""
     return results.joinpath("records", *map(folder_name, names))
 
 

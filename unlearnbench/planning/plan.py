@@ -15,6 +15,7 @@ from unlearnbench.artefacts.scenario import Scenario
 from unlearnbench.artefacts.shadow import Shadow
 from unlearnbench.artefacts.training import Training, together
 from unlearnbench.artefacts.unlearned import Outputs
+from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.selection import Workspace
 from unlearnbench.storage.keys import differences
 from unlearnbench.storage.records import read_record
@@ -34,7 +35,7 @@ class Cell:
         attacks: The attacks of its record, with their options.
         key: Everything that goes into its record.
         path: The file of its record.
-        about: Its part of the record: names, titles, role, options.
+        info: The part `cell` of its record: names, titles, role, options.
         command: The command that reproduces it.
     """
 
@@ -46,11 +47,11 @@ class Cell:
     attacks: Mapping[str, Mapping[str, Any]]
     key: Mapping[str, Any]
     path: Path
-    about: Mapping[str, Any]
+    info: CellInfo
     command: str
 
     def __str__(self) -> str:
-        return " ".join(str(self.about[name]) for name in ("dataset", "task", "method", "seed"))
+        return f"{self.info.dataset} {self.info.task} {self.info.method} {self.info.seed}"
 
 
 class State(StrEnum):
@@ -137,10 +138,10 @@ class Plan:
             return Status(State.TO_RUN)
         reasons = differences(record["key"], cell.key)
         if reasons:
-            accepted = self.rerun.accept_stale and record["status"] == "ok"
+            accepted = self.rerun.accept_stale and record["status"] == CellStatus.OK
             why = "; ".join(dict.fromkeys(short(reason) for reason in reasons))
             return Status(State.ACCEPTED if accepted else State.STALE, why)
-        if record["status"] != "ok":
+        if record["status"] != CellStatus.OK:
             return Status(State.FAILED, record.get("reason", "no reason is given"), failure=record["status"])
         return Status(State.CACHED, record={**record, "key": cell.key})  # equal, and in memory already: keys are large
 

@@ -1,4 +1,4 @@
-"""Membership inference: does the network answer on forgotten items as on items that it was trained on?"""
+"""The contract of attacks: functions that infer membership from the outputs of networks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlearnbench.plugins.contract import Renamed
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.statistics import Floats
 
@@ -19,56 +20,56 @@ Booleans = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """What a network answers on some items. Compared by identity, so that attacks can keep what they fitted to it.
+    """The outputs of a network on some samples. Compared by identity, so that attacks can cache what they fit to it.
 
     Attributes:
         logits: float64 [n, classes].
-        labels: int64 [n], the labels that the items have, or would have, in training.
+        labels: int64 [n], the labels that the samples have, or would have, in training.
     """
 
     logits: Floats
     labels: Integers
 
     def posteriors(self) -> Floats:
-        """softmax, float64 [n, classes]."""
+        """The softmax, float64 [n, classes]."""
         from scipy.special import softmax
 
         result: Floats = softmax(self.logits, axis=1)
         return result
 
     def log_posteriors(self) -> Floats:
-        """Log softmax, float64 [n, classes]."""
+        """The logarithm of the softmax, float64 [n, classes]."""
         from scipy.special import log_softmax
 
         result: Floats = log_softmax(self.logits, axis=1)
         return result
 
     def log_odds(self) -> Floats:
-        """Log p - log(1 - p), float64 [n, classes], exact also where p rounds to 1."""
+        """The log-odds log p - log(1 - p), float64 [n, classes], exact also where p rounds to 1."""
         from scipy.special import logsumexp
 
         top = np.arange(len(self.logits)), self.logits.argmax(axis=1)
         others = self.logits.copy()
         others[top] = -np.inf
-        with np.errstate(divide="ignore"):  # at the top, where the next line puts it right
+        with np.errstate(divide="ignore"):  # at the top, which the next line replaces
             log_rest = np.log1p(-self.posteriors())
         log_rest[top] = logsumexp(others, axis=1) - logsumexp(self.logits, axis=1)
         result: Floats = self.log_posteriors() - log_rest
         return result
 
     def of_labels(self, values: Floats) -> Floats:
-        """The entry (float64 [n]) of each row of `values` (float64 [n, classes]) that is its label's."""
-        found: Floats = np.take_along_axis(values, self.labels[:, None], axis=1)[:, 0]
-        return found
+        """The entry (float64 [n]) of the label in each row of `values` (float64 [n, classes])."""
+        entries: Floats = np.take_along_axis(values, self.labels[:, None], axis=1)[:, 0]
+        return entries
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What a network of known membership answers on some items.
+    """The outputs of a network whose training samples are known.
 
     Attributes:
-        observed: Its answers.
-        inside: bool [n]; on which of the items it was trained.
+        observed: Its outputs on some samples.
+        inside: bool [n]; True for samples that it was trained on.
     """
 
     observed: Observed
@@ -77,21 +78,21 @@ class Known:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an attacker has in hand. No attack ever sees a network.
+    """The input of an attack: outputs and labels, never a network.
 
     Attributes:
-        forgotten: The forgotten items under the unlearned network.
-        heldout: Items of the same classes that were never trained on, under the same network.
-        retained: The other training items, under the same network.
-        test: All test items in their order, under the same network.
-        shadow_members: For each shadow model, the items like the forgotten ones that it was trained on.
-        shadow_nonmembers: For each shadow model, those that it was not trained on.
-        seed: For the attacker's own random numbers.
-        heldout_rows: int64 [h], which of the test items the held-out ones are.
-        ask: Gives `references` when an attack first wants them.
-        ask_fleet: Likewise `fleet`.
-        same_labels: Whether the references were trained with the labels that the items have here. Not so where a task
-            replaces labels, because each shadow model draws its own.
+        forgotten: The outputs of the unlearned network on the forget set.
+        heldout: Its outputs on the held-out set, which has the same classes and was never trained on.
+        retained: Its outputs on the retain set.
+        test: Its outputs on the test set, in order.
+        shadow_members: For each shadow model, its outputs on samples like the forgotten ones that it was trained on.
+        shadow_nonmembers: For each shadow model, its outputs on such samples that it was not trained on.
+        seed: For the attack's random numbers.
+        heldout_rows: int64 [h], the positions of the held-out set in the test set.
+        load_references: Gives `references` when an attack first reads them.
+        load_unlearned_shadows: Gives `unlearned_shadows`, likewise.
+        same_labels: True if the references were trained with the labels that the samples have here. False for tasks
+            that replace labels, because each shadow model draws its own.
     """
 
     forgotten: Observed
@@ -102,37 +103,40 @@ class Audit:
     shadow_nonmembers: tuple[Observed, ...]
     seed: int
     heldout_rows: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    ask: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
-    ask_fleet: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
+    load_references: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
+    load_unlearned_shadows: Callable[[], tuple[Mapping[str, Known], ...]] = tuple
     same_labels: bool = True
+    remaining = Renamed("audit.remaining")
+    fleet = Renamed("audit.fleet")
 
     @cached_property
     def references(self) -> tuple[Mapping[str, Known], ...]:
-        """The shadow models and, if there is one, a second Retrain, asked about "forgotten", "heldout" and "test"."""
-        return self.ask()
+        """Outputs of the shadow models, and of any second Retrain, on "forgotten", "heldout" and "test"."""
+        return self.load_references()
 
     @cached_property
-    def fleet(self) -> tuple[Mapping[str, Known], ...]:
-        """Networks that the method under audit has treated, asked about the same "forgotten" and "heldout" items.
+    def unlearned_shadows(self) -> tuple[Mapping[str, Known], ...]:
+        """Outputs on "forgotten" and "heldout" of shadow models that the audited method was applied to.
 
-        Each was trained on a random half of all images and then forgot what was among it of these items.
+        Each was trained on a random half of all images, and then forgot those of the forgotten and held-out samples
+        that were in that half.
         """
-        return self.ask_fleet()
+        return self.load_unlearned_shadows()
 
 
 class NotApplicableError(Exception):
-    """An attack that makes no sense here; the message says why."""
+    """Raised by an attack that cannot be applied to a cell; the message says why."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How sure an attack is that an item was a member: higher is surer, and above zero it says "member".
+    """The result of an attack: higher scores for likelier members; scores above zero are classified as members.
 
     Attributes:
-        forgotten: float64 [f].
-        heldout: float64 [h]; of the items that the forgotten ones are compared with.
-        facts: Counts that a record shall have, by name.
-        thresholded: Whether zero means anything. Where it does not, accuracies are not applicable.
+        forgotten: float64 [f], of the forget set.
+        heldout: float64 [h], of the samples that the forget set is compared with.
+        facts: Counts for the record, by name.
+        thresholded: False if zero has no meaning; then accuracies are not applicable.
     """
 
     forgotten: Floats
@@ -145,7 +149,11 @@ class Attack(Plugin):
     """A function `(audit, **options) -> Scores`.
 
     Args:
-        libraries: `(**options) -> names` of the distributions of which a new release can move the scores.
+        function: The code.
+        title: The name in tables.
+        reference: The paper.
+        libraries: `(**options) -> names` of distributions whose releases can change the scores; their versions are
+            part of the attack's key.
     """
 
     kind = "attack"

@@ -1,4 +1,4 @@
-"""Training states as flat dicts of tensors, which is what a preparing phase may keep."""
+"""Checkpoints of training as flat dicts of tensors, which a preparing phase can return."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Checkpoint = tuple[Network, dict[str, Any]]
 
 
 def packed(name: str, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Copies of a checkpoint's tensors, under names that begin with `name`; `unpacked` makes a checkpoint of them."""
+    """Copies of a checkpoint's tensors, by names that begin with `name`; `unpacked` is the inverse."""
     network, state = checkpoint
     tensors = {f"{name}.weights.{key}": tensor.clone() for key, tensor in network.state_dict().items()}
     for number, values in state["state"].items():
@@ -25,16 +25,16 @@ def packed(name: str, checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def unpacked(name: str, tensors: Mapping[str, Tensor], problem: Problem) -> Checkpoint:
-    """The checkpoint that was packed under `name`: a new network and a state for `problem.fit` to go on from.
+    """The checkpoint that was packed under `name`: a new network and a state for `problem.fit` to continue from.
 
     Raises:
-        RuntimeError: If there is none of that name.
+        RuntimeError: If there is no checkpoint of that name.
     """
     own = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
     network, prefix = problem.fresh_network(), "weights."
     network.load_state_dict({key.removeprefix(prefix): t for key, t in own.items() if key.startswith(prefix)})
     state = optimizer_of(problem.recipe, network.parameters()).state_dict()
     for key in (key for key in own if not key.startswith(prefix)):
-        _, number, what = key.split(".")
-        state["state"].setdefault(int(number), {})[what] = own[key].clone()
+        _, number, value = key.split(".")
+        state["state"].setdefault(int(number), {})[value] = own[key].clone()
     return network, state

@@ -1,4 +1,4 @@
-"""Data sets as tensors: decoded once, checked, kept in the cache and mapped from there by every worker."""
+"""The contract of data sets: functions that read images and labels from files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Dataset:
         train_labels: int64 [N], 0 to `num_classes` - 1.
         test_images: uint8 [M, C, H, W].
         test_labels: int64 [M].
-        num_classes: How many classes there are.
+        num_classes: The number of classes.
     """
 
     train_images: Tensor
@@ -41,7 +41,7 @@ class Dataset:
 
     @property
     def pool(self) -> Dataset:
-        """Everything as training data, nothing held out; an auditor draws shadow training sets from it."""
+        """All images as training data, without a test part; the shadow models' training sets are drawn from it."""
         return self._pool or Dataset(
             torch.cat([self.train_images, self.test_images]),
             torch.cat([self.train_labels, self.test_labels]),
@@ -52,17 +52,20 @@ class Dataset:
 
     @classmethod
     def of_pool(cls, images: Tensor, labels: Tensor, train: int, num_classes: int) -> Dataset:
-        """Of all images and labels, training first: a data set that shares their memory, as its pool does."""
+        """A data set of the first `train` images and the others; it and its pool share the arguments' memory."""
         pool = cls(images, labels, images[:0], labels[:0], num_classes)
         return cls(images[:train], labels[:train], images[train:], labels[train:], num_classes, pool)
 
 
 class Source(Plugin):
-    """Where a data set comes from: a function of the folder with its files that returns a `Dataset`.
+    """A function of the folder with the files of a data set that returns a `Dataset`.
 
     Args:
+        function: `(folder) -> Dataset`.
+        title: The name in tables.
+        reference: The paper or place that the data come from.
         files: The MD5 (hexadecimal) of each file that it reads, by path below the folder; empty if it reads none. None:
-            nobody knows, so every process reads it anew, and keeps nothing that might be of other files.
+            unknown, so every process decodes the data set again, and nothing is kept in the cache.
         fetch: `(folder) -> None` downloads these files.
     """
 
@@ -83,22 +86,22 @@ class Source(Plugin):
         self.fetch = fetch
 
     def state(self, root: Path) -> dict[str, str]:
-        """What is there of the files: "ok", "missing" or "damaged", by path."""
-        found = {}
+        """The state of each file by path: "ok", "missing" or "damaged"."""
+        states = {}
         for name, md5 in self.files.items():
             path = root / name
-            right = path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
-            found[name] = "ok" if right else "damaged" if path.exists() else "missing"
-        return found
+            is_ok = path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
+            states[name] = "ok" if is_ok else "damaged" if path.exists() else "missing"
+        return states
 
     def read(self, name: str, root: Path) -> Dataset:
         """Checks the files and decodes them; raises as `check`."""
         self.check(name, root)
-        found: Dataset = self.function(root)
-        return found
+        data: Dataset = self.function(root)
+        return data
 
     def check(self, name: str, root: Path) -> None:
-        """Raises `UserError` if files are missing or damaged; the message says what to do."""
+        """Raises `UserError` if files are missing or damaged."""
         for file, state in self.state(root).items():
             if state == "missing":
                 raise UserError(
@@ -124,7 +127,7 @@ def dataset(
 
 
 def check_tensors(name: str, data: Dataset) -> None:
-    """Raises `UserError` unless shapes, types and labels are as `Dataset` says."""
+    """Raises `UserError` unless shapes, types and labels are as `Dataset` documents."""
     for part, images, labels in (
         ("training", data.train_images, data.train_labels),
         ("test", data.test_images, data.test_labels),

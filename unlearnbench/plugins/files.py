@@ -1,4 +1,4 @@
-"""Plugins in files that nobody installed: named by their place, FILE.py:FUNCTION, and found there by every process."""
+"""Plugins in files that are not installed, named FILE.py:FUNCTION; every process imports them from there."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.plugins.registry import Entry
 
 ORIGIN = "file"
-"""What stands in place of a distribution."""
+"""The origin of these plugins, in place of a distribution."""
 _ready: dict[Local, tuple[Path, Entry]] = {}
-"""Plugins by name, with their folder, as long as their code is as it was when they were last named."""
+"""Imported plugins by name, with their folder; a plugin is removed when its code has changed or it is named again."""
 _imported: dict[str, tuple[Path, str]] = {}
 """File and source of each module that was imported from such a folder."""
 
@@ -29,15 +29,15 @@ _imported: dict[str, tuple[Path, str]] = {}
 class Local(str):
     """The name of a plugin in a file, such as "mine.forget".
 
-    Whoever makes one, or unpickles it as a worker does, knows the plugin by this name from then on. The file is read
-    when the plugin is wanted.
+    Making one, or unpickling it in a worker, makes the plugin known by this name. The file is imported when the plugin
+    is used.
     """
 
     path: Path
     function: str
 
     def __new__(cls, path: Path, function: str) -> Local:
-        """Makes the name, and the plugin known by it."""
+        """Makes the name, and makes the plugin known by it."""
         name = super().__new__(cls, f"{path.stem}.{function}")
         name.path, name.function = path, function
         _ready.pop(name, None)
@@ -49,32 +49,32 @@ class Local(str):
 
     @property
     def place(self) -> str:
-        """As it is written on the command line."""
+        """FILE.py:FUNCTION, as on the command line."""
         return f"{self.path}:{self.function}"
 
 
 def named(names: Sequence[str]) -> list[str]:
-    """Names of plugins, of which some may be places, as names that the registry knows.
+    """The names that the registry knows plugins by, for names of which some may be FILE.py:FUNCTION.
 
     Raises:
         UserError: If there is no plugin at such a place.
     """
-    found = [placed(name) for name in names]
-    places = {name: name.place for name in found if isinstance(name, Local)}
-    for name in found:
+    known = [placed(name) for name in names]
+    places = {name: name.place for name in known if isinstance(name, Local)}
+    for name in known:
         if isinstance(name, Local):
             if places[name] != name.place:
                 raise UserError(f"{places[name]} and {name.place} would both be called {name}: rename one of the files")
             entry(name)
     if lost := [place for name, place in places.items() if name not in _ready]:
         raise UserError(
-            f"{lost[0]} and {list(places.values())[-1]} cannot be tried together: their folders have files of one name"
+            f"{lost[0]} and {list(places.values())[-1]} cannot be used together: their folders have files of one name"
         )
-    return found
+    return known
 
 
 def placed(name: str) -> str:
-    """A name that is a place as a `Local`, any other as it is."""
+    """A FILE.py:FUNCTION as a `Local`, any other name as it is."""
     if isinstance(name, Local):
         return Local(name.path, name.function)
     path, colon, function = name.rpartition(":")
@@ -93,17 +93,17 @@ def placed(name: str) -> str:
 
 
 def place_of(name: str) -> str:
-    """What to write on the command line for a plugin."""
+    """The name of a plugin as on the command line."""
     return name.place if isinstance(name, Local) else name
 
 
 def known_here(name: str) -> str:
-    """A name as one that workers understand, too, if it is that of a plugin in a file."""
+    """The name as a `Local`, which workers understand, too, if it is that of a plugin in a file; else as it is."""
     return next((known for known in _ready if known == name), name)
 
 
 def entry(name: Local) -> Entry:
-    """The plugin at a place; it is read again if its code has changed since its name was last made.
+    """The plugin of this name; it is imported again if its code has changed since the name was last made.
 
     Raises:
         UserError: If there is none, or it cannot be imported.
@@ -114,7 +114,7 @@ def entry(name: Local) -> Entry:
 
 
 def loaded(name: Local) -> Entry:
-    """Imports the plugin at a place; raises as `entry`."""
+    """Imports the plugin of this name; raises as `entry`."""
     path, function = name.path, name.function
     if not path.is_file():
         raise UserError(f"there is no file {path}")
@@ -124,7 +124,7 @@ def loaded(name: Local) -> Entry:
         module = imported(path)
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # whatever somebody's file raises
+    except (Exception, SystemExit) as error:  # anything that a user's file raises
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     plugin = getattr(module, function, None)
     if plugin is None:
@@ -141,53 +141,54 @@ def loaded(name: Local) -> Entry:
 
 
 def imported(path: Path) -> ModuleType:
-    """Imports a file as a module, from its folder, with those that it imports from there.
+    """Imports a file as a module, together with the modules that it imports from its folder.
 
     Raises:
-        UserError: If one of them has the name of another module, which it would hide, or be hidden by.
+        UserError: If one of them has the name of a module elsewhere.
     """
-    found = sources(path.stem, folder=path.parent)
-    for module in found.keys() & _imported.keys():
-        if module in _imported and _imported[module] != found[module]:
+    files = sources(path.stem, folder=path.parent)
+    for module in files.keys() & _imported.keys():
+        if module in _imported and _imported[module] != files[module]:
             forget(_imported[module][0].parent)
-    for module, (file, _) in found.items():  # before its folder is searched, or it might hide what is installed
+    for module, (file, _) in files.items():  # while the folder is not yet searched: it might hide what is installed
         spec = find_spec(module) if "." not in module else None
         if spec and (spec.origin is None or Path(spec.origin).resolve() != file.resolve()):
             raise UserError(f"{file} has the name of another module, {spec.origin or module}: rename the file")
     with searched_last(path.parent):
         registry.check_contract(str(path), path.stem)
-        for module in found.keys() - _imported.keys():  # whoever imported it may have done so before it was edited
+        for module in files.keys() - _imported.keys():  # it may have been imported in another way, before an edit
             sys.modules.pop(module, None)
-        _imported.update(found)
+        _imported.update(files)
         module_of_file = import_module(path.stem)
-        for module in found:  # also those that a function imports when it runs: then the folder is no longer searched
+        for module in files:  # also those that a function imports when it runs: then the folder is no longer searched
             import_module(module)
         return module_of_file
 
 
 @contextmanager
 def searched_last(folder: Path) -> Iterator[None]:
-    """Puts a folder at the end of Python's search path for a while.
+    """Puts a folder at the end of Python's search path in a block.
 
-    Nothing is compiled into files meanwhile: these would be taken for up to date within a second of an edit.
+    The block writes no compiled files: within a second after an edit Python would take them for up to date.
     """
-    compiled, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    added = [str(folder)] * (str(folder) not in sys.path)
-    sys.path += added
+    dont_write, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    is_new = str(folder) not in sys.path
+    if is_new:
+        sys.path.append(str(folder))
     invalidate_caches()
     try:
         yield
     finally:
-        sys.dont_write_bytecode = compiled
-        for there in added:
-            sys.path.remove(there)
+        sys.dont_write_bytecode = dont_write
+        if is_new:
+            sys.path.remove(str(folder))
 
 
 def forget(folder: Path) -> None:
-    """Forgets everything that was imported from a folder or from those in it."""
+    """Forgets all modules that were imported from a folder or its subfolders."""
     for module in [name for name, (path, _) in _imported.items() if path.is_relative_to(folder)]:
         sys.modules.pop(module, None)
         del _imported[module]
-    for name in [name for name, (where, _) in _ready.items() if where.is_relative_to(folder)]:
+    for name in [name for name, (parent, _) in _ready.items() if parent.is_relative_to(folder)]:
         del _ready[name]
     fingerprint.cache_clear()

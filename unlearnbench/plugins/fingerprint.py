@@ -1,4 +1,4 @@
-"""A hash of what code does: a module's source without comments, docstrings and blank lines, and what it imports."""
+"""Hashes of code: of the sources of modules and of their imports, without comments, docstrings and blank lines."""
 
 from __future__ import annotations
 
@@ -16,40 +16,45 @@ PLUGINS = tuple(f"{CORE}.{group}." for group in ("methods", "tasks", "data", "mo
 
 @cache
 def fingerprint(*modules: str, folder: Path | None = None) -> str:
-    """The hash of these modules and of everything they import from their own distribution.
+    """As `current_fingerprint`, computed once in a process."""
+    return current_fingerprint(*modules, folder=folder)
 
-    The suite's core is not followed: which core modules can change an artefact is listed in versions.py.
+
+def current_fingerprint(*modules: str, folder: Path | None = None) -> str:
+    """The hash of these modules, as their files are now, and of everything they import from their own distribution.
+
+    Imports of the suite's core are not followed: versions.py lists which core modules can change an artefact.
 
     Args:
         *modules: Dotted names of importable modules.
-        folder: Where they are, if Python does not know.
+        folder: The folder of their files; None: Python's search path.
 
     Returns:
         32 hexadecimal digits, the same on every machine and for every version of Python.
     """
-    found = sources(*modules, folder=folder)
-    text = "\n".join(f"# {name}\n{code}" for name, (_, code) in sorted(found.items()))
+    by_module = sources(*modules, folder=folder)
+    text = "\n".join(f"# {name}\n{code}" for name, (_, code) in sorted(by_module.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def sources(*modules: str, folder: Path | None = None) -> dict[str, tuple[Path, str]]:
-    """The files and the normalised sources that a fingerprint is made of, by the names of their modules."""
-    seen: dict[str, tuple[Path, str]] = {}
-    waiting = [(name, located(folder, name) if folder else source_of(name)) for name in modules]
-    while waiting:
-        name, path = waiting.pop()
-        if name in seen or path is None:
+    """The files and normalised sources that a fingerprint is computed from, by module."""
+    by_module: dict[str, tuple[Path, str]] = {}
+    queue = [(name, located(folder, name) if folder else source_of(name)) for name in modules]
+    while queue:
+        name, path = queue.pop()
+        if name in by_module or path is None:
             continue
         source = path.read_text(encoding="utf-8")
-        seen[name] = path, normalised(source)
-        waiting += [(other, followed(name, other, path)) for other in imported(source, name, path)]
-    return seen
+        by_module[name] = path, normalised(source)
+        queue += [(other, followed(name, other, path)) for other in imported(source, name, path)]
+    return by_module
 
 
 def located(folder: Path, module: str) -> Path | None:
     """The source file of a module below a folder; None if it has none there."""
-    place = folder.joinpath(*module.split("."))
-    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+    stem = folder.joinpath(*module.split("."))
+    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
 
 
 def source_of(module: str) -> Path | None:
@@ -64,9 +69,9 @@ def source_of(module: str) -> Path | None:
 
 
 def followed(importer: str, imported: str, path: Path) -> Path | None:
-    """Where `imported` is, if a change of it is a change of `importer`, whose source is at `path`.
+    """The file of `imported`, if it counts as a part of `importer`, whose source is at `path`; else None.
 
-    It is if both are of one package, or lie in one folder that is not the folder of everything that is installed.
+    It does if both are in one package, or in one folder other than the folder of all installed packages.
     """
     if imported.split(".")[0] == importer.split(".")[0]:
         if imported.startswith(CORE):
@@ -94,7 +99,7 @@ def imported(source: str, module: str, path: Path) -> set[str]:
 
 @cache
 def functions_of(module: str) -> set[str]:
-    """The functions that a module's source defines, by name; none if it has no source that can be read."""
+    """The names of the functions that a module's source defines; none if the source cannot be read."""
     path = source_of(module)
     try:
         tree = ast.parse(path.read_text(encoding="utf-8")) if path else ast.Module([], [])
@@ -105,13 +110,13 @@ def functions_of(module: str) -> set[str]:
 
 @cache
 def nodes(source: str) -> tuple[ast.AST, ...]:
-    """All nodes of a source's syntax tree; every command looks for some of them twice, and to find them takes long."""
+    """All nodes of a source's syntax tree; cached, because every command needs them twice."""
     return tuple(ast.walk(ast.parse(source)))
 
 
 @cache
 def normalised(source: str) -> str:
-    """Source text without comments, docstrings, blank lines and trailing spaces."""
+    """A source without comments, docstrings, blank lines and trailing spaces."""
     lines, tree = source.splitlines(), nodes(source)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -120,6 +125,7 @@ def normalised(source: str) -> str:
     for node in tree:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             first, last = node.lineno - 1, node.end_lineno or node.lineno
-            alone = not lines[first][: node.col_offset].strip()  # not in `def f(): "text"`, where code stands before
-            lines[first:last] = [""] * (last - first) if alone else lines[first:last]
+            has_own_line = not lines[first][: node.col_offset].strip()  # not so in `def f(): "text"`
+            if has_own_line:
+                lines[first:last] = [""] * (last - first)
     return "\n".join(line.rstrip() for line in lines if line.strip())

@@ -1,24 +1,30 @@
-"""What a method is: a function of a `Problem`, and a declaration of what it may see."""
+"""The contract of methods: a function of a `Problem`, and a declaration of the data that it may see."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from torch import Tensor
 
+from unlearnbench.plugins.contract import check_keywords
 from unlearnbench.plugins.plugin import Plugin, options_of
 
 if TYPE_CHECKING:
     from unlearnbench.plugins.problem import Problem
+    from unlearnbench.training.recipe import Recipe
 
+Prepare = TypeVar("Prepare", bound=Callable[..., dict[str, Tensor]])
+Cost = TypeVar("Cost", bound=Callable[..., float])
 LEVELS = {
     "prepare": (None, "images", "labels"),
     "forget": (None, "images", "labels"),
     "retain": (None, "images", "labels", "sample-labels"),
     "validation": (None, "images", "labels"),
 }
+"""The levels of access to each part of the data; "labels" includes the images."""
 ROLES = ("method", "variant", "ablation", "control")
 
 
@@ -27,18 +33,24 @@ class Access:
     """What a method may see of the training set; the suite enforces it.
 
     Attributes:
-        prepare: Of the whole training set, before anybody asks to be forgotten: None, "images" or "labels".
-        forget: Of the items to be forgotten: None, "images" or "labels".
-        retain: Of the others: None, "images", "labels", or "sample-labels": images of all, and labels of a random
+        prepare: The whole training set, in the preparing phase, when the forget set is not known: None, "images" or
+            "labels" (with images).
+        forget: The forget set: None, "images" or "labels".
+        retain: The retain set: None, "images", "labels", or "sample-labels": all images, and the labels of a random
             sample as large as the forget set.
-        validation: Of items like the forgotten ones that no network was trained on: None, "images" or "labels". There
-            are some only where the recipe holds a part of the training images out.
+        validation: Samples like the forgotten ones that no network was trained on: None, "images" or "labels". They
+            exist only if the recipe holds out a part of the training images.
     """
 
     prepare: str | None = None
     forget: str | None = None
     retain: str | None = None
     validation: str | None = None
+
+    def __new__(cls, *levels: object, **named: object) -> Self:
+        """Refuses names of an earlier contract with a message that says the new ones."""
+        check_keywords("Access", named.keys() - LEVELS.keys())
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -50,7 +62,7 @@ class Access:
 
 
 class Method(Plugin):
-    """A way to forget.
+    """An unlearning method.
 
     Args:
         function: `(problem, **hyperparameters) -> network`, where the network may be anything that maps a batch of
@@ -58,13 +70,9 @@ class Method(Plugin):
         title: The name in tables.
         access: What it may see.
         reference: The paper.
-        role: "method", "variant" (of a method), "ablation", or "control" (no method at all).
+        role: "method", "variant" (of a method), "ablation", or "control" (not a method).
         start: The name of the method whose result this one begins from; "" for the original.
-        like: The name of a method whose hyperparameters in presets hold for this one, too, as far as it has them.
-        cost: `(forget, recipe, **hyperparameters) -> ep`: passes over the training set, forward and backward (forward
-            alone is a third), if the share `forget` of it is to be forgotten. A method that does not say counts like
-            Retrain.
-        prepare_cost: `(recipe, **hyperparameters) -> ep` of the first phase; training once for who does not say.
+        like: The name of a method whose hyperparameters in presets apply to this one, too, as far as it has them.
     """
 
     kind = "method"
@@ -79,8 +87,6 @@ class Method(Plugin):
         role: str = "method",
         start: str = "",
         like: str = "",
-        cost: Callable[..., float] | None = None,
-        prepare_cost: Callable[..., float] | None = None,
     ) -> None:
         super().__init__(function, title=title, reference=reference)
         if not isinstance(access, Access):
@@ -91,15 +97,15 @@ class Method(Plugin):
         self.role = role
         self.start = start
         self.like = like
-        self.cost = cost or (lambda forget, recipe, **_: recipe.epochs * (1 - forget))
-        self.prepare_cost = prepare_cost or (lambda recipe, **_: recipe.epochs)
         self.preparation: Callable[..., dict[str, Tensor]] | None = None
+        self._cost: Callable[..., float] = cost_of_retraining
+        self._prepare_cost: Callable[..., float] = cost_of_training
 
-    def prepare(self, function: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
-        """Registers the work that can be done before anyone asks to be forgotten (a decorator).
+    def prepare(self, function: Prepare) -> Prepare:
+        """Registers the preparing phase: work that does not depend on the forget set (a decorator).
 
         The function `(problem, **hyperparameters) -> dict of tensors` sees `problem.train` and the original; what it
-        returns is `problem.prepared` later. Its options join the method's; where both have one, the defaults agree.
+        returns is `problem.prepared` later. Its options join the method's; options of both must have equal defaults.
         """
         if self.access.prepare is None:
             raise ValueError(f"{self.title}: declare Access(prepare=...) for the preparing phase")
@@ -111,17 +117,67 @@ class Method(Plugin):
         self.preparation = function
         return function
 
+    def cost(self, function: Cost) -> Cost:
+        """Registers the cost of forgetting (a decorator); without it a method is charged like Retrain.
+
+        The function is `(forget, recipe, *, ...) -> ep`. `forget` is the share of the training set that is forgotten,
+        and ep are passes over the training set, forward and backward; a forward pass alone is a third. Its keyword-only
+        arguments, without defaults, are the hyperparameters that the cost depends on.
+        """
+        self._check_hyperparameters(function)
+        self._cost = function
+        return function
+
+    def prepare_cost(self, function: Cost) -> Cost:
+        """Registers the cost of the preparing phase (a decorator); without it, that of training once.
+
+        The function is `(recipe, *, ...) -> ep`, see `cost`.
+        """
+        self._check_hyperparameters(function)
+        self._prepare_cost = function
+        return function
+
+    def _check_hyperparameters(self, function: Callable[..., float]) -> None:
+        for name in keywords(function):
+            if name not in self.defaults:
+                raise ValueError(f"{self.title}: its cost depends on {name!r}, which is none of its hyperparameters")
+
+    def ep_to_unlearn(self, forget: float, recipe: Recipe, hyperparameters: Mapping[str, Any]) -> float:
+        """The cost in ep of forgetting a share of the training set; it needs values for all hyperparameters."""
+        return self._cost(forget, recipe, **taken(self._cost, hyperparameters))
+
+    def ep_to_prepare(self, recipe: Recipe, hyperparameters: Mapping[str, Any]) -> float:
+        """The cost in ep of the preparing phase."""
+        return self._prepare_cost(recipe, **taken(self._prepare_cost, hyperparameters))
+
     def preparing(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Those hyperparameters that the first phase takes."""
-        names = options_of(self.preparation) if self.preparation else {}
-        return {name: value for name, value in hyperparameters.items() if name in names}
+        """The hyperparameters of the preparing phase."""
+        return taken(self.preparation, hyperparameters) if self.preparation else {}
 
     def unlearn(self, problem: Problem, hyperparameters: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
-        """Runs the second phase and returns the network that has forgotten."""
-        names = options_of(self.function)
-        chosen = {name: value for name, value in hyperparameters.items() if name in names}
-        network: Callable[[Tensor], Tensor] = self.function(problem, **chosen)
+        """Runs the method and returns the network that has forgotten."""
+        network: Callable[[Tensor], Tensor] = self.function(problem, **taken(self.function, hyperparameters))
         return network
+
+
+def cost_of_retraining(forget: float, recipe: Recipe) -> float:
+    """The ep of training on the retain set."""
+    return recipe.epochs * (1 - forget)
+
+
+def cost_of_training(recipe: Recipe) -> float:
+    """The ep of training once on everything."""
+    return recipe.epochs
+
+
+def keywords(function: Callable[..., Any]) -> list[str]:
+    """The names of the keyword-only arguments of a function."""
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+
+def taken(function: Callable[..., Any], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that are arguments of a function."""
+    return {name: hyperparameters[name] for name in keywords(function) if name in hyperparameters}
 
 
 def method(
@@ -132,18 +188,10 @@ def method(
     role: str = "method",
     start: str = "",
     like: str = "",
-    cost: Callable[..., float] | None = None,
-    prepare_cost: Callable[..., float] | None = None,
+    **unknown: Never,
 ) -> Callable[[Callable[..., Any]], Method]:
     """Makes a function `(problem, **hyperparameters) -> network` a method of the suite; see `Method`."""
+    check_keywords("@method", unknown)
     return lambda function: Method(
-        function,
-        title=title,
-        access=access,
-        reference=reference,
-        role=role,
-        start=start,
-        like=like,
-        cost=cost,
-        prepare_cost=prepare_cost,
+        function, title=title, access=access, reference=reference, role=role, start=start, like=like
     )

@@ -1,4 +1,4 @@
-"""Networks, split into an extractor and a head."""
+"""The contract of models: functions that build networks, which are split into an extractor and a head."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from unlearnbench.runtime import seeds
 
 
 class Network(nn.Module):
-    """A classifier that takes pixels in [0, 1] and knows where its extractor ends.
+    """A classifier of images, split into an extractor and a head.
 
     Args:
-        features: The extractor: float32 [B, C, H, W] -> embeddings [B, D]. Any normalisation of pixels is inside.
+        features: The extractor: float32 [B, C, H, W] in [0, 1] -> embeddings [B, D]. It normalises pixels itself.
         head: The classifier: embeddings [B, D] -> logits [B, classes].
         last_layer: The name of the last linear layer, as in `named_modules`.
     """
@@ -35,7 +35,7 @@ class Network(nn.Module):
 
 
 class Model(Plugin):
-    """How to build a network: a function of image shape (C, H, W) and number of classes."""
+    """A function of image shape (C, H, W) and number of classes that builds a network."""
 
     kind = "model"
 
@@ -59,7 +59,7 @@ class Builder:
         options: Its options.
         shape: Channels, height and width of the images.
         num_classes: Number of logits.
-        device: Where the network shall be.
+        device: The device of the networks.
     """
 
     model: Model
@@ -69,7 +69,7 @@ class Builder:
     device: torch.device
 
     def fresh(self, *stream: str | int) -> Network:
-        """A network with new random weights, the same for the same stream."""
+        """A network with new random weights; the same for the same stream."""
         with seeds.pinned(*stream, "weights"):
             return self.placed(self.model.build(self.shape, self.num_classes, **self.options))
 
@@ -80,5 +80,5 @@ class Builder:
         return network
 
     def placed(self, network: Network) -> Network:
-        """The network on the device, in the layout that convolutions are fastest in."""
+        """The network on the device, in the memory layout in which convolutions are fastest."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

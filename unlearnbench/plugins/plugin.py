@@ -1,4 +1,4 @@
-"""What all plugins have in common: a function, its title and reference, and options that are its keyword arguments."""
+"""The common part of all plugins: a function, its title and reference, and its options."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from typing import Any, ClassVar
 
 from unlearnbench.errors import UserError, unknown
 
-CONTRACT = 1
-"""The version of what plugins and the suite expect of each other. A plugin's module may say for which it was written,
-`contract = 1`; if that is another one, it is not imported."""
-
 
 class Plugin:
-    """A function together with what the suite must know about it.
+    """A function together with its description.
 
     Args:
         function: The code. Its keyword-only arguments are the plugin's options and must have defaults of a type that
@@ -44,18 +40,18 @@ class Plugin:
 
     @property
     def notes(self) -> str:
-        """The rest of the docstring in one line: what its author chose, and where it departs from its source."""
+        """The rest of the docstring in one line: choices, and differences from the reference."""
         return " ".join((inspect.getdoc(self.function) or "").partition("\n")[2].split())
 
     def resolve(self, name: str, *layers: Mapping[str, Any]) -> dict[str, Any]:
-        """Lays settings over the defaults, the last layer winning.
+        """The values of all options: the defaults, overridden by each layer in turn.
 
         Args:
-            name: What the plugin is called on the command line, for messages.
-            *layers: Values by option name.
+            name: The plugin's name on the command line, for messages.
+            *layers: Values by option name; later ones win.
 
         Returns:
-            A value for every option, tuples for sequences.
+            A value for every option; sequences are tuples.
 
         Raises:
             UserError: If an option is unknown or its value has another type than the default.
@@ -79,26 +75,35 @@ def options_of(function: Callable[..., Any]) -> dict[str, Any]:
     return options
 
 
-def like(default: object, value: Any, where: str) -> Any:
-    """Returns `value` in the type of `default`, or raises `UserError`; a default of None takes anything."""
+def like(default: object, value: Any, label: str) -> Any:
+    """The value in the type of the default; a default of None accepts any type.
+
+    Args:
+        default: A value of the right type.
+        value: What was given.
+        label: What messages call the option.
+
+    Raises:
+        UserError: If the value has another type, or is not finite.
+    """
     if isinstance(value, list):
         value = tuple(value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{where} must be a finite number, not {value}")
+        raise UserError(f"{label} must be a finite number, not {value}")
     if default is None or value is None:
         return value
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(default, tuple):
-        items = value if isinstance(value, tuple) else (value,)
-        kinds = {type(item) for item in default}
-        return tuple(like(default[0], item, where) for item in items) if len(kinds) == 1 else items
+        elements = value if isinstance(value, tuple) else (value,)
+        types = {type(element) for element in default}
+        return tuple(like(default[0], element, label) for element in elements) if len(types) == 1 else elements
     if type(value) is not type(default):
-        raise UserError(f"{where} must be {a_name_for(default)} such as {default!r}, not {value!r}")
+        raise UserError(f"{label} must be {type_in_words(default)} such as {default!r}, not {value!r}")
     return value
 
 
-def a_name_for(value: object) -> str:
+def type_in_words(value: object) -> str:
     """The type of a value in plain words."""
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", tuple: "a list"}
     return names.get(type(value), type(value).__name__)

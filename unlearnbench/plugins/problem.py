@@ -1,16 +1,17 @@
-"""What a method is handed: the network that must forget, and as much of the data as it declared that it sees."""
+"""The input of a method: the network that must forget, and the parts of the data that the method declared to see."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unlearnbench.errors import AccessError
+from unlearnbench.plugins.contract import Renamed
 from unlearnbench.plugins.method import Access
 from unlearnbench.plugins.model import Builder, Network
 from unlearnbench.runtime import seeds
@@ -21,14 +22,14 @@ from unlearnbench.training.samples import Batch, Samples, TrainingSet
 
 @dataclass(frozen=True)
 class View:
-    """The data of a phase after everything that was not declared has been removed.
+    """The data of a phase, without everything that was not declared.
 
     Attributes:
-        train: The whole training set; only while preparing.
-        forget: The items to be forgotten; only afterwards, as the next two.
-        retain: The retain set, likewise.
-        labelled: A labelled sample of the others.
-        validation: Items like the forgotten ones that no network was trained on.
+        train: The whole training set; only in the preparing phase.
+        forget: The forget set; only afterwards, as all of the following.
+        retain: The retain set.
+        labelled: A labelled sample of the retain set.
+        validation: Samples like the forgotten ones that no network was trained on.
     """
 
     train: Samples | None = None
@@ -39,15 +40,15 @@ class View:
 
 
 def view_to_prepare(training_set: TrainingSet, access: Access, generator: torch.Generator) -> View:
-    """What a method with this access sees before anybody asks to be forgotten."""
+    """The data of a method with this access in the preparing phase."""
     return View(train=training_set.everything(generator, access.prepare))
 
 
 def view_to_forget(training_set: TrainingSet, access: Access, forget: Tensor, generator: torch.Generator) -> View:
-    """What a method with this access sees when the items at `forget` (int64) must go."""
-    remains = torch.ones(len(training_set.labels), dtype=torch.bool)
-    remains[forget] = False
-    retain = remains.nonzero()[:, 0]
+    """The data of a method with this access that must forget the samples at `forget` (int64 [f])."""
+    is_retained = torch.ones(len(training_set.labels), dtype=torch.bool)
+    is_retained[forget] = False
+    retain = is_retained.nonzero()[:, 0]
     labelled = None
     if access.retain == "sample-labels":
         sample = retain[torch.randperm(len(retain), generator=generator)[: len(forget)]]
@@ -61,15 +62,15 @@ def view_to_forget(training_set: TrainingSet, access: Access, forget: Tensor, ge
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method is handed.
+    """The input of a method.
 
     Attributes:
         original: The network that was trained on everything: frozen, in eval mode; gradients to inputs are allowed.
         recipe: How the original was trained.
         num_classes: Number of classes.
         device: Where networks and data are.
-        generator: For the method's random draws (on the CPU); the global generators are seeded, too, in their own way.
-        prepared: What the method's first phase returned; empty before and without one.
+        generator: For the method's random draws (on the CPU). The suite seeds the global generators, too.
+        prepared: The result of the method's preparing phase; empty during that phase and for methods without one.
     """
 
     original: Network
@@ -84,54 +85,55 @@ class Problem:
     _room: int = field(default=1, repr=False)
     prepared: Mapping[str, Tensor] = field(default_factory=dict)
     _embeddings: dict[tuple[nn.Module, Samples, int], Tensor] = field(default_factory=dict, repr=False)
+    remain = Renamed("problem.remain")
 
     @property
     def train(self) -> Samples:
-        """The whole training set, while preparing.
+        """The whole training set; only in the preparing phase.
 
         Raises:
-            AccessError: Afterwards, or if `Access(prepare=...)` was not declared.
+            AccessError: Afterwards, or without `Access(prepare=...)`.
         """
         return _declared(self._view.train, "train", 'Access(prepare="images") and only in the preparing phase')
 
     @property
     def forget(self) -> Samples:
-        """The items to be forgotten.
+        """The forget set.
 
         Raises:
-            AccessError: While preparing, or if `Access(forget=...)` was not declared.
+            AccessError: In the preparing phase, or without `Access(forget=...)`.
         """
         return _declared(self._view.forget, "forget", 'Access(forget="images") and only after the preparing phase')
 
     @property
     def retain(self) -> Samples:
-        """The other items.
+        """The retain set.
 
         Raises:
-            AccessError: While preparing, or if `Access(retain=...)` was not declared.
+            AccessError: In the preparing phase, or without `Access(retain=...)`.
         """
         return _declared(self._view.retain, "retain", 'Access(retain="images") and only after the preparing phase')
 
     @property
     def labelled(self) -> Samples:
-        """A labelled random sample of the other items, as large as the forget set.
+        """A random sample of the retain set, with labels, as large as the forget set.
 
         Raises:
-            AccessError: While preparing, or unless `Access(retain="sample-labels")` was declared.
+            AccessError: In the preparing phase, or without `Access(retain="sample-labels")`.
         """
         return _declared(self._view.labelled, "labelled", 'Access(retain="sample-labels")')
 
     @property
     def validation(self) -> Samples:
-        """Items that the recipe holds out, of the forgotten items' classes, and labelled as these were.
+        """Held-out training samples of the forgotten samples' classes, labelled in the same way as these.
 
         Raises:
-            AccessError: While preparing, or if `Access(validation=...)` was not declared.
+            AccessError: In the preparing phase, or without `Access(validation=...)`.
         """
         return _declared(self._view.validation, "validation", 'Access(validation="labels")')
 
     def network(self) -> Network:
-        """A copy of the original, or of the result of the method named by `start=`, in train mode, to be changed."""
+        """A copy, in train mode, of the original, or of the result of the method named by `start=`."""
         return copy.deepcopy(self._start or self.original).requires_grad_(True).train()
 
     def fresh_network(self, stream: str = "fresh") -> Network:
@@ -150,9 +152,9 @@ class Problem:
 
         Args:
             samples: Images and labels.
-            network: What to train, in place; a fresh network of this stream if None.
+            network: Is trained in place; None: a fresh network of this stream.
             epochs: Instead of the recipe's.
-            state: The optimiser's state to go on from.
+            state: The optimiser's state to continue from.
             stream: Names the random numbers for the weights and the order of the samples.
 
         Returns:
@@ -165,7 +167,7 @@ class Problem:
     def fit_each(
         self, samples: Sequence[Samples], streams: Sequence[str], epochs: int | None = None
     ) -> Iterator[tuple[Network, dict[str, Any]]]:
-        """Trains several fresh networks, each as `fit` would; on a GPU several at once, where that is faster.
+        """Trains several fresh networks as `fit` does; on a GPU several at once, if that is faster.
 
         Args:
             samples: Images and labels, for each network its own.
@@ -173,7 +175,7 @@ class Problem:
             epochs: Instead of the recipe's.
 
         Yields:
-            Each network with its optimiser's state, for `fit` to go on from; whoever keeps none needs little memory.
+            Each network with its optimiser's state, to continue with `fit`. To save memory, keep none of them.
         """
         room = self._room if len(samples) > 1 else 1
         if room == 1 or not loop.can_be_stacked(self.fresh_network(streams[0]), samples[0], self.recipe):
@@ -188,29 +190,100 @@ class Problem:
             yield from zip(networks, loop.fit_together(networks, parts, self.recipe, epochs), strict=True)
 
     def features(self, network: Network, of: Samples | Batch) -> Tensor:
-        """Embeddings (float32 [n, D]) of samples, or of a batch of them, under a frozen network.
+        """The embeddings (float32 [n, D]) of samples, or of a batch of them, under a frozen network.
 
-        They are computed once, but for batches that the recipe augments.
+        They are computed once, except for batches that the recipe augments.
 
         Raises:
-            ValueError: If the network can still learn, so that its embeddings would change.
+            ValueError: If the network is not frozen: training would change its embeddings.
         """
         if any(p.requires_grad for p in network.parameters()):
-            raise ValueError("features() keeps what it computes, so it wants a frozen network: requires_grad_(False)")
+            raise ValueError("features() keeps its results, so the network must be frozen: call requires_grad_(False)")
         samples = of.samples if isinstance(of, Batch) else of
-        prepare = samples.pipeline.plain
         if isinstance(of, Batch) and samples.pipeline.augment:
             with torch.no_grad():
-                changed: Tensor = network.features(of.images)
-            return changed
+                embeddings: Tensor = network.features(of.images)
+            return embeddings
         key = network, samples, sum(p._version for p in network.parameters())  # counts changes of the weights
         if key not in self._embeddings:
-            self._embeddings[key] = loop.predict(network.features, samples.pixels, prepare)
-        embeddings = self._embeddings[key]
-        return embeddings[of.rows] if isinstance(of, Batch) else embeddings
+            self._embeddings[key] = loop.predict(network.features, samples.pixels, samples.pipeline.plain)
+        kept = self._embeddings[key]
+        return kept[of.rows] if isinstance(of, Batch) else kept
 
 
-def _declared(samples: Samples | None, name: str, how: str) -> Samples:
+def _declared(samples: Samples | None, name: str, requirement: str) -> Samples:
     if samples is None:
-        raise AccessError(f"problem.{name} is not accessible: it needs {how}")
+        raise AccessError(f"problem.{name} is not accessible: it needs {requirement}")
     return samples
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Assembles the problems of a scenario: the only place that decides what a method gets.
+
+    Attributes:
+        training_set: All training samples, with the labels that the original was trained on.
+        original: The network that was trained on them; it is frozen here.
+        recipe: How it was trained.
+        builder: Builds networks of the same model.
+        room: How many networks `Problem.fit_each` may train at once.
+    """
+
+    training_set: TrainingSet
+    original: Network
+    recipe: Recipe
+    builder: Builder
+    room: int = 1
+
+    def to_prepare(self, access: Access, stream: Sequence[str | int]) -> Problem:
+        """The problem of the preparing phase.
+
+        Args:
+            access: Of the method.
+            stream: Names the method's random numbers.
+        """
+        generator = seeds.generator(*stream)
+        return self._problem(view_to_prepare(self.training_set, access, generator), generator, stream)
+
+    def to_forget(
+        self,
+        access: Access,
+        stream: Sequence[str | int],
+        forget: Tensor,
+        *,
+        validation: tuple[TrainingSet, Tensor] | None = None,
+        prepared: Mapping[str, Tensor] | None = None,
+        start: Network | None = None,
+    ) -> Problem:
+        """The problem of forgetting some samples.
+
+        Args:
+            access: Of the method.
+            stream: Names the method's random numbers.
+            forget: int64 [f], the positions of the forget set in the training set.
+            validation: Held-out samples, and the positions (int64) of those that are like the forgotten ones.
+            prepared: The result of the preparing phase.
+            start: The network that `Problem.network` copies instead of the original.
+        """
+        generator = seeds.generator(*stream)
+        view = view_to_forget(self.training_set, access, forget, generator)
+        if validation:
+            held_out, like_forgotten = validation
+            samples = held_out.samples(like_forgotten, access.validation, generator, "the held-out part")
+            view = replace(view, validation=samples)
+        device = self.builder.device
+        on_device = {name: tensor.to(device) for name, tensor in (prepared or {}).items()}
+        return replace(self._problem(view, generator, stream), prepared=on_device, _start=start)
+
+    def _problem(self, view: View, generator: torch.Generator, stream: Sequence[str | int]) -> Problem:
+        return Problem(
+            original=self.original.requires_grad_(False).eval(),
+            recipe=self.recipe,
+            num_classes=self.builder.num_classes,
+            device=self.builder.device,
+            generator=generator,
+            _builder=self.builder,
+            _view=view,
+            _stream=stream,
+            _room=self.room,
+        )

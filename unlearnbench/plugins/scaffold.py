@@ -1,4 +1,4 @@
-"""Writes the package of a new plugin, from the files in templates/, which work as they are."""
+"""Writes the package of a new plugin from the files in templates/."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from unlearnbench.storage import folders
 TEMPLATES = Path(__file__).with_name("templates")
 KINDS = tuple(group[:-1] for group in registry.GROUPS)
 SHARED = "package"
-"""The folder of files that every kind gets; the others have the name of the kind."""
+"""The folder of files for all kinds; the other folders have the name of a kind."""
 STEPS = "steps.txt"
-"""What to do with a plugin of this kind: commands, and what each is for. It becomes a part of the README."""
+"""A kind's file of commands with their purposes, which become a part of the README."""
 
 
 def write(kind: str, name: str, into: str | Path = ".") -> tuple[Path, str]:
-    """Writes a package, in a folder of its own.
+    """Writes a package into a new folder.
 
     Args:
         kind: "method", "task", "dataset", "model" or "attack".
-        name: What the plugin is called on the command line: lower-case words joined by hyphens.
-        into: Where the folder goes.
+        name: The plugin's name on the command line: lower-case words joined by hyphens.
+        into: The parent of the new folder.
 
     Returns:
-        The folder, and what to do next.
+        The folder, and the next steps as text.
 
     Raises:
-        UserError: If the kind, the name or the folder is wrong; nothing has been written then.
+        UserError: If the kind, the name or the folder is wrong; then nothing is written.
     """
     if kind not in KINDS:
         raise unknown("kind of plugin", kind, KINDS)
@@ -42,7 +42,7 @@ def write(kind: str, name: str, into: str | Path = ".") -> tuple[Path, str]:
         raise UserError(f"Python has a module {module}, which {name} would hide: choose another name")
     folder = Path(into) / name
     if folder.exists():
-        raise UserError(f"{folder} is there already: choose another name, or another folder with --into")
+        raise UserError(f"{folder} exists already: choose another name, or another folder with --into")
     folders.check_writable(Path(into))
     folder.mkdir()
     for source in sorted(path for part in (SHARED, kind) for path in (TEMPLATES / part).iterdir() if path.is_file()):
@@ -53,7 +53,7 @@ def write(kind: str, name: str, into: str | Path = ".") -> tuple[Path, str]:
 
 
 def steps(kind: str, name: str, folder: str) -> str:
-    """What to do with the plugin in a folder: indented lines of commands, and what each is for."""
+    """The next steps with the plugin in a folder: indented lines of commands with their purposes."""
     lines = filled((TEMPLATES / kind / STEPS).read_text(encoding="utf-8"), kind, name, folder).splitlines()
     pairs = [line.split("\t") for line in lines]
     width = max(len(command) for command, _ in pairs)
@@ -61,7 +61,7 @@ def steps(kind: str, name: str, folder: str) -> str:
 
 
 def filled(text: str, kind: str, name: str, folder: str = ".") -> str:
-    """A text of a template, with the plugin's name in the place of "my-plugin", in all its spellings."""
+    """A template's text with the plugin's name in place of "my-plugin", in all spellings."""
     words = {
         "my-plugin": name,
         "my_plugin": name.replace("-", "_"),
@@ -69,11 +69,11 @@ def filled(text: str, kind: str, name: str, folder: str = ".") -> str:
         "KIND": kind,
         "FOLDER": folder,
     }
-    return re.sub("|".join(words), lambda found: words[found[0]], text)
+    return re.sub("|".join(words), lambda match: words[match[0]], text)
 
 
 def importable(module: str) -> bool:
-    """Whether a module of this name is there, or the name is a word of Python's."""
+    """True if a module of this name exists, or the name is a keyword of Python."""
     from importlib.util import find_spec
     from keyword import iskeyword
 

@@ -1,4 +1,4 @@
-"""What a task is: it splits the training set into what must be forgotten and what remains."""
+"""The contract of tasks: functions that split the training set into forget set and retain set."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from unlearnbench.plugins.plugin import Plugin
 
 @dataclass(frozen=True)
 class Split:
-    """What a task makes of a data set.
+    """The split of a data set.
 
     Attributes:
         forget: int64 [f], positions in the training set, ascending; the others are the retain set.
-        heldout: int64 [h], the positions in the test set that attacks compare the forgotten items with: items of the
-            same classes, chosen by the same process.
-        train_labels: int64 [N] if the task replaces labels: what the original is trained on. None: the true labels.
+        heldout: int64 [h], the held-out set: positions of test samples that attacks compare with the forget set. They
+            have the same classes and are chosen by the same process.
+        train_labels: int64 [N], the labels that the original is trained on, if the task replaces labels; None: the true
+            ones.
         heldout_labels: int64 [h] if the task replaces labels: the wrong labels of `heldout`, drawn by the same process.
-        test_forget: int64 [t], positions in the test set that count as Test_f instead of Test_r; None where the task
-            does not divide the test set.
+        test_forget: int64 [t], positions in the test set that count as Test_f instead of Test_r; None if the task does
+            not divide the test set.
     """
 
     forget: Tensor
@@ -35,7 +36,7 @@ class Split:
     test_forget: Tensor | None = None
 
     def copy(self) -> Split:
-        """The same with tensors of its own."""
+        """A deep copy."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return replace(self, **{name: value.clone() for name, value in values.items() if value is not None})
 
@@ -44,7 +45,7 @@ class Split:
         return data.train_labels if self.train_labels is None else self.train_labels
 
     def labels_of_heldout(self, data: Dataset) -> Tensor:
-        """int64 [h]: the labels that the held-out items would have been trained on."""
+        """int64 [h]: the labels with which the held-out samples would have been trained on."""
         return data.test_labels[self.heldout] if self.heldout_labels is None else self.heldout_labels
 
 
@@ -52,7 +53,10 @@ class Task(Plugin):
     """A function `(dataset, generator, **options) -> Split`, and the columns of its table.
 
     Args:
+        function: The code; it draws from the generator only.
+        title: The name in tables.
         columns: Names of metrics, in the order of the table.
+        reference: The paper that defines it.
     """
 
     kind = "task"
@@ -70,12 +74,13 @@ class Task(Plugin):
         split: Split = self.function(data, generator, **options)
         total = len(data.train_labels)
         if not 0 < len(split.forget) < total:
-            raise UserError(f"task {self.title!r} with {options} would forget {len(split.forget)} of {total} items")
-        compared = min(len(split.forget), len(split.heldout) if len(data.test_labels) else 2)
-        if compared < 2 or (split.test_forget is not None and len(data.test_labels) and not len(split.test_forget)):
+            raise UserError(f"task {self.title!r} with {options} would forget {len(split.forget)} of {total} samples")
+        has_test_set = len(data.test_labels) > 0
+        too_few = len(split.forget) < 2 or (has_test_set and len(split.heldout) < 2)
+        if too_few or (has_test_set and split.test_forget is not None and not len(split.test_forget)):
             raise UserError(
-                f"task {self.title!r} with {options} leaves too little to measure: {len(split.forget)} forgotten "
-                f"and {len(split.heldout)} held-out items; an attack needs two of each"
+                f"task {self.title!r} with {options} leaves too few samples: {len(split.forget)} forgotten and "
+                f"{len(split.heldout)} held-out ones; an attack needs two of each"
             )
         return split
 
@@ -86,13 +91,13 @@ def task(*, title: str, columns: Sequence[str], reference: str = "") -> Callable
 
 
 def choose(labels: Tensor, classes: Sequence[int], fraction: float, generator: torch.Generator) -> Tensor:
-    """Draws int(fraction * n_c) items of each class c, without replacement.
+    """Draws int(fraction * n_c) samples of each class c, without replacement.
 
     Args:
         labels: int64 [n].
         classes: The classes to draw from.
         fraction: In (0, 1].
-        generator: What to draw with.
+        generator: For the random draws.
 
     Returns:
         int64 positions in `labels`, ascending.
@@ -111,12 +116,12 @@ def choose(labels: Tensor, classes: Sequence[int], fraction: float, generator: t
 
 
 def of_classes(labels: Tensor, classes: Sequence[int]) -> Tensor:
-    """The positions (int64, ascending) of all items of these classes."""
+    """The positions (int64, ascending) of all samples of these classes."""
     return torch.isin(labels, torch.tensor(classes)).nonzero()[:, 0]
 
 
 def check_classes(data: Dataset, classes: Sequence[int]) -> None:
     """Raises `UserError` unless all are classes of the data set and no class is named twice."""
-    right = [c for c in classes if type(c) is int and c in range(data.num_classes)]
-    if not right or len(set(right)) < len(classes):
+    valid = [c for c in classes if type(c) is int and c in range(data.num_classes)]
+    if not valid or len(set(valid)) < len(classes):
         raise UserError(f"classes must be different numbers from 0 to {data.num_classes - 1}, not {list(classes)}")

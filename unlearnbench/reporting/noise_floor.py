@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.presets import AGAIN, REFERENCE
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def differences(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     Returns:
         float64; nan where the method or Retrain has no number. Without Retrain it is empty.
     """
-    numbers = frame[frame["status"] == "ok"].pivot(index="seed", columns="method", values=column).astype("float64")
+    cells = frame[frame["status"] == CellStatus.OK]
+    numbers = cells.pivot(index="seed", columns="method", values=column).astype("float64")
     return numbers.sub(numbers[REFERENCE], axis=0) if REFERENCE in numbers else numbers.iloc[:0]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unlearnbench import statistics
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.presets import NOTHING, REFERENCE
 from unlearnbench.planning.protocols import COLUMNS, Protocol
 from unlearnbench.reporting.noise_floor import differences, floor, of_method
@@ -61,7 +62,7 @@ def overdone(frame: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
         frame: The cells of a table, as in `load`.
         protocol: Whose attack is looked at.
     """
-    for dataset, group in frame[frame["status"] == "ok"].groupby("dataset_title"):
+    for dataset, group in frame[frame["status"] == CellStatus.OK].groupby("dataset_title"):
         reasons = [below_guessing(group, protocol.attack), below_retrain(group)]
         about = group.drop_duplicates("method")
         competing = about[about["role"].isin(["method", "variant", "ablation"]) & (about["method"] != REFERENCE)]

@@ -1,24 +1,20 @@
-"""Paired differences to Retrain with their intervals, in points and in units of the noise floor."""
+"""Differences to Retrain with the same seed: their intervals, in percentage points and in units of the noise floor."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearnbench import statistics
-from unlearnbench.planning import presets
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import COLUMNS
-from unlearnbench.reporting import rendering
+from unlearnbench.reporting.cells import Cells, groups
+from unlearnbench.reporting.grid import Column, Data, Grid
 from unlearnbench.reporting.noise_floor import differences, floor, of_method
-from unlearnbench.reporting.tables import numbered_frames, position, titled
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from unlearnbench.statistics import Floats
 
 LEVEL = 0.05
@@ -30,8 +26,8 @@ class Difference:
 
     Attributes:
         mean: Over seeds, in percentage points.
-        low: The lower end of its 95 % t-interval, as far as there are such differences; -100 for a single seed.
-        high: The upper end.
+        low: The lower end of its 95 % t-interval, at least -100; -100 for a single seed.
+        high: The upper end, at most 100.
         seeds: How many there are.
         floor: The noise floor, in percentage points; None if there is no second Retrain.
     """
@@ -49,7 +45,7 @@ class Difference:
 
     @property
     def floors(self) -> float | None:
-        """How many noise floors the mean is away from zero."""
+        """The distance of the mean from zero in noise floors."""
         return abs(self.mean) / self.floor if self.floor else None
 
     def __str__(self) -> str:
@@ -57,57 +53,45 @@ class Difference:
         return f"{self.mean:+.2f}{around}" + ("" if self.floors is None else f" ({self.floors:.1f})")
 
 
-def paired(
-    number: int | str,
-    preset: str = "demo",
-    results: str | Path = "results",
-    format: str = "markdown",  # noqa: A002 - as in `table`
-    accept_stale: bool = False,
-) -> str:
-    """The differences to Retrain of the methods of one of the paper's tables.
-
-    Args:
-        number: As in `table`, likewise the others.
-        preset: Whose results.
-        results: The folder of the records.
-        format: "markdown", "latex", "csv" or "terminal".
-        accept_stale: As in `table`.
-
-    Raises:
-        UserError: If a name is wrong or there are no records.
-    """
-    rendering.style_of(format)
-    frame = numbered_frames(number, preset, Path(results), accept_stale)[0]
-    columns = list(frame["columns"].iloc[0])
-    lines = list(rows(frame[frame["status"] == "ok"], columns))
-    if format == "csv":
-        return as_csv(lines, columns)
-    shown = [[place, name, *("-" if d is None else str(d) for d in found)] for place, name, found in lines]
-    title = f"{titled(number, frame, presets.read(preset))}: less Retrain with the same seed"
-    headers = ["Data", "Method", *(COLUMNS.get(column, column) for column in columns)]
-    seeds = max((d.seeds for _, _, found in lines for d in found if d), default=0)
-    return rendering.grid(title, headers, shown, notes(seeds), format)
+Row = tuple[str, str, list[Difference | None]]
+"""Titles of data set and method, and differences by metric."""
 
 
-def rows(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, str, list[Difference | None]]]:
-    """A line for each method on each data set, in the order of tables."""
-    for _, group in frame.groupby("dataset"):
-        tables = {column: differences(group, column) for column in columns}
-        floors = {column: floor(group, column) for column in columns}
-        about = group.drop_duplicates("method").set_index("method")
-        for method in sorted(about.index, key=lambda name: position(name, str(about.loc[name, "role"]))):
-            if method != REFERENCE:
-                found = [difference(of_method(tables[c], method), floors[c]) for c in columns]
-                yield str(about.loc[method, "dataset_title"]), str(about.loc[method, "method_title"]), found
+def view(cells: Cells) -> Grid:
+    """The difference of each method to Retrain in each metric of the task."""
+    found = list(rows(cells))
+    columns = [Column("Data"), Column("Method")]
+    columns += [Column(COLUMNS.get(c, c), lambda difference: str(difference or "-")) for c in cells.columns]
+    seeds = max((d.seeds for *_, by_metric in found for d in by_metric if d), default=0)
+    title = f"{cells.title}: less Retrain with the same seed"
+    lines = [[dataset, method, *by_metric] for dataset, method, by_metric in found]
+    return Grid(title, columns, lines, list(notes(seeds)), tidy(found, cells.columns))
+
+
+def rows(cells: Cells) -> Iterator[Row]:
+    """A row for each method on each data set."""
+    by_dataset = dict(iter(cells.ok.groupby("dataset")))
+    tables = {(d, c): differences(here, c) for d, here in by_dataset.items() for c in cells.columns}
+    floors = {(d, c): floor(here, c) for d, here in by_dataset.items() for c in cells.columns}
+    for group in groups(cells.ok):
+        if group.method != REFERENCE:
+            places = [(group.dataset, column) for column in cells.columns]
+            by_metric = [difference(of_method(tables[place], group.method), floors[place]) for place in places]
+            yield group.dataset_title, group.method_title, by_metric
 
 
 def difference(between: Floats, noise: float | None) -> Difference | None:
-    """What a method's differences in a column come to; None if there are none."""
+    """A method's difference in a metric; None if no seed has one.
+
+    Args:
+        between: Its differences to Retrain in [-1, 1], float64 [seeds].
+        noise: The noise floor in [0, 1], or None.
+    """
     if not len(between):
         return None
-    found = statistics.paired(100 * between, 1 - LEVEL)
-    ends = max(found.low, -100.0), min(found.high, 100.0)
-    return Difference(found.value, *ends, len(between), None if noise is None else 100 * noise)
+    interval = statistics.paired(100 * between, 1 - LEVEL)
+    ends = max(interval.low, -100.0), min(interval.high, 100.0)
+    return Difference(interval.value, *ends, len(between), None if noise is None else 100 * noise)
 
 
 def notes(seeds: int) -> Iterator[str]:
@@ -140,13 +124,14 @@ def reach(seeds: int) -> float:
     return float(stdtrit(seeds, 1 - LEVEL / 2) / math.sqrt(seeds))
 
 
-def as_csv(lines: Sequence[tuple[str, str, list[Difference | None]]], columns: Sequence[str]) -> str:
-    """One line for each number, unrounded, empty where there is nothing."""
+def tidy(found: Sequence[Row], metrics: Sequence[str]) -> Data:
+    """One row for each number, in percentage points."""
     headers = ["dataset", "method", "metric", "mean", "low", "high", "n", "noise floor"]
-    found: list[list[str | float]] = []
-    for place, name, numbers in lines:
-        for column, d in zip(columns, numbers, strict=True):
+    lines = []
+    for dataset, method, by_metric in found:
+        for metric, d in zip(metrics, by_metric, strict=True):
             if d is not None:
-                ends = [d.low, d.high] if d.spread else [math.nan] * 2
-                found.append([place, name, column, d.mean, *ends, d.seeds, math.nan if d.floor is None else d.floor])
-    return rendering.plain_csv(headers, found)
+                ends = [d.low, d.high] if d.spread else [math.nan, math.nan]
+                noise = math.nan if d.floor is None else d.floor
+                lines.append([dataset, method, metric, d.mean, *ends, d.seeds, noise])
+    return Data(headers, lines)

@@ -14,9 +14,10 @@ from unlearnbench import statistics
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
 from unlearnbench.planning.presets import REFERENCE
-from unlearnbench.reporting import rendering
-from unlearnbench.reporting.distances import by_records
-from unlearnbench.reporting.tables import ABLATIONS, frames
+from unlearnbench.reporting.cells import cells_of_preset, groups
+from unlearnbench.reporting.distance import by_records
+from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.numbering import ABLATIONS
 from unlearnbench.statistics import Floats
 
 LEVEL = 0.05
@@ -82,40 +83,50 @@ def rank(
     Raises:
         UserError: If there are no records, or fewer than two methods in any block.
     """
-    gaps, titles, taking_part = gathered(preset, Path(results), roles, accept_stale)
+    gaps, titles, role_of = gathered(preset, Path(results), roles, accept_stale)
     methods = sorted(titles)
     shared = {block: table for block in sorted(gaps) if len(table := in_common(gaps[block], methods))}
-    blocks = list(shared)
     if len(methods) < 2:
         only = f"only {titles[methods[0]]} has" if methods else "none has"
         raise UserError(f"to rank takes two methods, and {only} up-to-date records in {Path(results) / preset}")
-    if not blocks:
+    if not shared:
         raise UserError(f"no task and data set has all of {', '.join(titles.values())} with one seed: run them first")
     means = np.array([table.mean(axis=0) for table in shared.values()])
     ranks = statistics.mean_ranks(means)
-    resampled = np.array(list(resamples(list(shared.values()))))
     order = np.argsort(ranks, kind="stable")
+    ranks, means, methods = ranks[order], means[:, order], [methods[i] for i in order]
+    resampled = np.array(list(resamples(list(shared.values()))))[:, order]
     low, high = np.quantile(resampled, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
-    first = (resampled == resampled.min(axis=1, keepdims=True)).mean(axis=0)
-    names = [titles[methods[i]] for i in order]
-    together = list(combinations(range(len(order)), 2))
-    p_values = statistics.holm([statistics.signed_rank(means[:, order[a]] - means[:, order[b]]) for a, b in together])
+    names = [titles[method] for method in methods]
+    lacking = {
+        block: [titles[m] for m in sorted(methods) if m not in gaps[block]] or ["a seed that all have"]
+        for block in sorted(gaps.keys() - shared.keys())
+    }
     return Ranking(
         methods=names,
-        roles=[taking_part[methods[i]] for i in order],
-        blocks=blocks,
+        roles=[role_of[method] for method in methods],
+        blocks=list(shared),
         seeds=min(map(len, shared.values())),
-        dropped={
-            block: [titles[m] for m in methods if m not in gaps[block]] or ["a seed that all have"]
-            for block in sorted(gaps.keys() - shared.keys())
-        },
-        ranks=ranks[order],
-        low=low[order],
-        high=high[order],
-        first=first[order],
+        dropped=lacking,
+        ranks=ranks,
+        low=low,
+        high=high,
+        first=(resampled == resampled.min(axis=1, keepdims=True)).mean(axis=0),
         friedman=statistics.friedman(means),
-        pairs={(names[a], names[b]): p for (a, b), p in zip(together, p_values, strict=True)},
+        pairs=pairwise(names, means),
     )
+
+
+def pairwise(names: Sequence[str], means: Floats) -> dict[tuple[str, str], float]:
+    """Holm-corrected p-values of all pairs of methods.
+
+    Args:
+        names: Titles of the methods.
+        means: Gaps, float64 [blocks, methods].
+    """
+    together = list(combinations(range(len(names)), 2))
+    p_values = statistics.holm([statistics.signed_rank(means[:, a] - means[:, b]) for a, b in together])
+    return {(names[a], names[b]): p for (a, b), p in zip(together, p_values, strict=True)}
 
 
 def gathered(
@@ -124,21 +135,21 @@ def gathered(
     """The gaps by block, method and seed, and the methods' titles and roles."""
     gaps: Gaps = {}
     titles: dict[str, str] = {}
-    taking_part: dict[str, str] = {}
-    for number, frame in frames(results, presets.read(preset), accept_stale):
-        if number in ABLATIONS:
+    role_of: dict[str, str] = {}
+    for cells in cells_of_preset(results, presets.read(preset), accept_stale):
+        if cells.number in ABLATIONS:
             continue
-        frame = frame[frame["status"] == "ok"]
-        about = frame.drop_duplicates("method").set_index("method")
-        for (dataset, method, seed), values in sorted(by_records(frame).items()):
-            role = str(about.loc[method, "role"])
-            if method != REFERENCE and role in roles:
-                titles[method], taking_part[method] = str(about.loc[method, "method_title"]), role
-                block = str(frame["task"].iloc[0]), dataset
-                gaps.setdefault(block, {}).setdefault(method, {})[seed] = values["gap"]
+        by_seed = by_records(cells.ok)
+        for group in groups(cells.ok):
+            role = str(group.cells["role"].iloc[0])
+            seeds = {seed: by_seed[key] for seed in group.cells["seed"] if (key := (*group[:2], seed)) in by_seed}
+            if group.method != REFERENCE and role in roles and seeds:
+                titles[group.method], role_of[group.method] = group.method_title, role
+                block = gaps.setdefault((cells.task, group.dataset), {})
+                block[group.method] = {seed: distances["gap"] for seed, distances in sorted(seeds.items())}
     if not gaps:
         raise UserError(f"there are no records to rank in {results}: run `unlearnbench run --preset {preset}`")
-    return gaps, titles, taking_part
+    return gaps, titles, role_of
 
 
 def in_common(block: Mapping[str, Mapping[int, float]], methods: Sequence[str]) -> Floats:
@@ -159,18 +170,24 @@ def resamples(blocks: Sequence[Floats]) -> Iterator[Floats]:
         yield statistics.mean_ranks(np.array(drawn))
 
 
-def printed(found: Ranking, preset: str, form: str) -> str:
-    """A ranking as text."""
-    headers = ["Method", "Mean rank", "Seeds drawn again", "First"]
-    told = found.seeds > 1
-    lines = [
-        [name, f"{rank:.2f}", f"{low:.2f} to {high:.2f}" if told else "-", f"{100 * first:.0f} %" if told else "-"]
-        for name, rank, low, high, first in zip(
-            found.methods, found.ranks, found.low, found.high, found.first, strict=True
-        )
+def view(ranking: Ranking, preset: str) -> Grid:
+    """A ranking as a table.
+
+    Args:
+        ranking: What it shows.
+        preset: The name of the preset.
+    """
+    stable = ranking.seeds > 1
+    columns = [
+        Column("Method"),
+        Column("Mean rank", "{:.2f}".format),
+        Column("Seeds drawn again", lambda ends: "{:.2f} to {:.2f}".format(*ends) if stable else "-"),
+        Column("First", lambda share: f"{100 * share:.0f} %" if stable else "-"),
     ]
-    title = f"Ranks by the gap to Retrain, preset {preset}"
-    return rendering.grid(title, headers, lines, list(notes(found)), form)
+    each = list(zip(ranking.methods, ranking.ranks, ranking.low, ranking.high, ranking.first, strict=True))
+    rows = [(name, rank, (low, high), first) for name, rank, low, high, first in each]
+    tidy = Data(["method", "rank", "low", "high", "first"], each)
+    return Grid(f"Ranks by the gap to Retrain, preset {preset}", columns, rows, notes(ranking), tidy)
 
 
 def notes(found: Ranking) -> Sequence[str]:

@@ -1,81 +1,79 @@
-"""How soon methods know again what they have forgotten, as a table beside Retrain."""
+"""How fast methods learn again what they have forgotten, beside Retrain."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unlearnbench.artefacts.relearning_rule import BACK, SAMPLES
 from unlearnbench.errors import UserError
-from unlearnbench.planning import presets
 from unlearnbench.planning.presets import REFERENCE
-from unlearnbench.reporting import rendering
-from unlearnbench.reporting.tables import numbered_frames, position, titled
+from unlearnbench.reporting.cells import Cells, groups
+from unlearnbench.reporting.grid import Column, Grid
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADERS = ("Data", "Method", "n", "Steps", "Not back", "Before", "After", "AIN")
 SHARE = 0.01
 """What keeps the ratio finite where Retrain needs no step, as in the measure's definition."""
 
 
-def recovery(
-    number: int | str,
-    preset: str = "demo",
-    results: str | Path = "results",
-    format: str = "markdown",  # noqa: A002 - as in `table`
-    accept_stale: bool = False,
-) -> str:
-    """How soon the methods of one of the paper's tables learn again.
+class Row(NamedTuple):
+    """A method on a data set: titles, number of seeds, steps, and percentages."""
 
-    Args:
-        number: As in `table`, likewise the others.
-        preset: Whose results.
-        results: The folder of the records.
-        format: "markdown", "latex", "csv" or "terminal".
-        accept_stale: As in `table`.
+    dataset: str
+    method: str
+    seeds: int
+    steps: float
+    not_back: float
+    before: float
+    after: float
+    anamnesis: float
+
+
+def view(cells: Cells) -> Grid:
+    """How many steps each method needs to learn again.
 
     Raises:
-        UserError: If a name is wrong, or nothing was measured.
+        UserError: If no cell was measured.
     """
-    rendering.style_of(format)
-    frame = numbered_frames(number, preset, Path(results), accept_stale)[0]
-    frame = frame[frame["status"] == "ok"]
+    frame = cells.ok
     if "relearning.limit" not in frame or frame["relearning.limit"].isna().all():
+        preset = cells.preset.name
         raise UserError(f"nothing has learned again yet: run `unlearnbench measure --relearn --preset {preset}`")
-    lines = list(rows(frame[frame["relearning.limit"].notna()]))
-    if format == "csv":
-        return rendering.plain_csv(HEADERS, lines)
-    shown = [[*line[:3], *("-" if math.isnan(v) else f"{v:.1f}" for v in line[3:])] for line in lines]
-    title = f"{titled(number, frame, presets.read(preset))}: learning again"
-    return rendering.grid(title, HEADERS, [[str(v) for v in line] for line in shown], notes(frame), format)
+    columns = [Column("Data"), Column("Method"), Column("n")]
+    columns += [Column(header, shown) for header in ("Steps", "Not back", "Before", "After", "AIN")]
+    found = list(rows(frame[frame["relearning.limit"].notna()]))
+    return Grid(f"{cells.title}: learning again", columns, found, list(notes(frame)))
 
 
-def rows(frame: pd.DataFrame) -> Iterator[tuple[str, str, int, float, float, float, float, float]]:
-    """A line for each method on each data set, in the order of tables."""
+def rows(frame: pd.DataFrame) -> Iterator[Row]:
+    """A row for each method on each data set, from cells that were measured."""
     frame = frame.assign(steps=frame["relearning.steps"].astype(float).fillna(frame["relearning.limit"]))
-    for _, group in frame.groupby("dataset"):
-        about = group.drop_duplicates("method").set_index("method")
-        limit = group["relearning.limit"].max()
-        again = group[group["method"] == REFERENCE].set_index("seed")["steps"]
-        for method in sorted(about.index, key=lambda name: position(name, str(about.loc[name, "role"]))):
-            cells = group[group["method"] == method].set_index("seed")
-            theirs = again.reindex(cells.index)
-            told = theirs.mean() > 0 and not (cells["relearning.steps"].isna().all() and (theirs >= limit).all())
-            ratio = (cells["steps"].mean() + SHARE) / (theirs.mean() + SHARE) if told else math.nan
-            yield (
-                str(cells["dataset_title"].iloc[0]),
-                str(cells["method_title"].iloc[0]),
-                len(cells),
-                float(cells["steps"].mean()),
-                100 * float(cells["relearning.steps"].isna().mean()),
-                100 * float(cells["relearning.before"].mean()),
-                100 * float(cells["relearning.after"].mean()),
-                float(ratio),
-            )
+    for group in groups(frame):
+        around = frame[frame["dataset"] == group.dataset]
+        again = around[around["method"] == REFERENCE].set_index("seed")["steps"]
+        cells = group.cells.set_index("seed")
+        never = cells["relearning.steps"].isna()
+        theirs = again.reindex(cells.index)
+        neither = never.all() and (theirs >= around["relearning.limit"].max()).all()
+        tells = theirs.mean() > 0 and not neither
+        yield Row(
+            dataset=group.dataset_title,
+            method=group.method_title,
+            seeds=len(cells),
+            steps=float(cells["steps"].mean()),
+            not_back=100 * float(never.mean()),
+            before=100 * float(cells["relearning.before"].mean()),
+            after=100 * float(cells["relearning.after"].mean()),
+            anamnesis=float((cells["steps"].mean() + SHARE) / (theirs.mean() + SHARE)) if tells else math.nan,
+        )
+
+
+def shown(value: float) -> str:
+    """A number in a table."""
+    return "-" if math.isnan(value) else f"{value:.1f}"
 
 
 def notes(frame: pd.DataFrame) -> Iterator[str]:

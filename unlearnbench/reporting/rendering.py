@@ -1,36 +1,29 @@
-"""Tables as text: markdown, LaTeX, CSV, and what a terminal shows."""
+"""The standard table of numbers by method, data set and metric, and its text in each format."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from unlearnbench.errors import UserError
-from unlearnbench.planning.presets import ELSEWHERE
+from unlearnbench.planning.cell_info import plugin_name
 from unlearnbench.planning.protocols import COLUMNS
+from unlearnbench.reporting.formats import LATEX_NEEDS, check_format, csv_text, escape_latex, escape_markdown
+from unlearnbench.reporting.grid import Grid, grid_text
+from unlearnbench.reporting.numbering import GROUPS
 
-FILES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
-"""The formats that are written to disk, with the ending of their files."""
-GROUPS = {"method": "", "ablation": "", "variant": "Variants", ELSEWHERE: "Made elsewhere", "control": "Controls"}
-"""Roles in the order of tables, with what is written above them."""
-STYLES = {"markdown": "pipe", "terminal": "simple", "latex": "latex_booktabs", "csv": ""}
-"""What tabulate calls the formats of plain grids."""
-LATEX_NEEDS = r"% needs \usepackage{booktabs}"
 SIDE_BY_SIDE = 2
-"""Data sets next to each other, as the paper has them."""
+"""How many data sets stand next to each other, as in the paper."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A cell of a table.
+    """A number over seeds.
 
     Attributes:
         mean: In percent; nan where there is none.
         deviation: Sample standard deviation over seeds, in percent; nan for a single seed.
-        n: How many seeds there are.
+        n: The number of seeds.
         rank: 1 for the closest to Retrain, 2 for the second closest, otherwise 0.
     """
 
@@ -40,7 +33,7 @@ class Number:
     rank: int = 0
 
     def distance(self, reference: Number) -> float:
-        """How far it is from Retrain's number, both as printed."""
+        """The distance to Retrain's number in percentage points, both as printed."""
         return round(abs(round(self.mean, 2) - round(reference.mean, 2)), 2)
 
     def text(self, asked: int, plus_minus: str = "±") -> str:
@@ -53,7 +46,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Row:
-    """A method of a table: its name, title, role, and numbers by data set and column."""
+    """A method of a table: its name, title, role, and numbers by data set and metric."""
 
     method: str
     title: str
@@ -63,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A standard table.
 
     Attributes:
         number: 1 to 6 as in the paper, or the name of another task.
@@ -72,7 +65,7 @@ class Table:
         datasets: Titles by name.
         columns: Names of metrics.
         rows: In order.
-        asked: How many seeds the preset wants.
+        asked: The number of seeds that a cell should have.
         notes: What stands below it.
     """
 
@@ -88,160 +81,110 @@ class Table:
     @property
     def name(self) -> str:
         """The name of its files, without ending."""
-        _, plus, options = self.task.partition("+")
-        return f"table{'' if isinstance(self.number, int) else '-'}{self.number}{plus}{options}"
+        options = self.task.removeprefix(plugin_name(self.task))
+        return f"table{'' if isinstance(self.number, int) else '-'}{self.number}{options}"
+
+    def blocks(self) -> Iterator[Mapping[str, str]]:
+        """The data sets that stand side by side: titles by name."""
+        names = list(self.datasets)
+        for first in range(0, len(names), SIDE_BY_SIDE):
+            yield {name: self.datasets[name] for name in names[first : first + SIDE_BY_SIDE]}
+
+    def headed(self) -> Iterator[tuple[Row, str]]:
+        """Rows with the heading above each, "" for none."""
+        above = ""
+        for row in self.rows:
+            heading = GROUPS[row.role]
+            yield row, heading if heading != above else ""
+            above = heading
 
 
-def style_of(form: str) -> str:
-    """What tabulate calls a format; "" for "csv".
+def render(table: Table | Grid, form: str) -> str:
+    """A table as text, ending in a line break.
 
     Raises:
         UserError: If there is no such format.
     """
-    if form not in STYLES:
-        raise UserError(f"format must be one of {', '.join(STYLES)}, not {form!r}")
-    return STYLES[form]
+    check_format(form)
+    if isinstance(table, Grid):
+        return grid_text(table, form)
+    return {"markdown": markdown, "terminal": terminal, "latex": latex, "csv": tidy}[form](table)
 
 
-def grid(title: str, headers: Sequence[str], lines: Sequence[Sequence[str]], notes: Iterable[str], form: str) -> str:
-    """A plain table with what stands above and below it, as text that ends in a line break; not for "csv"."""
-    from tabulate import tabulate
-
-    text = tabulate(lines, headers, tablefmt=style_of(form), disable_numparse=True)
-    if form == "latex":
-        above = [LATEX_NEEDS, r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(title)}}}"]
-        below = [*(rf"\par\footnotesize {escape_latex(note)}" for note in notes), r"\end{table}"]
-        return "\n".join([*above, text, *below]) + "\n"
-    if form == "markdown":
-        title, notes = escape_markdown(title), [f"- {escape_markdown(note)}" for note in notes]
-    return f"{title}\n\n{text}\n\n" + "".join(f"{note}\n" for note in notes)
-
-
-def plain_csv(headers: Sequence[str], lines: Iterable[Sequence[str | float]]) -> str:
-    """A plain table unrounded, empty where there is nothing (nan)."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(headers)
-    writer.writerows([["" if value != value else value for value in line] for line in lines])  # nan is not itself
-    return text.getvalue()
-
-
-def render(made: Table, form: str) -> str:
-    """A table as text, ending in a line break."""
-    renderers: dict[str, Callable[[Table], str]] = {
-        "markdown": markdown,
-        "terminal": terminal,
-        "latex": latex,
-        "csv": as_csv,
-    }
-    if form not in renderers:
-        raise UserError(f"format must be one of {', '.join(renderers)}, not {form!r}")
-    return renderers[form](made)
-
-
-def blocks(made: Table) -> Iterable[dict[str, str]]:
-    """The data sets that stand side by side: titles by name."""
-    names = list(made.datasets)
-    for first in range(0, len(names), SIDE_BY_SIDE):
-        yield {name: made.datasets[name] for name in names[first : first + SIDE_BY_SIDE]}
-
-
-def markdown(made: Table) -> str:
+def markdown(table: Table) -> str:
     """GitHub's markdown: best in bold, second best underlined."""
-    text = grids(made, "pipe", {1: "**{}**", 2: "<u>{}</u>"}, "*{}*")
-    notes = "\n".join(f"- {escape_markdown(note)}" for note in made.notes)
-    return f"**{made.title}**\n\n{text}\n{notes}\n"
+    text = drawn(table, "pipe", {1: "**{}**", 2: "<u>{}</u>"}, "*{}*")
+    notes = "\n".join(f"- {escape_markdown(note)}" for note in table.notes)
+    return f"**{table.title}**\n\n{text}\n{notes}\n"
 
 
-def terminal(made: Table) -> str:
+def terminal(table: Table) -> str:
     """As markdown, but with the terminal's own bold and underline."""
-    text = grids(made, "simple", {1: "\033[1m{}\033[0m", 2: "\033[4m{}\033[0m"}, "{}")
-    return f"{made.title}\n\n{text}\n" + "".join(f"{note}\n" for note in made.notes)
+    text = drawn(table, "simple", {1: "\033[1m{}\033[0m", 2: "\033[4m{}\033[0m"}, "{}")
+    return f"{table.title}\n\n{text}\n" + "".join(f"{note}\n" for note in table.notes)
 
 
-def grids(made: Table, form: str, marks: Mapping[int, str], group: str) -> str:
+def drawn(table: Table, style: str, marks: Mapping[int, str], group: str) -> str:
     """The blocks of a table, drawn by tabulate."""
     from tabulate import tabulate
 
-    drawn = []
-    for block in blocks(made):
-        headers = ["Method"] + ["Data", *(COLUMNS.get(c, c) for c in made.columns)] * len(block)
+    blocks = []
+    for block in table.blocks():
+        headers = ["Method"] + ["Data", *(COLUMNS.get(c, c) for c in table.columns)] * len(block)
         lines: list[list[str]] = []
-        for row, heading in grouped(made.rows):
+        for row, heading in table.headed():
             if heading:
                 lines.append([group.format(heading), *[""] * (len(headers) - 1)])
-            cells = [row.title]
-            for name, title in block.items():
-                numbers = [row.numbers[name, column] for column in made.columns]
-                cells += [title if row is made.rows[0] else ""]
-                cells += [marks.get(number.rank, "{}").format(number.text(made.asked)) for number in numbers]
-            lines.append(cells)
-        drawn.append(tabulate(lines, headers, tablefmt=form, disable_numparse=True) + "\n")
-    return "\n".join(drawn)
+            lines.append([row.title, *values(table, row, block, marks)])
+        blocks.append(tabulate(lines, headers, tablefmt=style, disable_numparse=True) + "\n")
+    return "\n".join(blocks)
 
 
-def grouped(rows: Sequence[Row]) -> Iterable[tuple[Row, str]]:
-    """Rows with the heading to write above each, "" for none."""
-    above = ""
-    for row in rows:
-        heading = GROUPS[row.role]
-        yield row, heading if heading != above else ""
-        above = heading
+def values(
+    table: Table, row: Row, block: Mapping[str, str], marks: Mapping[int, str], plus_minus: str = "±"
+) -> Iterator[str]:
+    """The texts of a row of a block: of each data set its title, in the first row only, and the numbers."""
+    for name, title in block.items():
+        yield title if row is table.rows[0] else ""
+        for column in table.columns:
+            number = row.numbers[name, column]
+            yield marks.get(number.rank, "{}").format(number.text(table.asked, plus_minus))
 
 
-def latex(made: Table) -> str:
+def latex(table: Table) -> str:
     """A LaTeX table for the package booktabs."""
     marks = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
-    lines = [
-        LATEX_NEEDS,
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape_latex(made.title.partition(': ')[2])}}}",
-    ]
-    for block in blocks(made):
-        lines += [r"\begin{tabular}{l" + ("l" + "r" * len(made.columns)) * len(block) + "}", r"\toprule"]
-        columns = [subscripted(COLUMNS.get(column, column)) for column in made.columns]
+    caption = escape_latex(table.title.removeprefix(f"Table {table.number}: "))  # LaTeX counts tables itself
+    lines = [LATEX_NEEDS, r"\begin{table}", r"\centering", rf"\caption{{{caption}}}"]
+    columns = [subscripted(COLUMNS.get(column, column)) for column in table.columns]
+    for block in table.blocks():
+        lines += [r"\begin{tabular}{l" + ("l" + "r" * len(columns)) * len(block) + "}", r"\toprule"]
         lines += [" & ".join(["Method"] + ["Data", *columns] * len(block)) + r" \\", r"\midrule"]
-        for row, heading in grouped(made.rows):
+        titles = {name: escape_latex(title) for name, title in block.items()}
+        for row, heading in table.headed():
             if heading:
-                lines += [r"\midrule"]
-            cells = [escape_latex(row.title)]
-            for name, title in block.items():
-                cells += [escape_latex(title) if row is made.rows[0] else ""]
-                for column in made.columns:
-                    number = row.numbers[name, column]
-                    cells += [marks.get(number.rank, "{}").format(number.text(made.asked, r"$\pm$"))]
-            lines += [" & ".join(cells) + r" \\"]
+                lines.append(r"\midrule")
+            cells = [escape_latex(row.title), *values(table, row, titles, marks, r"$\pm$")]
+            lines.append(" & ".join(cells) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in made.notes]
+    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in table.notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def as_csv(made: Table) -> str:
-    """One line for each number: table, task, dataset, method, metric, mean, std, n; percent, unrounded."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["table", "task", "dataset", "method", "metric", "mean", "std", "n"])
-    for row in made.rows:
-        for (dataset, column), number in row.numbers.items():
-            names = [made.number, made.task, made.datasets[dataset], row.title, column]
-            mean = "" if number.n == 0 else number.mean
-            writer.writerow([*names, mean, "" if number.n < 2 else number.deviation, number.n])
-    return text.getvalue()
+def tidy(table: Table) -> str:
+    """One line of csv for each number; percent, unrounded."""
+    rows = [
+        [
+            *(table.number, table.task, table.datasets[dataset], row.title, column),
+            *(number.mean, number.deviation, number.n),
+        ]
+        for row in table.rows
+        for (dataset, column), number in row.numbers.items()
+    ]
+    return csv_text(["table", "task", "dataset", "method", "metric", "mean", "std", "n"], rows)
 
 
 def subscripted(column: str) -> str:
     """A column's name for LaTeX: Train_r gets its subscript."""
     base, _, index = column.partition("_")
     return rf"{base}$_{{{escape_latex(index)}}}$" if index else escape_latex(base)
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    special = {c: rf"\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
-    return "".join(special.get(c, c) for c in text).replace("±", r"$\pm$")
-
-
-def escape_markdown(text: str) -> str:
-    """Text that markdown prints as it is."""
-    return text.replace("*", r"\*").replace("_", r"\_").replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""From pixels to what a network gets: resizing, and random changes of whole batches with parameters for each image.
+"""From pixels to network inputs: resizing, and random changes of whole batches with parameters for each image.
 
 The operations are torchvision's; `tests/training/test_augmentation.py` compares them image by image.
 """
@@ -20,22 +20,22 @@ SCALE = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
 """Its ratio of width to height, likewise."""
 ATTEMPTS = 10
-"""How often torchvision draws a crop before it gives up and takes the middle."""
+"""How often torchvision draws a crop before it takes the centre instead."""
 PADDING = 4
 """Pixels around an image before a plain random crop."""
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1], in the memory layout that convolutions are fastest in."""
+    """uint8 images as float32 in [0, 1], in the memory layout in which convolutions are fastest."""
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """How images reach a network.
+    """Makes network inputs from pixels.
 
     Attributes:
-        resize: Height and width after resizing; 0 leaves them as they are.
+        resize: Height and width after resizing; 0: not resized.
         augment: Names of random changes, in order, for training only.
 
     Raises:
@@ -49,7 +49,7 @@ class Pipeline:
         check_augmentations(self.augment)
 
     def plain(self, pixels: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] to float32 in [0, 1], without chance."""
+        """uint8 [B, C, H, W] to float32 in [0, 1], resized, without random changes."""
         images = to_unit(pixels)
         if self.resize and images.shape[-2:] != (self.resize, self.resize):
             size = (self.resize, self.resize)
@@ -57,11 +57,11 @@ class Pipeline:
         return images
 
     def augmented(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """As `plain`, and then every image is changed in its own way."""
+        """As `plain`, followed by random changes of each image."""
         return self.changed(self.plain(pixels), generator)
 
     def changed(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Changes every image (float32 [B, C, H, W] in [0, 1]) in its own way."""
+        """Changes each image (float32 [B, C, H, W] in [0, 1]) at random."""
         for name in self.augment:
             images = CHANGES[name](images, generator)
         return images
@@ -86,7 +86,7 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def padded_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Moves each image by up to `PADDING` pixels in both directions, black coming in."""
+    """Shifts each image by up to `PADDING` pixels in both directions; the margin is black."""
     offsets = torch.randint(0, 2 * PADDING + 1, (2, len(images)), generator=generator)
     return shifted(images, *handed(offsets, images))
 
@@ -102,7 +102,7 @@ def shifted(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
 
 
 def random_resized_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Cuts a random box out of each image and enlarges it to the size of the image."""
+    """Crops a random box of each image and enlarges it to the size of the image."""
     boxes = random_boxes(len(images), images.shape[-2], images.shape[-1], generator)
     return resized(images, handed(boxes, images))
 
@@ -130,9 +130,9 @@ def random_boxes(count: int, height: int, width: int, generator: torch.Generator
 
 
 def resized(images: Tensor, boxes: Tensor) -> Tensor:
-    """Cuts a box out of each image [B, C, H, W] and resizes it to H x W, bilinearly.
+    """Crops a box of each image [B, C, H, W] and resizes it to H x W, bilinearly.
 
-    Sampling positions are kept inside the box, so that a box is extended by its own edge, as if it had been cut out.
+    Sampling positions are kept inside the box, so that a box is extended by its own edge, as if it were an image.
 
     Args:
         images: float32 [B, C, H, W].

@@ -1,4 +1,4 @@
-"""The one training loop and the one prediction loop."""
+"""The training loop and the prediction loop of the suite."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.samples import Samples, side_by_side
+from unlearnbench.training.steps import descend
 
 EVALUATION_BATCH = 256
-"""Images per forward pass where nothing is learned: large, yet small enough for a core's cache."""
+"""Images per forward pass in evaluation: large, yet small enough for a core's cache."""
 
 
 def optimizer_of(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-    """A fresh optimiser, as the recipe wants it."""
+    """A new optimiser of the recipe's kind."""
     lr, decay = recipe.lr, recipe.weight_decay
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=lr, weight_decay=decay, momentum=recipe.momentum, fused=True)
@@ -31,11 +32,11 @@ def fit(
     """Trains a network in place.
 
     Args:
-        network: What to train; left in train mode.
-        samples: Images and labels; their generator sets the order.
+        network: Is left in train mode.
+        samples: Images and labels; their generator determines the order.
         recipe: Optimiser, batch size and number of epochs.
         epochs: Instead of the recipe's.
-        state: The optimiser's state to go on from.
+        state: The optimiser's state to continue from.
 
     Returns:
         The optimiser's state at the end.
@@ -49,36 +50,33 @@ def fit(
     network.train()
     with computing(recipe, samples.index.device):
         for batch in samples.batches(recipe.batch, recipe.epochs if epochs is None else epochs):
-            loss = nn.functional.cross_entropy(network(batch.images), batch.labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            descend(optimizer, nn.functional.cross_entropy(network(batch.images), batch.labels))
     return optimizer.state_dict()
 
 
 def resume(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Has a fresh optimiser go on from a state.
+    """Sets the state of a new optimiser.
 
-    Fused optimisers go through memory, not through indices, so what they keep of a weight must lie as the weight does;
-    out of a file it does not, and then they would silently compute something else.
+    Fused optimisers iterate over memory, not over indices, so the state of a weight must have the weight's memory
+    layout. States from files do not have it, and the optimiser would silently compute something else.
     """
     optimizer.load_state_dict(state)
     for weights, kept in optimizer.state.items():
         for name, value in kept.items():
-            if isinstance(value, Tensor):  # copies, for whoever goes on from this state again
+            if isinstance(value, Tensor):  # copies, so that `state` can be used again
                 kept[name] = torch.empty_like(weights).copy_(value) if value.shape == weights.shape else value.clone()
 
 
 def fit_together(
     networks: Sequence[nn.Module], samples: Sequence[Samples], recipe: Recipe, epochs: int | None = None
 ) -> list[dict[str, Any]]:
-    """Trains several networks of one shape in place, each as `fit` would but for rounding, all in the same steps.
+    """Trains several networks of one shape in place, in the same steps; the result is that of `fit` up to rounding.
 
-    A step of a small network leaves a GPU mostly idle.
+    A step of a single small network leaves a GPU mostly idle.
 
     Args:
-        networks: What to train, if `can_be_stacked`; left in train mode.
-        samples: Images and labels, for each network its own; those of one training set and one length go together.
+        networks: Must meet `can_be_stacked`; are left in train mode.
+        samples: Images and labels, for each network its own; those of one training set and one length are combined.
         recipe: Optimiser, batch size and number of epochs.
         epochs: Instead of the recipe's.
 
@@ -86,22 +84,22 @@ def fit_together(
         The optimiser's state at the end, for each network.
     """
     states: dict[int, dict[str, Any]] = {}
-    alike: dict[tuple[int, int], list[int]] = {}  # most often all are; halves may differ by an item
-    for place, part in enumerate(samples):
-        alike.setdefault((len(part), id(part._stored)), []).append(place)
-    for places in alike.values():
-        some, parts = [networks[place] for place in places], [samples[place] for place in places]
-        if len(places) > 1:
-            states |= zip(places, fit_stacked(some, parts, recipe, epochs), strict=True)
+    alike: dict[tuple[int, int], list[int]] = {}  # mostly one group; halves may differ by a sample
+    for number, part in enumerate(samples):
+        alike.setdefault((len(part), id(part._stored)), []).append(number)
+    for numbers in alike.values():
+        group, parts = [networks[number] for number in numbers], [samples[number] for number in numbers]
+        if len(numbers) > 1:
+            states |= zip(numbers, fit_stacked(group, parts, recipe, epochs), strict=True)
         else:
-            states[places[0]] = fit(some[0], parts[0], recipe, epochs)
-    return [states[place] for place in range(len(networks))]
+            states[numbers[0]] = fit(group[0], parts[0], recipe, epochs)
+    return [states[number] for number in range(len(networks))]
 
 
 def fit_stacked(
     networks: Sequence[nn.Module], samples: Sequence[Samples], recipe: Recipe, epochs: int | None = None
 ) -> list[dict[str, Any]]:
-    """As `fit_together`, for samples of one length: the networks are one whose weights have one more dimension."""
+    """As `fit_together`, for samples of one length: one network whose weights have an additional first dimension."""
     for network in networks:
         network.train()
     stack, parameters, buffers = stacked(networks)
@@ -110,24 +108,22 @@ def fit_stacked(
         for images, labels in side_by_side(samples, recipe.batch, recipe.epochs if epochs is None else epochs):
             logits = stack(parameters, buffers, images)
             total = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
-            optimizer.zero_grad()
-            (total / labels.shape[1]).backward()  # the sum of the networks' mean losses: no gradient meets another
-            optimizer.step()
-    learned = parameters | buffers
+            descend(optimizer, total / labels.shape[1])  # the sum of the networks' mean losses: gradients stay apart
+    trained = parameters | buffers
     with torch.no_grad():
-        for place, network in enumerate(networks):
-            for name, own in (*network.named_parameters(), *network.named_buffers()):
-                own.copy_(learned[name][place])
-    return [share_of(optimizer.state_dict(), place) for place in range(len(networks))]
+        for number, network in enumerate(networks):
+            for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+                tensor.copy_(trained[name][number])
+    return [share_of(optimizer.state_dict(), number) for number in range(len(networks))]
 
 
-def share_of(state: dict[str, Any], place: int) -> dict[str, Any]:
-    """Out of the state of an optimiser of stacked networks, that for `fit` to go on with one of them."""
+def share_of(state: dict[str, Any], number: int) -> dict[str, Any]:
+    """The optimiser's state of one of the stacked networks, for `fit` to continue from."""
 
-    def own(value: Any) -> Any:
-        return (value[place] if value.dim() else value).clone() if isinstance(value, Tensor) else value
+    def share(value: Any) -> Any:
+        return (value[number] if value.dim() else value).clone() if isinstance(value, Tensor) else value
 
-    parameters = {number: {k: own(value) for k, value in kept.items()} for number, kept in state["state"].items()}
+    parameters = {index: {name: share(value) for name, value in kept.items()} for index, kept in state["state"].items()}
     return {**state, "state": parameters}
 
 
@@ -148,12 +144,12 @@ def stacked(networks: Sequence[nn.Module]) -> tuple[Stack, dict[str, Tensor], di
 
 
 def plain(network: nn.Module) -> nn.Module:
-    """A copy in torch's usual memory layout, which is what `vmap` knows best; the other one is for single networks."""
+    """A copy in torch's default memory layout, which is the fastest for `vmap`."""
     return copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
 
 def can_be_stacked(network: nn.Module, samples: Samples, recipe: Recipe) -> bool:
-    """Whether networks like this can be one function: not if they draw torch's random numbers or look at values."""
+    """True if networks like this can be stacked: they must not draw random numbers or branch on values."""
     if not len(samples):
         return False
     images = samples.subset(samples.index.new_zeros(2)).images
@@ -161,7 +157,7 @@ def can_be_stacked(network: nn.Module, samples: Samples, recipe: Recipe) -> bool
         stack, parameters, buffers = stacked([network, network])
         with computing(recipe, images.device):
             stack(parameters, buffers, torch.stack([images, images])).sum().backward()
-    except Exception:  # whatever torch.vmap cannot do, or a network does not expect
+    except Exception:  # anything that torch.vmap or the network raises
         return False
     return True
 
@@ -169,11 +165,13 @@ def can_be_stacked(network: nn.Module, samples: Samples, recipe: Recipe) -> bool
 def computing(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
     """A block in which networks compute in the recipe's precision, forward and backward.
 
-    In bf16 only matrices are multiplied; weights, losses and optimisers stay in fp32, and so does all that is measured.
+    Only matrix products are in bf16; weights, losses, optimisers and everything that is measured stay in fp32.
     """
     if recipe.precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)  # weights change here: copies would age
+    return torch.autocast(
+        device.type, torch.bfloat16, cache_enabled=False
+    )  # a cached copy would miss changes of the weights
 
 
 @torch.no_grad()
@@ -181,7 +179,7 @@ def predict(function: Callable[[Tensor], Tensor], pixels: Tensor, prepare: Calla
     """Applies a function of images, such as a network, to many of them.
 
     Args:
-        function: Maps float32 [B, C, H, W] in [0, 1] to [B, ...]. A module is put into eval mode and back.
+        function: Maps float32 [B, C, H, W] in [0, 1] to [B, ...]. A module is in eval mode meanwhile.
         pixels: uint8 [n, C, H, W].
         prepare: Makes images of pixels, e.g. `Pipeline.plain`.
 
@@ -194,7 +192,7 @@ def predict(function: Callable[[Tensor], Tensor], pixels: Tensor, prepare: Calla
 
 @contextmanager
 def in_eval_mode(function: object) -> Iterator[None]:
-    """Puts a module into eval mode; each of its parts gets its own mode back afterwards."""
+    """Puts a module into eval mode in a block, and restores the mode of each of its parts."""
     modules = list(function.modules()) if isinstance(function, nn.Module) else []
     training = [module.training for module in modules]
     for module in modules:

@@ -1,4 +1,4 @@
-"""How a network is trained, as plain values; loop.py does it."""
+"""The recipe for training a network, as plain values; loop.py applies it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Recipe:
     Attributes:
         optimizer: "adam" or "sgd".
         lr: Learning rate.
-        weight_decay: L2 penalty as the optimiser understands it.
+        weight_decay: The optimiser's `weight_decay`, an L2 penalty.
         momentum: For "sgd".
         batch: Images per step.
         epochs: Passes over the training set.
-        resize: Height and width to which images are resized, in training and evaluation; 0: as they are.
+        resize: Height and width to which images are resized, in training and evaluation; 0: not resized.
         augment: Random changes of training images, by name; see `unlearnbench.training.augmentation`.
-        precision: "fp32", "bf16", or "auto": bf16 where it is measured to be as good, and fast; see precision.py.
-        held_out: Share of the training images, in [0, 1), that no network is trained on: for methods that must choose
-            among the networks that they make. It is the same in every cell of a data set.
+        precision: "fp32", "bf16", or "auto": bf16 where it was measured to be as good and is fast; see precision.py.
+        held_out: Share of the training images, in [0, 1), that no network is trained on: validation samples for methods
+            that select one of several networks. They are the same in every cell of a data set.
 
     Raises:
         UserError: If a value is out of range.
@@ -52,16 +52,15 @@ class Recipe:
             raise UserError(f"a recipe needs lr > 0, batch >= 1 and epochs >= 1, not {self.values()}")
         if self.weight_decay < 0 or self.momentum < 0 or self.resize < 0:
             raise UserError(f"a recipe's weight_decay, momentum and resize must not be negative: {self.values()}")
-
         if not 0 <= self.held_out < 1:
             raise UserError(f"a recipe's held_out must lie in [0, 1), not {self.held_out}")
 
     def frozen_cost(self, passes: float, once: float = 1.0) -> float:
-        """The ep of forward passes of a frozen network, whose embeddings `problem.features` keeps where it can.
+        """The ep of forward passes of a frozen network, whose embeddings `problem.features` keeps if it can.
 
         Args:
-            passes: Over the training set, all counted: the cost where images are augmented, so that none repeats.
-            once: Those over different images: the cost where they are not.
+            passes: All passes over the training set; they count if images are augmented, so that none repeats.
+            once: The passes over different images; only they count if images are not augmented.
         """
         return (passes if self.augment else once) / 3
 

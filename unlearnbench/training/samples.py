@@ -1,4 +1,4 @@
-"""Images that lie on the device as one tensor, with the labels only where they may be seen, and batches of them."""
+"""Parts of the training set, with labels only if the method may see them, and batches of them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from unlearnbench.errors import AccessError
 from unlearnbench.training.augmentation import Pipeline
 
 
-def visible(labels: Tensor | None, of: str) -> Tensor:
+def visible(labels: Tensor | None, name: str) -> Tensor:
     """The labels, int64 [n], that the original network was trained on.
 
     Raises:
-        AccessError: If they are not there, because the method did not declare that it reads them.
+        AccessError: If they are None, because the method did not declare that it reads them.
     """
     if labels is None:
-        raise AccessError(f"the labels of {of} are not accessible: the method declared images only")
+        raise AccessError(f"the labels of {name} are not accessible: the method declared images only")
     return labels
 
 
@@ -31,8 +31,8 @@ class Batch:
         images: float32 [B, C, H, W] in [0, 1]; resized, and augmented in training, as the recipe says.
         index: int64 [B], positions in the training set.
         rows: int64 [B], positions in the samples that the batch was drawn from.
-        source: int64 [B], which of the concatenated samples each row came from (0 without `concat`).
-        samples: Where the batch was drawn from.
+        source: int64 [B], the number of the part that each row came from, if samples were concatenated; else 0.
+        samples: The samples that the batch was drawn from.
     """
 
     images: Tensor
@@ -62,11 +62,11 @@ class Samples:
         stored: uint8 [N, C, H, W] on the device: the training set. All parts share it, and batches are gathered from
             it, so that several workers can map one copy from disk.
         index: int64 [n], positions in the training set.
-        labels: int64 [n], or None where the method may not see them.
-        generator: What shuffling draws from.
-        name: What messages call it, e.g. "the forget set".
-        pipeline: How they become images for a network.
-        source: int64 [n]; which of the concatenated samples a row came from.
+        labels: int64 [n], or None if the method may not see them.
+        generator: For the order of the samples, and for augmentation.
+        name: Its name in messages, e.g. "the forget set".
+        pipeline: Makes network inputs from pixels.
+        source: int64 [n], the number of the part that each row came from, if samples were concatenated.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Samples:
 
     @property
     def has_labels(self) -> bool:
-        """Whether `labels` may be read."""
+        """True if `labels` may be read."""
         return self._labels is not None
 
     @property
@@ -115,21 +115,21 @@ class Samples:
         return self.pipeline.plain(self.pixels)
 
     def subset(self, mask: Tensor) -> Samples:
-        """The rows where `mask` (bool [n]) is true, or those at the given positions (int64)."""
+        """The rows where `mask` (bool [n]) is true, or at the positions `mask` (int64)."""
         labels = None if self._labels is None else self._labels[mask]
         parts = self._stored, self.index[mask], labels
         return Samples(*parts, self._generator, self.name, self.pipeline, self.source[mask])
 
     def shuffled_by(self, generator: torch.Generator) -> Samples:
-        """The same samples, whose order and `sample` are drawn from another generator."""
+        """The same samples with another generator."""
         return Samples(self._stored, self.index, self._labels, generator, self.name, self.pipeline, self.source)
 
     def sample(self, n: int) -> Samples:
-        """`n` rows drawn without replacement; all of them where there are fewer."""
+        """`n` rows drawn without replacement; all rows if there are fewer."""
         return self.subset(self._permutation()[:n])
 
     def batches(self, size: int, epochs: int = 1) -> Iterator[Batch]:
-        """Goes over the samples in batches, shuffled anew for every epoch; the last, short batch is kept.
+        """Iterates over the samples in batches, shuffled for every epoch; the last, short batch is kept.
 
         Images are augmented if the recipe says so.
         """
@@ -148,7 +148,7 @@ class Samples:
 
 
 def concat(*parts: Samples) -> Samples:
-    """Puts samples one after the other; `source` of a batch says which part (0, 1, ...) each row came from.
+    """Concatenates samples; `source` of a batch is the number of the part (0, 1, ...) that each row came from.
 
     The result has labels only if all parts have.
 
@@ -156,7 +156,7 @@ def concat(*parts: Samples) -> Samples:
         ValueError: If the parts are of different training sets.
     """
     if any(part._stored is not parts[0]._stored for part in parts):
-        raise ValueError("only samples of one training set can be put together")
+        raise ValueError("only samples of one training set can be concatenated")
     labels = torch.cat([p.labels for p in parts]) if all(p.has_labels for p in parts) else None
     source = torch.cat([torch.full_like(p.index, i) for i, p in enumerate(parts)])
     index = torch.cat([p.index for p in parts])
@@ -165,7 +165,7 @@ def concat(*parts: Samples) -> Samples:
 
 
 def side_by_side(parts: Sequence[Samples], size: int, epochs: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-    """Goes over several samples of one length at once, each in the order and with the changes of its own `batches`.
+    """Iterates over several samples of one length at once, each in the order and with the changes of its `batches`.
 
     Yields:
         Images, float32 [K, B, C, H, W], and labels, int64 [K, B], of K samples.
@@ -176,23 +176,23 @@ def side_by_side(parts: Sequence[Samples], size: int, epochs: int = 1) -> Iterat
     """
     first = parts[0]
     if any(part._stored is not first._stored or len(part) != len(first) for part in parts):
-        raise ValueError("only samples of one training set and one length can be gone over at once")
+        raise ValueError("only samples of one training set and one length can be batched together")
     index, labels = torch.stack([part.index for part in parts]), torch.stack([part.labels for part in parts])
     for _ in range(epochs):
         for rows in torch.stack([part._permutation() for part in parts]).split(size, dim=1):
-            pixels = first._stored[index.gather(1, rows).flatten()]  # all at once: each operation costs a GPU some time
+            pixels = first._stored[index.gather(1, rows).flatten()]  # in one operation, for the sake of GPUs
             images = first.pipeline.plain(pixels).unflatten(0, rows.shape)
             changed = [part.pipeline.changed(own, part._generator) for part, own in zip(parts, images, strict=True)]
             yield torch.stack(changed).contiguous(), labels.gather(1, rows)
 
 
 class TrainingSet:
-    """The training set as the runner holds it. No method ever gets it.
+    """The whole training set with all labels; methods only get parts of it.
 
     Args:
         pixels: uint8 [N, C, H, W] on the device.
         labels: int64 [N], the labels that the original was trained on.
-        pipeline: How pixels become images for a network.
+        pipeline: Makes network inputs from pixels.
     """
 
     def __init__(self, pixels: Tensor, labels: Tensor, pipeline: Pipeline | None = None) -> None:
@@ -201,7 +201,7 @@ class TrainingSet:
         self.pipeline = pipeline or Pipeline()
 
     def samples(self, index: Tensor, level: str | None, generator: torch.Generator, name: str) -> Samples | None:
-        """The items at `index` with what `level` ("images", "labels", ...) lets one see; None for None."""
+        """The samples at `index`, with labels if `level` is "labels"; None if it is None."""
         if level is None:
             return None
         index = index.to(self.pixels.device)
@@ -209,5 +209,5 @@ class TrainingSet:
         return Samples(self.pixels, index, labels, generator, name, self.pipeline)
 
     def everything(self, generator: torch.Generator, level: str | None = "labels") -> Samples | None:
-        """The whole set."""
+        """All samples, as `samples`."""
         return self.samples(torch.arange(len(self.labels)), level, generator, "the training set")

@@ -1,3 +1,3 @@
 """Plugins of a third party."""
 
-contract = 1
+contract = 2

@@ -8,19 +8,19 @@ import torch
 
 from unlearnbench import Dataset, dataset
 
-contract = 1  # of unlearnbench's plugins, for which this was written
+contract = 2  # the version of unlearnbench's contract that this was written for
 TRAIN, TEST, CLASSES, SIZE = 600, 200, 4, 28
 
 
-# This one reads no files. Say what yours are, by path below the folder of data sets, so that they are decoded only once
-# and a damaged one is noticed: files={"my-plugin/images.npy": "the MD5 in 32 hexadecimal digits"}
+# This one reads no files. If yours does, name them, relative to the folder of data sets. Then they are decoded only
+# once, and damage is noticed: files={"my-plugin/images.npy": "the MD5 in 32 hexadecimal digits"}
 @dataset(title="My plugin", reference="Where the images come from", files={})
 def my_plugin(root: Path) -> Dataset:
-    """Bright bars on noise; the class is where the bar is.
+    """Bright bars on noise; the position of the bar is the class.
 
     Images are uint8 [n, channels, height, width] from 0 to 255, labels int64 from 0.
     """
-    generator = torch.Generator().manual_seed(0)  # reading it twice must give the same
+    generator = torch.Generator().manual_seed(0)  # reading it again must give the same data
     labels = torch.arange(TRAIN + TEST) % CLASSES
     images = torch.randint(0, 128, (TRAIN + TEST, 1, SIZE, SIZE), generator=generator, dtype=torch.uint8)
     for label in range(CLASSES):

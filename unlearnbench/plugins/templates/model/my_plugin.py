@@ -6,15 +6,15 @@ from torch import nn
 
 from unlearnbench import Network, model
 
-contract = 1  # of unlearnbench's plugins, for which this was written
+contract = 2  # the version of unlearnbench's contract that this was written for
 
 
 @model(title="My plugin", reference="Your paper, or where the network comes from")
 def my_plugin(shape: tuple[int, int, int], num_classes: int, *, width: int = 64) -> Network:
     """A convolution, an embedding of `width` numbers, and a linear head.
 
-    A network takes pixels in [0, 1], normalises them itself if it wants to, and gives logits: no softmax at the end. It
-    is split into `features` (images to embeddings [B, D]) and `head` (embeddings to logits [B, classes]).
+    A network takes pixels in [0, 1], normalises them itself if necessary, and returns logits, without a softmax. It is
+    split into `features` (images to embeddings [B, D]) and `head` (embeddings to logits [B, classes]).
     """
     channels, height, width_of_image = shape
     features = nn.Sequential(

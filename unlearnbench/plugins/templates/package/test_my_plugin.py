@@ -1,4 +1,4 @@
-"""The KIND keeps unlearnbench's contract: one test for each thing that is asked of it."""
+"""The KIND keeps unlearnbench's contract; one test for each check."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from unlearnbench.checks import Check, checks
 
 @pytest.mark.parametrize("check", checks(my_plugin), ids=str)
 def test_it_keeps_the_contract(check: Check) -> None:
-    """One thing that is asked of it."""
+    """Makes one check."""
     check()

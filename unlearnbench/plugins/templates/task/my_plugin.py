@@ -1,4 +1,4 @@
-"""A task: a function that says which training items must be forgotten, and what to compare them with."""
+"""A task: a function that chooses the forget set, and the held-out set that attacks compare it with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from unlearnbench import Dataset, Split, choose, of_classes, task
 
-contract = 1  # of unlearnbench's plugins, for which this was written
+contract = 2  # the version of unlearnbench's contract that this was written for
 
 
 @task(
@@ -15,12 +15,12 @@ contract = 1  # of unlearnbench's plugins, for which this was written
     reference="Your paper, or where the idea comes from",
 )
 def my_plugin(data: Dataset, generator: torch.Generator, *, fraction: float = 0.1) -> Split:
-    """Forgets a random `fraction` of the training items of every class.
+    """Forgets a random `fraction` of the training samples of every class.
 
     Options are keyword arguments with defaults; presets and `-p my-plugin.fraction=0.2` change them.
     """
     classes = range(data.num_classes)
     return Split(
-        forget=choose(data.train_labels, classes, fraction, generator),  # draws from the generator that it is handed
-        heldout=of_classes(data.test_labels, classes),  # items of the same classes that no network was trained on
+        forget=choose(data.train_labels, classes, fraction, generator),  # draw from this generator only
+        heldout=of_classes(data.test_labels, classes),  # of the same classes; no network is trained on them
     )

@@ -1,0 +1,123 @@
+"""Records what plugins do beside their task: global settings, threads, hooks, and data that they read."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unlearnbench.runtime import global_state
+from unlearnbench.storage import store
+
+CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".txt", ".cfg", ".ini", ".yaml")
+"""Endings of files that are code or settings, not data."""
+METADATA = (".dist-info", ".egg-info")
+SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
+GRACE = 0.2
+"""Seconds that a thread may still run after the plugin has returned."""
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+HOOKS_ON_ALL = "hooks on all modules"
+"""The global setting that has a check of its own."""
+
+
+class ForbiddenDataError(Exception):
+    """A plugin read data that is not part of its input."""
+
+
+@dataclass
+class SideEffects:
+    """The side effects of the calls of a plugin.
+
+    Attributes:
+        settings: Names of global settings that were changed.
+        threads: Names of threads that were still running.
+        hooks: The number of hooks that were left on all modules or on the result.
+    """
+
+    settings: list[str] = field(default_factory=list)
+    threads: list[str] = field(default_factory=list)
+    hooks: int = 0
+
+
+@contextmanager
+def recording(effects: SideEffects) -> Iterator[None]:
+    """Records what a block does to the process, and restores the global settings."""
+
+    def note(setting: str) -> None:
+        if setting != HOOKS_ON_ALL:
+            effects.settings.append(setting)
+
+    threads, hooks = set(threading.enumerate()), count_global_hooks()
+    with global_state.preserved(note):
+        try:
+            yield
+        finally:
+            effects.hooks += count_global_hooks() - hooks
+            for thread in set(threading.enumerate()) - threads:
+                thread.join(GRACE)
+                if thread.is_alive():
+                    effects.threads.append(thread.name)
+
+
+def count_global_hooks() -> int:
+    """The number of hooks that are registered for all modules."""
+    read, _ = global_state.SETTINGS[HOOKS_ON_ALL]
+    return sum(map(len, read()))
+
+
+def count_hooks(network: object) -> int:
+    """The number of hooks on the modules of a network."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    return sum(len(getattr(module, name)) for module in modules for name in HOOKS)
+
+
+@contextmanager
+def without_data(attempts: list[str]) -> Iterator[None]:
+    """Refuses, in a block, to read data files and the suite's data sets and artefacts; records the attempts."""
+
+    def refuse(what: str) -> None:
+        attempts.append(what)
+        raise ForbiddenDataError(f"it reads {what}")
+
+    def refuse_artefact(path: Path, key: Any) -> None:
+        refuse(f"the suite's {key['kind']} {key.get('name', '')}".strip())
+
+    read_artefact = store.read_artefact
+    store.read_artefact = refuse_artefact
+    _refusals.append(refuse)
+    start_auditing()
+    try:
+        yield
+    finally:
+        _refusals.pop()
+        store.read_artefact = read_artefact
+
+
+_refusals: list[Callable[[str], None]] = []
+"""The last one is called with the path of each data file that is opened; empty outside of `without_data`."""
+_auditing: list[bool] = []
+"""Empty until the audit hook is installed, which cannot be undone."""
+
+
+def start_auditing() -> None:
+    """Installs the audit hook, once in a process."""
+    if not _auditing:
+        sys.addaudithook(audit)
+        _auditing.append(True)
+
+
+def audit(event: str, arguments: tuple[Any, ...]) -> None:
+    """The audit hook: the interpreter calls it on every event."""
+    if event != "open" or not _refusals or not isinstance(arguments[0], str | bytes | os.PathLike):
+        return
+    path, mode = Path(os.fsdecode(arguments[0])), str(arguments[1] or "r")
+    is_data = not (str(path).startswith(SYSTEM) or path.suffix in CODE or path.parent.suffix in METADATA)
+    if is_data and not set(mode) & set("wax"):
+        _refusals[-1](str(path))

@@ -1,0 +1,105 @@
+"""A cell as its record describes it: names, titles and options; and what can become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Self
+
+
+class CellStatus(StrEnum):
+    """The status of a cell in its record."""
+
+    OK = "ok"
+    """It has numbers."""
+    FAILED = "failed"
+    """An exception was raised."""
+    DIVERGED = "diverged"
+    """Numbers are not finite."""
+    TIMEOUT = "timeout"
+    """It took longer than --timeout."""
+    OUT_OF_MEMORY = "out-of-memory"
+    CRASHED = "crashed"
+    """Its process died."""
+    SKIPPED = "skipped"
+    """The method that it starts from has no result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellInfo:
+    """The part `cell` of a record.
+
+    The labels of a task and of a method are the plugin's name, or NAME+OPTION=VALUE,... with the options that differ
+    from the preset's.
+
+    Attributes:
+        preset: Name of the preset.
+        dataset: Name of the data set.
+        dataset_title: Its title in tables.
+        model: Name of the model.
+        task: Label of the task.
+        task_title: Its title in tables.
+        task_options: Its options.
+        columns: The metrics of its tables.
+        seed: The seed.
+        method: Label of the method.
+        method_title: Its title in tables.
+        role: "method", "ablation", "variant", "control" or "elsewhere".
+        access: The data that the method may see, in words.
+        start: Name of the method that it starts from; "" if none.
+        like: Name of the method that it is an ablation of; "" if none.
+        hyperparameters: Its hyperparameters.
+    """
+
+    preset: str = ""
+    dataset: str
+    dataset_title: str
+    model: str
+    task: str
+    task_title: str
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    columns: Sequence[str]
+    seed: int
+    method: str
+    method_title: str
+    role: str
+    access: str
+    start: str = ""
+    like: str = ""
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, cell: Mapping[str, Any]) -> Self:
+        """Reads the part `cell` of a record.
+
+        Args:
+            cell: JSON values by name; those that have a default here may be missing, as in old records.
+
+        Raises:
+            TypeError: If another one is missing.
+        """
+        return cls(**{name: cell[name] for name in NAMES if name in cell})
+
+    def as_json(self) -> dict[str, Any]:
+        """The part `cell` of a record, as JSON values."""
+        mappings = {"task_options": dict(self.task_options), "hyperparameters": dict(self.hyperparameters)}
+        return {**vars(self), "columns": list(self.columns), **mappings}
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task, without options."""
+        return plugin_name(self.task)
+
+    @property
+    def method_name(self) -> str:
+        """Name of the method, without options."""
+        return plugin_name(self.method)
+
+
+NAMES = tuple(field_.name for field_ in fields(CellInfo))
+
+
+def plugin_name(label: str) -> str:
+    """The name in the label of a task or a method; see `CellInfo`."""
+    return label.partition("+")[0]

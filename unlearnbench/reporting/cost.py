@@ -1,0 +1,52 @@
+"""What methods cost beside Retrain: passes over the training set, and seconds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from unlearnbench.planning.presets import REFERENCE
+from unlearnbench.reporting.cells import Cells, groups
+from unlearnbench.reporting.grid import Column, Grid
+
+UNITS = {"ep": "ep", "seconds": "s"}
+"""The units of costs, with their symbols."""
+PHASES = ("prepare", "unlearn")
+NOTES = (
+    "An ep is one pass, forward and backward, over the training set; a forward pass alone is a third. Methods declare "
+    "their ep; seconds are measured, on whatever machine made the records, and are means over seeds.",
+    "Prepare is what can be done before anybody asks to be forgotten. Work that is shared or kept from an earlier run, "
+    "also that of a method from which another one starts, is charged in full to everyone who uses it.",
+    "Beside Retrain: both phases together, divided by those of Retrain.",
+)
+
+
+def view(cells: Cells) -> Grid:
+    """What each method costs in both phases, and together as multiples of Retrain's cost."""
+    by_unit = [
+        [*(f"{phase} ({symbol})" for phase in PHASES), f"beside Retrain ({symbol})"] for symbol in UNITS.values()
+    ]
+    columns = [Column("Data"), Column("Method"), *(Column(header, shown) for unit in by_unit for header in unit)]
+    return Grid(f"{cells.title}: what it costs", columns, rows(cells), NOTES)
+
+
+def rows(cells: Cells) -> list[list[str | float]]:
+    """A row for each method on each data set."""
+    names = [f"{unit}_{phase}" for unit in UNITS for phase in PHASES]
+    spent = cells.ok.reindex(columns=["dataset", "method", *names]).groupby(["dataset", "method"]).mean()
+    means: Any = spent.to_dict("index")
+    found = []
+    for group in groups(cells.ok):
+        row: list[str | float] = [group.dataset_title, group.method_title]
+        for unit in UNITS:
+            phases = [means[group.dataset, group.method][f"{unit}_{phase}"] for phase in PHASES]
+            reference = means.get((group.dataset, REFERENCE), {})
+            retrained = sum(reference.get(f"{unit}_{phase}", math.nan) for phase in PHASES)
+            row += [*phases, sum(phases) / retrained]
+        found.append(row)
+    return found
+
+
+def shown(value: float) -> str:
+    """A cost in a table."""
+    return "-" if math.isnan(value) else f"{value:.2f}"

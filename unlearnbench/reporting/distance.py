@@ -1,0 +1,159 @@
+"""Distances of methods to Retrain: in metrics, and in outputs sample by sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unlearnbench.planning.presets import REFERENCE
+from unlearnbench.reporting.cells import Cells, groups
+from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.noise_floor import floor
+from unlearnbench.reporting.rendering import Number
+from unlearnbench.statistics import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from unlearnbench.reporting.outputs import Key, Outputs
+
+PARTS = {"forget": "f", "retain": "r", "test": "t"}
+HEADERS = {
+    "gap": "Gap",
+    "floors": "Floors",
+    "tow": "ToW",
+    **{f"jsd_{part}": f"JSD_{short}" for part, short in PARTS.items()},
+    **{f"disagreement_{part}": f"Dis_{short}" for part, short in PARTS.items()},
+}
+NOTES = (
+    "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. ToW, "
+    "tug of war (Zhao et al., NeurIPS 2024): (1 - |difference of Train_f|) (1 - |of Train_r|) (1 - |of Test|), in "
+    "percent; 100 is Retrain. Floors: the mean over columns of the same differences, each in units of its noise floor, "
+    "which is what a second Retrain differs by (root mean square over seeds, at least one item); that one itself has "
+    "just below 1. n/a unless control `retrain-2` was run.",
+    "JSD: Jensen-Shannon divergence between the class probabilities of a network and of Retrain with the same seed, in "
+    "percent of one bit, averaged over forgotten (f), remaining (r) and test items (t). Dis: share of items on which "
+    "they choose different classes. Two Retrains differ, too: compare with the control, if it was run.",
+)
+
+
+def view(cells: Cells, outputs: Outputs) -> Grid:
+    """The distances of each method to Retrain.
+
+    Args:
+        cells: What it shows.
+        outputs: Where a cell has none, it has no JSD and no disagreement.
+    """
+    by_seed = by_records(cells.ok)
+    for (dataset, seed), methods in in_scenarios(by_seed).items():
+        reference = outputs.probabilities(dataset, REFERENCE, seed)
+        for method in methods:
+            if reference and (own := outputs.probabilities(dataset, method, seed)):
+                by_seed[dataset, method, seed] |= compared(own, reference)
+    found = list(rows(cells, by_seed))
+    columns = [Column("Data"), Column("Method"), *(Column(header, shown) for header in HEADERS.values())]
+    headers = ["Data", "Method", *(f"{h}{end}" for h in HEADERS.values() for end in (" mean", " std", " n"))]
+    tidy = [[*row[:2], *(value for n in row[2:] for value in (n.mean, n.deviation, n.n))] for row in found]
+    return Grid(f"{cells.title}: distance to Retrain", columns, found, NOTES, Data(headers, tidy))
+
+
+def by_records(frame: pd.DataFrame) -> dict[Key, dict[str, float]]:
+    """Gap, tug of war and gap in noise floors of each cell, from the metrics in records.
+
+    Args:
+        frame: Cells with numbers.
+
+    Returns:
+        By data set, method and seed; only where Retrain has the seed too.
+    """
+    found: dict[Key, dict[str, float]] = {}
+    for dataset, here in frame.groupby("dataset"):
+        floors = {column: floor(here, column) for column in here["columns"].iloc[0]}
+        seed: Any
+        for seed, group in here.groupby("seed"):
+            cells: Any = group.set_index("method").to_dict("index")
+            if REFERENCE in cells:
+                for method, cell in cells.items():
+                    found[str(dataset), method, int(seed)] = distances(cell, cells[REFERENCE], floors)
+    return found
+
+
+def distances(
+    cell: Mapping[str, Any], reference: Mapping[str, Any], floors: Mapping[str, float | None]
+) -> dict[str, float]:
+    """The distances of a cell to Retrain.
+
+    Args:
+        cell: Its metrics in [0, 1], and their names as "columns".
+        reference: Those of Retrain.
+        floors: The noise floor of each metric, if it is known.
+
+    Returns:
+        "gap" in percentage points, "tow" in percent, and "floors", the gap in noise floors, if these are known.
+    """
+    gaps = {column: abs(cell[column] - reference[column]) for column in cell["columns"]}
+    pulls = [1 - abs(cell[column] - reference[column]) for column in ("train_f", "train_r", "test")]
+    found = {"gap": 100 * float(np.mean(list(gaps.values()))), "tow": 100 * math.prod(pulls)}
+    if all(floors[column] for column in gaps):
+        found["floors"] = float(np.mean([gap / noise for column, gap in gaps.items() if (noise := floors[column])]))
+    return found
+
+
+def in_scenarios(keys: Mapping[Key, object]) -> dict[tuple[str, int], list[str]]:
+    """The methods of each data set and seed."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for dataset, method, seed in keys:
+        found.setdefault((dataset, seed), []).append(method)
+    return found
+
+
+def compared(own: Mapping[str, Floats], reference: Mapping[str, Floats]) -> dict[str, float]:
+    """Mean divergence and disagreement, in percent, by part.
+
+    Args:
+        own: Class probabilities of a network by part, float64 [samples, classes].
+        reference: Those of Retrain.
+    """
+    found = {}
+    for part in PARTS:
+        p, q = own[part], reference[part]
+        found[f"jsd_{part}"] = 100 * float(jensen_shannon(p, q).mean())
+        found[f"disagreement_{part}"] = 100 * float((p.argmax(1) != q.argmax(1)).mean())
+    return found
+
+
+def jensen_shannon(p: Floats, q: Floats) -> Floats:
+    """The divergence of each row of p and q (float64 [n, classes]) in bits, 0 to 1."""
+    from scipy.special import rel_entr
+
+    middle = (p + q) / 2
+    total: Floats = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=1) / (2 * math.log(2))
+    return total
+
+
+def rows(cells: Cells, by_seed: Mapping[Key, Mapping[str, float]]) -> Iterator[list[Any]]:
+    """A row for each method on each data set: both titles, and a number for each header."""
+    for group in groups(cells.ok):
+        keys = [(group.dataset, group.method, seed) for seed in sorted(group.cells["seed"])]
+        seeds = [by_seed[key] for key in keys if key in by_seed]
+        if group.method != REFERENCE and seeds:
+            numbers = [summary([values[name] for values in seeds if name in values]) for name in HEADERS]
+            yield [group.dataset_title, group.method_title, *numbers]
+
+
+def summary(values: Sequence[float]) -> Number:
+    """Mean and sample standard deviation."""
+    if not values:
+        return Number()
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    return Number(float(np.mean(values)), deviation, len(values))
+
+
+def shown(number: Number) -> str:
+    """A number in a table."""
+    if not number.n:
+        return "n/a"
+    return f"{number.mean:.2f}" + ("" if math.isnan(number.deviation) else f"±{number.deviation:.2f}")

@@ -1,0 +1,48 @@
+"""The tables of the paper: their numbers, their tasks, and the order of their methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from unlearnbench.planning.cell_info import plugin_name
+from unlearnbench.planning.presets import ELSEWHERE
+
+TABLES = {
+    1: "data-removal",
+    2: "class-removal",
+    3: "noisy-label-removal",
+    4: "data-removal",
+    5: "class-removal",
+    6: "noisy-label-removal",
+}
+"""The task of each table of the paper; the table of any other task has the task's name."""
+ABLATIONS = (4, 5, 6)
+"""The tables that show methods without one of their parts."""
+ORDER = (
+    *("retrain", "neggrad", "boundary", "sisa", "unrolling", "t-s", "scrub"),
+    *("laf-none-l1", "laf-none-l2", "laf-r", "laf"),
+)
+"""The paper's order of methods; others follow by name."""
+GROUPS = {"method": "", "ablation": "", "variant": "Variants", ELSEWHERE: "Made elsewhere", "control": "Controls"}
+"""Roles in the order of tables, with the heading of each."""
+
+
+def task_of(number: int | str) -> str:
+    """The task of a table."""
+    return TABLES[number] if isinstance(number, int) else number
+
+
+def number_of(table: int | str) -> int | str:
+    """The number of a table in the paper if it has one, otherwise the name of its task."""
+    return next((n for n, task in TABLES.items() if table in (n, task)), table)
+
+
+def position(method: str, role: str) -> tuple[int, int, str]:
+    """The sort key of a method in a table."""
+    return list(dict.fromkeys(GROUPS.values())).index(GROUPS[role]), place(plugin_name(method), ORDER), method
+
+
+def place(name: str, order: Iterable[str]) -> int:
+    """The position of a name in an order; behind all others if it is not there."""
+    names = list(order)
+    return names.index(name) if name in names else len(names)

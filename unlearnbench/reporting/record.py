@@ -1,0 +1,139 @@
+"""Records as tables read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from unlearnbench.planning.cell_info import CellInfo, CellStatus
+from unlearnbench.planning.protocols import CLEAN, PROTOCOLS
+
+STALE = "stale"
+"""The state of a cell that does not belong in a table although its status is ok."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What `measure` added to a record.
+
+    Attributes:
+        key: What the numbers depend on.
+        numbers: By name: a number, a list of a number and the ends of its interval, or None; empty if they are stale.
+    """
+
+    key: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record.
+
+    Attributes:
+        cell: What it is about.
+        status: What became of the cell.
+        key: What its numbers depend on.
+        observed: What differs from run to run.
+        metrics: Its numbers in [0, 1], by protocol and attack; empty if it has none.
+        more: What `measure` added.
+        reason: Why there are no numbers.
+        stale: Why its numbers do not belong beside those of the other cells; "" if they do.
+        accepted: What has changed since it was made, if it is shown nevertheless.
+    """
+
+    cell: CellInfo
+    status: CellStatus
+    key: Mapping[str, Any]
+    observed: Mapping[str, Any]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Measure] = field(default_factory=dict)
+    reason: str = ""
+    stale: str = ""
+    accepted: str = ""
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Reads a record; attributes of cells that old records lack have their default."""
+        return cls(
+            cell=CellInfo.from_json(record["cell"]),
+            status=CellStatus(record["status"]),
+            key=record["key"],
+            observed=record["observed"],
+            metrics=record.get("metrics", {}),
+            more={name: Measure(entry["key"], entry["found"]) for name, entry in record.get("more", {}).items()},
+            reason=record.get("reason", ""),
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether a table shows its numbers."""
+        return self.status is CellStatus.OK and not self.stale
+
+    @property
+    def state(self) -> str:
+        """Its status, or "stale"."""
+        return STALE if self.stale else self.status.value
+
+    @property
+    def why(self) -> str:
+        """Why a table does not show its numbers."""
+        return self.stale or self.reason
+
+    @property
+    def shadows(self) -> int:
+        """The number of shadow models of its attacks."""
+        return int(self.key["shadows"]["count"])
+
+    @property
+    def date(self) -> str:
+        """When it was made, in ISO 8601; "" in old records."""
+        return str(self.observed.get("date", ""))
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The files of plugins that are not installed, by name."""
+        files: Mapping[str, str] = self.observed.get("files", {})
+        return files
+
+    @property
+    def gone(self) -> str:
+        """The names of those of these files that no longer exist."""
+        return ", ".join(Path(file).name for file in self.files.values() if not Path(file).is_file())
+
+    @cached_property
+    def conditions(self) -> list[Any]:
+        """What all cells of a table must have in common: data, model, recipe, and how they are trained and measured."""
+        original, like = self.key.get("outputs", {}).get("original", {}), self.key.get("shadows", {}).get("like", {})
+        own = {k: v for k, v in original.items() if k not in ("labels", "seed") and v != like.get(k)}  # not twice
+        return [own, *(self.key.get(name) for name in ("shadows", "attacks", "code"))]
+
+    def attack_options(self, name: str) -> Mapping[str, Any]:
+        """The options of an attack that every run measures; none in old records."""
+        options: Mapping[str, Any] = self.key.get("attacks", {}).get(name, {}).get("options", {})
+        return options
+
+    def row(self) -> dict[str, Any]:
+        """The record as a row of a table; its columns are those of `load`."""
+        row = {**self.cell.as_json(), "status": self.state, "reason": self.why}
+        row |= {"shadows": self.shadows, "date": self.date}
+        for protocol in PROTOCOLS:
+            row |= {column_of(name, protocol): value for name, value in self.metrics.get(protocol, {}).items()}
+        added = {name: measure.numbers for name, measure in self.more.items()}
+        for attack, numbers in {**self.metrics.get("attacks", {}), **added}.items():
+            for name, value in numbers.items():
+                column = f"{attack}.{name}"
+                if isinstance(value, list):
+                    row[column], row[f"{column}_low"], row[f"{column}_high"] = value
+                else:
+                    row[column] = value
+        row |= {f"items.{name}": number for name, number in self.metrics.get("items", {}).items()}
+        row |= {f"ep_{phase}": ep for phase, ep in self.metrics.get("cost", {}).items()}
+        return row | {f"seconds_{phase}": seconds for phase, seconds in self.observed["seconds"].items()}
+
+
+def column_of(metric: str, protocol: str) -> str:
+    """The column of a metric of a protocol in `load`; protocol clean has no prefix."""
+    return metric if protocol == CLEAN.name else f"{protocol}.{metric}"

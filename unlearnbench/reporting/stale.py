@@ -1,0 +1,97 @@
+"""Which records are stale: made by other code, under another preset, or under other conditions than Retrain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from unlearnbench.artefacts.versions import outdated
+from unlearnbench.planning.presets import REFERENCE, Preset
+from unlearnbench.reporting.record import Measure, Record
+from unlearnbench.storage.keys import canonical
+
+RELEARNING = "relearning"
+"""The name, in records, of a measure that is no attack."""
+ELSEWISE = "made with another recipe, data, attack or code than Retrain; run again"
+
+
+def marked(record: Record, changed: str, accept_stale: bool) -> Record:
+    """A record that is marked as stale, or as accepted, if its code or its preset has changed.
+
+    Args:
+        record: The record.
+        changed: What has changed since it was made; "" if nothing is known.
+        accept_stale: Whether its numbers are shown nevertheless.
+    """
+    if changed and record.ok:
+        stale = f"changed since: {changed}; run again, or accept it with --accept-stale"
+        record = replace(record, accepted=changed) if accept_stale else replace(record, stale=stale)
+    if accept_stale or not record.more:
+        return record
+    more = {
+        name: emptied(measure) if name != RELEARNING and outdated({"attacks": {name: measure.key}}) else measure
+        for name, measure in record.more.items()
+    }
+    return replace(record, more=more)
+
+
+def emptied(measure: Measure) -> Measure:
+    """A measure without its numbers, which are stale."""
+    return replace(measure, numbers={})
+
+
+def comparable(records: Sequence[Record]) -> list[Record]:
+    """Marks as stale what was made under other conditions than the newest Retrain of its data set.
+
+    Numbers that `measure` added under other conditions are left out.
+    """
+    references: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: record.date):
+        if record.ok and record.cell.method == REFERENCE:
+            references[record.cell.dataset] = record
+    return [beside(record, references.get(record.cell.dataset)) for record in records]
+
+
+def beside(record: Record, reference: Record | None) -> Record:
+    """A record as it stands beside Retrain's, if there is one; see `comparable`."""
+    if reference is None:
+        return record
+    if record.ok and differ(record.conditions, reference.conditions):
+        record = replace(record, stale=ELSEWISE)
+    others = [
+        name
+        for name, measure in record.more.items()
+        if name in reference.more and differ(measure.key, reference.more[name].key)
+    ]
+    return replace(record, more={**record.more, **{name: emptied(record.more[name]) for name in others}})
+
+
+def changes(record: Record, preset: Preset) -> str:
+    """What has changed since a record was made: code, or what the preset says; "" if nothing is known."""
+    return ", ".join([*outdated(record.key, record.files), *reset(record, preset)])
+
+
+def reset(record: Record, preset: Preset) -> Iterator[str]:
+    """The values of a preset that differ from those that a record was made with."""
+    outputs: Any = record.key.get("outputs", {})
+    recipe, training = outputs.get("original", {}).get("recipe"), preset.datasets.get(record.cell.dataset)
+    if recipe and training:
+        values = training.recipe.values()
+        if training.recipe.precision == "auto":  # the machine chooses
+            del values["precision"]
+        yield from (f"recipe.{name}" for name in values if name in recipe and differ(recipe[name], values[name]))
+    if record.cell.method != record.cell.method_name:  # its hyperparameters are not the preset's
+        return
+    while outputs:
+        method = outputs.get("method", {})
+        name, options = method.get("name", ""), method.get("options", {})
+        layers = preset.hyperparameters(name, record.cell.task_name, record.cell.model)
+        values = {option: value for layer in layers for option, value in layer.items()}
+        yield from (f"{name}.{o}" for o in values if o in options and differ(options[o], values[o]))
+        outputs = outputs.get("parent")
+
+
+def differ(old: Any, new: Any) -> bool:
+    """Whether two values differ as JSON, which has no tuples."""
+    return bool(old != new) and canonical(old) != canonical(new)
