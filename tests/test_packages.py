@@ -79,7 +79,7 @@ def test_a_third_partys_plugins_make_a_row_of_a_table(tmp_path: Path) -> None:
     printed = call("run", "--all", *where, "-j", 1)
     assert "HALVES" in printed
     assert "| Halve" in printed
-    assert "0 cells run; 6 were there" in call("run", "--all", *where)
+    assert "0 cells run, 6 finished before" in call("run", "--all", *where)
     assert "6 of 6 records have new numbers" in call("measure", *where, "--attack", "half-loss", "-j", 1)
     assert "auc of attack half-loss" in call("table", 2, *where[:4], "--attack", "half-loss")
     key = json.loads(call("show", "halves", "every-second", "halve", 0, *where[:4], "--json"))["key"]["outputs"]

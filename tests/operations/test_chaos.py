@@ -110,7 +110,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_and_leaves_no_process(tiny: Path, tmp
         p.terminate()  # to the main process only, as a batch system does
         rest = "".join(said(p))
         assert p.wait(timeout=60) == 143
-    assert "interrupted: what is finished is kept" in rest
+    assert "interrupted: finished work is kept" in rest
     assert "Traceback" not in rest
     deadline = time.monotonic() + 20
     while alive(p.pid) and time.monotonic() < deadline:

@@ -228,7 +228,7 @@ def test_an_interrupted_run_is_finished_by_the_next_one(tiny: Path, tiny_run: Pa
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the whole foreground group
         rest = process.stderr.read()
         assert process.wait(timeout=60) == 130
-    assert "interrupted: what is finished is kept" in rest
+    assert "interrupted: finished work is kept" in rest
     assert "Traceback" not in rest
     done = records(tmp_path / "r")
     assert 0 < len(done) < 3

@@ -341,7 +341,7 @@ def test_a_disk_that_is_full_is_said_and_the_next_run_goes_on(tiny: Path, tiny_r
     said = (tmp_path / "said.txt").read_text()
     assert (tmp_path / "code").read_text() == "2\n"
     assert "cannot write" in said
-    assert "What is finished is kept: make room" in said
+    assert "Finished work is kept: make room" in said
     assert "Traceback" not in said
     room = tmp_path / "room"
     assert not list(room.rglob(".*"))  # nothing is half written

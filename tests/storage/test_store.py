@@ -56,7 +56,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
-        StorageError, match=r"cannot write .*record.json: No space left on device. What is finished is kept"
+        StorageError, match=r"cannot write .*record.json: No space left on device. Finished work is kept"
     ):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

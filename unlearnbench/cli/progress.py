@@ -1,4 +1,4 @@
-"""Shows the progress of a run: a live bar in a terminal, a line for each finished cell elsewhere."""
+"""Shows the progress of a run: a bar in a terminal, otherwise a line for each finished artefact or cell."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from unlearnbench.runtime.timing import time_left
 
 
 class Reporter:
-    """Writes to standard error."""
+    """Prints progress to standard error."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr)
         self._bar: Progress | None = None
         self._ep = self._total = 0.0
         self._cells = self._done = 0
-        self._began = time.perf_counter()
+        self._start = time.perf_counter()
 
     def start(self, plan: Plan) -> None:
-        """The run begins."""
+        """The run starts."""
         self._total, self._cells = plan.ep, len(plan.to_run)
-        self._began = time.perf_counter()
+        self._start = time.perf_counter()
         if not self._cells:
             return
-        artefacts = sum(1 + len(one.beside) if isinstance(one, Training) else 1 for one in plan.shared)
+        artefacts = sum(1 + len(job.beside) if isinstance(job, Training) else 1 for job in plan.shared)
         self._line(
-            f"{self._cells} of {len(plan.cells)} cells to run and {artefacts} artefacts to make for them: "
+            f"{self._cells} of {len(plan.cells)} cells to run, {artefacts} artefacts to make first; "
             f"about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB"
         )
         if self._console.is_terminal:
@@ -44,13 +44,14 @@ class Reporter:
     def done(self, outcome: Outcome) -> None:
         """An artefact or a cell is finished."""
         self._ep += outcome.ep
-        self._done += outcome.is_cell
+        if outcome.is_cell:
+            self._done += 1
         if self._bar:
             description = f"{self.left()}  {outcome.name}"
             self._bar.update(self._task, completed=self._done, description=description)
         elif outcome.is_cell or outcome.status != "made":
-            why = f": {outcome.reason}" if outcome.reason else ""
-            line = f"[{self._done}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{why}"
+            reason = f": {outcome.reason}" if outcome.reason else ""
+            line = f"[{self._done}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{reason}"
             self._line(f"{line}  ({self.left()})")
         else:
             self._line(f"made {outcome.name} {outcome.seconds:.1f} s  ({self.left()})")
@@ -64,9 +65,9 @@ class Reporter:
             self._bar.stop()
 
     def left(self) -> str:
-        """An estimate of the time that is left, from the work done so far."""
+        """An estimate of the time left, from the work done so far."""
         if self._done == self._cells:
             return "done"
         if not self._ep or not self._total:
             return "estimating"
-        return time_left(self._began, self._ep / self._total)
+        return time_left(self._start, self._ep / self._total)

@@ -32,7 +32,7 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
 def write_error(path: Path, error: OSError) -> StorageError:
     """The error for a file that cannot be written."""
     return StorageError(
-        f"cannot write {path}: {error.strerror}. What is finished is kept: "
+        f"cannot write {path}: {error.strerror}. Finished work is kept: "
         "make room or choose another folder, and run the same command again"
     )
 
