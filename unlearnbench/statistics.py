@@ -1,4 +1,8 @@
-"""From samples and seeds to numbers that say how sure they are."""
+"""Estimates with their confidence intervals, and tests over seeds, tasks and data sets.
+
+Not used, on purpose: `binomtest` and `ttest_1samp` of scipy give the same intervals, but neither the same last bits nor
+in less than ten times the time, like `wilcoxon` with `PermutationMethod`; with method="exact" it is wrong for ties.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 MOST_SIGNS = 16
-"""Up to how many differences all their signs are gone through."""
+"""The largest number of differences for which all combinations of signs are enumerated."""
 
 
 class Interval(NamedTuple):
-    """A number with its confidence interval."""
+    """An estimate with its confidence interval."""
 
     value: float
     low: float
@@ -22,19 +26,28 @@ class Interval(NamedTuple):
 
 
 def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
-    """A share of n independent trials with its exact (Clopper & Pearson 1934) interval; nan for n = 0."""
-    from scipy.stats import beta
+    """The success rate of independent trials with its exact interval (Clopper & Pearson, Biometrika 1934).
+
+    Args:
+        successes: Number of successes.
+        n: Number of trials.
+        level: Confidence of the interval.
+
+    Returns:
+        In [0, 1]; the rate is nan for n = 0.
+    """
+    from scipy.special import betaincinv
 
     if n == 0:
         return Interval(float("nan"), 0.0, 1.0)
     tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, n - successes + 1))
-    high = 1.0 if successes == n else float(beta.ppf(1 - tail, successes + 1, n - successes))
+    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
     return Interval(successes / n, low, high)
 
 
 def balanced_accuracy(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
-    """The mean of true-positive and true-negative rate of an attack that says "member" above zero.
+    """The mean of true-positive and true-negative rate of an attack that predicts "member" for scores above zero.
 
     The interval combines those of the two rates (method of variance estimates recovery; Newcombe, Statistics in
     Medicine 1998, and Zou & Donner 2008).
@@ -53,16 +66,18 @@ def balanced_accuracy(members: Floats, nonmembers: Floats, level: float = 0.95) 
 
 
 def auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
-    """The chance that a member scores higher than a non-member, ties counting half.
+    """The area under the ROC curve: the probability that a member scores higher than a non-member, ties counting half.
 
-    The interval is DeLong's (DeLong et al., Biometrics 1988), from the spread of the two kinds of placement.
+    The interval is DeLong's (DeLong et al., Biometrics 1988), from the variances of both kinds of placement; the exact
+    interval of a proportion where all members score higher than all non-members, or all lower.
 
     Args:
         members: Scores, float64 [m], m >= 2.
         nonmembers: Scores, float64 [n], n >= 2.
         level: Confidence of the interval.
     """
-    from scipy.stats import norm, rankdata
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
 
     m, n = len(members), len(nonmembers)
     ranks = rankdata(np.concatenate([members, nonmembers]))
@@ -70,8 +85,8 @@ def auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
     of_nonmembers = 1 - (ranks[m:] - rankdata(nonmembers)) / m
     value = float(of_members.mean())
     spread = np.sqrt(of_members.var(ddof=1) / m + of_nonmembers.var(ddof=1) / n)
-    half = float(norm.ppf((1 + level) / 2) * spread)
-    if value in (0.0, 1.0):  # the spread is zero, but only because the items are few
+    half = float(ndtri((1 + level) / 2) * spread)
+    if value in (0.0, 1.0):  # the spread is zero, but only because the samples are few
         return proportion(round(value * min(m, n)), min(m, n), level)
     return Interval(value, max(0.0, value - half), min(1.0, value + half))
 
@@ -79,11 +94,18 @@ def auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
 def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float, level: float = 0.95) -> Interval | None:
     """The largest true-positive rate whose false-positive rate is at most `fpr`.
 
+    The interval includes the uncertainty of the threshold: the number of non-members above the true threshold is
+    binomial, which bounds the threshold by two of their scores. The interval goes from the lower exact limit of the
+    rate at one of them to the upper limit at the other, and is conservative (Bonferroni).
+
+    Args:
+        members: Scores, float64 [m].
+        nonmembers: Scores, float64 [n].
+        fpr: The false-positive rate, in (0, 1).
+        level: Confidence of the interval.
+
     Returns:
-        The rate, or None where the non-members are too few for so small a rate: fewer than 1 / fpr. The interval allows
-        for other members and for other non-members: their number above the true threshold is binomial, so that it lies
-        between two of them; it goes from the lower exact limit at the one to the upper at the other (Bonferroni, so it
-        is rather too wide).
+        The rate, or None if there are fewer than 1 / fpr non-members.
     """
     from scipy.stats import binom
 
@@ -103,7 +125,7 @@ def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float, level: float = 0
 
 
 def best_threshold(members: Floats, nonmembers: Floats) -> float:
-    """The threshold of the best balanced accuracy for those who say "member" above it; halfway between two scores.
+    """The threshold with the best balanced accuracy of predicting "member" for scores above it; between two scores.
 
     Args:
         members: Scores, float64 [m], m >= 1.
@@ -141,7 +163,7 @@ def welch(a: tuple[float, float, int], b: tuple[float, float, int], level: float
 
 
 def paired(differences: Floats, level: float = 0.95) -> Interval:
-    """The mean of paired differences with its t-interval; without limits for fewer than two.
+    """The mean of paired differences with its t-interval, which is infinite for a single difference.
 
     Args:
         differences: One for each pair, e.g. a method's number less Retrain's with the same seed, float64 [n], n >= 1.
@@ -157,7 +179,7 @@ def paired(differences: Floats, level: float = 0.95) -> Interval:
 
 
 def friedman(scores: Floats) -> float | None:
-    """The p-value of Friedman's test that all methods are alike (Friedman, JASA 1937), ties corrected.
+    """The p-value of Friedman's test that all methods are alike (JASA 1937), corrected for ties.
 
     Args:
         scores: float64 [blocks, methods].
@@ -174,7 +196,7 @@ def friedman(scores: Floats) -> float | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values that hold for all of several tests together (Holm, Scandinavian Journal of Statistics 1979)."""
+    """P-values corrected for multiple tests (Holm, Scandinavian Journal of Statistics 1979), in the order given."""
     order = np.argsort(p_values, kind="stable")
     n, adjusted, highest = len(p_values), [0.0] * len(p_values), 0.0
     for place, index in enumerate(order):
@@ -184,14 +206,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def signed_rank(differences: Floats) -> float:
-    """The two-sided p-value of Wilcoxon's signed-rank test (1945); 1 if there are none, or one.
+    """The two-sided p-value of Wilcoxon's signed-rank test (Biometrics Bulletin 1945).
 
-    It is exact, also with ties, for up to 16 differences, and a normal approximation beyond.
+    It is exact, also with ties, for up to 16 differences, and a normal approximation beyond. Zeros are dropped.
+
+    Args:
+        differences: float64 [n].
+
+    Returns:
+        In (0, 1]; 1 for fewer than two differences that are not zero.
     """
     from scipy.stats import permutation_test, rankdata, wilcoxon
 
     differences = differences[differences != 0]
-    if len(differences) < 2:  # a single one is as far from 0 with either sign
+    if len(differences) < 2:  # either sign of a single one is equally extreme
         return 1.0
     if len(differences) > MOST_SIGNS:
         return float(wilcoxon(differences, method="approx").pvalue)
@@ -200,18 +228,17 @@ def signed_rank(differences: Floats) -> float:
         total: Floats = (np.sign(values) * rankdata(np.abs(values), axis=axis)).sum(axis=axis)
         return total
 
-    every = 2**MOST_SIGNS + 1
-    found = permutation_test((differences,), signed_ranks, permutation_type="samples", n_resamples=every)
-    return float(found.pvalue)
+    every = 2**MOST_SIGNS + 1  # so that all combinations of signs are enumerated
+    return float(permutation_test((differences,), signed_ranks, permutation_type="samples", n_resamples=every).pvalue)
 
 
 def least_p(blocks: int) -> float:
-    """The smallest p-value that a two-sided signed-rank test over this many blocks can give."""
+    """The smallest possible p-value of a two-sided signed-rank test over this many blocks."""
     return float(min(1.0, 2.0 ** (1 - blocks)))
 
 
 def critical_difference(methods: int, blocks: int, level: float = 0.95) -> float:
-    """How far apart two mean ranks must be to differ by Nemenyi's test (Demsar, JMLR 2006)."""
+    """The smallest difference of two mean ranks that is significant in Nemenyi's test (Demsar, JMLR 2006)."""
     from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(level, methods, np.inf)) / np.sqrt(2)
@@ -219,10 +246,13 @@ def critical_difference(methods: int, blocks: int, level: float = 0.95) -> float
 
 
 def mean_ranks(scores: Floats) -> Floats:
-    """The mean over blocks of each method's rank, 1 for the smallest score, ties sharing theirs.
+    """The mean rank of each method over blocks: 1 for the smallest score; ties share the mean of their ranks.
 
     Args:
         scores: float64 [blocks, methods].
+
+    Returns:
+        float64 [methods].
     """
     from scipy.stats import rankdata
 

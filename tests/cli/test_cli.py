@@ -124,7 +124,7 @@ def test_everything_can_be_listed(what: str) -> None:
 def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[object]) -> None:
     text = call("show", "digits-8x8", "class-removal", "laf-r", 0, *places).stdout
     assert "LAF+R on DIGITS-8x8, Class removal, seed 0" in text
-    assert "tpr@1%             n/a (too few held-out items" in text
+    assert "tpr@1%             n/a (too few held-out samples" in text
     assert "reproduce   unlearnbench run --preset" in text
     record = json.loads(call("show", "digits-8x8", "class-removal", "laf-r", 0, *places, "--json").stdout)
     assert record["cell"]["method"] == "laf-r"

@@ -220,7 +220,7 @@ def test_learning_again_is_measured_beside_retrain(
     assert shown.exit_code == 0
     assert [line.split("|")[2].strip() for line in shown.stdout.splitlines() if "DIGITS" in line] == ["Retrain", "LAF"]
     text = CliRunner().invoke(main, ["show", "digits-8x8", "class-removal", "laf", "0", *places]).stdout
-    assert "relearning 20 forgotten items: " in text
+    assert "relearning 20 forgotten samples: " in text
     nothing = CliRunner().invoke(main, ["table", "1", "--relearning", *places])
     assert nothing.exit_code == 2
     assert "run `unlearnbench measure --relearn" in nothing.stderr

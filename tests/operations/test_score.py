@@ -79,7 +79,7 @@ def test_the_original_brought_back_gets_the_numbers_of_the_original(
     assert np.isnan(frame.loc["back again", "seconds_unlearn"])  # nobody here saw what it cost
     shown = table(3, str(tiny), finished)
     assert "*Made elsewhere*" in shown
-    assert "Made elsewhere, with whatever data their makers used: back again." in shown
+    assert "Made elsewhere, with unknown access to training data: back again." in shown
 
 
 def test_other_weights_get_other_numbers_and_a_second_verdict_is_free(

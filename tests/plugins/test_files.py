@@ -149,10 +149,10 @@ def test_a_record_whose_file_is_gone_is_shown_with_a_note(
     run(f"{folder}/mine.py:fade", tiny, cache, results)
     there = call("table", 2, "--preset", tiny, "--results", results)[1]
     assert "| Mine" in there
-    assert "cannot be known" not in there
+    assert "Not checked for changes" not in there
     (folder / "mine.py").unlink()
     gone = call("table", 2, "--preset", tiny, "--results", results)[1]
-    assert "Whether the code of Mine has changed cannot be known: mine.py is no longer where it was." in gone
+    assert "Not checked for changes, because mine.py no longer exists: Mine." in gone
     assert "Missing" not in gone
 
 

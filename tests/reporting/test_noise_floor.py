@@ -1,4 +1,4 @@
-"""The noise floor, differences in its units, and who overdid it: against numbers worked out by hand."""
+"""The noise floor, differences in its units, and over-unlearned methods agree with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -65,17 +65,19 @@ def frame(results: tuple[str, Path]) -> pd.DataFrame:
     return load(results[1])
 
 
-def test_the_floor_is_the_root_mean_square_of_two_retrains_but_at_least_an_item(frame: pd.DataFrame) -> None:
+def test_the_floor_is_the_root_mean_square_difference_of_two_retrains_but_at_least_one_sample(
+    frame: pd.DataFrame,
+) -> None:
     assert noise_floor.floor(frame, "train_f") == pytest.approx(
         0.02
-    )  # rms of .01, .02, 0 is .0129, and an item is 1/50
+    )  # rms of .01, .02, 0 is .0129, and a sample is 1/50
     frame["items.train_f"] = 5000
     assert noise_floor.floor(frame, "train_f") == pytest.approx(math.sqrt((0.01**2 + 0.02**2) / 3))
     assert noise_floor.floor(frame, "asr") == pytest.approx(0.5 / 200)
     assert noise_floor.floor(frame[frame["method"] != "retrain-2"], "train_f") is None
 
 
-def test_differences_are_those_of_equal_seeds(frame: pd.DataFrame) -> None:
+def test_differences_are_between_cells_of_the_same_seed(frame: pd.DataFrame) -> None:
     found = noise_floor.of_method(noise_floor.differences(frame.sample(frac=1, random_state=0), "train_f"), "laf")
     assert sorted(found.tolist()) == pytest.approx([-0.11, -0.10, -0.08])
     without = frame[~((frame["method"] == "retrain") & (frame["seed"] == 1))]
@@ -91,22 +93,24 @@ def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -
     low, high = t.interval(0.95, 2, sample.mean(), sample.std(ddof=1) / math.sqrt(3))
     assert [float(v) for v in rows["laf", "train_f"]] == pytest.approx([sample.mean(), low, high, 3, 2.0])
     assert not any(name == "retrain" for name, _ in rows)
-    assert rows["laf", "train_r"] == ["0.0", "", "", "3", "0.1"]  # all seeds agree, which is no spread of zero
+    assert rows["laf", "train_r"] == ["0.0", "", "", "3", "0.1"]  # all seeds agree, which is no interval
     text = table(1, *results, view="paired")
-    assert f"would stay within {t.ppf(0.975, 3) / math.sqrt(3):.1f} of them" in text
+    assert f"another Retrain stays within {t.ppf(0.975, 3) / math.sqrt(3):.1f} noise floors" in text
     assert f"{sample.mean():+.2f} [{low:+.2f}, {high:+.2f}] ({-sample.mean() / 2:.1f})" in text
-    assert "3 seeds cannot tell anybody from Retrain" in text
-    assert "does not fall below p = 0.25. For 0.05 it takes 6 seeds." in text
+    assert "3 seeds cannot distinguish any method from Retrain" in text
+    assert "the smallest p of a signed-rank test is 0.25; p < 0.05 needs 6 seeds." in text.replace("&lt;", "<")
     gaps = table(1, *results, format="csv", view="distance", cache=results[1] / "cache").splitlines()
     by_name = [dict(zip(gaps[0].split(","), line.split(","), strict=True)) for line in gaps[1:]]
     laf = next(row for row in by_name if row["Method"] == "laf")
     assert float(laf["Floors mean"]) == pytest.approx(-sample.mean() / 2.0 / 4)
 
 
-def test_who_forgets_more_than_retrain_is_named(results: tuple[str, Path]) -> None:
+def test_methods_that_are_clearly_worse_on_the_forget_set_than_retrain_are_named(results: tuple[str, Path]) -> None:
     text = table(1, *results)
-    assert "DIGITS: over-unlearned, which gives forgotten items away as well: laf (Train\\_f 9.7 points" in text
-    assert "t-s (" not in text.split("over-unlearned")[1].split("\n")[0]  # on average below, but not for sure
+    assert "DIGITS: over-unlearned, which also exposes the forget set: laf (Train\\_f 9.7 points below Retrain" in text
+    assert (
+        "t-s (" not in text.split("over-unlearned")[1].split("\n")[0]
+    )  # its mean is below, but its interval includes zero
     assert "retrain-2 (" not in text.split("over-unlearned")[1].split("\n")[0]
 
 
@@ -115,38 +119,36 @@ def test_who_forgets_more_than_retrain_is_named(results: tuple[str, Path]) -> No
     [
         ([(0.3, 0.2, 0.39), (0.35, 0.31, 0.39)], True),
         ([(0.3, 0.2, 0.39), (0.35, 0.25, 0.45)], False),  # Retrain's interval begins at 0.4
-        ([(0.3, 0.2, 0.39), (0.45, 0.35, 0.55)], False),  # with one seed it may be chance
+        ([(0.3, 0.2, 0.39), (0.45, 0.35, 0.55)], False),  # one seed of two may be chance
         ([(0.7, 0.6, 0.8), (0.65, 0.55, 0.75)], False),
     ],
 )
-def test_who_is_on_the_wrong_side_of_guessing_with_every_seed_is_named(
+def test_methods_whose_auc_is_below_guessing_with_every_seed_are_named(
     aucs: list[tuple[float, float, float]], named: bool
 ) -> None:
     rows = [record("retrain", seed, 0.9, (0.5, 0.4, 0.6)) for seed in (0, 1)]
     rows += [record("laf", seed, 0.9, auc) for seed, auc in enumerate(aucs)]
-    said = list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))
-    assert said == (
-        ["DIGITS: over-unlearned, which gives forgotten items away as well: laf (AUC of attack shadow 32.5)."]
-        if named
-        else []
+    notes = list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))
+    assert notes == (
+        ["DIGITS: over-unlearned, which also exposes the forget set: laf (AUC of attack shadow 32.5)."] if named else []
     )
 
 
-def test_a_difference_must_be_two_noise_floors_to_be_clear() -> None:
-    for gap, named in ((0.03, False), (0.05, True)):  # the floor is one item of fifty
+def test_a_clear_difference_is_at_least_two_noise_floors() -> None:
+    for gap, named in ((0.03, False), (0.05, True)):  # the floor is one sample of fifty
         rows = [record("retrain", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
         rows += [record("retrain-2", seed, 0.9 + seed / 100, (0.5, 0.4, 0.6)) for seed in range(3)]
         rows += [record("laf", seed, 0.9 + seed / 100 - gap + seed / 1e4, (0.5, 0.4, 0.6)) for seed in range(3)]
         assert bool(list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))) == named
 
 
-def test_a_single_seed_must_be_far_below() -> None:
+def test_with_one_seed_only_a_difference_of_five_points_is_clear() -> None:
     for train_f, named in ((0.86, False), (0.84, True)):
         rows = [record("retrain", 0, 0.9, (0.5, 0.4, 0.6)), record("laf", 0, train_f, (0.5, 0.4, 0.6))]
         assert bool(list(overdone(pd.DataFrame([Record.from_json(row).row() for row in rows]), CLEAN))) == named
 
 
-def test_another_retrain_stays_within_the_reach_as_often_as_is_said() -> None:
+def test_another_retrain_stays_within_the_reach_in_95_percent_of_cases() -> None:
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(4000):

@@ -1,4 +1,4 @@
-"""Beside the published numbers: the differences are what they are, and what was wrong in print is said to be."""
+"""View compare: differences and intervals are right; published numbers that are wrong are marked and not counted."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def test_welch_excludes_zero_exactly_where_the_test_rejects(
     assert touching.value == pytest.approx(b[0] - a[0])
 
 
-def test_one_seed_gives_no_interval_and_equal_values_one_without_width() -> None:
+def test_one_seed_has_no_interval_and_equal_values_have_one_of_width_zero() -> None:
     assert statistics.welch((1.0, 0.5, 5), (2.0, float("nan"), 1)) is None
     assert statistics.welch((1.0, 0.0, 5), (2.0, 0.0, 2)) == (1.0, 1.0, 1.0)
 
 
-def test_the_text_counts_what_agrees_and_leaves_out_what_was_wrong_in_print(preset: str, tmp_path: Path) -> None:
+def test_the_notes_count_the_numbers_that_agree_without_those_wrong_in_print(preset: str, tmp_path: Path) -> None:
     text = table(1, preset, tmp_path / "results", view="compare")
     numbers = rows(preset, tmp_path / "results").values()
     trusted = [row for row in numbers if not row["known_wrong"]]
@@ -126,7 +126,7 @@ def test_rank_correlation_is_that_of_the_distances_to_retrain() -> None:
     assert rank_correlation([reference, far, middle, near], "test") == "Test +1.00 (3 methods)"
     turned = [reference, pair("a", 50, 80.5), pair("b", 80, 95), pair("c", 91, 40)]
     assert rank_correlation(turned, "test") == "Test -1.00 (3 methods)"
-    assert rank_correlation([reference, far, middle], "test") == "Test n/a (2 methods, it takes three)"
+    assert rank_correlation([reference, far, middle], "test") == "Test n/a (2 methods; needs three)"
     assert rank_correlation([far, middle, near], "test") == "Test n/a (no trusted Retrain)"
     assert rank_correlation([reference, near, near, near], "test") == "Test n/a (all equally close)"
 
@@ -145,7 +145,7 @@ def test_every_format_has_every_number(form: str, preset: str, tmp_path: Path) -
         assert not re.search(r"(?<!\\)[_%&#](?!.*usepackage)", text.replace(" & ", " ").split("\n", 1)[1])
 
 
-def test_what_is_missing_is_said(preset: str, tmp_path: Path) -> None:
+def test_missing_cells_and_the_classifier_are_in_the_notes(preset: str, tmp_path: Path) -> None:
     broken = record("t-s", 0, (0.0, 0.0, 0.0, 0.0))
     del broken["metrics"]
     write_record(
@@ -157,11 +157,11 @@ def test_what_is_missing_is_said(preset: str, tmp_path: Path) -> None:
     assert "gradient boosting of scikit-learn; that of the released code is of xgboost" in text
 
 
-def test_one_seed_is_said_to_give_no_interval(preset: str, tmp_path: Path) -> None:
+def test_one_seed_has_no_interval(preset: str, tmp_path: Path) -> None:
     for method in OURS:
         (tmp_path / f"results/two/records/mnist/cnn/data-removal/{method}/1.json").unlink()
     text = table(1, preset, tmp_path / "results", view="compare")
-    assert "With one seed there is no interval" in text
+    assert "One seed has no interval: any difference may be chance." in text
     assert "n/a" in text
 
 
@@ -174,14 +174,14 @@ def test_a_task_with_other_options_is_not_compared(preset: str, tmp_path: Path) 
         table(1, preset, tmp_path / "results", view="compare")
 
 
-def test_what_was_never_published_cannot_be_compared(tiny: Path, tiny_run: Path) -> None:
+def test_data_sets_that_were_not_published_cannot_be_compared(tiny: Path, tiny_run: Path) -> None:
     with pytest.raises(UserError, match="published are those of cifar10, fashion-mnist, mnist, svhn"):
         table(1, str(tiny), tiny_run, view="compare")
     with pytest.raises(UserError, match="format must be one of"):
         table(1, str(tiny), tiny_run, "html", view="compare")
 
 
-def test_the_published_tables_are_whole() -> None:
+def test_the_published_tables_are_complete() -> None:
     methods = {"retrain", "neggrad", "boundary", "sisa", "unrolling", "t-s", "scrub", "laf", "laf-r"}
     ablations = {"retrain", "laf", "laf-none-l1", "laf-none-l2"}
     for number, columns in ((1, 4), (2, 3), (3, 4)):
@@ -191,7 +191,7 @@ def test_the_published_tables_are_whole() -> None:
         assert len(read(number + 3).numbers) == 4 * 4 * columns
 
 
-def test_what_is_called_wrong_contradicts_itself() -> None:
+def test_numbers_that_are_called_wrong_contradict_others() -> None:
     """Each reason is checked against the published numbers; those about constant answers in test_released_attack."""
     two, five, six = read(2).numbers, read(5).numbers, read(6).numbers
     for metric in ("test_r", "test_f", "asr"):

@@ -1,4 +1,4 @@
-"""Distances and ranks against scipy and definitions; and no claim that the number of blocks cannot support."""
+"""Distances and ranks agree with scipy and definitions; no claim exceeds what the number of blocks supports."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_ranks_are_means_over_tasks_of_the_order_of_gaps(results: tuple[str, Pat
     assert 0.2 < order["Laf"][2] < 1.0
 
 
-def test_seeds_are_paired_and_only_those_that_all_have_count(results: tuple[str, Path]) -> None:
+def test_seeds_are_paired_and_only_those_of_all_methods_count(results: tuple[str, Path]) -> None:
     folder = results[1]
     path = next(folder.glob("mine/records/*/*/data-removal/laf/0.json"))
     path.unlink()  # laf's better seed: of the others only seed 1 counts there now
@@ -82,11 +82,11 @@ def test_resamples_draw_the_same_seeds_for_all_methods() -> None:
     assert {tuple(ranks) for ranks in ranking.resamples([gaps, gaps])} == {(1.0, 2.0, 3.0)}
 
 
-def test_one_seed_says_nothing_about_stability(results: tuple[str, Path]) -> None:
+def test_one_seed_has_no_resamples(results: tuple[str, Path]) -> None:
     for path in results[1].glob("mine/records/*/*/*/*/1.json"):
         path.unlink()
     text = render(ranking.view(ranking.rank(*results), "mine"), "markdown")
-    assert "One seed cannot say how stable ranks are" in text
+    assert "One seed cannot show how stable ranks are: two or more are needed." in text
     assert [line.split("|")[3].strip() for line in text.splitlines() if "Laf" in line] == ["-"]
 
 
@@ -103,7 +103,7 @@ def test_bars_join_methods_within_the_critical_difference(results: tuple[str, Pa
 def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) -> None:
     text = render(ranking.view(ranking.rank(*results), "mine"), "markdown")
     assert (
-        "No pair can be told apart at 5% with 3 blocks, whatever their numbers: for 6 pairs it takes 8 blocks." in text
+        "No pair can differ at 5% with 3 blocks, whatever the numbers: 6 pairs need 8 blocks (Wilcoxon, Holm)." in text
     )
     assert "before" not in text
 
@@ -128,7 +128,7 @@ def test_gaps_are_means_over_columns_in_points(results: tuple[str, Path], tmp_pa
     assert "n/a" in table(1, *results, view="distance", cache=tmp_path / "cache")
 
 
-def test_disagreement_counts_items_of_different_classes() -> None:
+def test_disagreement_counts_samples_of_different_classes() -> None:
     mine = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
     parts = {"forget": mine[:3], "retain": mine, "test": mine[:1]}
     found = compared(parts, {part: values[:, ::-1] if part == "forget" else values for part, values in parts.items()})
@@ -157,7 +157,7 @@ def test_tests_over_blocks_are_scipys() -> None:
     assert statistics.friedman(np.ones((4, 3))) is None
 
 
-def test_the_least_p_is_what_the_test_gives_when_all_differences_agree() -> None:
+def test_the_least_p_is_that_of_differences_that_all_agree() -> None:
     for blocks in range(2, 12):
         assert statistics.signed_rank(np.arange(1.0, blocks + 1)) == pytest.approx(statistics.least_p(blocks))
 
@@ -174,7 +174,7 @@ def test_the_critical_difference_is_that_of_demsars_table(methods: int, q: float
     assert statistics.critical_difference(methods, 12) == pytest.approx(expected, abs=2e-3)
 
 
-def test_paired_intervals_are_student_and_cover_the_truth_as_often_as_they_say() -> None:
+def test_paired_intervals_are_students_and_cover_the_truth_in_95_percent_of_cases() -> None:
     rng = np.random.default_rng(2)
     sample = rng.normal(1, 2, 5)
     found = statistics.paired(sample)
@@ -186,7 +186,7 @@ def test_paired_intervals_are_student_and_cover_the_truth_as_often_as_they_say()
     assert abs(hits / 2000 - 0.95) < margin
 
 
-def test_auc_intervals_cover_the_truth_as_often_as_they_say() -> None:
+def test_auc_intervals_cover_the_truth_in_95_percent_of_cases() -> None:
     rng = np.random.default_rng(3)
     truth = norm.cdf(0.8 / math.sqrt(2))
     found = (statistics.auc(rng.normal(0.8, 1, 150), rng.normal(0, 1, 150)) for _ in range(1500))
@@ -194,7 +194,7 @@ def test_auc_intervals_cover_the_truth_as_often_as_they_say() -> None:
     assert abs(hits / 1500 - 0.95) < 0.02
 
 
-def test_nothing_to_rank_is_said(tmp_path: Path) -> None:
+def test_a_ranking_without_records_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     with pytest.raises(UserError, match="there are no records to rank"):
         ranking.rank("demo", tmp_path)

@@ -1,4 +1,4 @@
-"""Commands about records, artefacts and the tables that are made of them."""
+"""Commands that read: tables, ranks, records, and what the cache holds; and those that check or merge records."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def table(number: str, preset: str | None, results: str, form: str | None, **opt
 @ACCEPT
 @JSON
 def rank(preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool) -> None:
-    """Ranks methods by their distance to Retrain, with what the number of tasks and seeds can support."""
+    """Ranks methods by their distance to Retrain, with the significance that the number of tasks and seeds supports."""
     from unlearnbench.reporting import charts, ranking
     from unlearnbench.reporting.rendering import render
 
@@ -103,39 +103,40 @@ def show(dataset: str, task: str, method: str, seed: int, preset: str, results: 
 
 @click.command()
 @click.option("--bump", multiple=True, metavar="GROUP.NAME", help="Raise this version, e.g. methods.laf; repeatable.")
-@click.option("--because", default="", metavar="TEXT", help="Why numbers change; goes into CHANGELOG.md.")
+@click.option("--because", default="", metavar="TEXT", help="Why numbers change; written to CHANGELOG.md.")
 @click.option("--check", is_flag=True, help="Write nothing.")
 @JOBS
 @ARITHMETIC
 @JSON
 def confirm(bump: tuple[str, ...], because: str, as_json: bool, **options: Any) -> None:
-    """Computes a small plan and compares its outputs, bit by bit, with those of the published results.
+    """Computes a small plan and compares its outputs with the published ones, bit by bit.
 
-    Users see whether their machine gives the published numbers. Developers confirm that edited code still does, or
-    raise the versions of what now gives others. Exit code 0: all is equal, or explained; 1: it is not.
+    Shows whether this machine gives the published numbers. After editing code: confirms that it still gives them, or
+    raises the versions of the code that no longer does. Exit code 0: outputs are equal, or changes are explained; 1:
+    otherwise.
     """
     from unlearnbench.operations.confirm import confirm as confirm_all
 
-    found = confirm_all(bump, because, say=partial(click.echo, err=True), **options)
+    done = confirm_all(bump, because, say=partial(click.echo, err=True), **options)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
-    elif found.problem:
-        click.echo(found.problem)
-    elif found.bits:
-        changed = f"{len(found.different)} of {found.outputs} outputs changed" if found.different else "equal bits"
-        click.echo(f"{found.outputs} outputs of the golden plan: {changed}")
-        for what in ("raised", "confirmed", "new"):
-            if names := getattr(found, what):
-                click.echo(f"{what}: {', '.join(names)}")
+        click.echo(json.dumps(asdict(done), indent=1))
+    elif done.problem:
+        click.echo(done.problem)
+    elif done.bits:
+        changed = f"{len(done.different)} of {done.outputs} outputs changed" if done.different else "equal bits"
+        click.echo(f"{done.outputs} outputs of the golden plan: {changed}")
+        for change, names in (("raised", done.raised), ("confirmed", done.confirmed), ("new", done.new)):
+            if names:
+                click.echo(f"{change}: {', '.join(names)}")
     else:
-        click.echo(f"{found.outputs} outputs are near the golden ones; bits were not compared, because {found.why}")
-    sys.exit(1 if found.problem else 0)
+        click.echo(f"{done.outputs} outputs are near the golden ones; bits were not compared, because {done.why}")
+    sys.exit(1 if done.problem else 0)
 
 
 @click.command()
 @RESULTS
 @PRESET
-@click.option("--rerun", type=int, default=0, metavar="N", help="Also unlearn N cells again, drawn at random.  [0]")
+@click.option("--rerun", type=int, default=0, metavar="N", help="Also unlearn N random cells again.  [0]")
 @JOBS
 @DEVICE
 @ARITHMETIC
@@ -143,13 +144,13 @@ def confirm(bump: tuple[str, ...], because: str, as_json: bool, **options: Any) 
 @DATA
 @JSON
 def verify(rerun: int, as_json: bool, **options: Any) -> None:
-    """Reads all records of a preset and all artefacts again, and recomputes every number from stored outputs.
+    """Checks all records of a preset and all artefacts, and recomputes every number from stored outputs.
 
-    All problems are reported at once. Exit code 0: there are none; 1: there are.
+    Reports all problems at once. Exit code 0: no problems; 1: problems.
     """
     from unlearnbench.operations.verify import verify as verify_all
 
-    found = verify_all(
+    done = verify_all(
         selection_of(options),
         workspace_of(options),
         rerun=rerun,
@@ -157,33 +158,31 @@ def verify(rerun: int, as_json: bool, **options: Any) -> None:
         say=partial(click.echo, err=True),
     )
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
+        click.echo(json.dumps(asdict(done), indent=1))
     else:
-        for reason, count in found.unmeasured.items():
-            click.echo(f"{count} records were read only: {reason}")
-        click.echo(
-            f"{found.records} records and {found.artefacts} artefacts read, {found.measured} records measured again"
-        )
-        for problem in found.problems:
+        for reason, count in done.unmeasured.items():
+            click.echo(f"{count} records were read but not recomputed: {reason}")
+        click.echo(f"{done.records} records and {done.artefacts} artefacts read, {done.measured} records recomputed")
+        for problem in done.problems:
             click.echo(f"problem: {problem}")
-        click.echo(f"{len(found.problems)} problems" if found.problems else "everything is as it was written")
-    sys.exit(1 if found.problems else 0)
+        click.echo(f"{len(done.problems)} problems" if done.problems else "no problems")
+    sys.exit(1 if done.problems else 0)
 
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...")
 @RESULTS
 def merge(folders: tuple[str, ...], results: str) -> None:
-    """Brings the records of several results folders, DIR..., into the one of --results.
+    """Copies the records of results folders DIR... into that of --results.
 
-    Records of one cell must agree in everything but times and places; if any do not, nothing is changed.
+    Records of the same cell must agree in everything but times and places; otherwise nothing is changed.
     """
     from unlearnbench.operations.merge import merge as merge_folders
 
     done = merge_folders(folders, results)
     click.echo(
-        f"{done.new} records are new, {done.better} replace failures, {done.more} got more measures, {done.same} were "
-        f"there; in {results}"
+        f"{results}: {done.new} records added, {done.better} failures replaced, {done.more} records extended, "
+        f"{done.same} already there"
     )
 
 
@@ -192,23 +191,24 @@ def merge(folders: tuple[str, ...], results: str) -> None:
     "--results", multiple=True, default=("results",), metavar="DIR", help="A folder of records; repeatable.  [results]"
 )
 @CACHE
-@click.option("--prune", is_flag=True, help="Delete what no record in these results folders was made of.")
+@click.option("--prune", is_flag=True, help="Delete artefacts that no record in these folders needs.")
 @JSON
 def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: bool) -> None:
-    """Shows what the cache holds, and how much of it no record needs; --prune deletes that.
+    """Lists the artefacts in the cache, and how many no record needs; --prune deletes the latter.
 
-    What is younger than an hour is left alone, because a run may be going on.
+    Artefacts younger than an hour are kept, because a run may be using them.
     """
     from unlearnbench.operations.prune import cache_usage
     from unlearnbench.operations.prune import prune as prune_cache
     from unlearnbench.storage import folders
 
-    found = cache_usage(results, cache)
+    usages = cache_usage(results, cache)
     if as_json:
-        click.echo(json.dumps([{**asdict(h), "unneeded": len(h.unneeded)} for h in found], indent=1))
-    for h in [] if as_json else found:
-        click.echo(f"{h.kind:10} {h.files:6} files {h.size / 1e6:9.1f} MB, not needed {h.freed / 1e6:9.1f} MB")
+        click.echo(json.dumps([{**asdict(usage), "unneeded": len(usage.unneeded)} for usage in usages], indent=1))
+    else:
+        for u in usages:
+            click.echo(f"{u.kind:10} {u.files:6} files {u.size / 1e6:9.1f} MB, not needed {u.freed / 1e6:9.1f} MB")
     if prune:
-        freed = prune_cache(found)
-        count = sum(len(h.unneeded) for h in found)
+        freed = prune_cache(usages)
+        count = sum(len(usage.unneeded) for usage in usages)
         click.echo(f"{count} files, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)

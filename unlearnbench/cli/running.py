@@ -240,7 +240,8 @@ def measure(
 def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
     """Tunes the hyperparameters of a method on a small grid.
 
-    The grid has at most four points. Uses training images only, some of them held out, with a seed, an original and a Retrain of its own. Writes a log.
+    The grid has at most four points. Uses training images only, some of them held out, with a seed, an original and a
+    Retrain of its own. Writes a log.
     """
     from unlearnbench.operations.tune import tune as tune_method
 
@@ -255,3 +256,43 @@ def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
     )
     click.echo(tuning.log.read_text(encoding="utf-8"), nl=False)
     click.echo(f"\nwrote {tuning.log}", err=True)
+
+
+@click.command()
+@click.argument("cell", nargs=-1, metavar="[DATASET TASK METHOD SEED]")
+@click.option("--random", "count", type=int, default=0, metavar="N", help="Instead, N cells drawn at random.")
+@PRESET
+@JOBS
+@DEVICE
+@RESULTS
+@DATA
+@JSON
+def reproduce(cell: tuple[str, ...], count: int, as_json: bool, **options: Any) -> None:
+    """Computes a recorded cell again, in an empty cache of its own, and compares every number with the record.
+
+    Nothing that was computed before is used: the original, the shadow models and the method are computed anew. Exit
+    code 0: every number is equal to the last bit; 1: some differ, or a cell could not be computed.
+    """
+    from unlearnbench.cli.progress import Reporter
+    from unlearnbench.operations.reproduce import drawn, reproduce as reproduce_cells
+    from unlearnbench.reporting.frame import record_paths
+    from unlearnbench.reporting.show import path_of
+
+    if bool(cell) == bool(count) or len(cell) not in (0, 4):
+        raise UserError("name one cell, DATASET TASK METHOD SEED, or use --random N")
+    if count < 0:
+        raise UserError(f"--random must be a number of cells, not {count}")
+    preset = options["preset"]
+    selection, workspace, effort = selection_of(options), workspace_of(options), effort_of(options)
+    paths = record_paths(workspace.results, preset)
+    paths = drawn(paths, count) if count else [path_of(paths, preset, *cell)]
+    done = []
+    for reproduction in reproduce_cells(paths, selection, workspace, effort=effort, progress=Reporter()):
+        done.append(reproduction)
+        if not as_json:
+            show_reproduction(reproduction)
+    if as_json:
+        click.echo(json.dumps([{**asdict(one), "path": str(one.path), "verdict": one.verdict} for one in done], indent=1))
+    elif count:
+        click.echo(f"\n{len([one for one in done if one.equal])} of {len(done)} cells reproduced to the last bit")
+    sys.exit(0 if all(one.equal for one in done) else 1)

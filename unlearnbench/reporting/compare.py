@@ -118,13 +118,13 @@ def tidy(pairs: Sequence[Pair]) -> Data:
 
 
 def summary(table: Table, pairs: Sequence[Pair], published: Published) -> Iterator[str]:
-    """How many cells agree, and whether the methods come in the same order."""
+    """How many numbers agree, and whether the methods are in the same order."""
     everything = [place for place in published.numbers if place[0] in table.datasets]
     trusted = [pair for pair in pairs if not pair.wrong]
     close = [pair for pair in trusted if abs(pair.difference) <= CLOSE]
     yield (
         f"{len(pairs)} of {len(everything)} published numbers for these data have one of ours beside them. "
-        f"{len(pairs) - len(trusted)} of them are known to be wrong in print and count for nothing below."
+        f"{len(pairs) - len(trusted)} of them are known to be wrong in print and are not counted below."
     )
     yield f"{len(close)} of {len(trusted)} differ by at most {CLOSE:g} point."
     intervals = [pair.interval for pair in trusted if pair.interval]
@@ -132,19 +132,19 @@ def summary(table: Table, pairs: Sequence[Pair], published: Published) -> Iterat
     if intervals:
         yield f"{len(inside)} of {len(intervals)} intervals of the difference (95 %, Welch) include zero."
     else:
-        yield "With one seed there is no interval: what is chance cannot be told from what is not."
+        yield "One seed has no interval: any difference may be chance."
     for dataset in dict.fromkeys(pair.dataset for pair in trusted):
         here = [pair for pair in trusted if pair.dataset == dataset]
         ranks = ", ".join(rank_correlation(here, m) for m in dict.fromkeys(p.metric for p in here))
-        yield f"{dataset}: rank correlation (Spearman) of closeness to Retrain, published and ours: {ranks}."
+        yield f"{dataset}: rank correlation (Spearman) of the distances to Retrain, published and ours: {ranks}."
 
 
 def rank_correlation(pairs: Sequence[Pair], metric: str) -> str:
-    """Whether methods that are close to Retrain in print are close in ours, in words.
+    """The rank correlation of the methods' distances to Retrain in print and in ours, in words.
 
     Args:
         pairs: Of one data set.
-        metric: Which metric.
+        metric: The metric.
     """
     from scipy.stats import spearmanr
 
@@ -154,7 +154,7 @@ def rank_correlation(pairs: Sequence[Pair], metric: str) -> str:
     if not reference:
         return f"{name} n/a (no trusted Retrain)"
     if len(others) < 3:
-        return f"{name} n/a ({len(others)} methods, it takes three)"
+        return f"{name} n/a ({len(others)} methods; needs three)"
     theirs = [pair.published.distance(reference[0].published) for pair in others]
     ours = [pair.ours.distance(reference[0].ours) for pair in others]
     if len(set(theirs)) < 2 or len(set(ours)) < 2:

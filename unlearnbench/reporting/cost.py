@@ -13,11 +13,11 @@ UNITS = {"ep": "ep", "seconds": "s"}
 """The units of costs, with their symbols."""
 PHASES = ("prepare", "unlearn")
 NOTES = (
-    "An ep is one pass, forward and backward, over the training set; a forward pass alone is a third. Methods declare "
-    "their ep; seconds are measured, on whatever machine made the records, and are means over seeds.",
-    "Prepare is what can be done before anybody asks to be forgotten. Work that is shared or kept from an earlier run, "
-    "also that of a method from which another one starts, is charged in full to everyone who uses it.",
-    "Beside Retrain: both phases together, divided by those of Retrain.",
+    "ep, epoch-equivalent: one forward and backward pass over the training set; a forward pass alone is 1/3. Methods "
+    "declare their ep. Seconds are measured on the machine that made the records. Means over seeds.",
+    "prepare: before the forget set is known. Work that methods share, or that a method starts from, is charged in "
+    "full to each of them, also if it is cached.",
+    "beside Retrain: both phases together, divided by those of Retrain.",
 )
 
 
@@ -27,7 +27,7 @@ def view(cells: Cells) -> Grid:
         [*(f"{phase} ({symbol})" for phase in PHASES), f"beside Retrain ({symbol})"] for symbol in UNITS.values()
     ]
     columns = [Column("Data"), Column("Method"), *(Column(header, shown) for unit in by_unit for header in unit)]
-    return Grid(f"{cells.title}: what it costs", columns, rows(cells), NOTES)
+    return Grid(f"{cells.title}: cost", columns, rows(cells), NOTES)
 
 
 def rows(cells: Cells) -> list[list[str | float]]:

@@ -29,14 +29,14 @@ HEADERS = {
     **{f"disagreement_{part}": f"Dis_{short}" for part, short in PARTS.items()},
 }
 NOTES = (
-    "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. ToW, "
-    "tug of war (Zhao et al., NeurIPS 2024): (1 - |difference of Train_f|) (1 - |of Train_r|) (1 - |of Test|), in "
-    "percent; 100 is Retrain. Floors: the mean over columns of the same differences, each in units of its noise floor, "
-    "which is what a second Retrain differs by (root mean square over seeds, at least one item); that one itself has "
-    "just below 1. n/a unless control `retrain-2` was run.",
-    "JSD: Jensen-Shannon divergence between the class probabilities of a network and of Retrain with the same seed, in "
-    "percent of one bit, averaged over forgotten (f), remaining (r) and test items (t). Dis: share of items on which "
-    "they choose different classes. Two Retrains differ, too: compare with the control, if it was run.",
+    "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. "
+    "Floors: the same with each difference in units of its noise floor, the root mean square over seeds of the "
+    "difference between two Retrains, at least one sample; the second Retrain is just below 1; n/a without control "
+    "`retrain-2`. ToW, tug of war (Zhao et al., NeurIPS 2024): (1 - |difference of Train_f|) (1 - |of Train_r|) "
+    "(1 - |of Test|), in percent; Retrain has 100.",
+    "JSD: Jensen-Shannon divergence between the class probabilities of a model and of Retrain with the same seed, in "
+    "percent of one bit, averaged over the forget set (f), the retain set (r) and the test set (t). Dis: share of "
+    "samples with different predicted classes, in percent. Two Retrains differ too: compare with `retrain-2`.",
 )
 
 
@@ -45,7 +45,7 @@ def view(cells: Cells, outputs: Outputs) -> Grid:
 
     Args:
         cells: What it shows.
-        outputs: Where a cell has none, it has no JSD and no disagreement.
+        outputs: A cell without outputs has neither JSD nor disagreement.
     """
     by_seed = by_records(cells.ok)
     for (dataset, seed), methods in in_scenarios(by_seed).items():

@@ -1,12 +1,12 @@
-"""What a reader of a table must not overlook: who did nothing, who did damage, and who overdid it."""
+"""Notes that name methods: those that change almost nothing, damage the model, or over-unlearn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from unlearnbench import statistics
-from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.presets import NOTHING, REFERENCE
 from unlearnbench.planning.protocols import COLUMNS, Protocol
 from unlearnbench.reporting.noise_floor import differences, floor, of_method
@@ -15,48 +15,60 @@ from unlearnbench.reporting.rendering import Number
 if TYPE_CHECKING:
     import pandas as pd
 
-IDLE, DAMAGED = 1.0, 5.0
-"""In percentage points: up to the first a method has changed next to nothing; beyond the second it has done damage."""
+IDLE = 1.0
+"""In percentage points: a method within this distance of the original in every column has changed almost nothing."""
+DAMAGED = 5.0
+"""In percentage points: a method further below Retrain and the original than this has damaged the model."""
 CLEARLY = 2.0
-"""How many noise floors a difference must have to be clear, and how many points if it is not known."""
+"""In noise floors, or in percentage points if these are not known: the size of a clear difference."""
 Numbers = dict[tuple[str, str, str], Number]
 """Numbers by data set, method and column."""
 
 
 def remarks(
-    numbers: Numbers, titles: Mapping[str, tuple[str, str]], datasets: Mapping[str, str], columns: Sequence[str]
-) -> Iterable[str]:
-    """Says which methods changed next to nothing, and which damaged what should stay, by the printed means."""
+    numbers: Numbers, methods: Mapping[str, CellInfo], datasets: Mapping[str, str], columns: Sequence[str]
+) -> Iterator[str]:
+    """Names the methods that changed almost nothing, and those that damaged the model, by their means as printed.
+
+    Args:
+        numbers: Of the table.
+        methods: A cell of each method, by the method's label.
+        datasets: Titles by name.
+        columns: Of the table.
+    """
     utility = "test_r" if "test_r" in columns else "test"
     for dataset, title in datasets.items():
-        rows = {m: {c: numbers[dataset, m, c] for c in columns if (dataset, m, c) in numbers} for m in titles}
-        both = [rows[m][utility].mean for m in (REFERENCE, NOTHING) if utility in rows.get(m, {})]
-        changed = {m: r for m, r in rows.items() if utility in r and m != REFERENCE and titles[m][1] != "control"}
-        still = rows.get(NOTHING, {})
-        idle = [
-            titles[m][0]
-            for m, row in changed.items()
-            if still.keys() == row.keys() and all(row[c].distance(still[c]) <= IDLE for c in row)
+        rows = {m: {c: numbers[dataset, m, c] for c in columns if (dataset, m, c) in numbers} for m in methods}
+        competing = [
+            (methods[m].method_title, row)
+            for m, row in rows.items()
+            if utility in row and m != REFERENCE and methods[m].role != "control"
         ]
-        reference = rows.get(REFERENCE, {})
-        if still and reference and all(n.distance(still[c]) <= 2 * IDLE for c, n in reference.items() if c in still):
+        retrain, original = rows.get(REFERENCE, {}), rows.get(NOTHING, {})
+        if retrain and original and near(retrain, original, 2 * IDLE):
             yield (
-                f"{title}: Retrain itself is within {2 * IDLE:.0f} points of the original in every column, so this "
-                "table can hardly tell forgetting from doing nothing."
+                f"{title}: Retrain is within {2 * IDLE:.0f} points of the original in every column, so this table can "
+                "hardly distinguish unlearning from doing nothing."
             )
-        elif idle:
-            yield f"{title}: {', '.join(idle)} did next to nothing: within a point of the original in every column."
-        worst = min(both, default=0.0) - DAMAGED
-        damaged = [titles[m][0] for m, row in changed.items() if row[utility].mean < worst]
-        if damaged and len(both) == 2:
-            yield (
-                f"{title}: {', '.join(damaged)} did damage: {COLUMNS[utility]} is more than {DAMAGED:.0f} points below "
-                "Retrain's and the original's."
-            )
+        elif idle := [name for name, row in competing if row.keys() == original.keys() and near(row, original)]:
+            names = ", ".join(idle)
+            yield f"{title}: almost unchanged, within {IDLE:.0f} point of the original in every column: {names}."
+        if utility in retrain and utility in original:
+            limit = min(retrain[utility].mean, original[utility].mean) - DAMAGED
+            if damaged := [name for name, row in competing if row[utility].mean < limit]:
+                yield (
+                    f"{title}: damaged, {COLUMNS[utility]} more than {DAMAGED:.0f} points below Retrain and the "
+                    f"original: {', '.join(damaged)}."
+                )
+
+
+def near(row: Mapping[str, Number], original: Mapping[str, Number], limit: float = IDLE) -> bool:
+    """Whether a method is within a distance of the original in every column that both have, as printed."""
+    return all(number.distance(original[column]) <= limit for column, number in row.items() if column in original)
 
 
 def overdone(frame: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
-    """Says who gives forgotten items away by answering on them as on no other items.
+    """Names the methods that expose the forget set because the model is worse on it than Retrain.
 
     Args:
         frame: The cells of a table, as in `load`.
@@ -66,18 +78,25 @@ def overdone(frame: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
         reasons = [below_guessing(group, protocol.attack), below_retrain(group)]
         about = group.drop_duplicates("method")
         competing = about[about["role"].isin(["method", "variant", "ablation"]) & (about["method"] != REFERENCE)]
-        found = []
+        names = []
         for method, title in zip(competing["method"], competing["method_title"], strict=True):
             if why := [reason[method] for reason in reasons if method in reason]:
-                found.append(f"{title} ({'; '.join(why)})")
-        if found:
-            yield f"{dataset}: over-unlearned, which gives forgotten items away as well: {', '.join(sorted(found))}."
+                names.append(f"{title} ({'; '.join(why)})")
+        if names:
+            yield f"{dataset}: over-unlearned, which also exposes the forget set: {', '.join(sorted(names))}."
 
 
 def below_guessing(group: pd.DataFrame, attack: str) -> dict[str, str]:
-    """The methods whose forgotten items an attack takes for less familiar than held-out ones, every seed, for sure.
+    """The methods whose forget set an attack ranks below the held-out set with every seed.
 
-    That is: the whole interval of its AUC is below guessing, and below that of Retrain, which may be there by chance.
+    The interval of its AUC must be below 0.5, and below the interval of Retrain, whose AUC may be low by chance.
+
+    Args:
+        group: Cells on one data set, as in `load`.
+        attack: Name of the attack.
+
+    Returns:
+        Reasons in words, by method.
     """
     column = f"{attack}.auc"
     if column not in group:
@@ -90,21 +109,38 @@ def below_guessing(group: pd.DataFrame, attack: str) -> dict[str, str]:
     limit = low[REFERENCE].dropna().clip(upper=0.5)
     known = high.reindex(limit.index)
     below = known.lt(limit, axis=0) | known.isna()
-    said = (m for m in map(str, high.columns) if below[m].all() and known[m].notna().any())
-    return {method: f"AUC of attack {attack} {100 * auc[method].mean():.1f}" for method in said}
+    names = (method for method in map(str, high.columns) if below[method].all() and known[method].notna().any())
+    return {method: f"AUC of attack {attack} {100 * auc[method].mean():.1f}" for method in names}
 
 
 def below_retrain(group: pd.DataFrame) -> dict[str, str]:
-    """The methods for which forgotten items are wrong clearly more often than they are for Retrain."""
+    """The methods with a clearly lower accuracy on the forget set than Retrain.
+
+    Args:
+        group: Cells on one data set, as in `load`.
+
+    Returns:
+        Reasons in words, by method.
+    """
     if "train_f" not in group:
         return {}
-    noise = floor(group, "train_f")
-    table, found = differences(group, "train_f"), {}
+    noise, table = floor(group, "train_f"), differences(group, "train_f")
+    limit = CLEARLY * (0.01 if noise is None else noise)
+    reasons = {}
     for method in map(str, table.columns):
         between = of_method(table, method)
-        limit = CLEARLY * (0.01 if noise is None else noise)
-        if len(between) == 1:
-            limit = max(limit, DAMAGED / 100)
-        if len(between) and between.mean() < -limit and (len(between) == 1 or statistics.paired(between).high < 0):
-            found[method] = f"Train_f {-100 * between.mean():.1f} points below Retrain's"
-    return found
+        if is_clearly_negative(between, max(limit, DAMAGED / 100) if len(between) == 1 else limit):
+            reasons[method] = f"Train_f {-100 * between.mean():.1f} points below Retrain"
+    return reasons
+
+
+def is_clearly_negative(differences: statistics.Floats, limit: float) -> bool:
+    """Whether the mean of differences is below -limit, and, for several, their 95 % t-interval below zero.
+
+    Args:
+        differences: float64 [seeds].
+        limit: Positive.
+    """
+    if not len(differences) or differences.mean() >= -limit:
+        return False
+    return len(differences) == 1 or statistics.paired(differences).high < 0

@@ -1,4 +1,4 @@
-"""Differences to Retrain with the same seed: their intervals, in percentage points and in units of the noise floor."""
+"""Differences to Retrain with the same seed, with intervals, in percentage points and in noise floors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Difference:
-    """A method's number less Retrain's.
+    """The mean difference of a method to Retrain in a metric.
 
     Attributes:
         mean: Over seeds, in percentage points.
@@ -40,7 +40,7 @@ class Difference:
 
     @property
     def spread(self) -> bool:
-        """Whether seeds differ: if all agree to the last digit, they do not say how much others would."""
+        """Whether seeds differ; if all agree, they do not tell how much others would differ."""
         return self.seeds > 1 and self.high > self.low
 
     @property
@@ -63,7 +63,7 @@ def view(cells: Cells) -> Grid:
     columns = [Column("Data"), Column("Method")]
     columns += [Column(COLUMNS.get(c, c), lambda difference: str(difference or "-")) for c in cells.columns]
     seeds = max((d.seeds for *_, by_metric in found for d in by_metric if d), default=0)
-    title = f"{cells.title}: less Retrain with the same seed"
+    title = f"{cells.title}: difference to Retrain with the same seed"
     lines = [[dataset, method, *by_metric] for dataset, method, by_metric in found]
     return Grid(title, columns, lines, list(notes(seeds)), tidy(found, cells.columns))
 
@@ -95,30 +95,33 @@ def difference(between: Floats, noise: float | None) -> Difference | None:
 
 
 def notes(seeds: int) -> Iterator[str]:
-    """What these numbers can and cannot say."""
+    """What these numbers are, and what they cannot show.
+
+    Args:
+        seeds: The largest number of seeds of a difference.
+    """
     yield (
-        "In percentage points, averaged over seeds. In parentheses: how many noise floors that is. A noise floor is "
-        "the root mean square, over seeds, of what a second Retrain differs by (control `retrain-2`), but at least one "
-        f"item. With {seeds} seeds another Retrain would stay within {reach(seeds):.1f} of them, 95 times in 100."
+        "Mean difference over seeds in percentage points; in parentheses: in noise floors. The noise floor is the root "
+        "mean square over seeds of the difference between two Retrains (control `retrain-2`), at least one sample. "
+        f"With {seeds} seeds, another Retrain stays within {reach(seeds):.1f} noise floors in 95 % of cases."
     )
     if seeds < 2:
-        yield "One seed has no interval: it takes two."
+        yield "One seed has no interval: two are needed."
         return
     yield (
-        f"In brackets: the {1 - LEVEL:.0%} t-interval over {seeds} seeds, for each number by itself. It takes "
-        "differences to be normal, which so few seeds cannot show. Where all seeds agree there is none: they do "
-        "not say how far others would be."
+        f"In brackets: the {1 - LEVEL:.0%} t-interval over {seeds} seeds, not corrected for multiple comparisons. It "
+        "assumes normal differences, which so few seeds cannot show. None where all seeds agree."
     )
     enough = next(n for n in range(2, 100) if statistics.least_p(n) < LEVEL)
     if seeds < enough:
         yield (
-            f"Without that assumption {seeds} seeds cannot tell anybody from Retrain: a signed-rank test does not fall "
-            f"below p = {statistics.least_p(seeds):.2g}. For {LEVEL} it takes {enough} seeds."
+            f"Without that assumption, {seeds} seeds cannot distinguish any method from Retrain: the smallest p of a "
+            f"signed-rank test is {statistics.least_p(seeds):.2g}; p < {LEVEL} needs {enough} seeds."
         )
 
 
 def reach(seeds: int) -> float:
-    """How many noise floors the mean over seeds of another Retrain's differences reaches in 95 of 100 cases."""
+    """The bound in noise floors that the mean difference of another Retrain over seeds keeps in 95 % of cases."""
     from scipy.special import stdtrit
 
     return float(stdtrit(seeds, 1 - LEVEL / 2) / math.sqrt(seeds))

@@ -1,4 +1,4 @@
-"""Who comes closest to Retrain, and how sure that is."""
+"""Ranks of methods by their distance to Retrain, and what the number of seeds and blocks supports."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Ranking:
         methods: Titles, the best first.
         roles: Their roles.
         blocks: Tasks and data sets, each of which ranks all methods.
-        seeds: The smallest number of seeds that a block's gaps are means of: those that all methods have.
-        dropped: Blocks that do not count, each with the methods that it lacks.
-        ranks: Mean rank of each method.
-        low: The lower end of the range of 95 % of resamples of the seeds.
+        seeds: The smallest number of seeds in a block that all methods have; gaps are means over these.
+        dropped: Blocks that are left out, each with the methods that it lacks.
+        ranks: Mean rank of each method, float64 [methods].
+        low: The lower end of the central 95 % of resamples of the seeds, float64 [methods].
         high: The upper end.
-        first: The share of resamples in which a method is first.
-        friedman: The p-value for all methods being alike; None where the blocks are too few.
+        first: The share of resamples in which a method is first, float64 [methods].
+        friedman: The p-value of the hypothesis that all methods are alike; None for too few blocks.
         pairs: Holm-corrected p-values of pairs of methods over blocks, by their titles.
     """
 
@@ -60,7 +60,7 @@ class Ranking:
 
     @property
     def critical_difference(self) -> float | None:
-        """How far apart mean ranks must be; None where the blocks are too few."""
+        """The smallest significant difference of mean ranks; None for fewer than two blocks."""
         if len(self.blocks) < 2:
             return None
         return statistics.critical_difference(len(self.methods), len(self.blocks))
@@ -88,9 +88,9 @@ def rank(
     shared = {block: table for block in sorted(gaps) if len(table := in_common(gaps[block], methods))}
     if len(methods) < 2:
         only = f"only {titles[methods[0]]} has" if methods else "none has"
-        raise UserError(f"to rank takes two methods, and {only} up-to-date records in {Path(results) / preset}")
+        raise UserError(f"a ranking needs two methods, but {only} up-to-date records in {Path(results) / preset}")
     if not shared:
-        raise UserError(f"no task and data set has all of {', '.join(titles.values())} with one seed: run them first")
+        raise UserError(f"no task and data set has a seed of all of {', '.join(titles.values())}: run them first")
     means = np.array([table.mean(axis=0) for table in shared.values()])
     ranks = statistics.mean_ranks(means)
     order = np.argsort(ranks, kind="stable")
@@ -153,16 +153,19 @@ def gathered(
 
 
 def in_common(block: Mapping[str, Mapping[int, float]], methods: Sequence[str]) -> Floats:
-    """The gaps of the seeds that all methods have, float64 [seeds, methods]; none if a method is not there at all."""
+    """The gaps of the seeds that all methods have, float64 [seeds, methods]; empty if a method is missing."""
     seeds = set.intersection(*(set(block.get(method, {})) for method in methods)) if methods else set()
     return np.array([[block[method][seed] for method in methods] for seed in sorted(seeds)])
 
 
 def resamples(blocks: Sequence[Floats]) -> Iterator[Floats]:
-    """Mean ranks after the seeds of each block were drawn again, with replacement and the same for all methods.
+    """Bootstraps mean ranks: draws the seeds of each block with replacement, the same for all methods.
 
     Args:
         blocks: Gaps, float64 [seeds, methods].
+
+    Yields:
+        Mean ranks, float64 [methods].
     """
     generator = np.random.default_rng(0)
     for _ in range(RESAMPLES):
@@ -190,54 +193,58 @@ def view(ranking: Ranking, preset: str) -> Grid:
     return Grid(f"Ranks by the gap to Retrain, preset {preset}", columns, rows, notes(ranking), tidy)
 
 
-def notes(found: Ranking) -> Sequence[str]:
-    """What a ranking can and cannot say."""
-    blocks = len(found.blocks)
+def notes(ranking: Ranking) -> Sequence[str]:
+    """What a ranking is, and what it cannot show."""
+    blocks = len(ranking.blocks)
     text = [
-        f"Ranked in each of {blocks} blocks ({', '.join(' on '.join(block) for block in found.blocks)}) by the mean "
+        f"Ranked in each of {blocks} blocks ({', '.join(' on '.join(block) for block in ranking.blocks)}) by the mean "
         "absolute difference to Retrain over the columns of the table; 1 is the closest."
     ]
-    if found.seeds > 1:
+    if ranking.seeds > 1:
         text.append(
-            f"Seeds drawn again: where 95 % of {RESAMPLES} resamples of the {found.seeds} seeds lie, and First the "
-            "share of them in which a method leads. That says how stable ranks are; with so few seeds it is no "
-            "confidence interval, but narrower."
+            f"Seeds drawn again: the central 95 % of {RESAMPLES} resamples of the {ranking.seeds} seeds; First: the "
+            "share of resamples in which a method is first. Both show how stable ranks are; with so few seeds, the "
+            "range is narrower than a confidence interval."
         )
     else:
-        text.append("One seed cannot say how stable ranks are: it takes two, and more are better.")
-    for block, missing in found.dropped.items():
+        text.append("One seed cannot show how stable ranks are: two or more are needed.")
+    for block, missing in ranking.dropped.items():
         text.append(f"Left out: {' on '.join(block)}, which lacks {', '.join(missing)}.")
-    significant = [f"{a} before {b}" for (a, b), p in found.pairs.items() if p < LEVEL]
-    tests = len(found.pairs)
+    significant = [f"{a} before {b}" for (a, b), p in ranking.pairs.items() if p < LEVEL]
+    tests = len(ranking.pairs)
     enough = next(n for n in range(2, 100) if tests * statistics.least_p(n) < LEVEL)
     if significant and tests * statistics.least_p(blocks) < LEVEL:
         text.append(f"Different at {LEVEL:.0%} over blocks (Wilcoxon, Holm): {'; '.join(significant)}.")
     elif tests * statistics.least_p(blocks) >= LEVEL:
         text.append(
-            f"No pair can be told apart at {LEVEL:.0%} with {blocks} blocks, whatever their numbers: for {tests} pairs "
-            f"it takes {enough} blocks."
+            f"No pair can differ at {LEVEL:.0%} with {blocks} blocks, whatever the numbers: {tests} pairs need "
+            f"{enough} blocks (Wilcoxon, Holm)."
         )
     else:
         text.append(f"No pair differs at {LEVEL:.0%} over blocks (Wilcoxon, Holm).")
-    if found.friedman is not None:
-        text.append(f"All methods alike: p = {found.friedman:.3g} (Friedman over {blocks} blocks).")
-    if found.critical_difference is not None:
-        text.append(f"Mean ranks closer than {found.critical_difference:.2f} cannot be told apart (Nemenyi, 95 %).")
+    if ranking.friedman is not None:
+        text.append(
+            f"Hypothesis that all methods are alike: p = {ranking.friedman:.3g} (Friedman over {blocks} blocks)."
+        )
+    if ranking.critical_difference is not None:
+        text.append(
+            f"Mean ranks closer than {ranking.critical_difference:.2f} do not differ significantly (Nemenyi, 95 %)."
+        )
     return text
 
 
-def as_data(found: Ranking) -> dict[str, Any]:
+def as_data(ranking: Ranking) -> dict[str, Any]:
     """A ranking as JSON values."""
-    columns = {"rank": found.ranks, "low": found.low, "high": found.high, "first": found.first}
+    columns = {"rank": ranking.ranks, "low": ranking.low, "high": ranking.high, "first": ranking.first}
     return {
         "methods": [
             {"method": name, **{key: float(values[i]) for key, values in columns.items()}}
-            for i, name in enumerate(found.methods)
+            for i, name in enumerate(ranking.methods)
         ],
-        "blocks": [list(block) for block in found.blocks],
-        "seeds": found.seeds,
-        "dropped": [[*block, list(missing)] for block, missing in found.dropped.items()],
-        "friedman": found.friedman,
-        "critical_difference": found.critical_difference,
-        "pairs": [[a, b, p] for (a, b), p in found.pairs.items()],
+        "blocks": [list(block) for block in ranking.blocks],
+        "seeds": ranking.seeds,
+        "dropped": [[*block, list(missing)] for block, missing in ranking.dropped.items()],
+        "friedman": ranking.friedman,
+        "critical_difference": ranking.critical_difference,
+        "pairs": [[a, b, p] for (a, b), p in ranking.pairs.items()],
     }

@@ -1,4 +1,4 @@
-"""How fast methods learn again what they have forgotten, beside Retrain."""
+"""How fast methods relearn forgotten samples, beside Retrain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHARE = 0.01
-"""What keeps the ratio finite where Retrain needs no step, as in the measure's definition."""
+"""In steps: added to both sides of the ratio, which is then finite if Retrain needs no step (Chundawat et al.)."""
 
 
 class Row(NamedTuple):
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 def view(cells: Cells) -> Grid:
-    """How many steps each method needs to learn again.
+    """The number of steps in which each method relearns.
 
     Raises:
         UserError: If no cell was measured.
@@ -41,11 +41,11 @@ def view(cells: Cells) -> Grid:
     frame = cells.ok
     if "relearning.limit" not in frame or frame["relearning.limit"].isna().all():
         preset = cells.preset.name
-        raise UserError(f"nothing has learned again yet: run `unlearnbench measure --relearn --preset {preset}`")
+        raise UserError(f"no record has relearning: run `unlearnbench measure --relearn --preset {preset}`")
     columns = [Column("Data"), Column("Method"), Column("n")]
     columns += [Column(header, shown) for header in ("Steps", "Not back", "Before", "After", "AIN")]
     found = list(rows(frame[frame["relearning.limit"].notna()]))
-    return Grid(f"{cells.title}: learning again", columns, found, list(notes(frame)))
+    return Grid(f"{cells.title}: relearning", columns, found, list(notes(frame)))
 
 
 def rows(frame: pd.DataFrame) -> Iterator[Row]:
@@ -77,17 +77,15 @@ def shown(value: float) -> str:
 
 
 def notes(frame: pd.DataFrame) -> Iterator[str]:
-    """What these numbers mean."""
+    """What these numbers are."""
     limit = int(frame["relearning.limit"].max())
     yield (
-        f"Each network is trained on at most {SAMPLES} forgotten items, {limit} steps with one and the same batch and "
-        f"the recipe's optimiser. Steps: until it knows {BACK:.0%} of what the original knew of the other forgotten "
-        f"items; {limit} is charged where it does not get there, and Not back is the share of seeds of which that is "
-        "true. Before and After: accuracy on these others before the first and after the last step. Means over n "
-        "seeds, in percent."
+        f"Each model is trained on up to {SAMPLES} forgotten samples: {limit} steps on the same batch with the "
+        f"recipe's optimiser. Steps: until its accuracy on other forgotten samples is {BACK:.0%} of the original's; "
+        f"{limit} if it never is. Not back: share of seeds with which it never is. Before, After: that accuracy before "
+        "the first and after the last step. Means over n seeds; shares and accuracies in percent."
     )
     yield (
-        "AIN (anamnesis index; Chundawat et al., TIFS 2023), in steps: (Steps + 0.01) / (Retrain's + 0.01). 1 is "
-        "like Retrain; far below, what was forgotten was only hidden. None where Retrain needs no step, or where "
-        "neither gets there: this says nothing."
+        "AIN, anamnesis index (Chundawat et al., TIFS 2023), in steps: (Steps + 0.01) / (Retrain's + 0.01). 1 is like "
+        "Retrain; far below 1, the forget set was only hidden. None where Retrain needs no step or neither relearns."
     )

@@ -1,106 +1,128 @@
-"""A record for people to read."""
+"""One record as text: what it is, its numbers, and the command that reproduces it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import presets
+from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.protocols import COLUMNS, PROTOCOLS
 from unlearnbench.reporting.frame import records
+from unlearnbench.reporting.stale import RELEARNING
 
-FEW = " (too few held-out items for so small a false-positive rate)"
-WITHOUT = " (the attack has no threshold here)"
+FEW = "too few held-out samples for so small a false-positive rate"
+WITHOUT = "the attack has no threshold here"
 WHY = {"accuracy": WITHOUT, "balanced_accuracy": WITHOUT, "tpr@1%": FEW, "tpr@0.1%": FEW}
-"""Why there may be no number."""
+"""Why an attack may lack a number."""
 
 
 def find_record(results: Path, preset: str, dataset: str, task: str, method: str, seed: int) -> Mapping[str, Any]:
-    """The record of a cell.
+    """The record of a cell, as JSON values.
+
+    Args:
+        results: The folder of the records.
+        preset: The name or the file of a preset.
+        dataset: Name of the data set.
+        task: Label of the task.
+        method: Label of the method.
+        seed: The seed.
 
     Raises:
-        UserError: If there is none; the message names what there is.
+        UserError: If there is none; the message names records that exist.
     """
     folder = presets.read(preset).name
-    found = list(records(results, folder))
-    if not found:
+    kept = list(records(results, folder))
+    if not kept:
         raise UserError(f"there are no records in {results / folder}: run `unlearnbench run --preset {preset}`")
     for name, value in (("dataset", dataset), ("task", task), ("method", method), ("seed", seed)):
-        kept = [r for r in found if r["cell"][name] == value]
+        existing = {str(record["cell"][name]) for record in kept}
+        kept = [record for record in kept if record["cell"][name] == value]
         if not kept:
-            hint = unknown(name, str(value), {str(r["cell"][name]) for r in found})
+            hint = unknown(name, str(value), existing)
             raise UserError(f"{results / folder} has no record of {dataset} {task} {method} {seed}: {hint}")
-        found = kept
-    return found[0]
+    return kept[0]
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """A record for people: what it is, its numbers, and the command that reproduces it."""
-    cell, observed = record["cell"], record["observed"]
-    lines = [f"{cell['method_title']} on {cell['dataset_title']}, {cell['task_title']}, seed {cell['seed']}"]
+    """A record as text.
+
+    Args:
+        record: JSON values.
+    """
+    cell, observed = CellInfo.from_json(record["cell"]), record["observed"]
+    lines = [f"{title_of(cell)}, seed {cell.seed}"]
     lines += [f"status      {record['status']}" + (f": {record['reason']}" if record.get("reason") else "")]
-    if "metrics" in record:
-        for protocol in PROTOCOLS:
-            lines += [f"protocol {protocol}"]
-            lines += [f"  {name:18} {number(value)}" for name, value in record["metrics"][protocol].items()]
-        more = {name: entry["found"] for name, entry in record.get("more", {}).items()}
-        for name, attack in {**record["metrics"]["attacks"], **more}.items():
-            if "n/a" in attack:
-                lines += [f"attack {name}: n/a, {attack['n/a']}"]
-                continue
-            if name == "relearning":
-                lines += [relearned(attack)]
-                continue
-            lines += [f"attack {name}: {attack['forgotten']} forgotten against {attack['heldout']} held-out items"]
-            for metric in (m for m in attack if m not in ("forgotten", "heldout")):
-                lines += [f"  {metric:18} {number(attack[metric])}{WHY.get(metric, '') * (attack[metric] is None)}"]
-    options = cell["hyperparameters"].items()
-    lines += ["options     " + (", ".join(f"{k}={v}" for k, v in options) or "none")]
+    lines += numbers(record) if "metrics" in record else []
+    options = ", ".join(f"{name}={value}" for name, value in cell.hyperparameters.items())
+    lines += [f"options     {options or 'none'}"]
     lines += [f"{f'seconds {phase}':16} {value:.2f}" for phase, value in observed["seconds"].items()]
     lines += [f"made        {observed['date']} on {observed['host']}, torch {observed['torch']}"]
     lines += [f"reproduce   {observed['command']}"]
-    return "\n".join([*lines, *(["", record["traceback"].rstrip()] if "traceback" in record else [])])
+    lines += ["", record["traceback"].rstrip()] if "traceback" in record else []
+    return "\n".join(lines)
 
 
-def relearned(found: dict[str, Any]) -> str:
-    """How soon a network learned again, in a sentence."""
-    steps = f"{found['limit']} steps do not bring" if found["steps"] is None else f"{found['steps']} steps bring"
+def title_of(cell: CellInfo) -> str:
+    """A cell's titles, without the seed."""
+    return f"{cell.method_title} on {cell.dataset_title}, {cell.task_title}"
+
+
+def numbers(record: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each number of a record: metrics of both protocols, and attacks."""
+    metrics = record["metrics"]
+    for protocol in PROTOCOLS:
+        yield f"protocol {protocol}"
+        yield from (f"  {name:18} {shown(value)}" for name, value in metrics[protocol].items())
+    added = {name: entry["found"] for name, entry in record.get("more", {}).items()}
+    for name, attack in {**metrics["attacks"], **added}.items():
+        if "n/a" in attack:
+            yield f"attack {name}: n/a, {attack['n/a']}"
+        elif name == RELEARNING:
+            yield relearned(attack)
+        else:
+            yield f"attack {name}: {attack['forgotten']} forgotten against {attack['heldout']} held-out samples"
+            for metric, value in attack.items():
+                if metric not in ("forgotten", "heldout"):
+                    why = f" ({WHY[metric]})" if value is None and metric in WHY else ""
+                    yield f"  {metric:18} {shown(value)}{why}"
+
+
+def relearned(numbers: Mapping[str, Any]) -> str:
+    """How fast a network relearned, in a sentence."""
+    never, limit = numbers["steps"] is None, numbers["limit"]
+    steps = f"{limit} steps do not restore" if never else f"{numbers['steps']} steps restore"
     return (
-        f"relearning {found['items']} forgotten items: {steps} back what was known of {found['others']} others "
-        f"(accuracy {100 * found['original']:.2f} %, now {100 * found['before']:.2f} %, "
-        f"after {found['limit']} steps {100 * found['after']:.2f} %)"
+        f"relearning {numbers['items']} forgotten samples: {steps} the accuracy on {numbers['others']} others "
+        f"(original {100 * numbers['original']:.2f} %, before {100 * numbers['before']:.2f} %, "
+        f"after {limit} steps {100 * numbers['after']:.2f} %)"
     )
 
 
 def verdict(record: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
-    """A record beside that of Retrain, for people."""
+    """A record beside that of Retrain, as text.
+
+    Args:
+        record: JSON values.
+        reference: Those of Retrain.
+    """
     from tabulate import tabulate
 
-    name = record["cell"]["method_title"]
+    cell, retrain = CellInfo.from_json(record["cell"]), CellInfo.from_json(reference["cell"])
     lines: list[list[str]] = []
     for protocol in PROTOCOLS:
         ours, theirs = record["metrics"][protocol], reference["metrics"][protocol]
-        lines += [
-            [
-                protocol,
-                COLUMNS[m],
-                f"{100 * ours[m]:.2f}",
-                f"{100 * theirs[m]:.2f}",
-                f"{100 * (ours[m] - theirs[m]):+.2f}",
-            ]
-            for m in COLUMNS
-            if m in ours
-        ]
-    title = (
-        f"{name} on {record['cell']['dataset_title']}, {record['cell']['task_title']}, seed {record['cell']['seed']}"
-    )
-    headers = ["Protocol", "Metric", name, reference["cell"]["method_title"], "Difference"]
-    return f"{title}, in percent\n\n{tabulate(lines, headers, disable_numparse=True)}"
+        for metric in (metric for metric in COLUMNS if metric in ours):
+            values = f"{100 * ours[metric]:.2f}", f"{100 * theirs[metric]:.2f}"
+            lines.append([protocol, COLUMNS[metric], *values, f"{100 * (ours[metric] - theirs[metric]):+.2f}"])
+    headers = ["Protocol", "Metric", cell.method_title, retrain.method_title, "Difference"]
+    title = f"{title_of(cell)}, seed {cell.seed}, in percent"
+    return f"{title}\n\n{tabulate(lines, headers, disable_numparse=True)}"
 
 
-def number(value: Any) -> str:
+def shown(value: Any) -> str:
     """A count, or a rate with its 95 % interval if it has one."""
     if isinstance(value, int):
         return f"{value:6}"

@@ -1,4 +1,4 @@
-"""The standard table: means over seeds of each metric, by method and data set, with ranks by closeness to Retrain."""
+"""The standard table: means over seeds by method and data set, with ranks by closeness to Retrain."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ def view(cells: Cells, protocol: Protocol) -> Table:
     competing = [m for m, info in methods.items() if info.role in ("method", "ablation") and m != REFERENCE]
     numbers = averages(cells.ok, columns, protocol)
     numbers |= ranked(numbers, competing, datasets, columns)
-    titles = {method: (info.method_title, info.role) for method, info in methods.items()}
     too_much = overdone(cells.frame, protocol) if protocol.name == CLEAN.name else ()
     return Table(
         number=cells.number,
@@ -43,11 +42,16 @@ def view(cells: Cells, protocol: Protocol) -> Table:
         datasets=datasets,
         columns=columns,
         rows=[
-            Row(method, title, role, {(d, c): numbers.get((d, method, c), Number()) for d in datasets for c in columns})
-            for method, (title, role) in sorted(titles.items(), key=lambda item: position(item[0], item[1][1]))
+            Row(
+                m,
+                info.method_title,
+                info.role,
+                {(d, c): numbers.get((d, m, c), Number()) for d in datasets for c in columns},
+            )
+            for m, info in sorted(methods.items(), key=lambda item: position(item[0], item[1].role))
         ],
         asked=asked,
-        notes=[*notes(cells.records, asked, protocol), *remarks(numbers, titles, datasets, columns), *too_much],
+        notes=[*notes(cells.records, asked, protocol), *remarks(numbers, methods, datasets, columns), *too_much],
     )
 
 
@@ -61,7 +65,7 @@ def averages(frame: pd.DataFrame, columns: Sequence[str], protocol: Protocol) ->
     numbers = {}
     for column in columns:
         name = column if "." in column else column_of(column, protocol.name)
-        if name not in frame:  # records of an older version
+        if name not in frame:  # in records of an older version
             continue
         seeds = (100 * frame[name].astype(float)).groupby([frame["dataset"], frame["method"]])
         for (dataset, method), mean, std, count in seeds.agg(["mean", "std", "count"]).itertuples():
@@ -90,15 +94,15 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
 
 
 def notes(records: Sequence[Record], asked: int, protocol: Protocol) -> Iterator[str]:
-    """What a reader must know to read a table."""
-    several = f"Mean ± sample standard deviation over {asked} seeds, or n where there are fewer, in percent."
-    single = "One seed, in percent, so chance has a share in every difference."
+    """The notes below a table: what its numbers are, what methods saw, and which cells are stale or missing."""
+    several = f"Mean ± sample standard deviation over {asked} seeds (n where fewer), in percent."
+    single = "One seed, in percent: chance contributes to every difference."
     yield f"{several if asked > 1 else single} Bold: closest to Retrain; underlined: second closest."
     shadows = max(record.shadows for record in records)
     yield protocol.note.format(shadows=shadows, **records[0].attack_options(protocol.attack))
     elsewhere = [record for record in records if record.cell.role == ELSEWHERE]
     if elsewhere:
-        yield f"Made elsewhere, with whatever data their makers used: {titles_of(elsewhere)}."
+        yield f"Made elsewhere, with unknown access to training data: {titles_of(elsewhere)}."
     access: dict[str, str] = {}
     for record in records:
         if record.cell.role != ELSEWHERE:
@@ -107,10 +111,10 @@ def notes(records: Sequence[Record], asked: int, protocol: Protocol) -> Iterator
     yield f"Enforced access to training data: {'; '.join(access.values())}."
     for changed in sorted({record.accepted for record in records} - {""}):
         titles = titles_of(record for record in records if record.accepted == changed)
-        yield f"Accepted though stale (--accept-stale): {titles}. Changed since: {changed}."
+        yield f"Stale, shown because of --accept-stale: {titles}. Changed since: {changed}."
     for gone in sorted({record.gone for record in records} - {""}):
         titles = titles_of(record for record in records if record.gone == gone)
-        yield f"Whether the code of {titles} has changed cannot be known: {gone} is no longer where it was."
+        yield f"Not checked for changes, because {gone} no longer exists: {titles}."
     for record in records:
         if not record.ok:
             cell = f"{record.cell.method_title} on {record.cell.dataset_title}, seed {record.cell.seed}"

@@ -1,0 +1,192 @@
+"""Computes a recorded cell again, in an empty cache of its own, and compares every number with the record."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.errors import UserError
+from unlearnbench.operations.work import Effort, Progress, execute
+from unlearnbench.planning.cell_info import CellInfo, CellStatus
+from unlearnbench.planning.cells import planned
+from unlearnbench.planning.presets import ELSEWHERE
+from unlearnbench.planning.selection import Selection, Workspace
+from unlearnbench.runtime.arithmetic import NATIVE, processor
+from unlearnbench.storage.keys import canonical, differences
+from unlearnbench.storage.records import read_record
+from unlearnbench.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A number, or a digest, of the record and of the new computation.
+
+    Attributes:
+        name: Its path in the record, e.g. "clean asr".
+        recorded: The value in the record; None if it has none.
+        computed: The value now; None if there is none.
+    """
+
+    name: str
+    recorded: Any
+    computed: Any
+
+    @property
+    def equal(self) -> bool:
+        """Whether both are equal to the last bit."""
+        return canonical(self.recorded) == canonical(self.computed)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The result of computing a cell again.
+
+    Attributes:
+        cell: The cell, in words.
+        path: The file of its record.
+        comparisons: All numbers of both.
+        changes: What the present code, data or libraries have in another way than the record's key.
+        failure: Why it could not be computed; "" if it could.
+        other_processor: The processor of the record, if arithmetic is native and it is another one than here.
+    """
+
+    cell: str
+    path: Path
+    comparisons: Sequence[Comparison] = ()
+    changes: Sequence[str] = ()
+    failure: str = ""
+    other_processor: str = ""
+
+    @property
+    def equal(self) -> bool:
+        """Whether the cell was reproduced to the last bit."""
+        return bool(self.comparisons) and all(one.equal for one in self.comparisons)
+
+    @property
+    def verdict(self) -> str:
+        """The result in a sentence."""
+        if self.failure:
+            return f"not computed: {self.failure}"
+        unequal = [one.name for one in self.comparisons if not one.equal]
+        if not unequal:
+            return f"reproduced: all {len(self.comparisons)} values are equal to the last bit"
+        why = "no reason is known: the record, this machine or a library is at fault"
+        if self.changes:
+            why = f"something has changed since: {'; '.join(self.changes)}"
+        elif self.other_processor:
+            why = f"the record has native arithmetic of another processor ({self.other_processor})"
+        return f"not reproduced: {len(unequal)} of {len(self.comparisons)} values differ ({why})"
+
+
+def reproduce(
+    paths: Sequence[Path],
+    selection: Selection,
+    workspace: Workspace,
+    *,
+    effort: Effort = Effort(),
+    progress: Progress | None = None,
+) -> Iterator[Reproduction]:
+    """Computes recorded cells again, each in an empty cache, and compares.
+
+    Nothing is read from the workspace's cache, and nothing is written into its results.
+
+    Args:
+        paths: The files of the records.
+        selection: The preset of the records.
+        workspace: Where their data is, and which device to use. Arithmetic is that of each record.
+        effort: Workers.
+        progress: Receives progress events.
+
+    Yields:
+        The result for each record.
+
+    Raises:
+        UserError: If a record cannot be read, or its cell cannot be planned.
+    """
+    for path in paths:
+        record = read_record(path)
+        if record is None:
+            raise UserError(f"there is no readable record in {path}")
+        info = CellInfo.from_json(record["cell"])
+        name = f"{info.dataset} {info.task} {info.method} {info.seed}"
+        if record["status"] != CellStatus.OK:
+            yield Reproduction(name, path, failure=f"the record has no numbers: {record.get('reason', '')}")
+        elif info.role == ELSEWHERE:
+            yield Reproduction(name, path, failure="the network was made elsewhere: use `unlearnbench score`")
+        else:
+            yield again(record, path, selection, workspace, effort, progress)
+
+
+def again(
+    record: Mapping[str, Any],
+    path: Path,
+    selection: Selection,
+    workspace: Workspace,
+    effort: Effort,
+    progress: Progress | None,
+) -> Reproduction:
+    """Computes one cell again; arguments as of `reproduce`."""
+    arithmetic = record["key"]["outputs"]["original"]["on"]["arithmetic"]
+    with tempfile.TemporaryDirectory(prefix="unlearnbench-reproduce-") as folder:
+        empty = replace(
+            workspace, results=Path(folder, "results"), store=Store(Path(folder, "cache")), arithmetic=arithmetic
+        )
+        plan = planned(selection_of(record, selection), empty)
+        cell = next(one for one in plan.cells if one.method == CellInfo.from_json(record["cell"]).method_name)
+        plan = replace(plan, cells=[cell])
+        execute(plan, effort.workers(empty.device, len(plan.shared) + 1), effort, progress)
+        computed = read_record(cell.path)
+    if computed is None or computed["status"] != CellStatus.OK:
+        why = computed["reason"] if computed else "it left no record"
+        return Reproduction(str(cell), path, failure=why)
+    elsewhere = arithmetic == NATIVE and record["observed"].get("processor") != processor()
+    return Reproduction(
+        cell=str(cell),
+        path=path,
+        comparisons=list(compared(record, computed)),
+        changes=differences(record["key"], computed["key"]),
+        other_processor=record["observed"].get("processor", "unknown") if elsewhere else "",
+    )
+
+
+def selection_of(record: Mapping[str, Any], selection: Selection) -> Selection:
+    """The selection of a record's cell, with the options that the record has."""
+    info, outputs = CellInfo.from_json(record["cell"]), record["key"]["outputs"]
+    options: dict[str, Mapping[str, Any]] = {outputs["task"]["name"]: outputs["task"]["options"]}
+    made = outputs
+    while made:
+        options[made["method"]["name"]] = made["method"]["options"]
+        made = made.get("parent")
+    options |= {attack["name"]: attack["options"] for attack in record["key"]["attacks"].values()}
+    files = record["observed"].get("files", {})
+    method = f"{files[info.method_name]}:{info.method_name.rpartition('.')[2]}" if files else info.method_name
+    return replace(
+        Selection.of(selection.preset_name, info.dataset, info.task_name, method, info.seed),
+        overrides={name: values for name, values in options.items() if values},
+    )
+
+
+def compared(record: Mapping[str, Any], computed: Mapping[str, Any]) -> Iterator[Comparison]:
+    """Compares all outputs and metrics of two records of one cell."""
+    for part in sorted({*record.get("outputs", {}), *computed["outputs"]}):
+        yield Comparison(f"outputs {part}", record.get("outputs", {}).get(part), computed["outputs"].get(part))
+    yield from numbers(record["metrics"], computed["metrics"], "")
+
+
+def numbers(recorded: Any, computed: Any, name: str) -> Iterator[Comparison]:
+    """Compares all leaves of two trees of numbers."""
+    if isinstance(recorded, dict) or isinstance(computed, dict):
+        old, new = recorded or {}, computed or {}
+        for part in sorted({*old, *new}):
+            yield from numbers(old.get(part), new.get(part), f"{name} {part}".strip())
+    else:
+        yield Comparison(name, recorded, computed)
+
+
+def drawn(paths: Sequence[Path], count: int) -> list[Path]:
+    """Draws records at random; all of them if there are no more."""
+    return random.sample(list(paths), min(count, len(paths)))
