@@ -60,8 +60,8 @@ def write_as_finished(plan: Plan) -> None:
 def test_a_plan_has_all_cells_by_default_and_none_twice(plan_of: Any, tmp_path: Path) -> None:
     plan = with_empty_cache(plan_of(), tmp_path)
     assert len(plan.cells) == len({cell.path for cell in plan.cells}) == 3 * 17 * 3
-    # Originals: clean and noisy, three seeds. Shadow models: clean and noisy, eight. LAF (with an ablation) and SISA have
-    # one preparation for each original. LAF+R and the sham start from the network of LAF.
+    # Originals: clean and noisy, three seeds. Shadow models: clean and noisy, eight. Preparations: LAF (with an
+    # ablation) and SISA, for each original. LAF+R and the sham start from the network of LAF.
     assert kinds(plan) == {"original": 6, "shadow": 16, "prepared": 12, "network": 9, "outputs": 153}
 
 
