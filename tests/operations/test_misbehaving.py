@@ -176,9 +176,9 @@ def test_a_failed_method_has_a_record_with_the_reason(
 def test_side_effects_of_a_method_do_not_change_its_numbers(
     name: str, tiny_run: Path, misbehaving_run: tuple[list[Summary], Path, dict[str, Any]]
 ) -> None:
-    found, original = record(misbehaving_run[1], name), record(tiny_run, "original")
-    assert found["status"] == "ok"
-    assert {**found["metrics"], "cost": 0} == {**original["metrics"], "cost": 0}
+    completed, original = record(misbehaving_run[1], name), record(tiny_run, "original")
+    assert completed["status"] == "ok"
+    assert {**completed["metrics"], "cost": 0} == {**original["metrics"], "cost": 0}
 
 
 @pytest.mark.parametrize("name", BYSTANDERS)

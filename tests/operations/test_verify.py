@@ -223,13 +223,13 @@ def test_prune_keeps_the_artefacts_that_records_need(tenth: Path, tmp_path: Path
     finished, own_cache = tmp_path / "results", tmp_path / "cache"
     unlearnbench.run(str(tenth), tasks="class-removal", results=finished, cache=own_cache)
     store = Store(own_cache)
-    store.save({"kind": "outputs", "of": "nobody"}, {}, {})
+    store.save({"kind": "outputs", "of": "no record"}, {}, {})
     store.save({"kind": "outputs", "of": "another results folder"}, {}, {})
     (own_cache / "outputs" / ".half.safetensors.x").write_bytes(b"left over")
     old = time.time() - 2 * MINIMUM_AGE
     for path in own_cache.rglob("*"):
         os.utime(path, (old, old))
-    store.save({"kind": "outputs", "of": "a run that is going on"}, {}, {})
+    store.save({"kind": "outputs", "of": "a run in progress"}, {}, {})
     before = set(own_cache.glob("*/*.safetensors"))
     other = Path(shutil.copytree(finished, tmp_path / "other"))
     path = record_of(other)
@@ -241,8 +241,8 @@ def test_prune_keeps_the_artefacts_that_records_need(tenth: Path, tmp_path: Path
     assert {entry["kind"]: entry["unneeded"] for entry in shown if entry["unneeded"]} == {"outputs": 1, "left over": 1}
     done = CliRunner().invoke(main, ["cache", *places, "--prune"])
     assert done.exit_code == 0
-    gone = before - set(own_cache.glob("*/*.safetensors"))
-    assert gone == {store.path({"kind": "outputs", "of": "nobody"})}
+    deleted = before - set(own_cache.glob("*/*.safetensors"))
+    assert deleted == {store.path({"kind": "outputs", "of": "no record"})}
     summary = unlearnbench.run(
         str(tenth), results=finished, cache=own_cache, force=True, dry_run=True, tasks="class-removal"
     )

@@ -67,7 +67,7 @@ def slow_make(root: Path) -> int:
     """Makes an artefact, and counts in a file how often it is made."""
 
     def make() -> Made:
-        with (root / "made").open("a") as file:
+        with (root / "calls").open("a") as file:
             file.write("x")
         import time
 
@@ -80,7 +80,7 @@ def slow_make(root: Path) -> int:
 def test_only_one_of_several_processes_makes_an_artefact(tmp_path: Path) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         assert list(pool.map(slow_make, [tmp_path] * 2)) == [2, 2]
-    assert (tmp_path / "made").read_text() == "x"
+    assert (tmp_path / "calls").read_text() == "x"
 
 
 def test_the_process_that_makes_an_artefact_gets_the_same_tensors_as_its_readers(tmp_path: Path) -> None:

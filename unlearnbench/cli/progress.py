@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from unlearnbench.artefacts.training import Training
-from unlearnbench.operations.work import Outcome
+from unlearnbench.operations.work import MADE, Outcome
 from unlearnbench.planning.plan import Plan
 from unlearnbench.runtime.timing import time_left
 
@@ -47,14 +47,14 @@ class Reporter:
         if outcome.is_cell:
             self._done += 1
         if self._bar:
-            description = f"{self.left()}  {outcome.name}"
+            description = f"{self._time_left()}  {outcome.name}"
             self._bar.update(self._task, completed=self._done, description=description)
-        elif outcome.is_cell or outcome.status != "made":
+        elif outcome.is_cell or outcome.status != MADE:
             reason = f": {outcome.reason}" if outcome.reason else ""
             line = f"[{self._done}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{reason}"
-            self._line(f"{line}  ({self.left()})")
+            self._line(f"{line}  ({self._time_left()})")
         else:
-            self._line(f"made {outcome.name} {outcome.seconds:.1f} s  ({self.left()})")
+            self._line(f"made {outcome.name} {outcome.seconds:.1f} s  ({self._time_left()})")
 
     def _line(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -64,7 +64,7 @@ class Reporter:
         if self._bar:
             self._bar.stop()
 
-    def left(self) -> str:
+    def _time_left(self) -> str:
         """An estimate of the time left, from the work done so far."""
         if self._done == self._cells:
             return "done"

@@ -15,7 +15,7 @@ from unlearnbench.artefacts.versions import core
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.evaluation.record import Evaluator, run_attack
-from unlearnbench.operations.work import Effort, evaluator_of, outcome_of_death, reason_of, work
+from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.planning.presets import AGAIN, REFERENCE
@@ -292,7 +292,7 @@ def make_artefacts(
     for count, done in enumerate(in_parallel(work, calls, workers, None, plan.environment)):
         outcome = done.result or outcome_of_death(queue[done.index], done, None)
         ep += size[outcome.name]
-        if outcome.status != "made":
+        if outcome.status != MADE:
             failed[outcome.name] = outcome.reason
         if count % max(1, len(queue) // (2 * PROGRESS_LINES)) == 0:
             share = ep / total if ep else 1 / len(queue)

@@ -19,7 +19,7 @@ from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.storage.records import read_record
 
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 
 
 def score(
@@ -69,9 +69,9 @@ def check_name(name: str) -> None:
     """Raises `UserError` for the name of a method, and for names that cannot be file names."""
     if name in registry.entries("methods"):
         raise UserError(f"{name} is the name of a method: choose another name with --name")
-    if not name.strip(". ") or "+" in name or len(name) > LONGEST_NAME:
+    if not name.strip(". ") or "+" in name or len(name) > MAX_NAME_LENGTH:
         raise UserError(
-            f"--name must have 1 to {LONGEST_NAME} characters, no plus sign, and not only dots, not {name!r}"
+            f"--name must have 1 to {MAX_NAME_LENGTH} characters, no plus sign, and not only dots, not {name!r}"
         )
 
 

@@ -206,10 +206,10 @@ def added_numbers(
     outdated = {*request.missing(record), *(more.keys() - attacks.keys() - {RELEARNING})}
     present = more.keys() - outdated
     shared = [request.second_retrain] if request.second_retrain else []
-    gone = {name for name in present if not intact([*request.artefacts_of(name), *shared], store, damaged)}
+    unavailable = {name for name in present if not intact([*request.artefacts_of(name), *shared], store, damaged)}
     reasons = [f"{name}: made by other code, or with other reference models" for name in outdated]
-    reasons += [f"{name}: an artefact that it needs is damaged or not in the cache" for name in gone]
-    return request, sorted(present - gone), reasons
+    reasons += [f"{name}: an artefact that it needs is damaged or not in the cache" for name in unavailable]
+    return request, sorted(present - unavailable), reasons
 
 
 def recompute_record(
