@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from unlearnbench.cli.main import main
+from unlearnbench.cli.printing import counted
 
 
 def call(*words: object) -> Result:
@@ -112,6 +113,19 @@ def test_list_methods_shows_the_access_of_each() -> None:
     text = call("list", "methods").stdout
     assert "Label-Agnostic Forgetting" in text
     assert "unlearnbench 0.1.0" in text
+
+
+def test_lists_fit_into_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    assert 60 < max(map(len, call("list", "methods").stdout.splitlines())) <= 70
+
+
+def test_counts_are_in_the_plural_except_for_one() -> None:
+    assert [counted(number, "shadow model") for number in (0, 1, 2)] == [
+        "0 shadow models",
+        "1 shadow model",
+        "2 shadow models",
+    ]
 
 
 @pytest.mark.parametrize("what", ["tasks", "datasets", "models", "attacks", "presets"])

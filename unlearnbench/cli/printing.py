@@ -136,5 +136,7 @@ def as_block(row: dict[str, Any]) -> str:
         text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
         if text not in (None, "", row["name"]):
             line = f"  {name:13} {text}"
-            lines.append(textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False))
+            lines += textwrap.wrap(
+                line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
     return "\n".join(lines)
