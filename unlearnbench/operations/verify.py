@@ -130,9 +130,8 @@ def recompute(
     problems: list[str] = []
     workers = effort.workers(plan.workspace.device, len(calls))
     for count, done in enumerate(in_parallel(recompute_record, calls, workers, None, plan.environment), start=1):
-        problems += (
-            done.result if done.result is not None else [f"{calls[done.index][1]}: recomputing it {done.reason}"]
-        )
+        failure = [f"{recorded[done.index][1]}: recomputing failed: {done.reason}"]
+        problems += failure if done.result is None else done.result
         if count % max(1, len(calls) // PROGRESS_LINES) == 0:
             say(f"[{count}/{len(calls)}] records recomputed")
     return problems, not_measured
@@ -147,9 +146,8 @@ def rerun_cells(
     calls = [(record, cell, plan.store) for record, cell in recorded]
     workers = effort.workers(plan.workspace.device, len(calls))
     for done in in_parallel(rerun_cell, calls, workers, None, plan.environment):
-        yield from (
-            done.result if done.result is not None else [f"{calls[done.index][1]}: running it again {done.reason}"]
-        )
+        failure = [f"{recorded[done.index][1]}: running it again failed: {done.reason}"]
+        yield from failure if done.result is None else done.result
 
 
 def find_damaged(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
