@@ -1,1 +1,1 @@
-"""The methods: one file each."""
+"""The built-in methods, one file each."""

@@ -45,8 +45,8 @@ def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
 def nearest_other_class(original: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Tensor:
     """The class (int64 [B]) other than the label that the original predicts for an image after one step of FGSM."""
     images = images.clone().requires_grad_(True)
-    (slope,) = torch.autograd.grad(cross_entropy(original(images), labels, reduction="sum"), images)
+    (gradient,) = torch.autograd.grad(cross_entropy(original(images), labels, reduction="sum"), images)
     with torch.no_grad():
-        crossed = ((images + eps * slope.sign()).clamp(0, 1) * 255).round() / 255
-        others: Tensor = original(crossed).scatter(1, labels[:, None], -torch.inf)
-    return others.argmax(1)
+        changed = ((images + eps * gradient.sign()).clamp(0, 1) * 255).round() / 255
+        logits: Tensor = original(changed).scatter(1, labels[:, None], -torch.inf)
+    return logits.argmax(1)

@@ -25,8 +25,8 @@ def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: i
     network = problem.network().eval()
     repaired = network.head if repair == "head" else network
     optimizer = torch.optim.Adam(repaired.parameters(), lr=lr, fused=True)
-    for sample in problem.labelled.batches(batch, epochs):
-        descend(optimizer, cross_entropy(network(sample.images), sample.labels))
+    for labelled in problem.labelled.batches(batch, epochs):
+        descend(optimizer, cross_entropy(network(labelled.images), labelled.labels))
     return network
 
 

@@ -28,9 +28,9 @@ def neggrad_plus(
     optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
     forgotten = chain.from_iterable(problem.forget.batches(batch) for _ in repeat(None))
     for retain, forget in zip(problem.retain.batches(batch, epochs), forgotten, strict=False):
-        keep = cross_entropy(network(retain.images), retain.labels)
-        lose = cross_entropy(network(forget.images), forget.labels)
-        descend(optimizer, beta * keep - (1 - beta) * lose)
+        retain_loss = cross_entropy(network(retain.images), retain.labels)
+        forget_loss = cross_entropy(network(forget.images), forget.labels)
+        descend(optimizer, beta * retain_loss - (1 - beta) * forget_loss)
     return network
 
 

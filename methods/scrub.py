@@ -80,8 +80,8 @@ def trajectory(
         logits: Tensor = problem.original.head(problem.features(problem.original, samples))
         return logits
 
-    def distance(taught: Tensor, logits: Tensor) -> Tensor:
-        return temperature**2 * divergence(taught, logits, temperature)
+    def distance(target: Tensor, logits: Tensor) -> Tensor:
+        return temperature**2 * divergence(target, logits, temperature)
 
     student = problem.network()
     optimizer = torch.optim.Adam(student.parameters(), lr=lr, weight_decay=weight_decay, fused=True)

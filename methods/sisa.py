@@ -48,13 +48,13 @@ def train_shards(problem: Problem, *, shards: int = 5, slices: int = 1) -> dict[
     part[torch.randperm(total, generator=problem.generator)] = torch.arange(total) * shards * slices // total
     part = part.to(problem.device)
     kept = {"part": part}
-    every = [Shard(number, slices, part) for number in range(shards)]
-    begun = problem.fit_each(
-        [shard.samples(problem.train, 0) for shard in every],
-        [shard.stream(0) for shard in every],
-        every[0].epochs(problem, 0),
+    all_shards = [Shard(number, slices, part) for number in range(shards)]
+    first_checkpoints = problem.fit_each(
+        [shard.training_samples(problem.train, 0) for shard in all_shards],
+        [shard.stream(0) for shard in all_shards],
+        all_shards[0].epochs(problem, 0),
     )
-    for shard, checkpoint in zip(every, begun, strict=True):
+    for shard, checkpoint in zip(all_shards, first_checkpoints, strict=True):
         kept |= packed(shard.checkpoint_name(0), checkpoint)
         for stage in range(1, slices):
             checkpoint = shard.train(problem, problem.train, stage, checkpoint)
@@ -92,8 +92,8 @@ class Shard:
         """int64 [n]: the slice of each sample; outside of 0 to slices - 1 for samples of other shards."""
         return self.part[samples.index] - self.number * self.slices
 
-    def samples(self, samples: Samples, stage: int) -> Samples:
-        """Those of the samples that the shard is trained on at a stage."""
+    def training_samples(self, samples: Samples, stage: int) -> Samples:
+        """Those of the samples on which the shard is trained at a stage."""
         slice_of = self.slice_of(samples)
         return samples.subset((slice_of >= 0) & (slice_of <= stage))
 
@@ -107,7 +107,7 @@ class Shard:
         """Trains on slices 0 to `stage`, in place, from the last stage's checkpoint; from scratch without one."""
         network, state = checkpoint or (None, None)
         epochs, stream = self.epochs(problem, stage), self.stream(stage)
-        return problem.fit(self.samples(samples, stage), network, epochs, state, stream=stream)
+        return problem.fit(self.training_samples(samples, stage), network, epochs, state, stream=stream)
 
     def epochs(self, problem: Problem, stage: int) -> int:
         """The epochs of a stage: 2 / (slices + 1) of the recipe's, so that slices do not change the cost of a shard."""

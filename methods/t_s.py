@@ -32,10 +32,10 @@ def t_s(
     retain = problem.retain.sample(int(fraction * len(problem.retain)))
     optimizer = torch.optim.Adam(student.parameters(), lr=lr, fused=True)
     for samples in concat(retain, problem.forget).batches(batch, epochs):
-        right, wrong = (teacher.head(problem.features(teacher, samples)) for teacher in (good, bad))
+        of_good, of_bad = (teacher.head(problem.features(teacher, samples)) for teacher in (good, bad))
         is_forgotten = (samples.source == 1)[:, None]
-        taught = torch.where(is_forgotten, wrong, right)
-        descend(optimizer, divergence(taught, student(samples.images), temperature))
+        target = torch.where(is_forgotten, of_bad, of_good)
+        descend(optimizer, divergence(target, student(samples.images), temperature))
     return student
 
 

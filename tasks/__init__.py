@@ -1,1 +1,1 @@
-"""The tasks: one file each."""
+"""The built-in tasks, one file each."""

@@ -1,4 +1,4 @@
-"""Data removal: some items of some classes must be forgotten (LAF paper, section 4.1, task 1)."""
+"""Data removal: some samples of some classes are forgotten (LAF paper, section 4.1, task 1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unlearnbench import Dataset, Split, check_classes, choose, of_classes, task
 def data_removal(
     data: Dataset, generator: torch.Generator, *, classes: Sequence[int] = (5, 6, 7, 8, 9), fraction: float = 0.4
 ) -> Split:
-    """Forgets a random `fraction` of the training items of each of `classes`."""
+    """Forgets a random `fraction` of the training samples of each of `classes`."""
     check_classes(data, classes)
     return Split(
         forget=choose(data.train_labels, classes, fraction, generator),

@@ -1,4 +1,4 @@
-"""Noisy-label removal: items that were trained on wrong labels must be forgotten (LAF paper, section 4.1, task 3)."""
+"""Noisy-label removal: samples with wrong labels are forgotten (LAF paper, section 4.1, task 3)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def noisy_label_removal(
     fraction: float = 0.6,
     wrong_labels: str = "uniform",
 ) -> Split:
-    """Gives a random `fraction` of the items of each of `classes` a wrong label, and forgets them.
+    """Gives a random `fraction` of the samples of each of `classes` a wrong label, and forgets them.
 
-    Train_f is the accuracy against the wrong labels, which Retrain gives only by mistake. The held-out items that an
-    attack compares get wrong labels in the same way: otherwise a wrong label alone would give a member away.
+    Train_f is the accuracy against the wrong labels, which Retrain predicts only by mistake. The held-out set gets
+    wrong labels in the same way: otherwise a wrong label alone would reveal a member to an attack.
 
     `wrong_labels` is "uniform" (over all other classes) or "released": the paper's released code never draws the last
     class.
@@ -34,7 +34,7 @@ def noisy_label_removal(
     check_classes(data, classes)
     if wrong_labels not in ("uniform", "released"):
         raise UserError(f"wrong_labels must be 'uniform' or 'released', not {wrong_labels!r}")
-    candidates = data.num_classes - (wrong_labels == "released")
+    candidates = data.num_classes - 1 if wrong_labels == "released" else data.num_classes
     forget = choose(data.train_labels, classes, fraction, generator)
     train_labels = data.train_labels.clone()
     train_labels[forget] = another_label(train_labels[forget], candidates, generator)
@@ -48,7 +48,7 @@ def noisy_label_removal(
 
 
 def another_label(labels: Tensor, candidates: int, generator: torch.Generator) -> Tensor:
-    """For each label (int64 [n]), one drawn uniformly from 0 .. candidates - 1 without itself."""
+    """For each label (int64 [n]), another one, drawn uniformly from 0 .. candidates - 1."""
     others = candidates - (labels < candidates).long()
     drawn = (torch.rand(len(labels), generator=generator, dtype=torch.float64) * others).long()
     return drawn + (drawn >= labels).long()

@@ -47,8 +47,8 @@ def method(**arguments: Any) -> Callable[[Any], Any]:
 
 
 def harmless(problem: Problem) -> Network:
-    """Uses what is declared and keeps the contract."""
-    _ = problem.forget.images
+    """Reads the data that it declares, and keeps the contract."""
+    assert len(problem.forget.images) == len(problem.forget)
     return problem.network()
 
 
@@ -71,7 +71,7 @@ class Methods:
 
     @method()
     def sees_only_what_it_declares(problem):
-        _ = problem.retain.images
+        assert len(problem.retain.images) == len(problem.retain)
         return harmless(problem)
 
     @method(access=Access(forget="labels"))
@@ -196,7 +196,7 @@ def task(**arguments: Any) -> Callable[[Any], Any]:
 
 
 def divided(data: Dataset, generator: torch.Generator, **more: Any) -> Split:
-    """Half of every class must go; keeps the contract."""
+    """Forgets half of every class; keeps the contract."""
     everything = {
         "forget": choose(data.train_labels, range(10), 0.5, generator),
         "heldout": of_classes(data.test_labels, range(10)),
@@ -353,27 +353,28 @@ def small(shape: tuple[int, int, int], classes: int, head: nn.Module | None = No
     return Network(features, head or nn.Linear(16, classes), last_layer="head")
 
 
-class Certain(nn.Linear):
+class GivesLogProbabilities(nn.Linear):
     def forward(self, embeddings: Tensor) -> Tensor:
         return super().forward(embeddings).log_softmax(1)
 
 
-class Sociable(nn.Module):
+class DependsOnBatch(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         return embeddings + embeddings.mean(0, keepdim=True)
 
 
-class Wasteful(nn.Linear):
+class HasUnusedWeights(nn.Linear):
     def __init__(self, *sizes: int) -> None:
         super().__init__(*sizes)
         self.unused = nn.Parameter(torch.zeros(3))
 
 
-class Growing(nn.Module):
+class KeepsStateElsewhere(nn.Module):
     calls = 0
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        self.calls += self.training
+        if self.training:
+            self.calls += 1
         return embeddings * (1 + self.calls)
 
 
@@ -401,7 +402,7 @@ class Models:
 
     @model()
     def gives_no_probabilities(shape, num_classes):
-        return small(shape, num_classes, Certain(16, num_classes))
+        return small(shape, num_classes, GivesLogProbabilities(16, num_classes))
 
     @model()
     def is_split_into_features_and_head(shape, num_classes):
@@ -430,15 +431,15 @@ class Models:
 
     @model()
     def has_outputs_independent_of_the_batch(shape, num_classes):
-        return small(shape, num_classes, None, Sociable())
+        return small(shape, num_classes, None, DependsOnBatch())
 
     @model()
     def learns_with_all_its_weights(shape, num_classes):
-        return small(shape, num_classes, Wasteful(16, num_classes))
+        return small(shape, num_classes, HasUnusedWeights(16, num_classes))
 
     @model()
     def can_be_rebuilt_from_weights(shape, num_classes):
-        return small(shape, num_classes, None, Growing())
+        return small(shape, num_classes, None, KeepsStateElsewhere())
 
     @model()
     def can_be_copied(shape, num_classes):
@@ -527,7 +528,7 @@ class Attacks:
 
     @attack()
     def copes_with_few_samples(audit):
-        _ = audit.forgotten.labels[5]
+        assert audit.forgotten.labels[5] >= 0
         return by_loss(audit)
 
     @attack()

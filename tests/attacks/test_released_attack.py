@@ -1,4 +1,4 @@
-"""The attack of the released code: what it compares, what it can see, and how a constant answer fares."""
+"""The attack of the released code: the samples that it compares, its features, and the score of a constant guess."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unlearnbench.evaluation import metrics
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack
 
-CONSTANT = {  # training, test and forgotten items, and the accuracy in percent (independently derived from the paper)
+CONSTANT = {  # training, test and forgotten samples, and the accuracy in percent (independently derived from the paper)
     "MNIST data": (60_000, 10_000, 11_760, 33.78),
     "Fashion data": (60_000, 10_000, 12_000, 33.33),
     "CIFAR-10 data": (50_000, 10_000, 10_000, 37.50),
@@ -33,7 +33,7 @@ def one_hot(n: int, seed: int) -> Observed:
     return rows(np.eye(10)[np.random.default_rng(seed).integers(0, 10, n)])
 
 
-def answers(n: int, confidence: float, seed: int) -> Observed:
+def random_outputs(n: int, confidence: float, seed: int) -> Observed:
     """Logits of which the largest stands out by about `confidence`."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(n, 10))
@@ -47,41 +47,41 @@ def attack(forgotten: Observed, retained: Observed, test: Observed, **options: o
 
 
 @pytest.mark.parametrize("name", CONSTANT)
-def test_votes_get_the_accuracy_of_a_constant_answer_as_published(name: str) -> None:
+def test_hard_votes_have_the_accuracy_of_a_constant_guess_as_published(name: str) -> None:
     train, test, forgotten, percent = CONSTANT[name]
     scores = attack(one_hot(forgotten, 0), one_hot(train - forgotten, 1), one_hot(test, 2))
-    found = metrics.membership(scores)
-    assert found["k"] == 4000
-    assert round(100 * found["accuracy"][0], 2) == pytest.approx(percent, abs=0.011)
-    assert found["accuracy"][0] == found["constant"]
-    assert found["balanced_accuracy"][0] == 0.5
+    result = metrics.membership(scores)
+    assert result["k"] == 4000
+    assert round(100 * result["accuracy"][0], 2) == pytest.approx(percent, abs=0.011)
+    assert result["accuracy"][0] == result["constant"]
+    assert result["balanced_accuracy"][0] == 0.5
 
 
-def test_forgotten_items_that_look_like_the_remaining_ones_are_called_members() -> None:
-    scores = attack(answers(400, 6, 0), answers(600, 6, 1), answers(1000, 0, 2))
+def test_forgotten_samples_like_retained_ones_are_classified_as_members() -> None:
+    scores = attack(random_outputs(400, 6, 0), random_outputs(600, 6, 1), random_outputs(1000, 0, 2))
     assert statistics.auc(scores.forgotten, scores.heldout).low > 0.9
     assert (scores.forgotten > 0).mean() > 0.9
     assert (scores.heldout <= 0).mean() > 0.9
 
 
-def test_forgotten_items_that_look_like_test_items_are_called_non_members() -> None:
-    scores = attack(answers(400, 0, 0), answers(600, 6, 1), answers(1000, 0, 2))
+def test_forgotten_samples_like_test_samples_are_classified_as_non_members() -> None:
+    scores = attack(random_outputs(400, 0, 0), random_outputs(600, 6, 1), random_outputs(1000, 0, 2))
     assert (scores.forgotten <= 0).mean() > 0.9
-    found = statistics.auc(scores.forgotten, scores.heldout, level=0.999)
-    assert found.low < 0.5 < found.high
+    result = statistics.auc(scores.forgotten, scores.heldout, level=0.999)
+    assert result.low < 0.5 < result.high
 
 
-def test_where_there_is_nothing_to_learn_it_is_a_coin_toss() -> None:
-    scores = attack(answers(2000, 2, 0), answers(3000, 2, 1), answers(5000, 2, 2))
+def test_without_a_difference_it_is_a_coin_toss() -> None:
+    scores = attack(random_outputs(2000, 2, 0), random_outputs(3000, 2, 1), random_outputs(5000, 2, 2))
     for metric in (statistics.auc, statistics.balanced_accuracy):
-        found = metric(scores.forgotten, scores.heldout, level=0.999)
-        assert found.low < 0.5 < found.high
+        result = metric(scores.forgotten, scores.heldout, level=0.999)
+        assert result.low < 0.5 < result.high
 
 
-def test_items_that_it_learned_from_are_not_compared() -> None:
-    """Test items in the second half are confident: if one of the first half were compared, it would score lower."""
-    test = np.concatenate([answers(100, 0, 0).logits, answers(100, 9, 1).logits])
-    scores = attack(answers(500, 9, 2), answers(500, 9, 3), rows(test))
+def test_training_samples_of_the_classifier_are_not_compared() -> None:
+    """Only the second half of the test set has confident outputs: samples of the first half would score lower."""
+    test = np.concatenate([random_outputs(100, 0, 0).logits, random_outputs(100, 9, 1).logits])
+    scores = attack(random_outputs(500, 9, 2), random_outputs(500, 9, 3), rows(test))
     assert scores.facts == {"k": 100}
     assert len(scores.heldout) == 100
     assert (scores.heldout > 0).mean() > 0.9
@@ -91,8 +91,8 @@ def test_items_that_it_learned_from_are_not_compared() -> None:
     ("forgotten", "retained", "test", "k", "compared"),
     [(10, 500, 500, 10, 32), (33, 500, 500, 33, 64), (64, 20, 500, 20, 64), (300, 500, 101, 50, 51)],
 )
-def test_numbers_of_items(forgotten: int, retained: int, test: int, k: int, compared: int) -> None:
-    scores = attack(answers(forgotten, 1, 0), answers(retained, 1, 1), answers(test, 1, 2))
+def test_numbers_of_samples(forgotten: int, retained: int, test: int, k: int, compared: int) -> None:
+    scores = attack(random_outputs(forgotten, 1, 0), random_outputs(retained, 1, 1), random_outputs(test, 1, 2))
     assert (scores.facts["k"], len(scores.heldout), len(scores.forgotten)) == (k, compared, forgotten)
 
 
@@ -101,16 +101,16 @@ def test_it_sees_neither_labels_nor_classes() -> None:
         random = np.random.default_rng(3)
         return Observed(random.permuted(observed.logits, axis=1), random.integers(0, 10, len(observed.labels)))
 
-    items = answers(300, 3, 0), answers(400, 4, 1), answers(500, 2, 2)
-    plain, other = attack(*items), attack(*map(shuffled, items))
+    sides = random_outputs(300, 3, 0), random_outputs(400, 4, 1), random_outputs(500, 2, 2)
+    plain, other = attack(*sides), attack(*map(shuffled, sides))
     assert np.allclose(plain.forgotten, other.forgotten)
     assert np.allclose(plain.heldout, other.heldout)
 
 
 def test_the_original_classifier_agrees_where_it_is_installed() -> None:
     pytest.importorskip("xgboost")
-    items = answers(2000, 3, 0), answers(3000, 3, 1), answers(5000, 1, 2)
-    ours, theirs = attack(*items), attack(*items, classifier="xgboost")
+    sides = random_outputs(2000, 3, 0), random_outputs(3000, 3, 1), random_outputs(5000, 1, 2)
+    ours, theirs = attack(*sides), attack(*sides, classifier="xgboost")
     accuracy, original = (metrics.membership(scores)["accuracy"][0] for scores in (ours, theirs))
     assert abs(accuracy - original) < 0.02
     assert np.corrcoef(ours.forgotten, theirs.forgotten)[0, 1] > 0.9

@@ -1,4 +1,4 @@
-"""Every built-in plugin keeps the contract, and every check finds the plugin that breaks what it looks for."""
+"""Every built-in plugin keeps the contract, and every check fails for a plugin that breaks only its requirement."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from unittest import SkipTest
 import pytest
 from broken import BROKEN, harmless
 from click.testing import CliRunner, Result
+from torch import Tensor
 
 from unlearnbench import Access, Problem, UserError
 from unlearnbench.artefacts.datasets import Datasets
@@ -29,9 +30,9 @@ EVERY = {(kind, f.__name__) for kind in KINDS for f in import_module(f"unlearnbe
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in registry.entries(f"{kind}s")])
 def test_a_built_in_plugin_keeps_the_contract(kind: str, name: str, tmp_path: Path) -> None:
-    found = list(examine(name, kind=kind, **({"data": tmp_path} if kind == "dataset" else {})))
-    assert {result.check: result.message for result in found if result.status not in ("ok", "skipped")} == {}
-    absent = "its files are not in" in " ".join(result.message for result in found)
+    results = list(examine(name, kind=kind, **({"data": tmp_path} if kind == "dataset" else {})))
+    assert {result.check: result.message for result in results if result.status not in ("ok", "skipped")} == {}
+    absent = "its files are not in" in " ".join(result.message for result in results)
     assert absent == (kind == "dataset" and not name.startswith("digits"))
 
 
@@ -40,9 +41,9 @@ def test_a_plugin_that_breaks_one_thing_fails_that_check_and_no_other(
     kind: str, check: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = list(examine(BROKEN[kind, check]))
-    assert {result.check: result.message for result in found if result.status == "failed"}.keys() == {check}
-    (failure,) = [result for result in found if result.check == check]
+    results = list(examine(BROKEN[kind, check]))
+    assert {result.check: result.message for result in results if result.status == "failed"}.keys() == {check}
+    (failure,) = [result for result in results if result.check == check]
     assert len(failure.message) > 20
 
 
@@ -50,14 +51,14 @@ def test_there_is_a_broken_plugin_for_every_check() -> None:
     assert {(kind, check.replace("-", "_")) for kind, check in BROKEN} == EVERY
 
 
-def test_every_check_says_in_a_sentence_what_it_looks_for() -> None:
+def test_every_check_says_in_a_sentence_what_it_checks() -> None:
     for kind in KINDS:
         for function in import_module(f"unlearnbench.checks.{kind}s").CHECKS:
             assert (function.__doc__ or "").partition("\n")[0].endswith("."), function.__name__
 
 
 def method_that(does: Callable[[], Any]) -> Any:
-    """A method that does something on the side."""
+    """A method with a side effect."""
 
     @method(title="Curious", access=Access(forget="images"), reference="Nobody, Nowhere 2000")
     def curious(problem: Problem) -> Any:
@@ -70,7 +71,7 @@ def method_that(does: Callable[[], Any]) -> Any:
 
 
 @pytest.mark.parametrize("way", ["suite", "suite's function", "torchvision", "numpy"])
-def test_whoever_reads_the_data_in_any_way_is_found(way: str, tmp_path: Path, store: Store) -> None:
+def test_a_method_that_reads_data_in_any_way_fails_a_check(way: str, tmp_path: Path, store: Store) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name in (
@@ -87,7 +88,7 @@ def test_whoever_reads_the_data_in_any_way_is_found(way: str, tmp_path: Path, st
         "torchvision": lambda: torchvision("datasets").MNIST(tmp_path, train=True),
         "numpy": lambda: __import__("numpy").load(tmp_path / "labels.npy"),
     }
-    Datasets(store).load("digits-8x8", tmp_path)  # so it is in the cache
+    Datasets(store).load("digits-8x8", tmp_path)  # so that it is in the cache
     failed = {result.check: result.message for result in examine(method_that(ways[way])) if result.status == "failed"}
     assert failed.keys() == {"loads-no-data-itself"}, failed
     assert "take all data from the problem" in failed["loads-no-data-itself"]
@@ -110,15 +111,30 @@ def test_access_is_checked_in_the_preparing_phase_too() -> None:
     assert next(iter(failed)) == "sees-only-what-it-declares"
 
 
+def test_the_original_is_checked_after_the_preparing_phase_too() -> None:
+    @method(title="Early", access=Access(prepare="images", forget="images"), reference="Nobody, Nowhere 2000")
+    def early(problem: Problem) -> Any:
+        """Prepares."""
+        return harmless(problem)
+
+    def train_the_original(problem: Problem) -> dict[str, Tensor]:
+        problem.original.train()
+        return {"mean": problem.train.images.mean(0)}
+
+    early.prepare(train_the_original)
+    failed = {result.check: result.message for result in examine(early) if result.status == "failed"}
+    assert "puts it into train mode" in failed["leaves-the-original-alone"]
+
+
 def test_expected_failures_are_strict() -> None:
     broken = BROKEN["method", "declares-its-cost"]
-    reasons = {"declares-its-cost": "nobody knows it"}
-    found = {result.check: result for result in examine(broken, expected_failures=reasons)}
-    assert found["declares-its-cost"].status == "expected"
-    assert found["declares-its-cost"].message.startswith("nobody knows it (its cost raises TypeError")
-    found = {result.check: result for result in examine("original", expected_failures=reasons)}
-    assert found["declares-its-cost"].status == "failed"
-    assert "expected to fail and does not" in found["declares-its-cost"].message
+    reasons = {"declares-its-cost": "it is unknown"}
+    results = {result.check: result for result in examine(broken, expected_failures=reasons)}
+    assert results["declares-its-cost"].status == "expected"
+    assert results["declares-its-cost"].message.startswith("it is unknown (its cost raises TypeError")
+    results = {result.check: result for result in examine("original", expected_failures=reasons)}
+    assert results["declares-its-cost"].status == "failed"
+    assert "expected to fail and does not" in results["declares-its-cost"].message
     with pytest.raises(UserError, match="unknown check of a method: 'declares-cost': did you mean 'declares-its-cost'"):
         checks("original", expected_failures={"declares-cost": "why"})
 

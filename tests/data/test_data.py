@@ -1,4 +1,4 @@
-"""The bundled digits are real, enlarged without invention, split for ever, and read once."""
+"""The bundled digits are real and have no new grey values; their split never changes; they are decoded once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_data_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of mappings")
-def test_files_that_nobody_named_are_read_anew_by_every_process(
+def test_files_that_are_not_declared_are_read_again_by_every_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def of_folder(root: Path) -> Dataset:
@@ -67,9 +67,7 @@ def test_files_that_nobody_named_are_read_anew_by_every_process(
     assert not (tmp_path / "cache").exists()
 
 
-def test_what_a_process_read_before_the_files_were_changed_is_not_used(
-    tiny: Path, store: Store, tmp_path: Path
-) -> None:
+def test_data_of_files_that_were_changed_are_not_used(tiny: Path, store: Store, tmp_path: Path) -> None:
     plan = unlearnbench.run(tiny, methods="original", cache=tmp_path, results=tmp_path, dry_run=True).plan
     original = next(artefact for artefact in plan.shared if artefact.kind == "original")
     other = {**original.key, "dataset": {**original.key["dataset"], "checksum": "of other files"}}
@@ -77,17 +75,17 @@ def test_what_a_process_read_before_the_files_were_changed_is_not_used(
         WorkerContext(store).make(dataclasses.replace(original, key=other))
 
 
-def test_the_images_lie_in_the_cache_file_and_not_in_the_memory_of_a_worker(store: Store, digits: Dataset) -> None:
+def test_the_images_are_mapped_from_the_cache_file(store: Store, digits: Dataset) -> None:
     address = digits.test_images.data_ptr()
     for line in Path("/proc/self/maps").read_text().splitlines():
         first, last = (int(end, 16) for end in line.split()[0].split("-"))
         if first <= address < last:
             assert str(store.root / "dataset") in line
             return
-    pytest.fail("the images are nowhere")
+    pytest.fail("the images are in no mapping")
 
 
-def test_the_pool_of_an_auditor_lies_in_the_same_memory(digits: Dataset) -> None:
+def test_the_pool_shares_the_memory_of_the_data_set(digits: Dataset) -> None:
     pool = digits.pool
     assert pool.train_images.data_ptr() == digits.train_images.data_ptr()
     assert torch.equal(pool.train_images, torch.cat([digits.train_images, digits.test_images]))
@@ -95,7 +93,7 @@ def test_the_pool_of_an_auditor_lies_in_the_same_memory(digits: Dataset) -> None
     assert len(pool.test_labels) == 0
 
 
-def test_a_checksum_sees_every_pixel_and_label(digits: Dataset) -> None:
+def test_a_checksum_depends_on_every_pixel_and_label(digits: Dataset) -> None:
     images, labels = digits.train_images.clone(), digits.test_labels.clone()
     images[700, 0, 14, 14] ^= 1
     labels[0] = (labels[0] + 1) % 10

@@ -1,4 +1,4 @@
-"""The paper's data sets, on small files in their own formats: decoded right, checked, and missed with a remedy."""
+"""The paper's data sets, with small files in their formats: decoded, checked, and fetched."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def small_svhn(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndar
 def small(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, Path, dict[str, np.ndarray]]:
-    """A data set with 65 + 40 random images in its own format, and what its images are."""
+    """A data set with 65 + 40 random images in its own format: its name, its folder, and its images by part."""
     name, root = request.param, tmp_path / "files"
     if name == "cifar10":
         images = small_cifar10(root, monkeypatch)
@@ -102,13 +102,13 @@ def small(
 Small = tuple[str, Path, dict[str, np.ndarray]]
 
 
-def test_images_and_labels_are_what_the_files_say(small: Small, tmp_path: Path) -> None:
+def test_images_and_labels_are_those_in_the_files(small: Small, tmp_path: Path) -> None:
     name, root, images = small
-    found, _ = Datasets(Store(tmp_path / "cache")).load(name, root)
-    assert found.num_classes == 10
+    data, _ = Datasets(Store(tmp_path / "cache")).load(name, root)
+    assert data.num_classes == 10
     for part, pixels, labels in (
-        ("train", found.train_images, found.train_labels),
-        ("test", found.test_images, found.test_labels),
+        ("train", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
     ):
         assert pixels.dtype == torch.uint8
         assert np.array_equal(pixels.numpy(), images[part])
@@ -145,14 +145,12 @@ methods.scrub = {{ epochs = 1, max_epochs = 1 }}
 def test_every_method_runs_on_augmented_colour_images(
     small: Small, install: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """All of them on a small network, because to a method the images of all data sets are alike; few on a large one."""
+    """All methods run on a small network with CIFAR-10, and few on a large one with SVHN."""
     name, root, _ = small
     if name in ("mnist", "fashion-mnist"):
         pytest.skip("they have no colour")
     install("normalising", NORMALISING, "[unlearnbench.models]\nnormalising = normalising:normalising\n")
-    model, methods = {"cifar10": ("normalising", []), "svhn": ("resnet18", ["original", "laf", "boundary-expand"])}[
-        name
-    ]
+    model, methods = {"cifar10": ("normalising", []), "svhn": ("resnet18", ["original", "laf"])}[name]
     preset = tmp_path / "colour.toml"
     preset.write_text(COLOUR.format(name=name, model=model))
     places: dict[str, Any] = {"results": tmp_path / "r", "cache": tmp_path / "c", "data": root}
@@ -185,7 +183,7 @@ def test_a_missing_data_set_gets_the_path_and_the_command(tmp_path: Path) -> Non
         Datasets(Store(tmp_path / "cache")).load("mnist", tmp_path)
 
 
-def test_list_says_where_how_large_and_whether_right(small: Small) -> None:
+def test_list_has_the_folder_the_size_and_the_state(small: Small) -> None:
     name, root, _ = small
     listed = CliRunner().invoke(main, ["data", "list", "--data", str(root), "--json"])
     rows = {row["name"]: row for row in json.loads(listed.stdout)}
@@ -204,19 +202,19 @@ def test_fetch_downloads_what_is_missing_and_nothing_else(small: Small, monkeypa
     source = registry.get(Source, name)
     file = root / next(iter(source.files))
     content = file.read_bytes()
-    asked = []
+    folders = []
 
     def download(folder: Path) -> None:
-        asked.append(folder)
+        folders.append(folder)
         file.write_bytes(content)
 
     monkeypatch.setattr(source, "fetch", download)
     words = ["data", "fetch", name, "--data", str(root)]
     assert "is there" in CliRunner().invoke(main, words).stdout
-    assert asked == []
+    assert folders == []
     file.unlink()
     assert f"{name} is now in {root}" in CliRunner().invoke(main, words).stdout
-    assert asked == [root]
+    assert folders == [root]
 
 
 def test_a_download_that_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

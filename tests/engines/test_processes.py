@@ -42,7 +42,7 @@ def act(action: str, folder: Path) -> str:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_deaths_are_reported_and_all_other_calls_are_done_once(workers: int, tmp_path: Path) -> None:
     names = ["a", "exit", "b", "hang", "c", "kill", "d"] if workers == 2 else ["a", "spin", "share", "exit"]
-    done = {d.index: d for d in in_parallel(act, [(name, tmp_path) for name in names], workers, limit=3.0)}
+    done = {d.index: d for d in in_parallel(act, [(name, tmp_path) for name in names], workers, limit=1.5)}
     assert sorted(done) == list(range(len(names)))
     for index, name in enumerate(names):
         reason = {"exit": "crashed", "kill": "crashed", "hang": "timeout", "spin": "timeout"}.get(name, "")

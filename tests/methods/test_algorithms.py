@@ -1,6 +1,6 @@
-"""Each method beside its algorithm written out once more, step by step, on the same batches: the same weights.
+"""Each method gives the same weights as an independent, step-by-step implementation of its algorithm.
 
-Everything is computed in float64, where rounding stays small through all steps, on whatever processor.
+Everything is computed in float64, where rounding errors stay small on every processor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Made = tuple[Any, Problem, Network]
 
 @pytest.fixture(scope="module")
 def original(digits: Dataset) -> Network:
-    """A network that knows half of what it was taught, so that there is something to follow."""
+    """A network that is trained only a little, so that gradients are not small."""
     network = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu")).fresh("original")
     samples = TrainingSet(digits.train_images[:300], digits.train_labels[:300]).everything(seeds.generator("order"))
     assert samples is not None
@@ -42,7 +42,7 @@ def original(digits: Dataset) -> Network:
 
 @pytest.fixture
 def unlearned(make_problem: MakeProblem, original: Network) -> Callable[..., Made]:
-    """Runs a method; returns what it gives, the same problem anew, and the network to begin from."""
+    """Runs a method; returns its result, the same problem again, and a copy of the original."""
     original = copy.deepcopy(original).double()
 
     def make(name: str, **options: Any) -> Made:
@@ -61,21 +61,21 @@ def unlearned(make_problem: MakeProblem, original: Network) -> Callable[..., Mad
     return make
 
 
-def same(found: nn.Module, wanted: nn.Module) -> None:
-    """The same weights, but for rounding."""
-    mine, theirs = dict(found.named_parameters()), dict(wanted.named_parameters())
+def same(result: nn.Module, expected: nn.Module) -> None:
+    """Asserts that two networks have the same weights, up to rounding."""
+    mine, theirs = dict(result.named_parameters()), dict(expected.named_parameters())
     assert mine.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert tensor.dtype == torch.float64
         assert torch.allclose(mine[name], tensor, rtol=0, atol=1e-9), name
 
 
-def likeliest_other(answers: Tensor, labels: Tensor) -> Tensor:
-    """The most probable class but the label, written out."""
-    found = []
-    for row, label in zip(answers.tolist(), labels.tolist(), strict=True):
-        found.append(max((value, index) for index, value in enumerate(row) if index != label)[1])
-    return torch.tensor(found)
+def likeliest_other(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """The most probable class other than the label, written out."""
+    classes = []
+    for row, label in zip(probabilities.tolist(), labels.tolist(), strict=True):
+        classes.append(max((value, index) for index, value in enumerate(row) if index != label)[1])
+    return torch.tensor(classes)
 
 
 def nll(logits: Tensor, labels: Tensor) -> Tensor:
@@ -97,9 +97,9 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def test_boundary(unlearned: Callable[..., Made]) -> None:
-    """One step of FGSM away from the label, in whole levels of grey; then the most probable other class."""
+    """The target is the most probable other class after one step of FGSM, in whole levels of grey."""
     options = {"eps": 0.3, "lr": 0.02, "momentum": 0.9, "epochs": 2, "batch": 16}
-    found, problem, network = unlearned("boundary", **options)
+    result, problem, network = unlearned("boundary", **options)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, fused=True)
     moved = 0
     for _ in range(2):
@@ -109,17 +109,17 @@ def test_boundary(unlearned: Callable[..., Made]) -> None:
             assert images.grad is not None
             crossed = images.detach() + 0.3 * torch.sign(images.grad)
             crossed = torch.round(torch.clamp(crossed, 0, 1) * 255) / 255
-            answers = [problem.original(x).softmax(1) for x in (crossed, batch.images)]
-            targets, without_change = (likeliest_other(answer, batch.labels) for answer in answers)
+            probabilities = [problem.original(x).softmax(1) for x in (crossed, batch.images)]
+            targets, without_change = (likeliest_other(each, batch.labels) for each in probabilities)
             moved += int((targets != without_change).sum())
             descend(optimizer, nll(network(batch.images), targets))
-    assert moved > 5  # the changed image decides, not the image
-    same(found, network)
+    assert moved > 5  # the changed image is used, not the image
+    same(result, network)
 
 
 def test_boundary_expand(unlearned: Callable[..., Made]) -> None:
-    """A class more, into which all forgotten images go; then it is cut off."""
-    found, problem, network = unlearned("boundary-expand", lr=0.02, momentum=0.9, epochs=2, batch=16)
+    """All forgotten images are trained into an additional class, which is then removed."""
+    result, problem, network = unlearned("boundary-expand", lr=0.02, momentum=0.9, epochs=2, batch=16)
     with seeds.pinned("test"):
         extra = nn.Linear(128, 11)
     body, last = nn.Sequential(network.features, network.head[0]), network.head[1]
@@ -133,11 +133,11 @@ def test_boundary_expand(unlearned: Callable[..., Made]) -> None:
     with torch.no_grad():
         last.weight.copy_(weight[:10])
         last.bias.copy_(bias[:10])
-    same(found, network)
+    same(result, network)
 
 
 def test_neggrad_plus(unlearned: Callable[..., Made]) -> None:
-    found, problem, network = unlearned("neggrad-plus", beta=0.8, lr=1e-3, epochs=2, batch=32)
+    result, problem, network = unlearned("neggrad-plus", beta=0.8, lr=1e-3, epochs=2, batch=32)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
 
     def forever() -> Iterator[Any]:
@@ -150,28 +150,28 @@ def test_neggrad_plus(unlearned: Callable[..., Made]) -> None:
             forget = next(forgotten)
             loss = 0.8 * nll(network(retain.images), retain.labels) - 0.2 * nll(network(forget.images), forget.labels)
             descend(optimizer, loss)
-    same(found, network)
+    same(result, network)
 
 
 def test_scrub(unlearned: Callable[..., Made]) -> None:
-    """As many epochs of ascent as asked for, each before an epoch of descent."""
+    """The first epochs of descent are preceded by an epoch of ascent each."""
     options = {"lr": 3e-4, "max_epochs": 2, "epochs": 3, "forget_batch": 16, "alpha": 0.7, "gamma": 0.9}
-    found, problem, network = unlearned("scrub", **options, temperature=3.0, weight_decay=0.01)
+    result, problem, network = unlearned("scrub", **options, temperature=3.0, weight_decay=0.01)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-4, weight_decay=0.01, fused=True)
     for epoch in range(3):
         if epoch in (0, 1):
             for forget in problem.forget.batches(16):
                 descend(optimizer, -divergence(problem.original(forget.images), network(forget.images), 3.0))
         for retain in problem.retain.batches(32):
-            answers = network(retain.images)
-            obedience = divergence(problem.original(retain.images), answers, 3.0)
-            descend(optimizer, 0.9 * nll(answers, retain.labels) + 0.7 * obedience)
-    same(found, network)
+            logits = network(retain.images)
+            distillation = divergence(problem.original(retain.images), logits, 3.0)
+            descend(optimizer, 0.9 * nll(logits, retain.labels) + 0.7 * distillation)
+    same(result, network)
 
 
 def test_t_s(unlearned: Callable[..., Made]) -> None:
-    """A random part of what remains learns from the original, what must go from a network that knows nothing."""
-    found, problem, network = unlearned("t-s", fraction=0.5, temperature=2.0, lr=1e-3, epochs=2, batch=32)
+    """The target is the original's output on part of the retain set, an untrained network's on the forget set."""
+    result, problem, network = unlearned("t-s", fraction=0.5, temperature=2.0, lr=1e-3, epochs=2, batch=32)
     bad = problem.fresh_network("incompetent teacher")
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     kept = problem.retain.sample(130)
@@ -181,13 +181,13 @@ def test_t_s(unlearned: Callable[..., Made]) -> None:
             teachers = [bad if i in forgotten else problem.original for i in batch.index.tolist()]
             taught = torch.stack([t(x[None])[0].detach() for t, x in zip(teachers, batch.images, strict=True)])
             descend(optimizer, divergence(taught, network(batch.images), 2.0) / 4)  # the method has no square
-    same(found, network)
+    same(result, network)
 
 
 def test_unrolling_first(unlearned: Callable[..., Made]) -> None:
-    """Forgotten items first, then the others, then the gradients of the first, as they were taken, are added back."""
-    found, problem, network = unlearned("unrolling-first", lr=0.05, epochs=2, multiple=1.5, batch=16)
-    taken: list[list[Tensor]] = []
+    """Steps on the forget set, then on the retain set; then the former are added back."""
+    result, problem, network = unlearned("unrolling-first", lr=0.05, epochs=2, multiple=1.5, batch=16)
+    steps: list[list[Tensor]] = []
     batches = [("forget", problem.forget, 1), ("retain", problem.retain, 2)]
     for part, samples, epochs in batches:
         for batch in samples.batches(16, epochs):
@@ -196,20 +196,20 @@ def test_unrolling_first(unlearned: Callable[..., Made]) -> None:
                 for weights, slope in zip(network.parameters(), slopes, strict=True):
                     weights -= 0.05 * slope
             if part == "forget":
-                taken.append([0.05 * slope for slope in slopes])
+                steps.append([0.05 * slope for slope in slopes])
     with torch.no_grad():
-        for weights, *parts in zip(network.parameters(), *taken, strict=True):
+        for weights, *parts in zip(network.parameters(), *steps, strict=True):
             weights += 1.5 * torch.stack(parts).sum(0)
-    assert len(taken) == 3
-    same(found, network)
+    assert len(steps) == 3
+    same(result, network)
 
 
 @pytest.mark.parametrize("name", ["laf", "laf-none-l2"])
 def test_laf_with_and_without_its_second_loss(name: str, unlearned: Callable[..., Made]) -> None:
-    """Algorithm 1: h rebuilds what remains, h_f what must go; and both losses after each other for every batch."""
+    """Algorithm 1: h rebuilds retained embeddings, h_f forgotten ones; one step on each loss for every batch."""
     options = {"vae_epochs": 2, "epochs": 2, "lr_unlearn": 1e-3, "lr_align": 2e-3, "tau": 4.0}
     options = {k: v for k, v in options.items() if k in registry.get(Method, name).defaults}
-    found, problem, network = unlearned(name, **options)
+    result, problem, network = unlearned(name, **options)
     extractor = network.features
     with seeds.pinned("test"):
         h = laf.prepared_vae(problem, 8)
@@ -231,16 +231,16 @@ def test_laf_with_and_without_its_second_loss(name: str, unlearned: Callable[...
                 if name != "laf-none-l2":
                     apart, away = distances(r.images), distances(f.images)
                     descend(second, apart.sum() - len(apart) * (away / 4.0).exp().sum().log())
-    same(found, network)
+    same(result, network)
 
 
 def test_laf_without_its_first_loss(unlearned: Callable[..., Made]) -> None:
-    found, problem, network = unlearned("laf-none-l1", epochs=2, lr_align=2e-3, tau=4.0)
+    result, problem, network = unlearned("laf-none-l1", epochs=2, lr_align=2e-3, tau=4.0)
     optimizer = torch.optim.Adam(network.features.parameters(), lr=2e-3, fused=True)
     for _ in range(2):
         for f, r in zip(problem.forget.batches(32), problem.retain.batches(32), strict=False):
             descend(optimizer, laf.alignment_loss(problem, network, r, f, 4.0))
-    same(found, network)
+    same(result, network)
 
 
 def test_the_vae_draws_its_latent() -> None:
@@ -267,16 +267,16 @@ def test_laf_leaves_the_statistics_of_batchnorm_alone(name: str, make_problem: M
         before = make_problem(method.access, "prepare", original=copy.deepcopy(network))
         prepared = method.preparation(before, **method.preparing(options))
     problem = make_problem(method.access, original=copy.deepcopy(network), prepared=prepared)
-    found = method.unlearn(problem, options)
-    assert isinstance(found, Network)
-    assert torch.equal(found.features[2].running_mean, torch.zeros(16))
-    assert not torch.equal(found.features[1].weight, network.features[1].weight)
+    result = method.unlearn(problem, options)
+    assert isinstance(result, Network)
+    assert torch.equal(result.features[2].running_mean, torch.zeros(16))
+    assert not torch.equal(result.features[1].weight, network.features[1].weight)
 
 
-def test_sisa_goes_back_to_before_the_first_forgotten_item(unlearned: Callable[..., Made]) -> None:
-    """Shard by shard: the checkpoint before the first affected slice, then that slice and the next without the item."""
+def test_sisa_goes_back_to_before_the_first_forgotten_sample(unlearned: Callable[..., Made]) -> None:
+    """Each shard continues from the checkpoint before its first affected slice, without the forgotten samples."""
     shards, slices = 20, 4
-    found, problem, _ = unlearned("sisa", shards=shards, slices=slices)
+    result, problem, _ = unlearned("sisa", shards=shards, slices=slices)
     part, forgotten = problem.prepared["part"], problem.forget.index
     epochs = [0, 1, 0, 1]  # of one epoch 2 / 5 for each slice, rounded as it adds up
     firsts = []
@@ -290,13 +290,13 @@ def test_sisa_goes_back_to_before_the_first_forgotten_item(unlearned: Callable[.
             seen = problem.retain.subset((place >= shard * slices) & (place <= shard * slices + stage))
             network, state = problem.fit(seen, network, epochs[stage], state, stream=f"shard {shard}, slice {stage}")
         assert network is not None
-        same(found.networks[shard], network)
+        same(result.networks[shard], network)
     assert len(set(firsts)) > 2
 
 
-@pytest.mark.parametrize(("slices", "wanted"), [(1, [20]), (4, [8, 8, 8, 8]), (3, [10, 10, 10])])
+@pytest.mark.parametrize(("slices", "expected"), [(1, [20]), (4, [8, 8, 8, 8]), (3, [10, 10, 10])])
 def test_a_sliced_shard_costs_what_a_whole_one_would(
-    slices: int, wanted: list[int], make_problem: MakeProblem, original: Network, monkeypatch: pytest.MonkeyPatch
+    slices: int, expected: list[int], make_problem: MakeProblem, original: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spent: list[tuple[int, int]] = []
 
@@ -309,18 +309,18 @@ def test_a_sliced_shard_costs_what_a_whole_one_would(
     problem = make_problem(method.access, "prepare", original=copy.deepcopy(original), recipe=Recipe(epochs=20))
     assert method.preparation is not None
     method.preparation(problem, shards=2, slices=slices)
-    assert [epochs for _, epochs in spent] == wanted * 2
-    assert sum(items * epochs for items, epochs in spent) == pytest.approx(20 * 300, rel=0.02)
+    assert [epochs for _, epochs in spent] == expected * 2
+    assert sum(samples * epochs for samples, epochs in spent) == pytest.approx(20 * 300, rel=0.02)
 
 
 def test_sham_moves_every_tensor_as_far_as_laf_did_but_elsewhere(make_problem: MakeProblem, original: Network) -> None:
     sham, start = registry.get(Method, "sham"), copy.deepcopy(original)
     with torch.no_grad():
-        for place, weights in enumerate(start.parameters()):
-            weights.add_(torch.full_like(weights, 0.01 * place))
+        for number, weights in enumerate(start.parameters()):
+            weights.add_(torch.full_like(weights, 0.01 * number))
     network = sham.unlearn(make_problem(sham.access, original=copy.deepcopy(original), start=start), {})
-    for place, (found, before) in enumerate(zip(network.parameters(), original.parameters(), strict=True)):
-        change = (found - before).double()
-        assert change.square().mean().sqrt().item() == pytest.approx(0.01 * place, rel=0.5)  # the smallest has 10
-        assert change.numel() < 1000 or change.std().item() == pytest.approx(0.01 * place, rel=0.05)
-        assert place == 0 or abs(change.mean().item()) < 0.01 * place * 4 / change.numel() ** 0.5
+    for number, (after, before) in enumerate(zip(network.parameters(), original.parameters(), strict=True)):
+        change = (after - before).double()
+        assert change.square().mean().sqrt().item() == pytest.approx(0.01 * number, rel=0.5)  # the smallest has 10
+        assert change.numel() < 1000 or change.std().item() == pytest.approx(0.01 * number, rel=0.05)
+        assert number == 0 or abs(change.mean().item()) < 0.01 * number * 4 / change.numel() ** 0.5

@@ -1,4 +1,4 @@
-"""What methods say that they cost is what they do, and the table of costs charges everybody in full."""
+"""The declared cost of a method is what it computes, and the table of costs charges shared work in full."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from unlearnbench.plugins.model import Builder
 from unlearnbench.runtime import seeds
 from unlearnbench.training.recipe import Recipe
 
-ITEMS, FORGOTTEN = 300, 40 / 300
-"""Of the problem in conftest.py."""
+SAMPLES, FORGOTTEN = 300, 40 / 300
+"""The training samples, and the forgotten share, of the problem in conftest.py."""
 
 
 @pytest.fixture
 def builder() -> Builder:
-    """Of networks that compute next to nothing: only passes are counted."""
+    """Builds small networks: only passes are counted."""
 
     @model(title="Small")
     def small(shape: tuple[int, int, int], num_classes: int) -> Network:
@@ -66,8 +66,8 @@ def counted(monkeypatch: pytest.MonkeyPatch, original: Network) -> Iterator[dict
 
 
 def passes(counts: dict[str, int]) -> float:
-    """Counts in passes over the training set, of which a forward pass alone is a third."""
-    return (counts["forward"] / 3 + counts["backward"] * 2 / 3) / ITEMS
+    """The ep of some counts: a forward pass alone is a third of a pass."""
+    return (counts["forward"] / 3 + counts["backward"] * 2 / 3) / SAMPLES
 
 
 @pytest.mark.parametrize("augment", [(), ("flip",)])
@@ -80,7 +80,7 @@ def test_a_method_costs_what_it_declares(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     method = registry.get(Method, name)
-    fitting = {"vae_epochs": 3, "batch": 20}  # twenty divides what is forgotten and what remains
+    fitting = {"vae_epochs": 3, "batch": 20}  # 20 divides the sizes of both sets
     options = method.resolve(name, {key: value for key, value in fitting.items() if key in method.defaults})
     recipe = Recipe(lr=2e-3, epochs=1, augment=augment)
     original = builder.fresh("original")
@@ -99,8 +99,10 @@ def test_a_method_costs_what_it_declares(
 @pytest.mark.parametrize("task", ["data-removal", "class-removal", "noisy-label-removal"])
 @pytest.mark.parametrize(("network", "augment"), [("cnn", ()), ("resnet18", ("flip",))])
 @pytest.mark.parametrize("forget", [0.068, 0.1, 0.2, 0.31])
-def test_laf_costs_no_more_than_its_least(forget: float, task: str, network: str, augment: tuple[str, ...]) -> None:
-    """The least without kept embeddings: stage 1 sees each image forward only, and step 2 the original forward only."""
+def test_laf_costs_no_more_than_the_least_possible(
+    forget: float, task: str, network: str, augment: tuple[str, ...]
+) -> None:
+    """The least without kept embeddings: stage 1, and the original in step 2, need only forward passes."""
     laf, recipe = registry.get(Method, "laf"), Recipe(augment=augment)
     options = laf.resolve("laf", *presets.read("paper").hyperparameters("laf", task, network))
     cost = laf.ep_to_prepare(recipe, options) + laf.ep_to_unlearn(forget, recipe, options)
@@ -118,7 +120,7 @@ def test_a_method_is_charged_for_what_it_starts_from(tiny: Path, tiny_run: Path)
     assert frame.loc["original", "ep_unlearn"] == 0
 
 
-def test_costs_stand_beside_those_of_retrain(tiny: Path, tiny_run: Path) -> None:
+def test_costs_are_compared_with_those_of_retrain(tiny: Path, tiny_run: Path) -> None:
     rows = {
         row["Method"]: row for row in csv.DictReader(io.StringIO(table(1, str(tiny), tiny_run, "csv", view="cost")))
     }

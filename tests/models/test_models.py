@@ -13,7 +13,7 @@ from unlearnbench.runtime.vision import torchvision
 
 
 def published() -> nn.Sequential:
-    """The network as the released code has it: ReLU before pooling."""
+    """The network of the released code: ReLU before pooling."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 5, padding=2),
         nn.ReLU(),
@@ -59,7 +59,7 @@ def test_the_last_linear_layer_is_named(builder: Builder) -> None:
     assert last.out_features == 10
 
 
-def test_a_stream_decides_the_weights(builder: Builder) -> None:
+def test_the_stream_determines_the_weights(builder: Builder) -> None:
     weights = [builder.fresh(*stream).head[1].weight for stream in (("a", 0), ("a", 0), ("a", 1))]  # type: ignore[index]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

@@ -112,10 +112,10 @@ def test_cells_that_cannot_be_measured_are_reported(tiny: Path, finished: Path, 
         run_measure(tiny, finished, cache, ("los",))
     with pytest.raises(UserError, match="every run measures attack shadow, so its numbers"):
         run_measure(tiny, finished, cache, ("shadow",))
-    with pytest.raises(UserError, match="no cell of preset .* can be run_measure: no valid record in"):
+    with pytest.raises(UserError, match="no cell of preset .* can be measured: no valid record in"):
         run_measure(tiny, tmp_path / "nothing", cache)
     with pytest.raises(
-        UserError, match="can be run_measure: its outputs, or those of shadow models, are not in the cache"
+        UserError, match="can be measured: its outputs, or those of shadow models, are not in the cache"
     ):
         run_measure(tiny, finished, tmp_path / "empty")
     next(finished.glob("*/records/*/*/class-removal/laf/0.json")).unlink()

@@ -13,6 +13,7 @@ import unlearnbench
 from unlearnbench import Access, Network, Problem, Recipe, method
 from unlearnbench.cli.main import main
 from unlearnbench.operations.measure import measure
+from unlearnbench.planning.selection import Selection, Workspace
 
 METHOD = """
 from unlearnbench import Access, method
@@ -91,9 +92,9 @@ def test_an_attack_that_reads_an_old_part_of_the_audit_fails_with_a_message(
     name: str, new: str, install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
     install("old_attack", ATTACK.format(name=name), "[unlearnbench.attacks]\nold = old_attack:old\n")
-    places: dict[str, Any] = {"preset": str(tiny), "results": tmp_path / "r", "cache": cache}
     unlearnbench.run(str(tiny), methods="original", tasks="class-removal", jobs=1, results=tmp_path / "r", cache=cache)
-    measured = measure("old", methods="original", tasks="class-removal", say=lambda _: None, **places)
+    selection = Selection.of(tiny, methods="original", tasks="class-removal")
+    measured = measure(selection, Workspace.of(tmp_path / "r", cache), attacks="old", say=lambda _: None)
     reasons = " ".join(map(str, vars(measured).values()))
     assert f"AttributeError: audit.{name} is audit.{new} since contract 2: rename it" in reasons
 

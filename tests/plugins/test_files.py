@@ -1,4 +1,4 @@
-"""A method in a file that nobody installed runs as any other, in every process, and its records say where it was."""
+"""A method in a file that is not installed runs like any other, in every process, and its records name the file."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def run(place: str, tiny: Path, cache: Path, results: Path, **more: Any) -> dict[str, tuple[str, str]]:
-    """Statuses by cell; what was there already has none."""
+    """Statuses and reasons of the cells that were made."""
     arguments = {"tasks": "class-removal", "jobs": 1, "cache": cache, "results": results, **more}
     summary = unlearnbench.run(str(tiny), methods=place, **arguments)
     return {o.name.removeprefix("digits-8x8 class-removal "): (o.status, o.reason) for o in summary.outcomes}
@@ -78,11 +78,11 @@ def call(*words: object) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_it_runs_in_workers_that_never_heard_of_the_file(
+def test_it_runs_in_workers_that_were_started_before(
     folder: Path, tiny: Path, cache: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    run("neggrad", tiny, cache, tmp_path / "warm")  # so the worker is there before
+    run("neggrad", tiny, cache, tmp_path / "warm")  # starts the worker
     results = tmp_path / "r"
     done = run("mine.py:fade", tiny, cache, results, tasks=["class-removal", "data-removal"])
     assert done["mine.fade 0"] == done["digits-8x8 data-removal mine.fade 0"] == ("ok", "")
@@ -207,7 +207,7 @@ def test_it_can_be_tuned(folder: Path, tiny: Path, tmp_path: Path) -> None:
         ("{}/task.py:data_removal", "unknown method 'task.data_removal'"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(
+def test_a_wrong_file_gets_a_message_and_no_traceback(
     place: str, message: str, folder: Path, tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
     source = (Path(unlearnbench.__file__).with_name("tasks") / "data_removal.py").read_text()
@@ -239,7 +239,7 @@ def test_two_files_that_would_be_one_name_or_one_module_are_refused(folder: Path
     (other / "yours.py").write_text(MINE)
     with pytest.raises(UserError, match="would both be called mine.fade"):
         named([f"{folder}/mine.py:fade", f"{other}/mine.py:fade"])
-    with pytest.raises(UserError, match="cannot be tried together: their folders have files of one name"):
+    with pytest.raises(UserError, match="cannot be used together: their folders have files of one name"):
         named([f"{folder}/mine.py:fade", f"{other}/yours.py:fade"])
     named([f"{other}/yours.py:fade"])
     assert registry.get(Method, "yours.fade").defaults == {"by": 0.6}
@@ -257,17 +257,17 @@ def test_files_of_two_folders_go_together_where_no_names_clash(folder: Path) -> 
     assert [registry.get(Method, name).defaults.get("by") for name in names] == [0.5, 0.7, None]
 
 
-def test_a_name_is_a_word_with_a_place(folder: Path) -> None:
+def test_a_name_is_a_string_with_a_path(folder: Path) -> None:
     (name,) = named([f"{folder}/mine.py:fade"])
     assert isinstance(name, Local)
     assert json.dumps({"method": name}) == '{"method": "mine.fade"}'
     assert named([name]) == [name]
 
 
-def test_a_file_hides_no_module_that_is_installed_for_development(
+def test_a_file_must_not_have_the_name_of_a_module_that_is_installed_for_development(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What pip installs with --editable is found after everything on the search path."""
+    """Python finds packages that pip installed with --editable after the search path."""
     other = tmp_path / "elsewhere" / "mine.py"
     other.parent.mkdir()
     other.write_text(MINE)
@@ -289,6 +289,6 @@ def test_a_file_hides_no_module_that_is_installed_for_development(
         ("../mine", "../mine is no plugin; if it is in a file, say where: ../mine.py:FUNCTION"),
     ],
 )
-def test_what_is_nearly_a_place_gets_a_hint(name: str, message: str) -> None:
+def test_a_misspelt_file_gets_a_hint(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         named([name])

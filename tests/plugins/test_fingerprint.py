@@ -26,7 +26,7 @@ def test_comments_docstrings_and_blank_lines_do_not_count() -> None:
     assert normalised(other) == normalised(SOURCE) == "import math\ndef area(r):\n    return math.pi * r**2"
 
 
-def test_code_counts_and_so_does_a_string_that_is_used() -> None:
+def test_code_and_strings_that_are_used_count() -> None:
     assert normalised(SOURCE.replace("**2", "**3")) != normalised(SOURCE)
     assert normalised("x = '#a'\n") != normalised("x = '#b'\n")
     assert normalised('def f(): "text"; return 1\n') != normalised('def f(): "text"; return 2\n')
@@ -34,7 +34,7 @@ def test_code_counts_and_so_does_a_string_that_is_used() -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package whose method imports a helper, and a second helper that nobody imports."""
+    """A package whose method imports a helper, and has another module that is not imported."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
@@ -76,6 +76,6 @@ def test_a_helper_in_the_same_folder_counts(tmp_path: Path, monkeypatch: pytest.
 def test_built_in_plugins_follow_each_other_but_not_the_core() -> None:
     path = module.source_of("unlearnbench.methods.laf_r")
     assert path is not None
-    found = module.imported(path.read_text(), "unlearnbench.methods.laf_r", path)
-    assert not any(module.followed("unlearnbench.methods.laf_r", name, path) for name in found)
+    names = module.imported(path.read_text(), "unlearnbench.methods.laf_r", path)
+    assert not any(module.followed("unlearnbench.methods.laf_r", name, path) for name in names)
     assert module.followed("unlearnbench.methods.laf_none_l1", "unlearnbench.methods.laf", path)

@@ -1,4 +1,4 @@
-"""Plugins come in by entry point, and a bad one gets a message, not a traceback."""
+"""Plugins are found by entry point; one that cannot be used gets a message, not a traceback."""
 
 from __future__ import annotations
 
@@ -73,13 +73,15 @@ def test_an_entry_point_that_cannot_be_read_is_named_and_stops_no_other(install:
         assert "retrain" in registry.usable("methods")
 
 
-def test_the_suites_own_plugin_wins_over_one_of_the_same_name_which_is_listed(install: Callable[..., Path]) -> None:
+def test_a_built_in_plugin_is_used_instead_of_another_one_of_its_name_which_is_listed(
+    install: Callable[..., Path],
+) -> None:
     install("imitator", METHOD, "[unlearnbench.methods]\nlaf = imitator:mine\n")
     with pytest.warns(UserWarning, match="2 packages call a method 'laf': imitator and unlearnbench"):
         assert registry.get(Method, "laf").title == "LAF"
     rows = [row for row in listing("methods") if row["name"] == "laf"]
     assert [row["from"].split()[0] for row in rows] == ["unlearnbench", "imitator"]
-    assert "the suite's own is used" in rows[1]["unusable"]
+    assert "the built-in one is used" in rows[1]["unusable"]
     assert registry.get(Method, "neggrad").title == "NegGrad"
 
 
@@ -87,9 +89,9 @@ def test_of_two_others_of_one_name_neither_is_used_and_nothing_else_stops(instal
     for name in ("their_first", "their_second"):
         install(name, METHOD, f"[unlearnbench.methods]\nmine = {name}:mine\nown-of-{name} = {name}:mine\n")
     with pytest.warns(UserWarning, match="2 packages call a method 'mine'"):
-        found = registry.usable("methods")
-    assert "mine" not in found
-    assert {"laf", "own-of-their_first", "own-of-their_second"} <= found.keys()
+        usable = registry.usable("methods")
+    assert "mine" not in usable
+    assert {"laf", "own-of-their_first", "own-of-their_second"} <= usable.keys()
     with pytest.raises(UserError, match="their_first and their_second; none is used: uninstall all but one"):
         registry.get(Method, "mine")
     (row,) = [row for row in listing("methods") if row["name"] == "mine"]
@@ -126,7 +128,7 @@ def test_an_option_without_a_default_is_an_error_at_once() -> None:
         Plugin(needy, title="Needy")
 
 
-def test_every_built_in_plugin_says_what_it_is() -> None:
+def test_every_built_in_plugin_is_described() -> None:
     for group in registry.GROUPS:
         for name, plugin in registry.usable(group).items():
             assert plugin.title, name

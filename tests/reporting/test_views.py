@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from unlearnbench import UserError, table
 from unlearnbench.cli.main import main
 from unlearnbench.reporting import ranking
+from unlearnbench.reporting.formats import escape_latex
 from unlearnbench.reporting.grid import Column, Data, Grid
 from unlearnbench.reporting.needs import NEEDS
 from unlearnbench.reporting.rendering import render
@@ -93,3 +94,11 @@ def test_only_the_standard_table_also_shows_other_options_of_a_task(tiny: Path, 
     assert table(2, str(tiny), results).count("**Table 2: ") == 2
     assert table(2, str(tiny), results, view="cost").count("Table 2: ") == 1
     assert "classes=3" in table("class-removal+classes=3", str(tiny), results, view="cost")
+
+
+def test_latex_prints_every_character_of_a_text_as_it_is() -> None:
+    text = escape_latex(r"50 % of {a_b} & |x| < ~1 ± `c`, \d^2 > $3 #4")
+    assert text == (
+        r"50 \% of \{a\_b\} \& \textbar{}x\textbar{} \textless{} \textasciitilde{}1 $\pm$ \textasciigrave{}c"
+        r"\textasciigrave{}, \textbackslash{}d\^{}2 \textgreater{} \$3 \#4"
+    )

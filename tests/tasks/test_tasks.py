@@ -1,4 +1,4 @@
-"""The tasks are the paper's: sizes, classes, wrong labels, and held-out items chosen by the same process."""
+"""The tasks are the paper's: sizes, classes, wrong labels, and a held-out set chosen by the same process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def apply(task: str, dataset: Dataset, seed: int = 0, **options: object) -> Spli
 @pytest.mark.parametrize(
     ("task", "size"), [("data-removal", 11_760), ("class-removal", 5_923), ("noisy-label-removal", 18_355)]
 )
-def test_as_many_items_of_mnist_are_forgotten_as_in_the_paper(task: str, size: int, mnist_labels: Dataset) -> None:
+def test_as_many_samples_of_mnist_are_forgotten_as_in_the_paper(task: str, size: int, mnist_labels: Dataset) -> None:
     split = apply(task, mnist_labels)
     assert len(split.forget) == len(split.forget.unique()) == size
     assert torch.equal(split.forget, split.forget.sort().values)
@@ -54,7 +54,7 @@ def test_class_removal_takes_a_class_and_divides_the_test_set(mnist_labels: Data
         assert torch.equal(index, ((labels == 3) | (labels == 4)).nonzero()[:, 0])
 
 
-def test_noisy_labels_are_wrong_for_forgotten_and_heldout_items_and_right_for_the_rest(mnist_labels: Dataset) -> None:
+def test_noisy_labels_are_wrong_for_forgotten_and_held_out_samples_only(mnist_labels: Dataset) -> None:
     split = apply("noisy-label-removal", mnist_labels)
     assert split.train_labels is not None
     assert split.heldout_labels is not None
@@ -78,7 +78,7 @@ def test_wrong_labels_are_uniform_over_the_other_classes(
         assert chisquare(others).pvalue > 1e-4
 
 
-def test_a_seed_decides_the_split(split: Callable[..., Split]) -> None:
+def test_the_seed_determines_the_split(split: Callable[..., Split]) -> None:
     forgets = [split("data-removal", seed).forget for seed in (0, 0, 1)]
     assert torch.equal(forgets[0], forgets[1])
     assert not torch.equal(forgets[0], forgets[2])
@@ -91,13 +91,13 @@ def test_a_seed_decides_the_split(split: Callable[..., Split]) -> None:
         ("data-removal", {"classes": (1, 1)}, "classes must be different numbers"),
         ("data-removal", {"classes": ()}, "classes must be different numbers"),
         ("class-removal", {"classes": (True,)}, "classes must be different numbers"),
-        ("noisy-label-removal", {"fraction": 0.02}, "leaves too little to measure: 10 forgotten and 0 held-out items"),
+        ("noisy-label-removal", {"fraction": 0.02}, "leaves too few samples: 10 forgotten and 0 held-out ones"),
         ("data-removal", {"fraction": 1.5}, r"a fraction must lie in \(0, 1\]"),
-        ("class-removal", {"classes": tuple(range(10))}, "would forget 1437 of 1437 items"),
+        ("class-removal", {"classes": tuple(range(10))}, "would forget 1437 of 1437 samples"),
         ("noisy-label-removal", {"wrong_labels": "odd"}, "must be 'uniform' or 'released'"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(
+def test_wrong_options_are_refused(
     split: Callable[..., Split], task: str, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

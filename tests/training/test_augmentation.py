@@ -1,4 +1,4 @@
-"""Whole batches are changed image by image, each as torchvision would with the same parameters."""
+"""Each image of a batch is changed as torchvision changes it with the same parameters."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def test_each_resized_crop_is_torchvisions(size: int, photos: torch.Tensor) -> N
     boxes = augmentation.random_boxes(8, size, size, generator())
     assert len(boxes.unique(dim=0)) == 8
     resized_crop = torchvision("transforms.v2.functional").resized_crop
-    for image, box, found in zip(images, boxes.tolist(), augmentation.resized(images, boxes), strict=True):
+    for image, box, result in zip(images, boxes.tolist(), augmentation.resized(images, boxes), strict=True):
         expected = resized_crop(image, *box, [size, size], antialias=True)
-        assert (found - expected).abs().max() < 1 / 255
+        assert (result - expected).abs().max() < 1 / 255
 
 
 def test_resizing_is_torchvisions(photos: torch.Tensor) -> None:
@@ -55,10 +55,10 @@ def test_each_padded_crop_is_torchvisions(photos: torch.Tensor) -> None:
     images = photos.float() / 255
     top, left = torch.randint(0, 2 * PADDING + 1, (2, 8), generator=generator())
     functional = torchvision("transforms.v2.functional")
-    for image, i, j, found in zip(
+    for image, i, j, result in zip(
         images, top.tolist(), left.tolist(), augmentation.shifted(images, top, left), strict=True
     ):
-        assert torch.equal(found, functional.crop(functional.pad(image, [PADDING]), i, j, 32, 32))
+        assert torch.equal(result, functional.crop(functional.pad(image, [PADDING]), i, j, 32, 32))
 
 
 def test_about_half_of_the_images_are_mirrored(photos: torch.Tensor) -> None:
@@ -83,14 +83,14 @@ def test_boxes_are_distributed_as_torchvisions() -> None:
         assert difference.abs().max() < 8
 
 
-def test_a_box_that_never_fits_becomes_the_middle() -> None:
+def test_a_box_that_never_fits_becomes_the_centre() -> None:
     boxes = augmentation.random_boxes(50, 4, 100, generator())
     middle = boxes[(boxes[:, 2] == 4) & (boxes[:, 3] == 5)]
     assert len(middle) > 0
     assert (middle[:, 1] == 47).any()
 
 
-def test_without_changes_an_image_is_its_pixels(photos: torch.Tensor) -> None:
+def test_without_changes_images_are_scaled_pixels(photos: torch.Tensor) -> None:
     assert torch.equal(Pipeline().augmented(photos, generator()), photos.float() / 255)
 
 

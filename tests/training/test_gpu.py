@@ -1,8 +1,8 @@
-"""What a GPU would be asked to do, asked of torch's device "meta".
+"""No step makes the CPU wait for a GPU; tested on torch's device "meta".
 
-Its tensors have no values, so to read one is an error, as is to compute with one and with one on the CPU. What remains
-that makes a CPU wait for a GPU is to hand something over without saying that nobody has to wait for it: by `to`, by
-`copy_`, or as an index. (`torch.tensor(..., device=...)` does, too, and is not seen here.)
+Its tensors have no values, so reading one is an error, as is an operation on tensors of "meta" and CPU together. What
+else makes a CPU wait for a GPU is a blocking transfer: by `to`, by `copy_`, or of an index. (So does
+`torch.tensor(..., device=...)`, which this test cannot detect.)
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from unlearnbench.training.samples import TrainingSet
 SIDE = 36
 AUGMENTED = {"resize": SIDE, "augment": ("random-resized-crop", "padded-crop", "flip")}
 READERS = {"sisa", "scrub-r"}
-"""They read, and so cannot be asked: which items of a shard go, and the errors after an epoch."""
+"""They read values, so they cannot run on "meta": the affected slices of a shard, and the errors after an epoch."""
 
 
 class Waits(TorchDispatchMode):
-    """Counts what the CPU hands over and then waits for, by shape; a GPU does all that it was asked for before."""
+    """Counts blocking transfers by the shape of the tensor."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: Counter[tuple[int, ...]] = Counter()
+        self.counts: Counter[tuple[int, ...]] = Counter()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        for tensor in handed_over(function, args, kwargs):
-            self.found[tuple(tensor.shape)] += 1
+        for tensor in blocking_transfers(function, args, kwargs):
+            self.counts[tuple(tensor.shape)] += 1
         return function(*args, **kwargs)
 
 
-def handed_over(function: Any, args: Any, kwargs: Any) -> list[torch.Tensor]:
-    """The tensors that an operation brings to another device, if the CPU waits for that."""
+def blocking_transfers(function: Any, args: Any, kwargs: Any) -> list[torch.Tensor]:
+    """The tensors that an operation transfers to another device, if the CPU waits for that."""
     operation = function.overloadpacket
     if operation is torch.ops.aten._to_copy:
         moved = [args[0]] if kwargs.get("device", args[0].device) != args[0].device else []
@@ -57,28 +57,28 @@ def handed_over(function: Any, args: Any, kwargs: Any) -> list[torch.Tensor]:
         waits = args[0].device != args[1].device and not (args[2:] or [kwargs.get("non_blocking")])[0]
         return [args[1]] if waits else []
     if operation in (torch.ops.aten.index, torch.ops.aten.index_put_, torch.ops.aten.index_select):
-        found = torch.utils._pytree.tree_leaves(args[1:])
-        return [t for t in found if isinstance(t, torch.Tensor) and t.dim() and t.device != args[0].device]
+        leaves = torch.utils._pytree.tree_leaves(args[1:])
+        return [t for t in leaves if isinstance(t, torch.Tensor) and t.dim() and t.device != args[0].device]
     return []
 
 
-def test_what_is_waited_for_is_seen() -> None:
+def test_blocking_transfers_are_counted() -> None:
     there, here = torch.zeros(5, 3, device="meta"), torch.zeros(2, dtype=torch.int64)
     with Waits() as waits:
         here.to("meta", non_blocking=True)
         there[:2, 0].copy_(here, non_blocking=True)
         there[there[:2, 0].long()] = there[:2].double().float()
-        assert not waits.found
+        assert not waits.counts
         here.to("meta")
         there[:2, 0].copy_(here)
         there.index_select(0, torch.zeros(4, dtype=torch.int64))
         there[torch.zeros(3, dtype=torch.int64), 0] = 1.0
         there[torch.zeros(6, dtype=torch.int64)]
-    assert waits.found == {(2,): 2, (4,): 1, (3,): 1, (6,): 1}
+    assert waits.counts == {(2,): 2, (4,): 1, (3,): 1, (6,): 1}
 
 
 def unfused(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
-    """An optimiser for a device that has no fused ones."""
+    """An optimiser that ignores `fused`, for a device without fused ones."""
 
     class Unfused(kind):  # type: ignore[misc,valid-type]
         def __init__(self, *words: Any, fused: bool = False, **options: Any) -> None:
@@ -99,7 +99,7 @@ def builder() -> Builder:
 
 
 @pytest.mark.parametrize("networks", [1, 2])
-def test_no_step_of_a_training_waits(networks: int, digits: Dataset, builder: Builder) -> None:
+def test_no_step_of_training_waits(networks: int, digits: Dataset, builder: Builder) -> None:
     recipe = Recipe(epochs=2, **AUGMENTED)
     images, labels = digits.train_images[:100].to(builder.device), digits.train_labels[:100].to(builder.device)
     whole = TrainingSet(images, labels, Pipeline(recipe.resize, recipe.augment))
@@ -107,12 +107,12 @@ def test_no_step_of_a_training_waits(networks: int, digits: Dataset, builder: Bu
     orders = [whole.everything(seeds.generator("order", number)) for number in range(networks)]
     with Waits() as waits:
         loop.fit_together(learners, [order for order in orders if order is not None], recipe)
-    assert waits.found == {(100,): 2 * networks}  # the order of each epoch
+    assert waits.counts == {(100,): 2 * networks}  # the order of each epoch
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in READERS])
 def test_no_step_of_a_method_waits(name: str, make_problem: Callable[..., Problem]) -> None:
-    method, found = registry.get(Method, name), []
+    method, counts = registry.get(Method, name), []
     once = {option: 1 for option in method.defaults if option.endswith("epochs")}
     for batch in (20, 40):
         recipe, sizes = Recipe(epochs=1, batch=batch, **AUGMENTED), {o: batch for o in method.defaults if "batch" in o}
@@ -123,5 +123,5 @@ def test_no_step_of_a_method_waits(name: str, make_problem: Callable[..., Proble
                 first = make_problem(method.access, "prepare", recipe=recipe)
                 prepared = method.preparation(first, **method.preparing(options))
             method.unlearn(make_problem(method.access, recipe=recipe, prepared=prepared), options)
-        found.append(waits.found)
-    assert found[0] == found[1]  # whether there are many steps or few
+        counts.append(waits.counts)
+    assert counts[0] == counts[1]  # for many steps and for few

@@ -1,4 +1,4 @@
-"""Samples go over every item once, keep the last short batch, and hold labels only where they may be seen."""
+"""Batches cover every sample once, keep the last short batch, and have labels only if they were declared."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def test_parts_of_a_training_set_share_its_memory_and_those_of_two_sets_do_not_m
         concat(samples(3), other)
 
 
-def test_batches_cover_every_item_once_and_keep_the_short_one() -> None:
+def test_batches_cover_every_sample_once_and_keep_the_short_one() -> None:
     batches = list(samples(10).batches(4))
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(10))
 
 
-def test_every_epoch_has_its_own_order_and_the_generator_decides_it() -> None:
+def test_every_epoch_has_its_own_order_which_the_generator_determines() -> None:
     first, second = (
         [torch.cat([b.index for b in made.batches(10, epochs=1)]).tolist() for _ in range(3)]
         for made in (samples(), samples())
@@ -52,10 +52,10 @@ def test_labels_that_were_not_declared_cannot_be_read() -> None:
     hidden = samples(labels=False)
     for reader in (hidden, hidden.subset(hidden.index < 5), hidden.sample(3), next(hidden.batches(2))):
         with pytest.raises(AccessError, match="the labels of the forget set are not accessible"):
-            _ = reader.labels
+            len(reader.labels)
 
 
-def test_concat_says_where_each_row_came_from() -> None:
+def test_source_is_the_part_that_each_row_came_from() -> None:
     both = concat(samples(4), samples(6, first=20))
     for batch in both.batches(3):
         assert torch.equal(batch.source, (batch.index >= 20).long())
@@ -63,7 +63,7 @@ def test_concat_says_where_each_row_came_from() -> None:
 
 def test_concat_hides_labels_if_one_part_does() -> None:
     with pytest.raises(AccessError):
-        _ = concat(samples(4), samples(6, labels=False)).labels
+        len(concat(samples(4), samples(6, labels=False)).labels)
 
 
 def test_sample_draws_without_replacement() -> None:

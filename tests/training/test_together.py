@@ -1,4 +1,4 @@
-"""Several networks trained in one computation are what each would have become by itself, but for rounding."""
+"""Several networks that are trained in one computation equal networks trained alone, up to rounding."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Features(nn.Module):
 
 @model(title="Hasty")
 def hasty(shape, num_classes):
-    """Does one thing or another."""
+    """Branches on the values of its images."""
     return Network(Features(), nn.Linear(28 * 28, 10), "head")
 '''
 CHANCE = '''
@@ -81,7 +81,7 @@ class Tied(Exact):
 
 
 class Hasty(Exact):
-    """Does one thing or another."""
+    """Branches on the values of its images."""
 
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images) if images.mean() > 0 else super().forward(1 - images)
@@ -89,7 +89,7 @@ class Hasty(Exact):
 
 @pytest.fixture
 def parts(digits: Dataset) -> Callable[..., list[Samples]]:
-    """Makes samples of one training set, of which the last is one item shorter."""
+    """Makes samples of one training set, the last of them one sample shorter."""
 
     def make(count: int = 3, augment: tuple[str, ...] = ()) -> list[Samples]:
         whole = TrainingSet(digits.train_images[:200], digits.train_labels[:200], Pipeline(augment=augment))
@@ -111,7 +111,9 @@ def states(*networks: nn.Module) -> list[list[Tensor]]:
 
 
 @pytest.mark.parametrize("augment", [(), PAIR])
-def test_batches_side_by_side_are_those_of_each(parts: Callable[..., list[Samples]], augment: tuple[str, ...]) -> None:
+def test_batches_of_several_samples_are_those_of_each(
+    parts: Callable[..., list[Samples]], augment: tuple[str, ...]
+) -> None:
     alone = [list(part.batches(32, 2)) for part in parts(4, augment)[:3]]
     together = list(side_by_side(parts(4, augment)[:3], 32, 2))
     assert [labels.shape[1] for _, labels in together] == [32, 32, 6] * 2
@@ -121,7 +123,7 @@ def test_batches_side_by_side_are_those_of_each(parts: Callable[..., list[Sample
             assert torch.equal(labels[k], alone[k][step].labels)
 
 
-def test_only_labelled_samples_of_one_set_and_length_go_side_by_side(
+def test_only_labelled_samples_of_one_training_set_and_length_are_batched_together(
     parts: Callable[..., list[Samples]], digits: Dataset
 ) -> None:
     with pytest.raises(ValueError, match="of one training set and one length"):
@@ -154,7 +156,7 @@ def test_in_double_precision_it_is_the_same_computation(
 
 
 def test_in_single_precision_the_difference_is_rounding(parts: Callable[..., list[Samples]], builder: Builder) -> None:
-    """In three steps, in which it has no time to grow."""
+    """Three steps are too few for rounding errors to grow."""
     recipe = Recipe("sgd", lr=0.02, momentum=0.9, epochs=1)
     together, alone = ([builder.fresh("x", k) for k in range(3)] for _ in range(2))
     loop.fit_together(together, parts(), recipe)
@@ -165,7 +167,7 @@ def test_in_single_precision_the_difference_is_rounding(parts: Callable[..., lis
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_a_method_trains_several_networks_at_once_where_there_is_room(
+def test_a_method_trains_as_many_networks_at_once_as_there_is_room_for(
     make_problem: Callable[..., Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once: list[int] = []
@@ -182,13 +184,15 @@ def test_a_method_trains_several_networks_at_once_where_there_is_room(
     usual = [alone.fit(part, None, 2, stream=name) for part, name in zip(parts, names, strict=True)]
     assert gap_of(list(alone.fit_each(parts, names, 2)), usual) == 0
     assert at_once == []
-    roomy = make_problem(access, recipe=recipe, room=2)
-    found = list(roomy.fit_each(parts, names, 2))
+    stacked = make_problem(access, recipe=recipe, room=2)
+    found = list(stacked.fit_each(parts, names, 2))
     assert at_once == [2]
-    assert list(roomy.fit_each([], [])) == []
+    assert list(stacked.fit_each([], [])) == []
     assert gap_of(found, usual) < 1e-10
-    on = [[alone.fit(parts[0], n, 1, s) for n, s in trained] for trained in (found, usual)]  # their optimisers go on
-    assert gap_of(*on) < 1e-10
+    continued = [
+        [alone.fit(parts[0], n, 1, s) for n, s in trained] for trained in (found, usual)
+    ]  # with their optimisers
+    assert gap_of(*continued) < 1e-10
 
 
 def gap_of(*trained: list[tuple[Network, Any]]) -> float:
@@ -196,7 +200,7 @@ def gap_of(*trained: list[tuple[Network, Any]]) -> float:
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_shards_are_trained_at_once_where_there_is_room(make_problem: Callable[..., Problem]) -> None:
+def test_shards_are_trained_at_once_if_there_is_room(make_problem: Callable[..., Problem]) -> None:
     recipe, method = Recipe("sgd", lr=1e-3, momentum=0.9, epochs=4), registry.get(Method, "sisa")
     kept = []
     for room in (1, 4):
@@ -210,13 +214,13 @@ def test_shards_are_trained_at_once_where_there_is_room(make_problem: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("network", "answer"), [(Exact(), True), (Tied(), True), (Exact(nn.Dropout(0.5)), False), (Hasty(), False)]
+    ("network", "expected"), [(Exact(), True), (Tied(), True), (Exact(nn.Dropout(0.5)), False), (Hasty(), False)]
 )
-def test_chance_and_branches_cannot_be_stacked(
-    parts: Callable[..., list[Samples]], network: nn.Module, answer: bool
+def test_networks_with_random_numbers_or_branches_cannot_be_stacked(
+    parts: Callable[..., list[Samples]], network: nn.Module, expected: bool
 ) -> None:
     before = copy.deepcopy(network)
-    assert loop.can_be_stacked(network, parts()[0], Recipe()) is answer
+    assert loop.can_be_stacked(network, parts()[0], Recipe()) is expected
     assert gap([network], [before]) == 0
 
 
@@ -249,10 +253,10 @@ def test_a_network_that_keeps_a_gpu_busy_is_trained_alone(tiny: Path, cache: Pat
 
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize(("kind", "shadow"), [("original", None), ("shadow", None), ("original", 0)])
-def test_what_is_made_together_is_kept_under_the_key_of_each(
+def test_artefacts_that_are_made_together_are_kept_under_their_own_keys(
     kind: str, shadow: int | None, tenth: Path, cache: Path, tmp_path: Path
 ) -> None:
-    """What a plan for a GPU puts together, and the same one by one."""
+    """Artefacts that a plan for a GPU makes together equal those that are made one by one."""
     preset = tmp_path / "small.toml"
     preset.write_text(tenth.read_text().replace("held_out", "resize = 14\nheld_out"))
     found = trainings(preset, Store(cache), "cuda", tmp_path, seeds=[0, 1, 2], shadow=shadow)
@@ -290,9 +294,7 @@ def group_of(kind: str, preset: Path, cache: Path, folder: Path) -> Training:
     return next(on_cpu(job) for job in found if job.kind == kind)
 
 
-def test_what_was_made_meanwhile_is_left_as_it_is_and_the_others_are_made(
-    tenth: Path, cache: Path, tmp_path: Path
-) -> None:
+def test_artefacts_that_exist_by_now_are_kept_and_the_others_are_made(tenth: Path, cache: Path, tmp_path: Path) -> None:
     group, store = group_of("original", tenth, cache, tmp_path), Store(tmp_path / "made")
     first, second = replace(group, beside=()), group.beside[0]
     for job in (first, second):
@@ -306,7 +308,7 @@ def test_what_was_made_meanwhile_is_left_as_it_is_and_the_others_are_made(
     assert make_artefact(group, store)[0] == "made"  # with nothing left to make
 
 
-def test_a_network_that_diverges_does_not_cost_those_beside_it(
+def test_a_network_that_diverges_does_not_affect_those_trained_with_it(
     tenth: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group, store = group_of("shadow", tenth, cache, tmp_path), Store(tmp_path / "made")
@@ -329,7 +331,7 @@ def test_a_network_that_diverges_does_not_cost_those_beside_it(
     assert all(store.has(job.key) for job in others)
 
 
-def test_a_network_that_looks_at_values_is_trained_alone_and_without_counting(
+def test_a_network_that_branches_on_values_is_trained_alone_and_without_counting(
     install: Callable[..., Path], cache: Path, tmp_path: Path
 ) -> None:
     install("haste", HASTY, "[unlearnbench.models]\nhasty = haste:hasty\n")
@@ -340,7 +342,7 @@ def test_a_network_that_looks_at_values_is_trained_alone_and_without_counting(
     assert info.keys() == {"seconds", "images/s"}
 
 
-def test_chance_within_a_network_is_that_of_its_own_stream(
+def test_random_numbers_within_a_network_are_of_its_own_stream(
     install: Callable[..., Path], cache: Path, tmp_path: Path
 ) -> None:
     install("lottery", CHANCE, "[unlearnbench.models]\nchance = lottery:chance\n")

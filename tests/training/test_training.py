@@ -1,4 +1,4 @@
-"""The loop does what a textbook loop does, and can be stopped and continued."""
+"""The training loop equals a textbook loop, and can be stopped and continued."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from unlearnbench.training.samples import Samples, TrainingSet
 
 @pytest.fixture
 def samples(digits: Dataset) -> Samples:
-    found = TrainingSet(digits.train_images[:100], digits.train_labels[:100]).everything(seeds.generator("order"))
-    assert found is not None
-    return found
+    everything = TrainingSet(digits.train_images[:100], digits.train_labels[:100]).everything(seeds.generator("order"))
+    assert everything is not None
+    return everything
 
 
 @pytest.mark.usefixtures("in_float64")
@@ -61,7 +61,7 @@ def test_in_bf16_matrices_are_multiplied_in_bf16_and_weights_stay_in_fp32(sample
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
     optimizer = loop.optimizer_of(recipe, reference.parameters())
     for batch in samples.shuffled_by(seeds.generator("o")).batches(32, 2):
-        with torch.autocast("cpu", torch.bfloat16):  # anew for each step, so that no copy of a weight is older
+        with torch.autocast("cpu", torch.bfloat16):  # entered for each step, so that no cast weight is cached
             loss = cross_entropy(reference(batch.images), batch.labels)
         optimizer.zero_grad()
         loss.backward()
@@ -73,7 +73,7 @@ def test_in_bf16_matrices_are_multiplied_in_bf16_and_weights_stay_in_fp32(sample
 
 
 @pytest.mark.parametrize("recipe", [Recipe(), Recipe("sgd", lr=0.01, momentum=0.9)])
-def test_two_halves_equal_the_whole_however_the_state_lies_in_memory(
+def test_two_halves_equal_the_whole_for_any_memory_layout_of_the_state(
     recipe: Recipe, samples: Samples, builder: Builder
 ) -> None:
     whole, *halves = (builder.fresh("x") for _ in range(3))
@@ -97,7 +97,7 @@ def test_training_needs_labels(digits: Dataset, builder: Builder) -> None:
         loop.fit(builder.fresh("x"), hidden, Recipe())  # type: ignore[arg-type]
 
 
-def test_predict_uses_eval_mode_and_gives_every_part_its_mode_back() -> None:
+def test_predict_uses_eval_mode_and_restores_the_mode_of_every_part() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2))
     network[1].eval()
     pixels = torch.randint(0, 256, (600, 1, 2, 2), dtype=torch.uint8)

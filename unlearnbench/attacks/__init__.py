@@ -1,1 +1,1 @@
-"""The suite's own attacks."""
+"""The built-in attacks."""

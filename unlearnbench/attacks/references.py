@@ -1,4 +1,4 @@
-"""What attacks on single items need: one number per item, under the unlearned network and under others."""
+"""What attacks on single samples need: a statistic of each sample under the unlearned network and under references."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from unlearnbench.statistics import Floats
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A statistic of some items under the unlearned network and under the references.
+class Statistics:
+    """A statistic of some samples under the unlearned network and under the references.
 
     Attributes:
-        target: float64 [n].
+        target: float64 [n], under the unlearned network.
         references: float64 [networks, n].
-        inside: bool [networks, n]: which network was trained on which item.
+        inside: bool [networks, n]; True where the network was trained on the sample.
     """
 
     target: Floats
@@ -26,24 +26,24 @@ class Answers:
     inside: Booleans
 
     @property
-    def without(self) -> Floats:
-        """The mean under those networks that were not trained on the item, float64 [n]."""
-        return mean_where(self.references, ~self.inside)
-
-    @property
-    def within(self) -> Floats:
-        """The mean under those that were, float64 [n]."""
+    def mean_inside(self) -> Floats:
+        """The mean over the references that were trained on the sample, float64 [n]."""
         return mean_where(self.references, self.inside)
 
-    def one_left_out(self) -> Iterator[Answers]:
-        """Each reference in the place of the unlearned network, which leaves the others."""
+    @property
+    def mean_outside(self) -> Floats:
+        """The mean over the references that were not, float64 [n]."""
+        return mean_where(self.references, ~self.inside)
+
+    def leave_one_out(self) -> Iterator[Statistics]:
+        """Each reference in turn in place of the unlearned network, with the other references."""
         for left_out in range(len(self.references)):
             rest = np.arange(len(self.references)) != left_out
-            yield Answers(self.references[left_out], self.references[rest], self.inside[rest])
+            yield Statistics(self.references[left_out], self.references[rest], self.inside[rest])
 
 
-def answers(audit: Audit, part: str, statistic: Callable[[Observed], Floats]) -> Answers:
-    """A statistic of the items of a part: "forgotten", "heldout" or "test".
+def statistics_of(audit: Audit, part: str, statistic: Callable[[Observed], Floats]) -> Statistics:
+    """A statistic of the samples of a part of an audit: "forgotten", "heldout" or "test".
 
     Raises:
         NotApplicableError: If there are no references.
@@ -52,17 +52,17 @@ def answers(audit: Audit, part: str, statistic: Callable[[Observed], Floats]) ->
         raise NotApplicableError("there are no networks to compare with")
     known = [reference[part] for reference in audit.references]
     references, inside = [statistic(k.observed) for k in known], [k.inside for k in known]
-    return Answers(statistic(getattr(audit, part)), np.stack(references), np.stack(inside))
+    return Statistics(statistic(getattr(audit, part)), np.stack(references), np.stack(inside))
 
 
 def mean_where(values: Floats, mask: Booleans) -> Floats:
     """The mean over the first axis where `mask`.
 
     Raises:
-        NotApplicableError: If there is nothing for some item.
+        NotApplicableError: If the mask is False for all entries of a sample.
     """
     count = mask.sum(axis=0)
     if not count.all():
-        raise NotApplicableError("some item is in all networks, or in none")
-    total: Floats = np.where(mask, values, 0.0).sum(axis=0) / count
-    return total
+        raise NotApplicableError("some sample is in all networks, or in none")
+    mean: Floats = np.where(mask, values, 0.0).sum(axis=0) / count
+    return mean

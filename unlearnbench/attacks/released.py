@@ -1,4 +1,4 @@
-"""The attack behind the ASR of the published tables, which is no shadow-model attack."""
+"""The attack behind the ASR of the published tables, which is not a shadow-model attack."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
 from unlearnbench.statistics import Floats
 
 MOST = 4000
-"""Rows a side that the classifier learns from: the number that the published tables were made with."""
+"""The most samples a side that the classifier is trained on, as for the published tables."""
 BATCH = 32
-"""Test items are compared in whole batches of this size."""
+"""Test samples are compared in whole batches of this size."""
 
 
 def libraries(classifier: str) -> Sequence[str]:
@@ -30,17 +30,17 @@ def libraries(classifier: str) -> Sequence[str]:
     libraries=libraries,
 )
 def released(audit: Audit, *, classifier: str = "scikit-learn") -> Scores:
-    """Learns on the unlearned network itself to tell retained training samples from test items, then asks about others.
+    """A classifier of retained against test samples under the unlearned network itself, applied to the other samples.
 
-    The features are the probabilities of a row in ascending order. Members are a sample of the retained samples,
-    non-members the first test items; compared are all forgotten items with the next test items, as many as complete
-    the batch in which they reach the number of the forgotten, or as there are. Here nothing is random that need not be:
-    the released code also throws away a random hundredth of what it learns from.
+    The features are the sorted probabilities of a sample. Members are a random part of the retain set, non-members the
+    first test samples. The forget set is compared with the next test samples: as many as the forget set has, rounded
+    up to whole batches, or as there are. The released code also discards a random hundredth of the training samples of
+    the classifier; this does not.
 
     Args:
-        audit: What the attacker has.
+        audit: The outputs to attack.
         classifier: "scikit-learn": histogram gradient boosting with the original's settings, as far as it has them
-            (the least weight of a leaf is one row instead of a hessian of one). "xgboost": the original.
+            (the least weight of a leaf is one sample instead of a hessian of one). "xgboost": the original.
     """
     forgotten, retained, test = map(features, (audit.forgotten, audit.retained, audit.test))
     k = min(MOST, len(forgotten), len(retained), len(test) // 2)
@@ -50,19 +50,19 @@ def released(audit: Audit, *, classifier: str = "scikit-learn") -> Scores:
     compared = test[k : k + -(-len(forgotten) // BATCH) * BATCH]
 
     def score(rows: Floats) -> Floats:
-        found: Floats = model.predict_proba(rows)[:, 1].astype(np.float64) - 0.5
-        return found
+        scores: Floats = model.predict_proba(rows)[:, 1].astype(np.float64) - 0.5
+        return scores
 
     return Scores(score(forgotten), score(compared), {"k": k})
 
 
 def features(observed: Observed) -> Floats:
-    """The probabilities of each row in ascending order, float64 [n, classes]: neither label nor class is seen."""
+    """The probabilities of each sample in ascending order, float64 [n, classes]; this hides label and class."""
     return np.sort(observed.posteriors(), axis=1)
 
 
 def scikit_learn(seed: int) -> Any:
-    """XGBoost's defaults in scikit-learn's words."""
+    """Scikit-learn's equivalent of XGBoost's defaults."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(

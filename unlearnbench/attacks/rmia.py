@@ -1,10 +1,10 @@
-"""RMIA, the attack for few reference networks: is an item likelier here than elsewhere, by more than others are?"""
+"""RMIA, an attack for few reference models: compares likelihood ratios of a sample and of a population."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from unlearnbench.attacks.references import Answers, answers
+from unlearnbench.attacks.references import Statistics, statistics_of
 from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
 from unlearnbench.statistics import Floats, best_threshold
 
@@ -13,45 +13,46 @@ from unlearnbench.statistics import Floats, best_threshold
     title="RMIA, offline", reference="Zarifzadeh et al., Low-Cost High-Power Membership Inference Attacks, ICML 2024"
 )
 def rmia(audit: Audit, *, a: float = 0.3, gamma: float = 1.0) -> Scores:
-    """The share of the test items whose likelihood, relative to networks without them, an item's exceeds.
+    """The share of test samples whose likelihood ratio, relative to networks without them, is exceeded by a sample's.
 
-    References are the shadow models that were not trained on an item. "Member" is said above the threshold that is
-    best for the references, each asked about as if it were the unlearned network, with the others as its references.
-    Where references have other labels, theirs says nothing about this network, and there is none.
+    References are the shadow models that were not trained on a sample. The threshold is the best one for the
+    references, where each in turn takes the place of the unlearned network, with the others as its references. If the
+    references have other labels, their threshold does not apply to this network, and there is none.
 
     Args:
-        audit: What the attacker has.
-        a: In [0, 1]: how an item's mean probability with and without it is guessed from that without it.
-        gamma: How much likelier an item must be than a test item.
+        audit: The outputs to attack.
+        a: In [0, 1]: extrapolates a sample's mean probability over all networks from that of networks without it.
+        gamma: The factor by which a sample's ratio must exceed a test sample's.
     """
-    forgotten, heldout, population = (answers(audit, part, probability) for part in ("forgotten", "heldout", "test"))
+    parts = (statistics_of(audit, part, probability) for part in ("forgotten", "heldout", "test"))
+    forgotten, heldout, population = parts
     members, nonmembers = [], []
     for part in (forgotten, heldout):
-        for inside, outside, other, others in zip(
-            part.inside, ~population.inside, part.one_left_out(), population.one_left_out(), strict=True
+        for inside, outside, part_left, population_left in zip(
+            part.inside, ~population.inside, part.leave_one_out(), population.leave_one_out(), strict=True
         ):
-            shares = beaten(ratios(other, a), ratios(others, a)[outside], gamma)
+            shares = share_exceeded(ratios(part_left, a), ratios(population_left, a)[outside], gamma)
             members.append(shares[inside])
             nonmembers.append(shares[~inside])
     threshold = best_threshold(np.concatenate(members), np.concatenate(nonmembers))
-    everywhere = ratios(population, a)
-    found = [beaten(ratios(part, a), everywhere, gamma) - threshold for part in (forgotten, heldout)]
-    facts = {"references": len(forgotten.references), "population": len(everywhere)}
-    return Scores(found[0], found[1], facts, thresholded=audit.same_labels)
+    of_population = ratios(population, a)
+    scores = [share_exceeded(ratios(part, a), of_population, gamma) - threshold for part in (forgotten, heldout)]
+    facts = {"references": len(forgotten.references), "population": len(of_population)}
+    return Scores(scores[0], scores[1], facts, thresholded=audit.same_labels)
 
 
 def probability(observed: Observed) -> Floats:
-    """p_y, float64 [n]."""
+    """The probability of the label, float64 [n]."""
     return observed.of_labels(observed.posteriors())
 
 
-def ratios(items: Answers, a: float) -> Floats:
-    """p_y over what it would be if one did not know whether the item was in (the paper's Eq. 5 in its offline form)."""
-    expected = ((1 + a) * items.without + (1 - a)) / 2
-    return items.target / expected
+def ratios(part: Statistics, a: float) -> Floats:
+    """p_y over its expectation for unknown membership (the paper's Eq. 5 in its offline form), float64 [n]."""
+    expected = ((1 + a) * part.mean_outside + (1 - a)) / 2
+    return part.target / expected
 
 
-def beaten(of_items: Floats, of_population: Floats, gamma: float) -> Floats:
-    """For each item the share of the population with ratio_item / ratio_z > gamma."""
-    count: Floats = np.searchsorted(np.sort(of_population * gamma), of_items, side="left") / len(of_population)
-    return count
+def share_exceeded(of_samples: Floats, of_population: Floats, gamma: float) -> Floats:
+    """For each sample the share of the population with ratio_sample / ratio_z > gamma, float64 [n]."""
+    share: Floats = np.searchsorted(np.sort(of_population * gamma), of_samples, side="left") / len(of_population)
+    return share

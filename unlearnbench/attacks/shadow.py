@@ -1,4 +1,4 @@
-"""The shadow-model attack of Shokri et al. (2017): learn on networks of known membership, ask about another."""
+"""The shadow-model attack of Shokri et al. (2017): trained on networks whose training samples are known."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     libraries=lambda: ("scikit-learn",),
 )
 def shadow(audit: Audit) -> Scores:
-    """For each label, a classifier of posterior vectors into members and non-members, fitted to the shadow models.
+    """For each label, a classifier of probability vectors into members and non-members, fitted to the shadow models.
 
-    As published, there is one attack model per label and its features are all class probabilities. The attack model is
-    gradient boosting instead of a network with 64 hidden units: on held-out shadows it is at least as strong.
+    As published, there is one attack model per label, and its features are all class probabilities. The attack model is
+    gradient boosting instead of a network with 64 hidden units: on held-out shadow models it is at least as strong.
     """
     models = fitted(audit.shadow_members, audit.shadow_nonmembers, audit.seed)
     return Scores(score(models, audit.forgotten), score(models, audit.heldout))
@@ -38,19 +38,19 @@ def fitted(
 
     features = np.concatenate([o.posteriors() for o in members + nonmembers])
     labels = np.concatenate([o.labels for o in members + nonmembers])
-    inside = np.repeat([True, False], [sum(len(o.labels) for o in side) for side in (members, nonmembers)])
+    is_member = np.repeat([True, False], [sum(len(o.labels) for o in side) for side in (members, nonmembers)])
     models = {}
-    for label in np.intersect1d(labels[inside], labels[~inside]):
+    for label in np.intersect1d(labels[is_member], labels[~is_member]):
         rows = labels == label
         model = HistGradientBoostingClassifier(
             max_iter=100, max_depth=3, learning_rate=0.05, early_stopping=False, random_state=seed % 2**32
         )
-        models[int(label)] = model.fit(features[rows], inside[rows])
+        models[int(label)] = model.fit(features[rows], is_member[rows])
     return models
 
 
 def score(models: dict[int, HistGradientBoostingClassifier], observed: Observed) -> Floats:
-    """Log-odds of membership, float64 [n]; zero for a label that the shadows say nothing about."""
+    """Log-odds of membership, float64 [n]; zero for a label without an attack model."""
     scores = np.zeros(len(observed.labels))
     features = observed.posteriors()
     for label, model in models.items():

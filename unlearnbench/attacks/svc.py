@@ -1,4 +1,4 @@
-"""The confidence attack of the Unlearn-Sparse and SalUn lineage, which TARF reports as "MIA"."""
+"""The confidence attack of Unlearn-Sparse and SalUn, which TARF reports as "MIA"."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
 from unlearnbench.statistics import Floats
 
 MOST = 2000
-"""Items a side that the classifier learns from."""
+"""The most samples a side that the classifier is trained on."""
 
 
 @attack(
@@ -19,9 +19,9 @@ MOST = 2000
 def svc(audit: Audit) -> Scores:
     """A support-vector machine on the probability of the label, fitted to the unlearned network itself.
 
-    Members are retained training samples, non-members test items. The released code takes as many of each as there are
-    test items, the first ones, and asks about forgotten items only; here it is a random sample of at most 2,000 a side,
-    and the half of the held-out items that is not in it is what the forgotten ones are compared with.
+    Members are retained samples, non-members test samples. The released code takes the first samples, as many of each
+    as there are test samples, and classifies the forget set only. Here it is a random choice of at most 2,000 a side,
+    and the forget set is compared with a random half of the held-out set, which is not used for training.
     """
     from sklearn.svm import SVC
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from unlearnbench import statistics
 from unlearnbench.checks import requirements
-from unlearnbench.checks.requirements import outcome, require, skip
+from unlearnbench.checks.requirements import fail, outcome, require, skip
 from unlearnbench.checks.side_effects import SideEffects, recording
 from unlearnbench.errors import UserError
 from unlearnbench.plugins.attack import Attack, Audit, Booleans, Integers, Known, NotApplicableError, Observed, Scores
@@ -221,8 +221,7 @@ def copes_with_few_samples(bench: Bench) -> None:
     except (NotApplicableError, UserError, ValueError) as error:
         require(bool(str(error)), "for two samples a side it raises an error without a message")
     except Exception as error:  # anything that a plugin raises
-        message = f"for two samples a side it raises {type(error).__name__}: {error}"
-        require(False, f"{message}; raise NotApplicableError with a reason")
+        fail(f"for two samples a side it {outcome(error)}; raise NotApplicableError with a reason")
 
 
 def gives_facts_that_records_can_keep(bench: Bench) -> None:
@@ -239,7 +238,7 @@ def names_libraries_that_are_installed(bench: Bench) -> None:
         for library in bench.plugin.libraries(**bench.plugin.defaults):
             version(library)
     except Exception as error:  # anything that a plugin raises
-        require(False, f"libraries= raises {type(error).__name__}: {error}; name distributions as pip does")
+        fail(f"libraries= {outcome(error)}; name distributions as pip does")
 
 
 CHECKS = (

@@ -13,7 +13,7 @@ from torch import Tensor
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CLASSES, CPU, RECIPE, digits
 from unlearnbench.checks.method_runs import Bench, draw_forget_set
-from unlearnbench.checks.requirements import outcome, require, skip
+from unlearnbench.checks.requirements import fail, outcome, require, skip
 from unlearnbench.checks.side_effects import ForbiddenDataError
 from unlearnbench.errors import AccessError, UserError
 from unlearnbench.plugins import registry
@@ -153,7 +153,7 @@ def prepares_what_can_be_kept(bench: Bench) -> None:
     try:
         save({name: tensor.detach().contiguous() for name, tensor in prepared.items()})
     except RuntimeError as error:
-        require(False, f"what it prepares cannot be stored, clone tensors that share memory: {error}".splitlines()[0])
+        fail(f"what it prepares cannot be stored, clone tensors that share memory: {error}".splitlines()[0])
 
 
 def declares_its_cost(bench: Bench) -> None:
@@ -185,7 +185,7 @@ def names_methods_that_exist(bench: Bench) -> None:
             try:
                 registry.get(Method, name)
             except UserError as error:
-                require(False, f"{argument}={name!r}: {error}")
+                fail(f"{argument}={name!r}: {error}")
 
 
 def copes_with_one_class(bench: Bench) -> None:

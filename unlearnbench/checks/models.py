@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CPU
-from unlearnbench.checks.requirements import outcome, require, skip
+from unlearnbench.checks.requirements import fail, outcome, require, skip
 from unlearnbench.checks.side_effects import SideEffects, recording
 from unlearnbench.plugins.model import Builder, Model, Network
 from unlearnbench.runtime import seeds
@@ -98,7 +98,7 @@ def builds_a_network(bench: Bench) -> None:
     result = bench.result
     if isinstance(result, Exception):
         sizes = ", ".join(" x ".join(map(str, shape)) for shape in SHAPES)
-        require(False, f"for none of {sizes} it builds a network with outputs; for the first it {outcome(result)}")
+        fail(f"for none of {sizes} it builds a network with outputs; for the first it {outcome(result)}")
     else:
         kind = type(result[1])
         require(
@@ -209,7 +209,7 @@ def can_be_copied(bench: Bench) -> None:
     try:
         copy.deepcopy(network)
     except Exception as error:  # anything that a plugin's attributes raise
-        require(False, f"copy.deepcopy raises {type(error).__name__}: {error}".splitlines()[0])
+        fail(f"copy.deepcopy {outcome(error)}".splitlines()[0])
 
 
 def can_be_planned_without_memory(bench: Bench) -> None:
@@ -219,7 +219,7 @@ def can_be_planned_without_memory(bench: Bench) -> None:
         with recording(bench.effects), torch.device("meta"):
             bench.plugin.build(shape, CLASSES, **bench.plugin.defaults)(torch.rand(2, *shape)).sum().backward()
     except Exception as error:  # anything that a plugin raises
-        require(False, f"on device meta it raises {type(error).__name__}: {error}; build it without reading values")
+        fail(f"on device meta it {outcome(error)}; build it without reading values")
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

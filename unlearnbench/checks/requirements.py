@@ -33,10 +33,15 @@ class AnyBench(Protocol):
         """The side effects of its calls."""
 
 
+def fail(message: str) -> NoReturn:
+    """Raises `BrokenContractError`."""
+    raise BrokenContractError(message)
+
+
 def require(condition: bool, message: str) -> None:
     """Raises `BrokenContractError` unless a condition holds."""
     if not condition:
-        raise BrokenContractError(message)
+        fail(message)
 
 
 def skip(reason: str) -> NoReturn:

@@ -15,6 +15,7 @@ import click
 from unlearnbench.planning.cell_info import CellStatus
 
 if TYPE_CHECKING:
+    from unlearnbench.operations.reproduce import Reproduction
     from unlearnbench.operations.run import Summary
 
 KINDS = {
@@ -89,6 +90,29 @@ def show_failures(summary: Summary) -> None:
             f"{len(summary.plan.failed_before)} of them failed in an earlier run: --retry-failed runs them again",
             err=True,
         )
+
+
+def show_reproduction(reproduction: Reproduction) -> None:
+    """Prints the comparison of a record with its cell computed again, number by number, and the verdict."""
+    from tabulate import tabulate
+
+    click.echo(f"\n{reproduction.cell}  ({reproduction.path})\n")
+    rows = [
+        [one.name, shortened(one.recorded), shortened(one.computed), "equal" if one.equal else "DIFFERS"]
+        for one in reproduction.comparisons
+    ]
+    if rows:
+        click.echo(tabulate(rows, ["", "Record", "Now", ""], disable_numparse=True) + "\n")
+    click.echo(reproduction.verdict)
+
+
+def shortened(value: Any) -> str:
+    """A value in at most 22 characters."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return " ".join(f"{part:.4g}" for part in value)
+    return "-" if value is None else str(value)[:12]
 
 
 def as_data(summary: Summary) -> dict[str, Any]:

@@ -35,7 +35,8 @@ from unlearnbench.cli.options import (
     selection_of,
     workspace_of,
 )
-from unlearnbench.cli.printing import as_data, show_failures, show_plan, show_result
+from unlearnbench.cli.printing import as_data, show_failures, show_plan, show_reproduction, show_result
+from unlearnbench.errors import UserError
 
 
 @click.command()
@@ -274,18 +275,15 @@ def reproduce(cell: tuple[str, ...], count: int, as_json: bool, **options: Any) 
     code 0: every number is equal to the last bit; 1: some differ, or a cell could not be computed.
     """
     from unlearnbench.cli.progress import Reporter
-    from unlearnbench.operations.reproduce import drawn, reproduce as reproduce_cells
-    from unlearnbench.reporting.frame import record_paths
-    from unlearnbench.reporting.show import path_of
+    from unlearnbench.operations.reproduce import drawn, record_of
+    from unlearnbench.operations.reproduce import reproduce as reproduce_cells
 
     if bool(cell) == bool(count) or len(cell) not in (0, 4):
         raise UserError("name one cell, DATASET TASK METHOD SEED, or use --random N")
     if count < 0:
         raise UserError(f"--random must be a number of cells, not {count}")
-    preset = options["preset"]
     selection, workspace, effort = selection_of(options), workspace_of(options), effort_of(options)
-    paths = record_paths(workspace.results, preset)
-    paths = drawn(paths, count) if count else [path_of(paths, preset, *cell)]
+    paths = drawn(selection, workspace, count) if count else [record_of(selection, workspace, *cell)]
     done = []
     for reproduction in reproduce_cells(paths, selection, workspace, effort=effort, progress=Reporter()):
         done.append(reproduction)

@@ -1,1 +1,1 @@
-"""The suite's own data sets."""
+"""The built-in data sets."""

@@ -1,4 +1,4 @@
-"""Real digits that need no network: the optical recognition set that scikit-learn ships."""
+"""Real digits without a download: the optical recognition set that is part of scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unlearnbench.plugins.dataset import Dataset, dataset
 def digits_8x8(root: Path) -> Dataset:
     """1,797 handwritten digits of 8 x 8 pixels, four fifths for training, enlarged to 28 x 28 for the paper's CNN.
 
-    Every pixel becomes a block of 3 x 3 and a margin of two pixels goes around, so that no grey value is invented. The
+    Every pixel becomes a block of 3 x 3, and a margin of two pixels is added, so that there are no new grey values. The
     split is stratified and always the same.
     """
     from sklearn.datasets import load_digits

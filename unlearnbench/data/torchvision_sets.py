@@ -1,4 +1,4 @@
-"""The paper's four data sets, in torchvision's layout of files and read by torchvision."""
+"""The paper's four data sets, in torchvision's file layout and read by torchvision."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def idx_files(name: str) -> dict[str, str]:
     return {f"{name}/raw/{part}-idx{dimensions[part.split('-')[1]]}-ubyte": md5 for part, md5 in IDX_MD5[name].items()}
 
 
-def splits(name: str, root: Path, download: bool = False) -> tuple[Any, Any]:
-    """The training and the test part of a data set as torchvision gives them."""
+def parts(name: str, root: Path, download: bool = False) -> tuple[Any, Any]:
+    """The training and the test part of a data set as torchvision returns them."""
     make = getattr(torchvision("datasets"), name)
     if name == "SVHN":
         return make(root, split="train", download=download), make(root, split="test", download=download)
@@ -46,7 +46,7 @@ def fetcher(name: str) -> Callable[[Path], None]:
     """A function that downloads a data set into a folder, through torchvision."""
 
     def fetch(root: Path) -> None:
-        splits(name, root, download=True)
+        parts(name, root, download=True)
 
     return fetch
 
@@ -59,7 +59,7 @@ def fetcher(name: str) -> Callable[[Path], None]:
 )
 def mnist(root: Path) -> Dataset:
     """60,000 + 10,000 handwritten digits, 28 x 28 grey."""
-    return grey(*splits("MNIST", root))
+    return grey(*parts("MNIST", root))
 
 
 @dataset(
@@ -69,12 +69,12 @@ def mnist(root: Path) -> Dataset:
     fetch=fetcher("FashionMNIST"),
 )
 def fashion_mnist(root: Path) -> Dataset:
-    """60,000 + 10,000 pieces of clothing, 28 x 28 grey."""
-    return grey(*splits("FashionMNIST", root))
+    """60,000 + 10,000 articles of clothing, 28 x 28 grey."""
+    return grey(*parts("FashionMNIST", root))
 
 
 def grey(train: Any, test: Any) -> Dataset:
-    """Adds the channel that torchvision leaves out."""
+    """A data set of grey images, with a channel dimension that torchvision omits."""
     return Dataset(train.data.unsqueeze(1), train.targets, test.data.unsqueeze(1), test.targets, num_classes=10)
 
 
@@ -94,7 +94,7 @@ def grey(train: Any, test: Any) -> Dataset:
 )
 def cifar10(root: Path) -> Dataset:
     """50,000 + 10,000 photographs of ten kinds of things, 32 x 32 colour."""
-    train, test = splits("CIFAR10", root)
+    train, test = parts("CIFAR10", root)
     images, labels = partial(torch.tensor, dtype=torch.uint8), partial(torch.tensor, dtype=torch.int64)
     return Dataset(
         images(train.data.transpose(0, 3, 1, 2)),
@@ -116,6 +116,6 @@ def cifar10(root: Path) -> Dataset:
 )
 def svhn(root: Path) -> Dataset:
     """73,257 + 26,032 house numbers, 32 x 32 colour; the extra images are left out, as in the paper."""
-    train, test = splits("SVHN", root)
+    train, test = parts("SVHN", root)
     images, labels = partial(torch.tensor, dtype=torch.uint8), partial(torch.tensor, dtype=torch.int64)
     return Dataset(images(train.data), labels(train.labels), images(test.data), labels(test.labels), num_classes=10)

@@ -1,4 +1,4 @@
-"""Data sets to choose hyperparameters on: training images only, a fifth of them held out in the place of a test set."""
+"""Data sets for choosing hyperparameters: training images only, a fifth of them held out in place of a test set."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def digits_8x8_tuning(root: Path) -> Dataset:
     files={name: md5 for name, md5 in idx_files("MNIST").items() if "train" in name},
 )
 def mnist_tuning(root: Path) -> Dataset:
-    """A fifth of the training images of mnist, a fifth of these held out."""
+    """A fifth of the training images of mnist, of which a fifth is held out."""
     train = torchvision("datasets").MNIST(root, train=True)
     fifth = choose(train.targets, range(10), 0.2, seeds.generator("tuning", "share"))
     return divided(train.data[fifth].unsqueeze(1), train.targets[fifth])
 
 
 def divided(images: Tensor, labels: Tensor) -> Dataset:
-    """Holds out a stratified fifth, always the same."""
+    """A data set whose test part is a stratified fifth of these images, always the same."""
     classes = int(labels.max()) + 1
     held = torch.zeros(len(labels), dtype=torch.bool)
     held[choose(labels, range(classes), HELD_OUT, seeds.generator("tuning", "held out"))] = True

@@ -29,6 +29,7 @@ from unlearnbench.plugins.attack import Attack, Audit, Known, NotApplicableError
 from unlearnbench.plugins.files import Local
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.arithmetic import check_current, processor
+from unlearnbench.runtime.source import commit
 from unlearnbench.runtime.time_limit import limited
 from unlearnbench.runtime.timing import spending
 from unlearnbench.storage.keys import sha_of
@@ -233,6 +234,7 @@ def observed_facts(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": platform.node(),
         "processor": processor(),
+        "commit": commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "unlearnbench": own_version(),

@@ -1,6 +1,7 @@
-"""The golden plan: every artefact kind, method, task, model and attack on a few real digits, and what comes out.
+"""The golden plan: every artefact kind, method, task, model and attack on a few real digits, with its outputs.
 
-outputs.json has the outputs under portable arithmetic. Whoever gets the same computes the published numbers.
+outputs.json has the outputs under portable arithmetic. An installation that computes the same outputs computes the
+published numbers.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 FILE = HERE / "outputs.json"
 SAMPLE = 6
-"""How many values of each tensor are kept, for machines that cannot give the same bits."""
+"""The number of values of each tensor that are kept, for machines that cannot compute the same bits."""
 UPSTREAM = ("original", "parent", "outputs", "shadows")
-"""Parts of keys that are keys of artefacts which were made before."""
+"""Parts of keys that are keys of other artefacts, from which an artefact is made."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What came out of one step of the golden plan.
+    """The output of one step of the golden plan.
 
     Attributes:
         sha256: Of all bytes.
-        sample: Some of the values; empty for what is measured.
-        made_by: The versions, as (group, name), of the code that made it.
-        made_of: Those of the code that made what it was made of.
+        sample: Some of the values; empty for metrics.
+        made_by: The code that made it, as (group, name) of its version.
+        made_of: The code that made the artefacts that it was made from, likewise.
     """
 
     sha256: str
@@ -44,7 +45,7 @@ class Output:
 
 
 def of_tensors(tensors: Mapping[str, Tensor], key: Mapping[str, Any]) -> Output:
-    """An artefact as an output."""
+    """The output for an artefact."""
     sha, sample = hashlib.sha256(), []
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -55,22 +56,22 @@ def of_tensors(tensors: Mapping[str, Tensor], key: Mapping[str, Any]) -> Output:
 
 
 def of_numbers(numbers: Mapping[str, Any], key: Mapping[str, Any]) -> Output:
-    """What was measured as an output."""
+    """The output for metrics."""
     return Output(hashlib.sha256(canonical(numbers).encode()).hexdigest(), (), *versions_in(key))
 
 
 def versions_in(key: Mapping[str, Any]) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
-    """The versions of which a key tells: of what made the artefact, and of what made that which it was made of."""
-    everything = frozenset(walked(key, "", deep=True))
+    """The versions in a key: of the code that made the artefact, and of the code that made its inputs."""
+    every = frozenset(walked(key, "", deep=True))
     own = frozenset(walked(key, "", deep=False))
-    return own, everything - own
+    return own, every - own
 
 
 def walked(part: Mapping[str, Any], name: str, deep: bool) -> Iterator[tuple[str, str]]:
-    """The versions in a part of a key that has this name; `deep`: in what is upstream, too."""
+    """The versions in the part of a key that has this name; with `deep` also those of upstream artefacts."""
     if part.get("kind") in CODE and "code" in part:
         yield KINDS, part["kind"]
-    if "core" in part:  # of an attack that was measured later
+    if "core" in part:  # the key of an attack that was added to a record
         yield KINDS, "record"
     if name in PLUGINS and "code" in part:
         yield f"{name}s", part["name"]
@@ -87,10 +88,10 @@ def walked(part: Mapping[str, Any], name: str, deep: bool) -> Iterator[tuple[str
 
 @dataclass(frozen=True)
 class Golden:
-    """What is stored of the golden plan.
+    """The content of outputs.json.
 
     Attributes:
-        libraries: The versions with which it was computed.
+        libraries: The versions of the libraries with which it was computed.
         presets: The SHA-256 of each preset's file, by its name.
         outputs: By name, "PRESET: ...".
     """
@@ -101,19 +102,19 @@ class Golden:
 
 
 def presets() -> dict[str, str]:
-    """The SHA-256 of each preset of the golden plan, by its name: outputs of another preset cannot be compared."""
+    """The SHA-256 of each preset of the golden plan, by its name: outputs of different presets cannot be compared."""
     return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(HERE.glob("*.toml"))}
 
 
 def stored() -> Golden:
-    """The golden outputs."""
+    """Reads outputs.json."""
     content = json.loads(FILE.read_text(encoding="utf-8"))
     outputs = {name: Output(entry["sha256"], tuple(entry["sample"])) for name, entry in content["outputs"].items()}
     return Golden(content["libraries"], content["presets"], outputs)
 
 
 def write(golden: Golden) -> None:
-    """Writes outputs.json, a line for each output."""
+    """Writes outputs.json, one line for each output."""
     lines = [
         f"  {json.dumps(name)}: {json.dumps({'sha256': output.sha256, 'sample': output.sample})}"
         for name, output in sorted(golden.outputs.items())

@@ -1,1 +1,1 @@
-"""The suite's own networks."""
+"""The built-in models."""

@@ -11,8 +11,8 @@ from unlearnbench.plugins.model import Network, model
 def cnn(shape: tuple[int, int, int], num_classes: int) -> Network:
     """Two 5 x 5 convolutions, a 256-wide linear embedding, and a head that is linear in it.
 
-    The published order is ReLU before pooling; the maximum commutes with ReLU, so pooling first gives the same
-    function and the same gradients for a quarter of the work.
+    The published order is ReLU before pooling. The maximum commutes with ReLU, so pooling first gives the same function
+    and the same gradients with a quarter of the ReLUs.
     """
     channels, height, width = shape
     features = nn.Sequential(

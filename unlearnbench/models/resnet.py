@@ -1,4 +1,4 @@
-"""The residual network that the LAF paper uses for CIFAR-10 and SVHN, and the same for images of 32 pixels."""
+"""The residual network that the LAF paper uses for CIFAR-10 and SVHN, and a variant for images of 32 pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unlearnbench.plugins.model import Network, model
 from unlearnbench.runtime.vision import torchvision
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels, which the released code normalises with."""
+"""Of ImageNet's pixels; the released code normalises with them."""
 
 
 class Normalize(nn.Module):
@@ -24,13 +24,13 @@ class Normalize(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION).reshape(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pixels [B, 3, H, W] in [0, 1], normalised."""
+        """Normalises pixels [B, 3, H, W] in [0, 1]."""
         normalized: Tensor = (images - self.mean) / self.deviation
         return normalized
 
 
 def trunk(embedding: int = 256) -> nn.Module:
-    """Torchvision's ResNet-18 with random weights, whose last layer gives an embedding."""
+    """Torchvision's ResNet-18 with random weights, whose last layer returns an embedding."""
     network: nn.Module = torchvision("models").resnet18(weights=None, num_classes=embedding)
     return network
 
@@ -49,7 +49,7 @@ def resnet18(shape: tuple[int, int, int], num_classes: int) -> Network:
     reference="He et al., CVPR 2016, section 4.2; the usual stem for CIFAR",
 )
 def resnet18_32(shape: tuple[int, int, int], num_classes: int) -> Network:
-    """As ResNet-18, but it begins with a 3 x 3 convolution without stride or pooling, for images of 32 pixels."""
+    """As ResNet-18, but with a first 3 x 3 convolution without stride or pooling; for 32 pixels."""
     network = trunk()
     network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
     network.maxpool = nn.Identity()

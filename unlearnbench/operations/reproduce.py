@@ -12,9 +12,11 @@ from typing import Any
 from unlearnbench.errors import UserError
 from unlearnbench.operations.work import Effort, Progress, execute
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
-from unlearnbench.planning.cells import planned
+from unlearnbench.planning.cells import planned, record_path
 from unlearnbench.planning.presets import ELSEWHERE
 from unlearnbench.planning.selection import Selection, Workspace
+from unlearnbench.reporting.frame import record_paths
+from unlearnbench.reporting.show import find_record
 from unlearnbench.runtime.arithmetic import NATIVE, processor
 from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import read_record
@@ -187,6 +189,19 @@ def numbers(recorded: Any, computed: Any, name: str) -> Iterator[Comparison]:
         yield Comparison(name, recorded, computed)
 
 
-def drawn(paths: Sequence[Path], count: int) -> list[Path]:
-    """Draws records at random; all of them if there are no more."""
-    return random.sample(list(paths), min(count, len(paths)))
+def record_of(selection: Selection, workspace: Workspace, dataset: str, task: str, method: str, seed: str) -> Path:
+    """The file of a cell's record.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if not seed.isdecimal():
+        raise UserError(f"SEED must be a whole number, not {seed!r}")
+    record = find_record(workspace.results, selection.preset_name, dataset, task, method, int(seed))
+    return record_path(workspace.results / selection.preset.name, CellInfo.from_json(record["cell"]))
+
+
+def drawn(selection: Selection, workspace: Workspace, count: int) -> list[Path]:
+    """The files of records, drawn at random from those of a preset; all of them if there are no more."""
+    paths = record_paths(workspace.results, selection.preset_name)
+    return random.sample(paths, min(count, len(paths)))

@@ -50,6 +50,7 @@ class CellInfo:
         start: Name of the method that it starts from; "" if none.
         like: Name of the method that it is an ablation of; "" if none.
         hyperparameters: Its hyperparameters.
+        sources: Where each hyperparameter comes from, in words.
     """
 
     preset: str = ""
@@ -68,6 +69,7 @@ class CellInfo:
     start: str = ""
     like: str = ""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, cell: Mapping[str, Any]) -> Self:
@@ -83,7 +85,7 @@ class CellInfo:
 
     def as_json(self) -> dict[str, Any]:
         """The part `cell` of a record, as JSON values."""
-        mappings = {"task_options": dict(self.task_options), "hyperparameters": dict(self.hyperparameters)}
+        mappings = {name: dict(getattr(self, name)) for name in ("task_options", "hyperparameters", "sources")}
         return {**vars(self), "columns": list(self.columns), **mappings}
 
     @property

@@ -175,13 +175,31 @@ class _Planner:
             )
 
     def hyperparameters(self, method: str, scenario: Scenario) -> dict[str, Any]:
-        """All layers of a method's hyperparameters, resolved."""
-        chosen = registry.get(Method, method)
-        layers = self.preset.hyperparameters(method, scenario.task, scenario.model)
+        """A method's hyperparameters: all layers, resolved."""
+        layers = self.layers(method, scenario)
+        return registry.get(Method, method).resolve(method, *(values for _, values in layers))
+
+    def sources(self, method: str, scenario: Scenario) -> dict[str, str]:
+        """Where each hyperparameter of a method comes from: the last layer that has it, in words."""
+        sources = dict.fromkeys(registry.get(Method, method).defaults, "default of the method")
+        for name, values in self.layers(method, scenario):
+            sources |= dict.fromkeys(values, name)
+        return sources
+
+    def layers(self, method: str, scenario: Scenario) -> list[tuple[str, Mapping[str, Any]]]:
+        """The layers of a method's hyperparameters over its defaults, with their names, the last one winning."""
+        chosen, task, model = registry.get(Method, method), scenario.task, scenario.model
+        scopes = "", f" for {task}", f" for {task} and {model}"
+        names = [f"preset {self.preset.name}{scope}" for scope in scopes]
+        layers = list(zip(names, self.preset.hyperparameters(method, task, model), strict=True))
         if chosen.like:
-            shared = self.preset.hyperparameters(chosen.like, scenario.task, scenario.model)
-            layers = [{k: v for k, v in layer.items() if k in chosen.defaults} for layer in shared] + layers
-        return chosen.resolve(method, *layers, self.overrides.get(method, {}))
+            shared = zip(names, self.preset.hyperparameters(chosen.like, task, model), strict=True)
+            of_like = [
+                (f"{name}, as of {chosen.like}", {k: v for k, v in values.items() if k in chosen.defaults})
+                for name, values in shared
+            ]
+            layers = of_like + layers
+        return [*layers, ("command line", self.overrides.get(method, {}))]
 
     def changed(self, method: str, scenario: Scenario) -> dict[str, Any]:
         """The hyperparameters of a method, and of those it starts from, that the command line changed."""
@@ -221,6 +239,7 @@ class _Planner:
             start=method.start,
             like=method.like,
             hyperparameters=dict(options),
+            sources=self.sources(name, scenario),
         )
 
     def command(self, name: str, scenario: Scenario) -> str:

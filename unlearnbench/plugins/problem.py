@@ -39,27 +39,6 @@ class View:
     validation: Samples | None = None
 
 
-def view_to_prepare(training_set: TrainingSet, access: Access, generator: torch.Generator) -> View:
-    """The data of a method with this access in the preparing phase."""
-    return View(train=training_set.everything(generator, access.prepare))
-
-
-def view_to_forget(training_set: TrainingSet, access: Access, forget: Tensor, generator: torch.Generator) -> View:
-    """The data of a method with this access that must forget the samples at `forget` (int64 [f])."""
-    is_retained = torch.ones(len(training_set.labels), dtype=torch.bool)
-    is_retained[forget] = False
-    retain = is_retained.nonzero()[:, 0]
-    labelled = None
-    if access.retain == "sample-labels":
-        sample = retain[torch.randperm(len(retain), generator=generator)[: len(forget)]]
-        labelled = training_set.samples(sample, "labels", generator, "the labelled sample")
-    return View(
-        forget=training_set.samples(forget, access.forget, generator, "the forget set"),
-        retain=training_set.samples(retain, access.retain, generator, "the retain set"),
-        labelled=labelled,
-    )
-
-
 @dataclass(frozen=True)
 class Problem:
     """The input of a method.
@@ -175,7 +154,7 @@ class Problem:
             epochs: Instead of the recipe's.
 
         Yields:
-            Each network with its optimiser's state, to continue with `fit`. To save memory, keep none of them.
+            Each network with its optimiser's state, to continue with `fit`. It takes little memory to keep none.
         """
         room = self._room if len(samples) > 1 else 1
         if room == 1 or not loop.can_be_stacked(self.fresh_network(streams[0]), samples[0], self.recipe):
@@ -223,7 +202,7 @@ class Assembly:
 
     Attributes:
         training_set: All training samples, with the labels that the original was trained on.
-        original: The network that was trained on them; it is frozen here.
+        original: The network that was trained on them; is frozen and put into eval mode.
         recipe: How it was trained.
         builder: Builds networks of the same model.
         room: How many networks `Problem.fit_each` may train at once.
@@ -235,6 +214,9 @@ class Assembly:
     builder: Builder
     room: int = 1
 
+    def __post_init__(self) -> None:
+        self.original.requires_grad_(False).eval()
+
     def to_prepare(self, access: Access, stream: Sequence[str | int]) -> Problem:
         """The problem of the preparing phase.
 
@@ -243,7 +225,8 @@ class Assembly:
             stream: Names the method's random numbers.
         """
         generator = seeds.generator(*stream)
-        return self._problem(view_to_prepare(self.training_set, access, generator), generator, stream)
+        view = View(train=self.training_set.everything(generator, access.prepare))
+        return self._problem(view, generator, stream)
 
     def to_forget(
         self,
@@ -266,7 +249,7 @@ class Assembly:
             start: The network that `Problem.network` copies instead of the original.
         """
         generator = seeds.generator(*stream)
-        view = view_to_forget(self.training_set, access, forget, generator)
+        view = self._view_to_forget(access, forget, generator)
         if validation:
             held_out, like_forgotten = validation
             samples = held_out.samples(like_forgotten, access.validation, generator, "the held-out part")
@@ -275,9 +258,24 @@ class Assembly:
         on_device = {name: tensor.to(device) for name, tensor in (prepared or {}).items()}
         return replace(self._problem(view, generator, stream), prepared=on_device, _start=start)
 
+    def _view_to_forget(self, access: Access, forget: Tensor, generator: torch.Generator) -> View:
+        """The declared parts of forget set and retain set."""
+        is_retained = torch.ones(len(self.training_set.labels), dtype=torch.bool)
+        is_retained[forget] = False
+        retain = is_retained.nonzero()[:, 0]
+        labelled = None
+        if access.retain == "sample-labels":
+            sample = retain[torch.randperm(len(retain), generator=generator)[: len(forget)]]
+            labelled = self.training_set.samples(sample, "labels", generator, "the labelled sample")
+        return View(
+            forget=self.training_set.samples(forget, access.forget, generator, "the forget set"),
+            retain=self.training_set.samples(retain, access.retain, generator, "the retain set"),
+            labelled=labelled,
+        )
+
     def _problem(self, view: View, generator: torch.Generator, stream: Sequence[str | int]) -> Problem:
         return Problem(
-            original=self.original.requires_grad_(False).eval(),
+            original=self.original,
             recipe=self.recipe,
             num_classes=self.builder.num_classes,
             device=self.builder.device,

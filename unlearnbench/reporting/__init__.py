@@ -1,1 +1,1 @@
-"""From records to tables, statistics, charts and pages. Never loads a network."""
+"""Records to tables, ranks and charts, without loading a network."""

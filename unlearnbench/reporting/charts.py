@@ -5,13 +5,13 @@ from __future__ import annotations
 from unlearnbench.reporting.ranking import Ranking
 
 
-def diagram(found: Ranking) -> str:
+def diagram(ranking: Ranking) -> str:
     """The critical-difference diagram (Demsar, JMLR 2006) as SVG: methods by mean rank, bars over those alike."""
     from xml.sax.saxutils import escape
 
-    count = len(found.methods)
+    count = len(ranking.methods)
     width, left, right, top, line = 900, 60, 840, 70, 22
-    bars = cliques(found)
+    bars = cliques(ranking)
     height = top + 14 * len(bars) + line * ((count + 1) // 2) + 50
 
     def x(rank: float) -> float:
@@ -26,16 +26,16 @@ def diagram(found: Ranking) -> str:
     for tick in range(1, count + 1):
         parts.append(f'<path d="M{x(tick):.1f} {top - 5}v5" stroke="black"/>')
         parts.append(f'<text x="{x(tick):.1f}" y="{top - 10}" text-anchor="middle">{tick}</text>')
-    if found.critical_difference is not None:
-        end = x(1 + found.critical_difference)
+    if ranking.critical_difference is not None:
+        end = x(1 + ranking.critical_difference)
         parts.append(f'<path d="M{left} 30H{end:.1f}" stroke="black" stroke-width="2"/>')
-        parts.append(f'<text x="{left}" y="22">critical difference {found.critical_difference:.2f}</text>')
+        parts.append(f'<text x="{left}" y="22">critical difference {ranking.critical_difference:.2f}</text>')
     for number, (first, last) in enumerate(bars):
         y = top + 12 + 14 * number
-        ends = f"M{x(found.ranks[first]) - 4:.1f} {y}H{x(found.ranks[last]) + 4:.1f}"
+        ends = f"M{x(ranking.ranks[first]) - 4:.1f} {y}H{x(ranking.ranks[last]) + 4:.1f}"
         parts.append(f'<path d="{ends}" stroke="black" stroke-width="4"/>')
     below = top + 14 * len(bars) + 24
-    for place, (name, rank) in enumerate(zip(found.methods, found.ranks, strict=True)):
+    for place, (name, rank) in enumerate(zip(ranking.methods, ranking.ranks, strict=True)):
         near = place < (count + 1) // 2
         y = below + line * (place if near else count - 1 - place)
         edge, anchor = (left - 10, "start") if near else (right + 10, "end")
@@ -45,14 +45,18 @@ def diagram(found: Ranking) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def cliques(found: Ranking) -> list[tuple[int, int]]:
-    """The longest runs of methods whose mean ranks lie within the critical difference."""
-    limit = found.critical_difference
+def cliques(ranking: Ranking) -> list[tuple[int, int]]:
+    """The longest runs of methods whose mean ranks lie within the critical difference.
+
+    Returns:
+        Positions of the first and the last method of each run.
+    """
+    limit = ranking.critical_difference
     if limit is None:
-        return [(0, len(found.methods) - 1)]
+        return [(0, len(ranking.methods) - 1)]
     runs: list[tuple[int, int]] = []
-    for first, start in enumerate(found.ranks):
-        last = max(i for i, rank in enumerate(found.ranks) if rank - start <= limit)
+    for first, start in enumerate(ranking.ranks):
+        last = max(i for i, rank in enumerate(ranking.ranks) if rank - start <= limit)
         if last > first and not any(f <= first and last <= l_ for f, l_ in runs):
             runs.append((first, last))
     return runs

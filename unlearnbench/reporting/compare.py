@@ -82,7 +82,7 @@ def view(cells: Cells, protocol: Protocol, published: Published) -> Grid:
         Column("Method"),
         Column("Metric", lambda metric: COLUMNS.get(metric, metric)),
         Column("Published", lambda number: number.text(SEEDS)),
-        Column("Ours", lambda number: number.text(table.asked)),
+        Column("Ours", lambda number: number.text(table.seeds)),
         Column("Difference", "{:+.2f}".format),
         Column("95 % interval", lambda interval: f"[{interval.low:+.2f}, {interval.high:+.2f}]" if interval else "n/a"),
         Column("Known wrong", lambda reason: f"({1 + reasons.index(reason)})" if reason else ""),

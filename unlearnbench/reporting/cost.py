@@ -35,7 +35,7 @@ def rows(cells: Cells) -> list[list[str | float]]:
     names = [f"{unit}_{phase}" for unit in UNITS for phase in PHASES]
     spent = cells.ok.reindex(columns=["dataset", "method", *names]).groupby(["dataset", "method"]).mean()
     means: Any = spent.to_dict("index")
-    found = []
+    lines = []
     for group in groups(cells.ok):
         row: list[str | float] = [group.dataset_title, group.method_title]
         for unit in UNITS:
@@ -43,8 +43,8 @@ def rows(cells: Cells) -> list[list[str | float]]:
             reference = means.get((group.dataset, REFERENCE), {})
             retrained = sum(reference.get(f"{unit}_{phase}", math.nan) for phase in PHASES)
             row += [*phases, sum(phases) / retrained]
-        found.append(row)
-    return found
+        lines.append(row)
+    return lines
 
 
 def shown(value: float) -> str:

@@ -53,11 +53,11 @@ def view(cells: Cells, outputs: Outputs) -> Grid:
         for method in methods:
             if reference and (own := outputs.probabilities(dataset, method, seed)):
                 by_seed[dataset, method, seed] |= compared(own, reference)
-    found = list(rows(cells, by_seed))
+    lines = list(rows(cells, by_seed))
     columns = [Column("Data"), Column("Method"), *(Column(header, shown) for header in HEADERS.values())]
     headers = ["Data", "Method", *(f"{h}{end}" for h in HEADERS.values() for end in (" mean", " std", " n"))]
-    tidy = [[*row[:2], *(value for n in row[2:] for value in (n.mean, n.deviation, n.n))] for row in found]
-    return Grid(f"{cells.title}: distance to Retrain", columns, found, NOTES, Data(headers, tidy))
+    tidy = [[*row[:2], *(value for n in row[2:] for value in (n.mean, n.deviation, n.n))] for row in lines]
+    return Grid(f"{cells.title}: distance to Retrain", columns, lines, NOTES, Data(headers, tidy))
 
 
 def by_records(frame: pd.DataFrame) -> dict[Key, dict[str, float]]:
@@ -69,7 +69,7 @@ def by_records(frame: pd.DataFrame) -> dict[Key, dict[str, float]]:
     Returns:
         By data set, method and seed; only where Retrain has the seed too.
     """
-    found: dict[Key, dict[str, float]] = {}
+    by_seed: dict[Key, dict[str, float]] = {}
     for dataset, here in frame.groupby("dataset"):
         floors = {column: floor(here, column) for column in here["columns"].iloc[0]}
         seed: Any
@@ -77,8 +77,8 @@ def by_records(frame: pd.DataFrame) -> dict[Key, dict[str, float]]:
             cells: Any = group.set_index("method").to_dict("index")
             if REFERENCE in cells:
                 for method, cell in cells.items():
-                    found[str(dataset), method, int(seed)] = distances(cell, cells[REFERENCE], floors)
-    return found
+                    by_seed[str(dataset), method, int(seed)] = distances(cell, cells[REFERENCE], floors)
+    return by_seed
 
 
 def distances(
@@ -96,18 +96,18 @@ def distances(
     """
     gaps = {column: abs(cell[column] - reference[column]) for column in cell["columns"]}
     pulls = [1 - abs(cell[column] - reference[column]) for column in ("train_f", "train_r", "test")]
-    found = {"gap": 100 * float(np.mean(list(gaps.values()))), "tow": 100 * math.prod(pulls)}
+    values = {"gap": 100 * float(np.mean(list(gaps.values()))), "tow": 100 * math.prod(pulls)}
     if all(floors[column] for column in gaps):
-        found["floors"] = float(np.mean([gap / noise for column, gap in gaps.items() if (noise := floors[column])]))
-    return found
+        values["floors"] = float(np.mean([gap / noise for column, gap in gaps.items() if (noise := floors[column])]))
+    return values
 
 
 def in_scenarios(keys: Mapping[Key, object]) -> dict[tuple[str, int], list[str]]:
     """The methods of each data set and seed."""
-    found: dict[tuple[str, int], list[str]] = {}
+    scenarios: dict[tuple[str, int], list[str]] = {}
     for dataset, method, seed in keys:
-        found.setdefault((dataset, seed), []).append(method)
-    return found
+        scenarios.setdefault((dataset, seed), []).append(method)
+    return scenarios
 
 
 def compared(own: Mapping[str, Floats], reference: Mapping[str, Floats]) -> dict[str, float]:
@@ -117,16 +117,24 @@ def compared(own: Mapping[str, Floats], reference: Mapping[str, Floats]) -> dict
         own: Class probabilities of a network by part, float64 [samples, classes].
         reference: Those of Retrain.
     """
-    found = {}
+    values = {}
     for part in PARTS:
         p, q = own[part], reference[part]
-        found[f"jsd_{part}"] = 100 * float(jensen_shannon(p, q).mean())
-        found[f"disagreement_{part}"] = 100 * float((p.argmax(1) != q.argmax(1)).mean())
-    return found
+        values[f"jsd_{part}"] = 100 * float(jensen_shannon(p, q).mean())
+        values[f"disagreement_{part}"] = 100 * float((p.argmax(1) != q.argmax(1)).mean())
+    return values
 
 
 def jensen_shannon(p: Floats, q: Floats) -> Floats:
-    """The divergence of each row of p and q (float64 [n, classes]) in bits, 0 to 1."""
+    """The Jensen-Shannon divergence of the rows of p and q (Lin, IEEE Transactions on Information Theory 1991).
+
+    Args:
+        p: Probabilities, float64 [n, classes].
+        q: Likewise.
+
+    Returns:
+        In bits, in [0, 1], float64 [n].
+    """
     from scipy.special import rel_entr
 
     middle = (p + q) / 2

@@ -13,6 +13,17 @@ FILES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 """The formats that are written to disk, with the ending of their files."""
 STYLES = {"markdown": "pipe", "terminal": "simple", "latex": "latex_booktabs", "csv": ""}
 """Formats, with their names in tabulate."""
+LATEX = {character: rf"\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\^{}",
+    "`": r"\textasciigrave{}",
+    "|": r"\textbar{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+}
+"""What LaTeX prints otherwise, or not at all, by character."""
 LATEX_NEEDS = r"% needs \usepackage{booktabs}"
 
 
@@ -37,8 +48,7 @@ def csv_text(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    special = {c: rf"\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
-    return "".join(special.get(c, c) for c in text).replace("±", r"$\pm$")
+    return "".join(LATEX.get(character, character) for character in text)
 
 
 def escape_markdown(text: str) -> str:

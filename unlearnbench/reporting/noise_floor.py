@@ -1,4 +1,4 @@
-"""Differences to Retrain, seed by seed, and how large they are where nothing but chance makes them."""
+"""Differences to Retrain with the same seed, and the noise floor: their size between two Retrains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def differences(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Every method's number less that of Retrain with the same seed: a row for each seed, a column for each method.
+    """The difference of each method to Retrain with the same seed: a row for each seed, a column for each method.
 
     Args:
         frame: The cells of one task on one data set, as `load` gives them.
@@ -31,13 +31,18 @@ def differences(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def of_method(table: pd.DataFrame, method: str) -> Floats:
-    """A method's differences, float64 [seeds], of the seeds that have one."""
-    found: Floats = table[method].dropna().to_numpy(dtype=np.float64) if method in table else np.zeros(0)
-    return found
+    """A method's differences, float64 [seeds]; only of the seeds that have one.
+
+    Args:
+        table: As from `differences`.
+        method: Label of the method.
+    """
+    values: Floats = table[method].dropna().to_numpy(dtype=np.float64) if method in table else np.zeros(0)
+    return values
 
 
 def floor(frame: pd.DataFrame, column: str) -> float | None:
-    """The noise floor: the root mean square over seeds of what two Retrains differ by, but at least a single item.
+    """The noise floor: the root mean square over seeds of the difference between two Retrains, at least one sample.
 
     Args:
         frame: As in `differences`.
@@ -53,7 +58,7 @@ def floor(frame: pd.DataFrame, column: str) -> float | None:
 
 
 def resolution(frame: pd.DataFrame, column: str) -> float:
-    """What a single item changes: 1 / n of an accuracy, half as much of the balanced accuracy of an attack."""
+    """The change of a metric by one sample: 1 / n of an accuracy, 1 / (2 n) of a balanced accuracy; 0 for unknown n."""
     name = f"items.{column}"
-    items = frame[name].max() if name in frame else np.nan
-    return 0.0 if np.isnan(items) else (0.5 if column == "asr" else 1.0) / float(items)
+    samples = frame[name].max() if name in frame else np.nan
+    return 0.0 if np.isnan(samples) else (0.5 if column == "asr" else 1.0) / float(samples)

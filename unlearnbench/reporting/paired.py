@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unlearnbench.statistics import Floats
 
 LEVEL = 0.05
+"""The level of significance; intervals have a confidence of 1 - LEVEL."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Difference:
 
     Attributes:
         mean: Over seeds, in percentage points.
-        low: The lower end of its 95 % t-interval, at least -100; -100 for a single seed.
-        high: The upper end, at most 100.
-        seeds: How many there are.
+        low: The lower end of its 95 % t-interval, cut off at -100; -100 for a single seed.
+        high: The upper end, cut off at 100.
+        seeds: The number of seeds.
         floor: The noise floor, in percentage points; None if there is no second Retrain.
     """
 
@@ -59,13 +60,13 @@ Row = tuple[str, str, list[Difference | None]]
 
 def view(cells: Cells) -> Grid:
     """The difference of each method to Retrain in each metric of the task."""
-    found = list(rows(cells))
+    lines = list(rows(cells))
     columns = [Column("Data"), Column("Method")]
     columns += [Column(COLUMNS.get(c, c), lambda difference: str(difference or "-")) for c in cells.columns]
-    seeds = max((d.seeds for *_, by_metric in found for d in by_metric if d), default=0)
+    seeds = max((d.seeds for *_, by_metric in lines for d in by_metric if d), default=0)
     title = f"{cells.title}: difference to Retrain with the same seed"
-    lines = [[dataset, method, *by_metric] for dataset, method, by_metric in found]
-    return Grid(title, columns, lines, list(notes(seeds)), tidy(found, cells.columns))
+    flat = [[dataset, method, *by_metric] for dataset, method, by_metric in lines]
+    return Grid(title, columns, flat, list(notes(seeds)), tidy(lines, cells.columns))
 
 
 def rows(cells: Cells) -> Iterator[Row]:
@@ -116,7 +117,7 @@ def notes(seeds: int) -> Iterator[str]:
     if seeds < enough:
         yield (
             f"Without that assumption, {seeds} seeds cannot distinguish any method from Retrain: the smallest p of a "
-            f"signed-rank test is {statistics.least_p(seeds):.2g}; p < {LEVEL} needs {enough} seeds."
+            f"signed-rank test is {statistics.least_p(seeds):.2g}, and one below {LEVEL} needs {enough} seeds."
         )
 
 
@@ -127,11 +128,11 @@ def reach(seeds: int) -> float:
     return float(stdtrit(seeds, 1 - LEVEL / 2) / math.sqrt(seeds))
 
 
-def tidy(found: Sequence[Row], metrics: Sequence[str]) -> Data:
+def tidy(rows: Sequence[Row], metrics: Sequence[str]) -> Data:
     """One row for each number, in percentage points."""
     headers = ["dataset", "method", "metric", "mean", "low", "high", "n", "noise floor"]
     lines = []
-    for dataset, method, by_metric in found:
+    for dataset, method, by_metric in rows:
         for metric, d in zip(metrics, by_metric, strict=True):
             if d is not None:
                 ends = [d.low, d.high] if d.spread else [math.nan, math.nan]

@@ -44,8 +44,8 @@ def view(cells: Cells) -> Grid:
         raise UserError(f"no record has relearning: run `unlearnbench measure --relearn --preset {preset}`")
     columns = [Column("Data"), Column("Method"), Column("n")]
     columns += [Column(header, shown) for header in ("Steps", "Not back", "Before", "After", "AIN")]
-    found = list(rows(frame[frame["relearning.limit"].notna()]))
-    return Grid(f"{cells.title}: relearning", columns, found, list(notes(frame)))
+    lines = list(rows(frame[frame["relearning.limit"].notna()]))
+    return Grid(f"{cells.title}: relearning", columns, lines, list(notes(frame)))
 
 
 def rows(frame: pd.DataFrame) -> Iterator[Row]:

@@ -36,12 +36,12 @@ class Number:
         """The distance to Retrain's number in percentage points, both as printed."""
         return round(abs(round(self.mean, 2) - round(reference.mean, 2)), 2)
 
-    def text(self, asked: int, plus_minus: str = "±") -> str:
-        """The number as the paper prints it, with n where seeds are missing."""
+    def text(self, seeds: int, plus_minus: str = "±") -> str:
+        """The number as the paper prints it, with n if there are fewer than `seeds`."""
         if self.n == 0:
             return "-"
         deviation = "" if math.isnan(self.deviation) else f"{plus_minus}{self.deviation:.2f}"
-        return f"{self.mean:.2f}{deviation}" + (f" (n={self.n})" if self.n < asked else "")
+        return f"{self.mean:.2f}{deviation}" + (f" (n={self.n})" if self.n < seeds else "")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Table:
         datasets: Titles by name.
         columns: Names of metrics.
         rows: In order.
-        asked: The number of seeds that a cell should have.
+        seeds: The number of seeds that a method should have.
         notes: What stands below it.
     """
 
@@ -75,7 +75,7 @@ class Table:
     datasets: Mapping[str, str]
     columns: Sequence[str]
     rows: Sequence[Row]
-    asked: int
+    seeds: int
     notes: Sequence[str]
 
     @property
@@ -148,7 +148,7 @@ def values(
         yield title if row is table.rows[0] else ""
         for column in table.columns:
             number = row.numbers[name, column]
-            yield marks.get(number.rank, "{}").format(number.text(table.asked, plus_minus))
+            yield marks.get(number.rank, "{}").format(number.text(table.seeds, plus_minus))
 
 
 def latex(table: Table) -> str:

@@ -12,6 +12,7 @@ from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.protocols import COLUMNS, PROTOCOLS
 from unlearnbench.reporting.frame import records
 from unlearnbench.reporting.stale import RELEARNING
+from unlearnbench.statistics import proportion
 
 FEW = "too few held-out samples for so small a false-positive rate"
 WITHOUT = "the attack has no threshold here"
@@ -56,10 +57,11 @@ def describe(record: Mapping[str, Any]) -> str:
     lines = [f"{title_of(cell)}, seed {cell.seed}"]
     lines += [f"status      {record['status']}" + (f": {record['reason']}" if record.get("reason") else "")]
     lines += numbers(record) if "metrics" in record else []
-    options = ", ".join(f"{name}={value}" for name, value in cell.hyperparameters.items())
-    lines += [f"options     {options or 'none'}"]
+    lines += ["hyperparameters" + ("" if cell.hyperparameters else ": none")]
+    lines += [f"  {n:18} {v}  ({cell.sources.get(n, 'source not recorded')})" for n, v in cell.hyperparameters.items()]
     lines += [f"{f'seconds {phase}':16} {value:.2f}" for phase, value in observed["seconds"].items()]
-    lines += [f"made        {observed['date']} on {observed['host']}, torch {observed['torch']}"]
+    lines += [f"made        {observed['date']} on {observed['host']}, {observed.get('processor', 'unknown processor')}"]
+    lines += [f"with        {software(record)}"]
     lines += [f"reproduce   {observed['command']}"]
     lines += ["", record["traceback"].rstrip()] if "traceback" in record else []
     return "\n".join(lines)
@@ -75,7 +77,7 @@ def numbers(record: Mapping[str, Any]) -> Iterator[str]:
     metrics = record["metrics"]
     for protocol in PROTOCOLS:
         yield f"protocol {protocol}"
-        yield from (f"  {name:18} {shown(value)}" for name, value in metrics[protocol].items())
+        yield from (f"  {name:18} {accuracy(name, value, metrics)}" for name, value in metrics[protocol].items())
     added = {name: entry["found"] for name, entry in record.get("more", {}).items()}
     for name, attack in {**metrics["attacks"], **added}.items():
         if "n/a" in attack:
@@ -88,6 +90,25 @@ def numbers(record: Mapping[str, Any]) -> Iterator[str]:
                 if metric not in ("forgotten", "heldout"):
                     why = f" ({WHY[metric]})" if value is None and metric in WHY else ""
                     yield f"  {metric:18} {shown(value)}{why}"
+
+
+def software(record: Mapping[str, Any]) -> str:
+    """The arithmetic and the versions that a record was made with."""
+    observed = record["observed"]
+    made = [f"unlearnbench {observed['unlearnbench']}", f"torch {observed['torch']}", f"Python {observed['python']}"]
+    computed = record["key"].get("outputs", {}).get("original", {}).get("on", {})
+    if "arithmetic" in computed:
+        made.insert(0, f"{computed['arithmetic']} arithmetic on {computed['device']}")
+    return ", ".join([*made, *([f"commit {observed['commit']}"] if observed.get("commit") else [])])
+
+
+def accuracy(name: str, value: float, metrics: Mapping[str, Any]) -> str:
+    """An accuracy with its count and its exact 95 % interval over samples; the ASR has these under its attack."""
+    samples = metrics["items"].get(name)
+    if name == "asr" or not samples:
+        return shown(value)
+    hits = round(value * samples)
+    return f"{shown(list(proportion(hits, samples)))}  {hits} of {samples}"
 
 
 def relearned(numbers: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def view(cells: Cells, protocol: Protocol) -> Table:
         protocol: Which numbers.
     """
     infos = [record.cell for record in cells.records]
-    asked = max(len(cells.preset.seeds), len({info.seed for info in infos}))
+    seeds = max(len(cells.preset.seeds), len({info.seed for info in infos}))
     columns = [success_of(protocol) if column == "asr" else column for column in cells.columns]
     names = sorted({info.dataset for info in infos}, key=lambda name: place(name, cells.preset.datasets))
     datasets = {name: next(info.dataset_title for info in infos if info.dataset == name) for name in names}
@@ -50,8 +50,8 @@ def view(cells: Cells, protocol: Protocol) -> Table:
             )
             for m, info in sorted(methods.items(), key=lambda item: position(item[0], item[1].role))
         ],
-        asked=asked,
-        notes=[*notes(cells.records, asked, protocol), *remarks(numbers, methods, datasets, columns), *too_much],
+        seeds=seeds,
+        notes=[*notes(cells.records, seeds, protocol), *remarks(numbers, methods, datasets, columns), *too_much],
     )
 
 
@@ -93,11 +93,11 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
     return marked
 
 
-def notes(records: Sequence[Record], asked: int, protocol: Protocol) -> Iterator[str]:
+def notes(records: Sequence[Record], seeds: int, protocol: Protocol) -> Iterator[str]:
     """The notes below a table: what its numbers are, what methods saw, and which cells are stale or missing."""
-    several = f"Mean ± sample standard deviation over {asked} seeds (n where fewer), in percent."
+    several = f"Mean ± sample standard deviation over {seeds} seeds (n where fewer), in percent."
     single = "One seed, in percent: chance contributes to every difference."
-    yield f"{several if asked > 1 else single} Bold: closest to Retrain; underlined: second closest."
+    yield f"{several if seeds > 1 else single} Bold: closest to Retrain; underlined: second closest."
     shadows = max(record.shadows for record in records)
     yield protocol.note.format(shadows=shadows, **records[0].attack_options(protocol.attack))
     elsewhere = [record for record in records if record.cell.role == ELSEWHERE]

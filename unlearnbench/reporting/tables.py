@@ -57,7 +57,7 @@ def table(
         format: "markdown", "latex", "csv" or "terminal".
         view: "standard"; "compare": beside the published numbers; "cost": ep and seconds; "distance": distances to
             Retrain; "paired": differences to Retrain with the same seed; "relearning": how fast forgotten samples are
-            learned again.
+            relearned.
         accept_stale: Show stale cells too, with a footnote.
         options: `protocol` of views "standard" and "compare": "clean", or "released" as in the code behind the
             published tables. `attack` and `metric` of view "standard": replace the ASR by a metric ("auc",
@@ -108,9 +108,9 @@ def write(results: Path, preset: Preset, accept_stale: bool = False, known: Know
         The tables by name.
     """
     tables = {table.name: table for table in tables_of(results, preset, accept_stale, known)}
-    for name, made in tables.items():
+    for name, shown in tables.items():
         for form, ending in FILES.items():
-            text = rendering.render(made, form)
+            text = rendering.render(shown, form)
             write_atomically(results / preset.name / "tables" / f"{folder_name(name)}{ending}", text.encode())
     return tables
 

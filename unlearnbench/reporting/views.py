@@ -1,10 +1,8 @@
 """The views of a table: the ways in which `unlearnbench table` shows its cells.
 
-A new view is a line of `VIEWS` and a module of its name in this package, with a function
-
-    def view(cells: Cells, ...) -> Grid
-
-that gets what the view needs as keywords; see `needs.NEEDS`. Its flag on the command line is made of that line.
+To add a view, write a module of its name in this package with a function `view(cells, ...) -> Grid`, and add a line to
+`VIEWS`. The function receives the cells and, as keywords, the needs that the line declares; see `needs.NEEDS`. The
+command line makes a flag of the line.
 """
 
 from __future__ import annotations
@@ -18,12 +16,12 @@ class View:
     """A view of a table.
 
     Attributes:
-        name: Of its module and its flag.
-        help: What its flag does.
-        needs: Names of what it needs beside the cells.
-        options: Which of the options protocol, attack and metric it has.
+        name: The name of its module and its flag.
+        help: The help of its flag.
+        needs: The names of what it needs beside the cells.
+        options: Those of the options protocol, attack and metric that it has.
         defaults: Values of options that are not given.
-        variants: Whether it also shows the cells of a task with other options than the preset's.
+        variants: Whether it also shows a task with other options than the preset's.
     """
 
     name: str
@@ -34,18 +32,18 @@ class View:
     variants: bool = False
 
 
-STANDARD = View("standard", "", ("protocol",), ("protocol", "attack", "metric"), variants=True)
+STANDARD = View("standard", "", needs=("protocol",), options=("protocol", "attack", "metric"), variants=True)
 """The paper's table, which has no flag."""
 VIEWS = (
     View(
         "compare",
         "Ours beside the published numbers.",
-        ("protocol", "published"),
-        ("protocol",),
-        {"preset": "paper", "protocol": "released"},
+        needs=("protocol", "published"),
+        options=("protocol",),
+        defaults={"preset": "paper", "protocol": "released"},
     ),
     View("cost", "What each method costs, beside Retrain."),
-    View("distance", "Distances to Retrain, in metrics and sample by sample.", ("outputs",)),
+    View("distance", "Distances to Retrain, in metrics and sample by sample.", needs=("outputs",)),
     View("paired", "Differences to Retrain with the same seed, with intervals and in noise floors."),
-    View("relearning", "How fast forgotten samples are learned again; see `measure --relearn`."),
+    View("relearning", "How fast forgotten samples are relearned; see `measure --relearn`."),
 )

@@ -74,21 +74,21 @@ def check_augmentations(names: Iterable[str]) -> None:
             raise unknown("augmentation", name, CHANGES)
 
 
-def handed(drawn: Tensor, images: Tensor) -> Tensor:
-    """What was drawn, where the images are; the CPU, which drew it, does not wait until a GPU has done its work."""
+def on_device_of(images: Tensor, drawn: Tensor) -> Tensor:
+    """Numbers that were drawn on the CPU, on the device of the images; the CPU does not wait for the transfer."""
     return drawn.to(images.device, non_blocking=True)
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mirrors each image with probability one half."""
     mirrored = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(handed(mirrored, images)[:, None, None, None], images.flip(-1), images)
+    return torch.where(on_device_of(images, mirrored)[:, None, None, None], images.flip(-1), images)
 
 
 def padded_crop(images: Tensor, generator: torch.Generator) -> Tensor:
     """Shifts each image by up to `PADDING` pixels in both directions; the margin is black."""
     offsets = torch.randint(0, 2 * PADDING + 1, (2, len(images)), generator=generator)
-    return shifted(images, *handed(offsets, images))
+    return shifted(images, *on_device_of(images, offsets))
 
 
 def shifted(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def shifted(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
 def random_resized_crop(images: Tensor, generator: torch.Generator) -> Tensor:
     """Crops a random box of each image and enlarges it to the size of the image."""
     boxes = random_boxes(len(images), images.shape[-2], images.shape[-1], generator)
-    return resized(images, handed(boxes, images))
+    return resized(images, on_device_of(images, boxes))
 
 
 def random_boxes(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:

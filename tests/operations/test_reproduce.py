@@ -1,0 +1,105 @@
+"""`reproduce` computes a recorded cell from nothing and compares it with the record, number by number."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from unlearnbench.cli.main import main
+from unlearnbench.storage.records import read_record, write_record
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
+CELL = ("digits-8x8", "class-removal", "laf-r", "0")
+
+
+@pytest.fixture
+def finished(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run, to be changed."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "results"))
+
+
+def reproduce(tiny: Path, results: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, ["reproduce", *words, "--preset", str(tiny), "--results", str(results), "-j", "1"])
+
+
+def record_of(results: Path, method: str = "laf-r") -> Path:
+    return next(results.glob(f"*/records/*/*/class-removal/{method}/0.json"))
+
+
+def test_a_cell_is_reproduced_from_an_empty_cache_and_its_record_stays(
+    tiny: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNLEARNBENCH_CACHE", str(tmp_path / "unused"))
+    before = record_of(finished).read_bytes()
+    done = reproduce(tiny, finished, *CELL)
+    assert done.exit_code == 0, done.output
+    assert "reproduced: all" in done.stdout
+    for name in ("outputs train", "outputs test", "clean train_f", "clean asr", "released asr", "attacks shadow auc"):
+        assert f"{name} " in done.stdout
+    assert "DIFFERS" not in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines() if ".json" not in line)
+    assert record_of(finished).read_bytes() == before
+    assert not list((tmp_path / "unused").glob("*/*.safetensors"))
+
+
+def test_every_number_that_differs_is_named_with_the_verdict(tiny: Path, finished: Path) -> None:
+    path = record_of(finished)
+    record = read_record(path) or {}
+    record["metrics"]["clean"]["test_r"] += 1e-9
+    record["outputs"]["test"] = "0" * 64
+    write_record(path, record)
+    done = reproduce(tiny, finished, *CELL, "--json")
+    assert done.exit_code == 1
+    (result,) = json.loads(done.stdout)
+    unequal = [one["name"] for one in result["comparisons"] if one["recorded"] != one["computed"]]
+    assert unequal == ["outputs test", "clean test_r"]
+    assert result["verdict"].startswith("not reproduced: 2 of")
+    assert "no reason is known: the record, this machine or a library is at fault" in result["verdict"]
+
+
+def test_the_verdict_names_what_has_changed_since_the_record(tiny: Path, finished: Path) -> None:
+    path = record_of(finished, "neggrad")
+    record = read_record(path) or {}
+    record["key"]["outputs"]["method"]["code"] = "version 0"
+    record["metrics"]["clean"]["test"] = 0.5
+    write_record(path, record)
+    done = reproduce(tiny, finished, "digits-8x8", "class-removal", "neggrad", "0")
+    assert done.exit_code == 1
+    assert "outputs.method.code: version 0 -> version" in " ".join(done.stdout.split())
+
+
+def test_a_failed_cell_has_nothing_to_reproduce(tiny: Path, finished: Path) -> None:
+    path = record_of(finished)
+    record = read_record(path) or {}
+    write_record(path, {**record, "status": "failed", "reason": "ValueError: no"})
+    done = reproduce(tiny, finished, *CELL)
+    assert done.exit_code == 1
+    assert "not computed: the record has no numbers: ValueError: no" in done.stdout
+
+
+def test_cells_are_drawn_at_random(tiny: Path, finished: Path) -> None:
+    done = reproduce(tiny, finished, "--random", "1")
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 cells reproduced to the last bit" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name one cell, DATASET TASK METHOD SEED, or use --random N"),
+        (["digits-8x8", "class-removal", "laf"], "name one cell, DATASET TASK METHOD SEED"),
+        ([*CELL, "--random", "2"], "name one cell, DATASET TASK METHOD SEED"),
+        (["--random", "-1"], "--random must be a number of cells, not -1"),
+        (["digits-8x8", "class-removal", "laf", "x"], "SEED must be a whole number, not 'x'"),
+        (["digits-8x8", "class-removal", "lav", "0"], "did you mean 'laf'"),
+    ],
+)
+def test_bad_input_gets_one_clear_message(words: list[str], message: str, tiny: Path, finished: Path) -> None:
+    done = reproduce(tiny, finished, *words)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
