@@ -261,7 +261,7 @@ def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
 
 @click.command()
 @click.argument("cell", nargs=-1, metavar="[DATASET TASK METHOD SEED]")
-@click.option("--random", "count", type=int, default=0, metavar="N", help="Instead, N cells drawn at random.")
+@click.option("--random", "count", type=int, default=0, metavar="N", help="Draw N cells at random instead.")
 @PRESET
 @JOBS
 @DEVICE
@@ -269,10 +269,10 @@ def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
 @DATA
 @JSON
 def reproduce(cell: tuple[str, ...], count: int, as_json: bool, **options: Any) -> None:
-    """Computes a recorded cell again, in an empty cache of its own, and compares every number with the record.
+    """Computes a recorded cell again, and compares all numbers.
 
-    Nothing that was computed before is used: the original, the shadow models and the method are computed anew. Exit
-    code 0: every number is equal to the last bit; 1: some differ, or a cell could not be computed.
+    Uses an empty cache: the original, the shadow models and the unlearned network are made again. Exit code 0: every
+    number equals that of the record to the last bit; 1: some differ, or a cell could not be computed.
     """
     from unlearnbench.cli.progress import Reporter
     from unlearnbench.operations.reproduce import drawn, record_of
