@@ -20,10 +20,10 @@ import pytest
 import torch
 from filelock import FileLock
 from overfitted import overfitted
-from torch import Tensor
+from torch import Tensor, nn
 
 import unlearnbench
-from unlearnbench import Audit
+from unlearnbench import Audit, Network, model
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.engines.pool import POOL
 from unlearnbench.engines.processes import Done
@@ -62,6 +62,13 @@ model = "cnn"
 epochs = 1
 vae_epochs = 1
 """
+
+
+@model(title="Small")
+def small_model(shape: tuple[int, int, int], num_classes: int) -> Network:
+    """Computes next to nothing."""
+    features = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * shape[0], 8))
+    return Network(features, nn.Linear(8, num_classes), "head")
 
 
 @pytest.fixture(autouse=True)

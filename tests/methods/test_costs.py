@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import METHODS
+from conftest import METHODS, small_model
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, UserError, load, model, table
+from unlearnbench import Network, Problem, UserError, load, table
 from unlearnbench.planning import presets
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.method import Method
@@ -30,13 +30,7 @@ SAMPLES, FORGOTTEN = 300, 40 / 300
 @pytest.fixture
 def builder() -> Builder:
     """Builds small networks: only passes are counted."""
-
-    @model(title="Small")
-    def small(shape: tuple[int, int, int], num_classes: int) -> Network:
-        features = nn.Sequential(nn.MaxPool2d(7), nn.Flatten(), nn.Linear(16, 8))
-        return Network(features, nn.Linear(8, num_classes), "head")
-
-    return Builder(small, {}, (1, 28, 28), 10, torch.device("cpu"))
+    return Builder(small_model, {}, (1, 28, 28), 10, torch.device("cpu"))
 
 
 @contextmanager

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import METHODS
+from conftest import METHODS, small_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unlearnbench import Problem
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
-from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.plugins.model import Builder
 from unlearnbench.runtime import seeds
 from unlearnbench.training import loop
 from unlearnbench.training.augmentation import Pipeline
@@ -95,7 +95,7 @@ def no_fused_optimizers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def builder() -> Builder:
-    return Builder(registry.get(Model, "cnn"), {}, (1, SIDE, SIDE), 10, torch.device("meta"))
+    return Builder(small_model, {}, (1, SIDE, SIDE), 10, torch.device("meta"))
 
 
 @pytest.mark.parametrize("networks", [1, 2])
