@@ -20,7 +20,7 @@ from typing import Any
 
 import unlearnbench
 from benchmarks import core_count, machine
-from unlearnbench.planning.presets import NOTHING, REFERENCE
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE
 
 EVERY = 5
 """The number of methods between two runs of the suite."""
@@ -53,8 +53,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         methods = {c.method for c in unlearnbench.run(dry_run=True, cache=folder / "none", **options).plan.cells}
-        methods -= {NOTHING, REFERENCE}
-        timed(folder, "given", **options, methods=[NOTHING])
+        methods -= {ORIGINAL, REFERENCE}
+        timed(folder, "given", **options, methods=[ORIGINAL])
         alone, given_all, suites, passes = 0.0, 0.0, [], 0.0
 
         def suite() -> float:

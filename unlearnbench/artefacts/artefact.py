@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlearnbench.artefacts.scenario import Scenario
 from unlearnbench.storage.keys import digest
-from unlearnbench.storage.store import Made, Store
+from unlearnbench.storage.store import Content, Store
 
 if TYPE_CHECKING:
     from unlearnbench.artefacts.context import WorkerContext
@@ -42,7 +42,7 @@ class Artefact(ABC):
     needs: Mapping[str, Artefact] = field(default_factory=dict)
 
     @abstractmethod
-    def make(self, context: WorkerContext) -> Made:
+    def make(self, context: WorkerContext) -> Content:
         """Computes the artefact, whether it is in the cache or not.
 
         Args:

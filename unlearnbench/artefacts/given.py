@@ -14,7 +14,7 @@ from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.sizes import shapes_of
 from unlearnbench.errors import UserError
-from unlearnbench.storage.store import Made
+from unlearnbench.storage.store import Content
 
 if TYPE_CHECKING:
     from unlearnbench.artefacts.context import WorkerContext
@@ -52,7 +52,7 @@ class Given(Artefact):
         loaded.datasets.store.get_or_make(key, lambda: (tensors, {"seconds": {}}))
         return cls(key, loaded.scenario, 0, 0)
 
-    def make(self, context: WorkerContext) -> Made:
+    def make(self, context: WorkerContext) -> Content:
         """Raises `UserError`: only the user's file has the weights."""
         raise UserError("the given weights are no longer in the cache: run `unlearnbench score` with their file again")
 

@@ -22,7 +22,7 @@ from unlearnbench.operations.score import score_command
 from unlearnbench.operations.work import work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
-from unlearnbench.planning.presets import NOTHING
+from unlearnbench.planning.presets import ORIGINAL
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.storage import folders
 from unlearnbench.storage.files import write_atomically
@@ -50,8 +50,8 @@ def export(
         UserError: If an argument is wrong or the folder cannot be written to.
     """
     folder = Path(folder)
-    plan = planned(replace(selection, methods=[NOTHING]), workspace)
-    cell = next(cell for cell in plan.cells if cell.method == NOTHING)
+    plan = planned(replace(selection, methods=[ORIGINAL]), workspace)
+    cell = next(cell for cell in plan.cells if cell.method == ORIGINAL)
     loaded = LoadedScenario.of(cell.scenario, workspace.datasets)
     folders.check_writable(folder)
     write_atomically(folder / "original.safetensors", original_weights(plan, cell, say))

@@ -18,7 +18,7 @@ from unlearnbench.evaluation.record import Evaluator, run_attack
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
-from unlearnbench.planning.presets import AGAIN, REFERENCE
+from unlearnbench.planning.presets import REFERENCE, SECOND_RETRAIN
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace, several
 from unlearnbench.plugins import registry
@@ -139,7 +139,7 @@ class References:
             selection: Its selection.
             count: The number of unlearned shadow models of each cell.
         """
-        outputs = {key_of(cell): cell.outputs for cell in plan.cells if cell.method in (REFERENCE, AGAIN)}
+        outputs = {key_of(cell): cell.outputs for cell in plan.cells if cell.method in (REFERENCE, SECOND_RETRAIN)}
         retrained = {key: artefact for key, artefact in outputs.items() if plan.store.has(artefact.key)}
         plans = [planned(selection, plan.workspace, shadow=index) for index in range(count)]
         return cls(retrained, [{key_of(cell): cell.outputs for cell in plan.cells} for plan in plans])
@@ -149,7 +149,9 @@ class References:
         return Request(
             cell=cell,
             attacks=attacks,
-            second_retrain=self.retrained.get(key_of(cell, REFERENCE if cell.method == AGAIN else AGAIN)),
+            second_retrain=self.retrained.get(
+                key_of(cell, REFERENCE if cell.method == SECOND_RETRAIN else SECOND_RETRAIN)
+            ),
             unlearned=[outputs[key_of(cell)] for outputs in self.unlearned],
             relearning=Relearning.of(cell.outputs) if relearn else None,
         )
@@ -185,7 +187,7 @@ def measure(
     of_cells = {name: o for name, o in selection.overrides.items() if name not in of_attacks}
     requested = attacks_of(several(attacks), of_attacks, unlearned_shadows)
     names = selection.methods
-    selection = replace(selection, methods=[*names, AGAIN] if names else [], overrides=of_cells)
+    selection = replace(selection, methods=[*names, SECOND_RETRAIN] if names else [], overrides=of_cells)
     plan = planned(selection, workspace)
     cells = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE)]
     without = unmeasurable(plan, cells)

@@ -14,7 +14,7 @@ from unlearnbench.operations.run import Summary, carry_out
 from unlearnbench.operations.work import Effort, Progress
 from unlearnbench.planning.cells import parameters, planned, record_path
 from unlearnbench.planning.plan import Cell
-from unlearnbench.planning.presets import ELSEWHERE, NOTHING, REFERENCE
+from unlearnbench.planning.presets import ELSEWHERE, ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.storage.records import read_record
@@ -52,9 +52,9 @@ def score(
     path = Path(weights)
     name = path.stem if name is None else name
     check_name(name)
-    plan = planned(replace(selection, methods=[NOTHING]), workspace)
+    plan = planned(replace(selection, methods=[ORIGINAL]), workspace)
     cells = {cell.method: cell for cell in plan.cells}
-    reference, original = cells[REFERENCE], cells[NOTHING]
+    reference, original = cells[REFERENCE], cells[ORIGINAL]
     given = Given.of(path, LoadedScenario.of(original.scenario, workspace.datasets))
     cell = cell_of_weights(
         original, given, name, score_command(path, original, selection, "--name", name), plan.results

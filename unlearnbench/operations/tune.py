@@ -28,7 +28,7 @@ from unlearnbench.evaluation import metrics
 from unlearnbench.operations.work import Effort, evaluator_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell
-from unlearnbench.planning.presets import NOTHING, REFERENCE
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.files import named, place_of
@@ -138,7 +138,7 @@ def cells_of(
         cells = planned(replace(selection, methods=[name], overrides=overrides), workspace).cells
         return next(cell for cell in cells if cell.method == name)
 
-    fixed: list[tuple[Cell, Point]] = [(cell(REFERENCE, {}), {}), (cell(NOTHING, {}), {})]
+    fixed: list[tuple[Cell, Point]] = [(cell(REFERENCE, {}), {}), (cell(ORIGINAL, {}), {})]
     return fixed + [(cell(method, {method: point}), point) for point in points]
 
 

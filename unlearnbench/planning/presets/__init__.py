@@ -16,9 +16,9 @@ from unlearnbench.training.recipe import Recipe
 HERE = Path(__file__).parent
 REFERENCE = "retrain"
 """The method that all others are compared with."""
-AGAIN = "retrain-2"
+SECOND_RETRAIN = "retrain-2"
 """A second reference, with other random numbers."""
-NOTHING = "original"
+ORIGINAL = "original"
 """The method that returns the original unchanged."""
 ELSEWHERE = "elsewhere"
 """The role of networks that were made outside of the suite; their cost and their access to data are unknown."""
