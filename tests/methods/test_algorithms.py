@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, Samples, concat, unpacked
+from unlearnbench import Network, Problem, Samples, concat, model, unpacked
 from unlearnbench.methods import laf
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
-from unlearnbench.plugins.model import Builder, Model
+from unlearnbench.plugins.model import Builder
 from unlearnbench.runtime import seeds
 from unlearnbench.training import loop
 from unlearnbench.training.recipe import Recipe
@@ -30,10 +30,22 @@ MakeProblem = Callable[..., Problem]
 Made = tuple[Any, Problem, Network]
 
 
+@model(title="Small")
+def small_convolutional(shape: tuple[int, int, int], num_classes: int) -> Network:
+    """A small network: the methods do the same with any."""
+    layers = nn.Conv2d(shape[0], 4, 5, stride=3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8 * 8, 32)
+    return Network(nn.Sequential(*layers), nn.Sequential(nn.ReLU(), nn.Linear(32, num_classes)), "head.1")
+
+
 @pytest.fixture(scope="module")
-def original(digits: Dataset) -> Network:
+def builder() -> Builder:
+    return Builder(small_convolutional, {}, (1, 28, 28), 10, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def original(digits: Dataset, builder: Builder) -> Network:
     """A network that is trained only a little, so that gradients are not small."""
-    network = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu")).fresh("original")
+    network = builder.fresh("original")
     samples = TrainingSet(digits.train_images[:300], digits.train_labels[:300]).everything(seeds.generator("order"))
     assert samples is not None
     loop.fit(network, samples, Recipe(lr=2e-3, epochs=2))
@@ -121,7 +133,7 @@ def test_boundary_expand(unlearned: Callable[..., Made]) -> None:
     """All forgotten images are trained into an additional class, which is then removed."""
     result, problem, network = unlearned("boundary-expand", lr=0.02, momentum=0.9, epochs=2, batch=16)
     with seeds.pinned("test"):
-        extra = nn.Linear(128, 11)
+        extra = nn.Linear(32, 11)
     body, last = nn.Sequential(network.features, network.head[0]), network.head[1]
     weight = torch.cat([last.weight.detach(), extra.weight.detach()[10:]]).requires_grad_(True)
     bias = torch.cat([last.bias.detach(), extra.bias.detach()[10:]]).requires_grad_(True)

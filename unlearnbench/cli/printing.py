@@ -111,7 +111,7 @@ def shortened(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return " ".join(f"{part:.4g}" for part in value)
+        return " ".join(f"{part:.3f}" for part in value)
     return "-" if value is None else str(value)[:12]
 
 
