@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from unlearnbench.cli.progress import Reporter
     from unlearnbench.errors import AccessError, UserError
     from unlearnbench.operations.run import Summary, run
+    from unlearnbench.plugins.access import Access
     from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
     from unlearnbench.plugins.checkpoints import Checkpoint, packed, unpacked
     from unlearnbench.plugins.dataset import Dataset, dataset
-    from unlearnbench.plugins.method import Access, method
+    from unlearnbench.plugins.method import method
     from unlearnbench.plugins.model import Network, model
     from unlearnbench.plugins.problem import Problem
     from unlearnbench.plugins.task import Split, check_classes, choose, of_classes, task
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from unlearnbench.training.steps import descend, divergence
 
 _HOMES = {
-    "Access": "plugins.method",
+    "Access": "plugins.access",
     "AccessError": "errors",
     "Audit": "plugins.attack",
     "Batch": "training.samples",

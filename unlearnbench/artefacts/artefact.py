@@ -6,16 +6,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
+from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.scenario import Scenario
 from unlearnbench.storage.keys import digest
-from unlearnbench.storage.store import Content, Store
+from unlearnbench.storage.store import Made, Store
 
-if TYPE_CHECKING:
-    from unlearnbench.artefacts.context import WorkerContext
+
+class Context(Protocol):
+    """Gives an artefact access to other artefacts and to data, while it is made."""
+
+    store: Store
+    datasets: Datasets
+
+    def get(self, artefact: Artefact) -> Made:
+        """Reads an artefact, or makes it and everything that it needs."""
+
+    def load(self, scenario: Scenario) -> LoadedScenario:
+        """Loads the data of a scenario."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Artefact(ABC):
     needs: Mapping[str, Artefact] = field(default_factory=dict)
 
     @abstractmethod
-    def make(self, context: WorkerContext) -> Content:
+    def make(self, context: Context) -> Made:
         """Computes the artefact, whether it is in the cache or not.
 
         Args:

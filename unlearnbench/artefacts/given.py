@@ -6,18 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.artefact import Artefact, Context
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.sizes import shapes_of
 from unlearnbench.errors import UserError
-from unlearnbench.storage.store import Content
-
-if TYPE_CHECKING:
-    from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.storage.store import Made
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Given(Artefact):
         loaded.datasets.store.get_or_make(key, lambda: (tensors, {"seconds": {}}))
         return cls(key, loaded.scenario, 0, 0)
 
-    def make(self, context: WorkerContext) -> Content:
+    def make(self, context: Context) -> Made:
         """Raises `UserError`: only the user's file has the weights."""
         raise UserError("the given weights are no longer in the cache: run `unlearnbench score` with their file again")
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
+from unlearnbench.artefacts.artefact import Context
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.training import Course, Training, room_for, train
 from unlearnbench.artefacts.versions import core
-from unlearnbench.storage.store import Content
-
-if TYPE_CHECKING:
-    from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.storage.store import Made
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Original(Training):
         key = {**loaded.training_key, "kind": cls.kind, "labels": labels, "seed": scenario.seed, "code": core(cls.kind)}
         return cls(key, scenario, scenario.recipe.epochs, loaded.weights_size, room=room_for(loaded))
 
-    def make(self, context: WorkerContext) -> Content:
+    def make(self, context: Context) -> Made:
         """Trains this original, and those beside it."""
         loaded = [context.load(one.scenario) for one in (self, *self.beside)]  # the same images, perhaps other labels
         images = loaded[0].content.train_images.to(loaded[0].device)
@@ -40,6 +38,6 @@ class Original(Training):
             whole = one.training_set(one.content, one.split, images)
             stream = (*one.scenario.origin, one.scenario.seed, "original")
             courses.append(Course(whole, torch.arange(len(whole.labels)), stream))
-        made: list[Content] = [(network.state_dict(), speed) for network, speed in train(loaded[0], courses)]
+        made: list[Made] = [(network.state_dict(), speed) for network, speed in train(loaded[0], courses)]
         self.keep_beside(made[1:], context.store)
         return made[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.artefact import Artefact, Context
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.original import Original
 from unlearnbench.artefacts.plugin_keys import plugin_key
@@ -19,11 +19,8 @@ from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.problem import Assembly
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
-from unlearnbench.storage.store import Content
+from unlearnbench.storage.store import Made
 from unlearnbench.training import loop
-
-if TYPE_CHECKING:
-    from unlearnbench.artefacts.context import WorkerContext
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class MethodArtefact(Artefact):
             raise RuntimeError(f"the code of {self.method} was edited while it ran: run the same command again")
         return method
 
-    def assembly(self, context: WorkerContext) -> Assembly:
+    def assembly(self, context: Context) -> Assembly:
         """Assembles the problems of the scenario."""
         loaded = context.load(self.scenario)
         weights, _ = context.get(self.needs["original"])
@@ -96,7 +93,7 @@ class Prepared(MethodArtefact):
         ep = method.ep_to_prepare(loaded.scenario.recipe, options)
         return cls(key, loaded.scenario, ep, 0, {"original": original}, name, options)
 
-    def make(self, context: WorkerContext) -> Content:
+    def make(self, context: Context) -> Made:
         """Runs the method's preparation."""
         method, scenario = self.method_as_planned(), self.scenario
         assert method.preparation is not None

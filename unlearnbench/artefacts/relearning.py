@@ -5,24 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from unlearnbench.artefacts.artefact import Context
 from unlearnbench.artefacts.relearning_rule import BACK, OTHERS, SAMPLES, STEPS
 from unlearnbench.artefacts.unlearned import Outputs, Unlearning
 from unlearnbench.artefacts.versions import core
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
-from unlearnbench.storage.store import Content
+from unlearnbench.storage.store import Made
 from unlearnbench.training import loop
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.samples import Samples
-
-if TYPE_CHECKING:
-    from unlearnbench.artefacts.context import WorkerContext
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Relearning(Unlearning):
         needs, method, options = outputs.needs, outputs.method, outputs.options
         return cls(key, outputs.scenario, outputs.ep, 4 * STEPS, needs, method, options)
 
-    def make(self, context: WorkerContext) -> Content:
+    def make(self, context: Context) -> Made:
         """Unlearns, then trains the network on a few forgotten samples."""
         scenario, loaded = self.scenario, context.load(self.scenario)
         network, info = self.unlearn(context)

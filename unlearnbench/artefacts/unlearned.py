@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from unlearnbench.artefacts.artefact import Artefact, check_finite
+from unlearnbench.artefacts.artefact import Artefact, Context, check_finite
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.original import Original
 from unlearnbench.artefacts.plugin_keys import plugin_key
@@ -23,11 +23,8 @@ from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Network
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
-from unlearnbench.storage.store import Content
+from unlearnbench.storage.store import Made
 from unlearnbench.training import loop
-
-if TYPE_CHECKING:
-    from unlearnbench.artefacts.context import WorkerContext
 
 Function = Callable[[Tensor], Tensor]
 """What a method returns: images (float32 [B, C, H, W] in [0, 1]) to logits [B, classes]."""
@@ -41,7 +38,7 @@ class ParentFailedError(Exception):
 class Unlearning(MethodArtefact):
     """An artefact for which a method must unlearn."""
 
-    def unlearn(self, context: WorkerContext) -> tuple[Function, dict[str, Any]]:
+    def unlearn(self, context: Context) -> tuple[Function, dict[str, Any]]:
         """Runs the method.
 
         Returns:
@@ -78,7 +75,7 @@ class UnlearnedNetwork(Unlearning):
 
     kind: ClassVar[str] = "network"
 
-    def make(self, context: WorkerContext) -> Content:
+    def make(self, context: Context) -> Made:
         """Unlearns."""
         network, info = self.unlearn(context)
         weights = weights_of(network)
@@ -143,7 +140,7 @@ class Outputs(Unlearning):
             network = UnlearnedNetwork(key_of_network, loaded.scenario, ep, size, needs, name, options)
         return cls(key, loaded.scenario, ep, loaded.logits_size, needs, name, options, network)
 
-    def make(self, context: WorkerContext) -> Content:
+    def make(self, context: Context) -> Made:
         """Unlearns, keeps the network if others start from it, and applies it to all images."""
         network, info = self.unlearn(context)
         weights = weights_of(network)
@@ -151,7 +148,7 @@ class Outputs(Unlearning):
             context.store.save(self.network.key, weights, info)
         return self.predict(network, context), info
 
-    def predict(self, network: Function, context: WorkerContext) -> dict[str, Tensor]:
+    def predict(self, network: Function, context: Context) -> dict[str, Tensor]:
         """The logits of a network, by part.
 
         Raises:
@@ -180,7 +177,7 @@ class Outputs(Unlearning):
         return logits
 
 
-def parent_weights(parent: Artefact, context: WorkerContext) -> dict[str, Tensor]:
+def parent_weights(parent: Artefact, context: Context) -> dict[str, Tensor]:
     """The weights of the network that a method starts from.
 
     Raises:

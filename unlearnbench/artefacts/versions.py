@@ -40,7 +40,7 @@ TRAINING = (
     "training.samples",
     "training.steps",
 )
-METHOD = (*TRAINING, "artefacts.prepared", "plugins.checkpoints", "plugins.method", "plugins.problem")
+METHOD = (*TRAINING, "artefacts.prepared", "plugins.access", "plugins.checkpoints", "plugins.method", "plugins.problem")
 CODE = {
     "original": (*TRAINING, "artefacts.original"),
     "shadow": (*TRAINING, "artefacts.shadow"),

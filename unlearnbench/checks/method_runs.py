@@ -16,7 +16,8 @@ from unlearnbench.checks import BrokenContractError
 from unlearnbench.checks.material import CLASSES, RECIPE, builder, digits, trained
 from unlearnbench.checks.requirements import skip
 from unlearnbench.checks.side_effects import SideEffects, count_hooks, recording, without_data
-from unlearnbench.plugins.method import Access, Method
+from unlearnbench.plugins.access import Access
+from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Network
 from unlearnbench.plugins.problem import Assembly, Problem
 from unlearnbench.runtime import seeds

@@ -8,8 +8,9 @@ from typing import Any
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import presets
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.access import LEVELS
 from unlearnbench.plugins.dataset import Source
-from unlearnbench.plugins.method import LEVELS, Method
+from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.task import Task
 from unlearnbench.storage import folders
 

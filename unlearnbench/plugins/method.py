@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 from torch import Tensor
 
+from unlearnbench.plugins.access import Access
 from unlearnbench.plugins.contract import check_keywords
 from unlearnbench.plugins.plugin import Plugin, options_of
 
@@ -18,47 +18,7 @@ if TYPE_CHECKING:
 
 Prepare = TypeVar("Prepare", bound=Callable[..., dict[str, Tensor]])
 Cost = TypeVar("Cost", bound=Callable[..., float])
-LEVELS = {
-    "prepare": (None, "images", "labels"),
-    "forget": (None, "images", "labels"),
-    "retain": (None, "images", "labels", "sample-labels"),
-    "validation": (None, "images", "labels"),
-}
-"""The levels of access to each part of the data; "labels" includes the images."""
 ROLES = ("method", "variant", "ablation", "control")
-
-
-@dataclass(frozen=True)
-class Access:
-    """What a method may see of the training set; the suite enforces it.
-
-    Attributes:
-        prepare: The whole training set, in the preparing phase, when the forget set is not known: None, "images" or
-            "labels" (with images).
-        forget: The forget set: None, "images" or "labels".
-        retain: The retain set: None, "images", "labels", or "sample-labels": all images, and the labels of a random
-            sample as large as the forget set.
-        validation: Samples like the forgotten ones that no network was trained on: None, "images" or "labels". They
-            exist only if the recipe holds out a part of the training images.
-    """
-
-    prepare: str | None = None
-    forget: str | None = None
-    retain: str | None = None
-    validation: str | None = None
-
-    def __new__(cls, *levels: object, **named: object) -> Self:
-        """Refuses names of an earlier contract with a message that says the new ones."""
-        check_keywords("Access", named.keys() - LEVELS.keys())
-        return super().__new__(cls)
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value not in LEVELS[name]:
-                raise ValueError(f"Access({name}={value!r}): must be one of {LEVELS[name]}")
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name}: {value}" for name, value in vars(self).items() if value) or "nothing"
 
 
 class Method(Plugin):

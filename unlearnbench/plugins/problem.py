@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.errors import AccessError
+from unlearnbench.plugins.access import Access
 from unlearnbench.plugins.contract import Renamed
-from unlearnbench.plugins.method import Access
 from unlearnbench.plugins.model import Builder, Network
 from unlearnbench.runtime import seeds
 from unlearnbench.training import loop

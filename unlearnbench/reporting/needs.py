@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
 from unlearnbench.planning import protocols
-from unlearnbench.planning.protocols import Protocol
+from unlearnbench.planning.protocols import CLEAN, Protocol
 from unlearnbench.reporting.cells import Cells
 from unlearnbench.reporting.published import Published
 from unlearnbench.reporting.published import read as read_published
@@ -15,7 +17,21 @@ from unlearnbench.reporting.standard import success_of
 
 if TYPE_CHECKING:
     from unlearnbench.reporting.outputs import Outputs
-    from unlearnbench.reporting.tables import Request
+
+
+@dataclass(frozen=True)
+class Request:
+    """A table to print; attributes as the arguments of `table`."""
+
+    number: int | str
+    preset: str = "demo"
+    results: Path = Path("results")
+    accept_stale: bool = False
+    protocol: str = CLEAN.name
+    attack: str | None = None
+    metric: str | None = None
+    cache: str | Path | None = None
+    data: str | Path | None = None
 
 
 def protocol(request: Request, tables: Sequence[Cells]) -> Protocol:

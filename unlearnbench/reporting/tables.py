@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,11 @@ from unlearnbench.reporting.cells import cells_of_preset, cells_of_table
 from unlearnbench.reporting.formats import FILES, check_format
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known
 from unlearnbench.reporting.grid import Grid
-from unlearnbench.reporting.needs import NEEDS
+from unlearnbench.reporting.needs import NEEDS, Request
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.reporting.views import STANDARD, VIEWS, View
 from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.folders import folder_name
-
-
-@dataclass(frozen=True)
-class Request:
-    """A table to print; attributes as the arguments of `table`."""
-
-    number: int | str
-    preset: str = "demo"
-    results: Path = Path("results")
-    accept_stale: bool = False
-    protocol: str = CLEAN.name
-    attack: str | None = None
-    metric: str | None = None
-    cache: str | Path | None = None
-    data: str | Path | None = None
 
 
 def table(
