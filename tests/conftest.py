@@ -177,23 +177,23 @@ def tenth(tiny: Path) -> Path:
 def tiny_made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of every method on every task: a folder with its `results` and its `cache`, not to be changed.
 
-    Of several processes that test, one makes it for all.
+    Parallel test processes share it: the first one makes it.
     """
     base = tmp_path_factory.getbasetemp()
-    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-run"
-    made.mkdir(exist_ok=True)
-    with FileLock(made / "lock"):
-        if not (made / "results").exists():
-            summary = unlearnbench.run(str(tiny), results=made / "making", cache=made / "cache", jobs=2)
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-run"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "results").exists():
+            summary = unlearnbench.run(str(tiny), results=folder / "making", cache=folder / "cache", jobs=2)
             assert not summary.failed
-            (made / "making").rename(made / "results")
-    return made
+            (folder / "making").rename(folder / "results")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_made: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results folder of that run; its artefacts are in `cache`."""
-    ignored = shutil.ignore_patterns("*.lock", "dataset")  # which may be mapped into memory already
+    ignored = shutil.ignore_patterns("*.lock", "dataset")  # files that may be mapped into memory
     shutil.copytree(tiny_made / "cache", cache, ignore=ignored, dirs_exist_ok=True)
     return shutil.copytree(tiny_made / "results", tmp_path_factory.mktemp("results") / "tiny")
 
