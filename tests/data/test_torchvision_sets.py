@@ -21,7 +21,7 @@ from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.scenario import split_of
 from unlearnbench.cli.main import main
 from unlearnbench.plugins import registry
-from unlearnbench.plugins.dataset import Source
+from unlearnbench.plugins.dataset import Dataset, Source
 from unlearnbench.runtime.vision import torchvision
 from unlearnbench.storage.records import read_record
 from unlearnbench.storage.store import Store
@@ -225,3 +225,31 @@ def test_a_download_that_fails_is_one_sentence(tmp_path: Path, monkeypatch: pyte
     done = CliRunner().invoke(main, ["data", "fetch", "mnist", "--data", str(tmp_path)])
     assert done.exit_code == 2
     assert "mnist could not be downloaded: OSError: Name or service not known" in done.stderr
+
+
+def test_only_files_with_a_known_checksum_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision prefers an old format beside the right files, of which nobody knows the checksum."""
+    images = small_mnist(tmp_path, "MNIST")
+    source = registry.get(Source, "mnist")
+    monkeypatch.setattr(source, "files", {file: md5(tmp_path / file) for file in source.files})
+    old = tmp_path / "MNIST" / "processed"
+    old.mkdir()
+    black = torch.zeros(300, 28, 28, dtype=torch.uint8), torch.zeros(300, dtype=torch.int64)
+    for name in ("training.pt", "test.pt"):
+        torch.save(black, old / name)
+    assert len(torchvision("datasets").MNIST(tmp_path, train=True)) == 300  # so the danger is real
+    dataset, _ = Datasets(Store(tmp_path / "cache")).load("mnist", tmp_path)
+    assert np.array_equal(dataset.train_images.numpy(), images["train"])
+    assert np.array_equal(dataset.test_images.numpy(), images["test"])
+
+
+def test_a_dataset_that_reads_a_file_without_checksum_says_which(tmp_path: Path) -> None:
+    for name in ("known", "unknown"):
+        (tmp_path / name).write_text(name)
+
+    def reads_both(root: Path) -> Dataset:
+        raise AssertionError((root / "known").read_text() + (root / "unknown").read_text())
+
+    source = Source(reads_both, title="Mine", files={"known": md5(tmp_path / "known")})
+    with pytest.raises(UserError, match="dataset mine reads unknown, whose MD5 is not among its files=: add it"):
+        source.read("mine", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,10 +96,27 @@ class Source(Plugin):
         return states
 
     def read(self, name: str, root: Path) -> Dataset:
-        """Checks the files and decodes them; raises as `check`."""
+        """Checks the files and decodes them, and no others.
+
+        Raises:
+            UserError: As `check`, or if the function reads a file that is not among `files`.
+        """
         self.check(name, root)
-        data: Dataset = self.function(root)
-        return data
+        if not self.files:
+            data: Dataset = self.function(root)
+            return data
+        with tempfile.TemporaryDirectory(prefix="unlearnbench-checked-") as folder:
+            checked = Path(folder)
+            for file in self.files:
+                (checked / file).parent.mkdir(parents=True, exist_ok=True)
+                (checked / file).symlink_to((root / file).resolve())
+            try:
+                data = self.function(checked)
+            except FileNotFoundError as error:
+                missing = Path(str(error.filename))
+                file = str(missing.relative_to(checked)) if missing.is_relative_to(checked) else str(missing)
+                raise UserError(f"dataset {name} reads {file}, whose MD5 is not among its files=: add it") from error
+            return data
 
     def check(self, name: str, root: Path) -> None:
         """Raises `UserError` if files are missing or damaged."""
