@@ -293,6 +293,7 @@ NEUTRAL = {
     "plugins.registry",
     "runtime.arithmetic",  # in the keys
     "runtime.time_limit",  # ends processes
+    "runtime.source",  # names the commit, which is only observed
     "runtime.timing",  # measures only time
     "storage.files",
     "storage.keys",
