@@ -55,7 +55,7 @@ def recording(effects: SideEffects) -> Iterator[None]:
             effects.settings.append(setting)
 
     threads, hooks = set(threading.enumerate()), count_global_hooks()
-    with global_state.kept(note):
+    with global_state.preserved(note):
         try:
             yield
         finally:

@@ -198,17 +198,17 @@ def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: boo
 
     Artefacts younger than an hour are kept, because a run may be using them.
     """
-    from unlearnbench.operations.prune import holdings
+    from unlearnbench.operations.prune import cache_usage
     from unlearnbench.operations.prune import prune as prune_cache
     from unlearnbench.storage import folders
 
-    held = holdings(results, cache)
+    usages = cache_usage(results, cache)
     if as_json:
-        click.echo(json.dumps([{**asdict(h), "unneeded": len(h.unneeded)} for h in held], indent=1))
+        click.echo(json.dumps([{**asdict(usage), "unneeded": len(usage.unneeded)} for usage in usages], indent=1))
     else:
-        for h in held:
-            click.echo(f"{h.kind:10} {h.files:6} files {h.size / 1e6:9.1f} MB, not needed {h.freed / 1e6:9.1f} MB")
+        for u in usages:
+            click.echo(f"{u.kind:10} {u.files:6} files {u.size / 1e6:9.1f} MB, not needed {u.freed / 1e6:9.1f} MB")
     if prune:
-        freed = prune_cache(held)
-        count = sum(len(h.unneeded) for h in held)
+        freed = prune_cache(usages)
+        count = sum(len(usage.unneeded) for usage in usages)
         click.echo(f"{count} files, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)
