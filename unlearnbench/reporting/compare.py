@@ -12,7 +12,7 @@ from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import COLUMNS, Protocol
 from unlearnbench.reporting import standard
 from unlearnbench.reporting.cells import Cells
-from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.numbering import task_of
 from unlearnbench.reporting.published import SEEDS, Published
 from unlearnbench.reporting.rendering import Number, Table
@@ -78,9 +78,9 @@ def view(cells: Cells, protocol: Protocol, published: Published) -> Grid:
         )
     reasons = list(dict.fromkeys(pair.wrong for pair in pairs if pair.wrong))
     columns = [
-        Column("Data"),
-        Column("Method"),
-        Column("Metric", lambda metric: COLUMNS.get(metric, metric)),
+        DATA,
+        METHOD,
+        Column("Metric", lambda metric: COLUMNS.get(metric, metric), is_key=True),
         Column("Published", lambda number: number.text(SEEDS)),
         Column("Ours", lambda number: number.text(table.seeds)),
         Column("Difference", "{:+.2f}".format),

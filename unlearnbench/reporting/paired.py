@@ -11,7 +11,7 @@ from unlearnbench import statistics
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import COLUMNS
 from unlearnbench.reporting.cells import Cells, groups
-from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.noise_floor import differences, floor, of_method
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ Row = tuple[str, str, list[Difference | None]]
 def view(cells: Cells) -> Grid:
     """The difference of each method to Retrain in each metric of the task."""
     lines = list(rows(cells))
-    columns = [Column("Data"), Column("Method")]
+    columns = [DATA, METHOD]
     columns += [Column(COLUMNS.get(c, c), lambda difference: str(difference or "-")) for c in cells.columns]
     seeds = max((d.seeds for *_, by_metric in lines for d in by_metric if d), default=0)
     title = f"{cells.title}: difference to Retrain with the same seed"

@@ -16,7 +16,7 @@ from unlearnbench.planning import presets
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.reporting.cells import cells_of_preset, groups
 from unlearnbench.reporting.distance import by_records
-from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.grid import METHOD, Column, Data, Grid
 from unlearnbench.reporting.numbering import ABLATIONS
 from unlearnbench.statistics import Floats
 
@@ -182,7 +182,7 @@ def view(ranking: Ranking, preset: str) -> Grid:
     """
     stable = ranking.seeds > 1
     columns = [
-        Column("Method"),
+        METHOD,
         Column("Mean rank", "{:.2f}".format),
         Column("Seeds drawn again", lambda ends: "{:.2f} to {:.2f}".format(*ends) if stable else "-"),
         Column("First", lambda share: f"{100 * share:.0f} %" if stable else "-"),
