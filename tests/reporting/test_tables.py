@@ -320,7 +320,7 @@ def test_cells_of_another_recipe_than_the_presets_are_marked(tiny: Path, tiny_ru
     results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
     other = tmp_path / "tiny.toml"
     other.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 2\n[data"))
-    assert "stale, changed since: recipe.epochs; run again" in table(2, str(other), results)
+    assert "5 records, all stale because of changes in recipe.epochs: run again" in table(2, str(other), results)
     other.write_text(tiny.read_text().replace("vae_epochs = 1", "vae_epochs = 2"))
     text = table(2, str(other), results)
     assert "Missing: LAF on DIGITS-8x8, seed 0: stale, changed since: laf.vae_epochs; run again" in text
@@ -333,7 +333,7 @@ def test_precision_auto_makes_no_record_stale(tiny: Path, tiny_run: Path, tmp_pa
     other = tmp_path / "tiny.toml"
     for precision, stale in (("auto", False), ("bf16", True)):
         other.write_text(tiny.read_text().replace("[recipe]", f'[recipe]\nprecision = "{precision}"'))
-        assert ("changed since: recipe.precision" in table(2, str(other), results)) == stale
+        assert ("stale because of changes in recipe.precision" in table(2, str(other), results)) == stale
 
 
 def test_only_tasks_with_ablations_have_a_table_of_ablations(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:

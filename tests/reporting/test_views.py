@@ -67,7 +67,7 @@ def test_a_grid_is_shown_as_its_columns_say_and_its_csv_has_raw_values() -> None
 
 def test_a_ranking_in_csv_has_unrounded_ranks(tiny: Path, tiny_run: Path) -> None:
     ranked = ranking.rank(str(tiny), tiny_run)
-    rows = list(csv.DictReader(io.StringIO(render(ranking.view(ranked, "tiny"), "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render(ranking.view(ranked), "csv"))))
     assert [row["method"] for row in rows] == list(ranked.methods)
     assert [float(row["rank"]) for row in rows] == ranked.ranks.tolist()
 

@@ -16,7 +16,7 @@ class Protocol:
         name: On the command line and in records.
         attack: The name of the attack whose success rate is the ASR.
         metric: Which of that attack's numbers it is.
-        augmented: Whether training items are changed as in training, where the recipe augments.
+        augmented: Whether training samples are augmented, where the recipe augments.
         note: What a reader must know; `{shadows}` is the number of shadow models, and other names are options of
             the attack.
     """
@@ -34,7 +34,7 @@ CLEAN = Protocol(
     metric="balanced_accuracy",
     augmented=False,
     note="Protocol clean: no augmentation. ASR: balanced accuracy of a shadow-model attack ({shadows} shadow models) "
-    "on all forgotten against class-matched held-out items; 50 is blind guessing, closeness to Retrain is what counts. "
+    "on all forgotten against class-matched held-out samples; 50 is blind guessing, closeness to Retrain is what counts. "
     "The attack does not adapt to unlearning, so it is a lower bound on leakage.",
 )
 RELEASED = Protocol(
@@ -42,7 +42,7 @@ RELEASED = Protocol(
     attack="released",
     metric="accuracy",
     augmented=True,
-    note="Protocol released, as in the code behind the published tables: training items are augmented where the recipe "
+    note="Protocol released, as in the code behind the published tables: training samples are augmented where the recipe "
     "augments. ASR: plain accuracy of a classifier that is trained on the unlearned network itself and scored on an "
     "unbalanced set, so 50 is not blind guessing; `unlearnbench show` has the accuracy of a constant answer. The "
     "classifier is gradient boosting of {classifier}; that of the released code is of xgboost.",
@@ -77,7 +77,7 @@ def get(name: str, attack: str | None = None, metric: str | None = None) -> Prot
         attack=attack,
         metric=metric,
         note=f"Protocol clean: no augmentation. The last column is {metric} of attack {attack}, on forgotten against "
-        "class-matched held-out items; closeness to Retrain is what counts. See `unlearnbench list attacks`.",
+        "class-matched held-out samples; closeness to Retrain is what counts. See `unlearnbench list attacks`.",
     )
 
 

@@ -11,12 +11,17 @@ from unlearnbench.errors import UserError
 from unlearnbench.planning import protocols
 from unlearnbench.planning.protocols import CLEAN, Protocol
 from unlearnbench.reporting.cells import Cells
+from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.published import Published
 from unlearnbench.reporting.published import read as read_published
 from unlearnbench.reporting.standard import success_of
 
 if TYPE_CHECKING:
     from unlearnbench.reporting.outputs import Outputs
+
+
+U_LIRA = "u-lira"
+"""The attack that needs models of its own."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Request:
     metric: str | None = None
     cache: str | Path | None = None
     data: str | Path | None = None
+    choice: Choice = EVERYTHING
 
 
 def protocol(request: Request, tables: Sequence[Cells]) -> Protocol:
@@ -58,7 +64,8 @@ def why_not(tables: Sequence[Cells], preset: str, protocol: Protocol) -> str:
     if any(f"{protocol.attack}.auc" in frame for frame in frames):
         few = "the held-out samples are too few for it"
         return few if protocol.metric.startswith("tpr") else "the attack has no threshold here"
-    return f"run `unlearnbench measure --preset {preset} --attack {protocol.attack}`"
+    models = " --unlearned-shadows 16" if protocol.attack == U_LIRA else ""
+    return f"run `unlearnbench measure --preset {preset} --attack {protocol.attack}{models}`"
 
 
 def published(request: Request, tables: Sequence[Cells]) -> Published:

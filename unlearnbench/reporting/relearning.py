@@ -40,7 +40,7 @@ def view(cells: Cells) -> Grid:
     """
     frame = cells.ok
     if "relearning.limit" not in frame or frame["relearning.limit"].isna().all():
-        preset = cells.preset.name
+        preset = cells.preset.source
         raise UserError(f"no record has relearning: run `unlearnbench measure --relearn --preset {preset}`")
     columns = [DATA, METHOD, Column("n")]
     columns += [Column(header, shown) for header in ("Steps", "Not back", "Before", "After", "AIN")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Preset:
     """A preset as its file has it, checked for spelling.
 
     Attributes:
-        name: Also the name of the folder that holds its results.
+        name: Its title in tables, and the name of the folder that holds its results.
         title: What it is for, in a line.
         seeds: Which seeds to run.
         shadows: How many shadow models the attacks get; even.
@@ -57,6 +57,7 @@ class Preset:
         task_options: Options by name of the task.
         method_options: By name of the method: hyperparameters, and tables of them by task and then by model.
         attack_options: Options by name of the attack.
+        source: The name or the file by which `--preset` reads it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Preset:
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source: str = ""
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
         """The layers of hyperparameters for a method on a task and a model, the most specific last."""
@@ -103,7 +105,7 @@ def read(name: str) -> Preset:
     except ValueError as error:
         raise UserError(f"preset {path} is no valid TOML: {error}") from error
     try:
-        return parsed(path.stem, content)
+        return replace(parsed(path.stem, content), source=name)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from error
 
