@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +130,8 @@ def as_data(summary: Summary) -> dict[str, Any]:
 
 
 def default_format() -> str:
-    """Markdown, or in a terminal that shows colours, the same with its bold type."""
-    return "terminal" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "markdown"
+    """What fits into a terminal if the output goes to one, otherwise markdown."""
+    return "terminal" if sys.stdout.isatty() else "markdown"
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:

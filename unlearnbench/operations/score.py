@@ -66,8 +66,11 @@ def check_name(name: str) -> None:
     """Raises `UserError` for a name that methods or their variants have, or that would make no file."""
     if name in registry.entries("methods"):
         raise UserError(f"{name} is the name of a method: give the network another one with --name")
-    if not name.strip(". ") or "+" in name or len(name) > LONGEST_NAME:
-        raise UserError(f"a --name has up to {LONGEST_NAME} characters, no plus sign, and not only dots: not {name!r}")
+    if not name.strip(". ") or "+" in name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise UserError(
+            f"a --name has up to {LONGEST_NAME} characters, no plus sign, no control characters such as line breaks, "
+            f"and not only dots: not {name!r}"
+        )
 
 
 def score_command(weights: Path | str, cell: Cell, selection: Selection, *more: str) -> str:

@@ -34,17 +34,17 @@ CLEAN = Protocol(
     metric="balanced_accuracy",
     augmented=False,
     note="Protocol clean: no augmentation. ASR: balanced accuracy of a shadow-model attack ({shadows} shadow models) "
-    "on all forgotten against class-matched held-out samples; 50 is blind guessing, closeness to Retrain is what counts. "
-    "The attack does not adapt to unlearning, so it is a lower bound on leakage.",
+    "on all forgotten against class-matched held-out samples; 50 is blind guessing, closeness to Retrain is what "
+    "counts. The attack does not adapt to unlearning, so it is a lower bound on leakage.",
 )
 RELEASED = Protocol(
     name="released",
     attack="released",
     metric="accuracy",
     augmented=True,
-    note="Protocol released, as in the code behind the published tables: training samples are augmented where the recipe "
-    "augments. ASR: plain accuracy of a classifier that is trained on the unlearned network itself and scored on an "
-    "unbalanced set, so 50 is not blind guessing; `unlearnbench show` has the accuracy of a constant answer. The "
+    note="Protocol released, as in the code behind the published tables: training samples are augmented where the "
+    "recipe augments. ASR: plain accuracy of a classifier that is trained on the unlearned network itself and scored "
+    "on an unbalanced set, so 50 is not blind guessing; `unlearnbench show` has the accuracy of a constant answer. The "
     "classifier is gradient boosting of {classifier}; that of the released code is of xgboost.",
 )
 PROTOCOLS = {protocol.name: protocol for protocol in (CLEAN, RELEASED)}

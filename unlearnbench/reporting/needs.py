@@ -55,17 +55,21 @@ def protocol(request: Request, tables: Sequence[Cells]) -> Protocol:
 
 def why_not(tables: Sequence[Cells], preset: str, protocol: Protocol) -> str:
     """Why no record has the metric of an attack."""
+    models = " --unlearned-shadows 16" if protocol.attack == U_LIRA else ""
+    command = f"unlearnbench measure --preset {preset} --attack {protocol.attack}{models}"
     frames = [cells.frame for cells in tables]
     reasons = [
         reason for frame in frames if (name := f"{protocol.attack}.n/a") in frame for reason in frame[name].dropna()
     ]
     if reasons:
         return str(reasons[0])
+    added = [record.more[protocol.attack] for c in tables for record in c.records if protocol.attack in record.more]
+    if added and not any(one.numbers for one in added):
+        return f"its numbers are stale: run `{command}` again; --accept-stale shows them"
     if any(f"{protocol.attack}.auc" in frame for frame in frames):
         few = "the held-out samples are too few for it"
         return few if protocol.metric.startswith("tpr") else "the attack has no threshold here"
-    models = " --unlearned-shadows 16" if protocol.attack == U_LIRA else ""
-    return f"run `unlearnbench measure --preset {preset} --attack {protocol.attack}{models}`"
+    return f"run `{command}`"
 
 
 def published(request: Request, tables: Sequence[Cells]) -> Published:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from unlearnbench.reporting.formats import (
 from unlearnbench.reporting.grid import Grid, grid_text
 from unlearnbench.reporting.numbering import GROUPS
 
+MARKDOWN_MARKS = {1: "**{}**", 2: "<u>{}</u>"}
+"""How the best and the second best number are marked in markdown, by rank."""
 SIDE_BY_SIDE = 2
 """How many data sets stand next to each other, as in the paper."""
 
@@ -134,15 +137,15 @@ def markdown(table: Table) -> str:
 
     blocks = []
     for block in table.blocks():
-        headers, lines = drawn(table, block, "markdown", {1: "**{}**", 2: "<u>{}</u>"}, "*{}*")
+        headers, lines = drawn(table, block, "markdown", MARKDOWN_MARKS, "*{}*")
         blocks.append(tabulate(lines, headers, tablefmt="pipe", disable_numparse=True) + "\n")
     text, notes = "\n".join(blocks), "\n".join(f"- {markdown_note(note)}" for note in table.notes)
     return f"**{escape_markdown(table.title)}**\n\n{text}\n{notes}\n"
 
 
 def in_terminal(table: Table) -> str:
-    """A table that fits into the terminal, with its bold and underlined type; a block for each data set."""
-    marks = {1: "\033[1m{}\033[0m", 2: "\033[4m{}\033[0m"}
+    """A table that fits into the terminal, with its bold and underlined type unless NO_COLOR is set."""
+    marks = MARKDOWN_MARKS if os.environ.get("NO_COLOR") else {1: "\033[1m{}\033[0m", 2: "\033[4m{}\033[0m"}
     blocks = []
     for name, title in table.datasets.items():
         headers, lines = drawn(table, {name: title}, "terminal", marks, "{}")

@@ -7,8 +7,12 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from unlearnbench.reporting.formats import printable
+
 GAP = 2
 """The number of spaces between two columns."""
+PADDING = "  "
+"""What tabulate adds to headers."""
 STYLE_CODES = re.compile("\033\\[[0-9;]*m")
 
 
@@ -19,7 +23,9 @@ def width() -> int:
 
 def wrapped(text: str) -> str:
     """Text in lines that fit, broken between words."""
-    return textwrap.fill(text, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        printable(text), width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def table_text(headers: Sequence[str], lines: Sequence[Sequence[str]], keys: int) -> str:
@@ -45,7 +51,8 @@ def table_text(headers: Sequence[str], lines: Sequence[Sequence[str]], keys: int
 
 def column_parts(headers: Sequence[str], lines: Sequence[Sequence[str]], keys: int) -> Iterator[list[int]]:
     """The positions of the columns of each part, at least one, without the key columns."""
-    widths = [GAP + max(len(STYLE_CODES.sub("", line[i])) for line in [headers, *lines]) for i in range(len(headers))]
+    padded = [f"{header}{PADDING}" for header in headers]
+    widths = [GAP + max(len(STYLE_CODES.sub("", line[i])) for line in [padded, *lines]) for i in range(len(headers))]
     room = width() + GAP - sum(widths[:keys])
     part: list[int] = []
     for position in range(keys, len(headers)):

@@ -98,6 +98,8 @@ def read(name: str) -> Preset:
     path = Path(name) if name.endswith(".toml") else HERE / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown("preset", name, [*names(), "FILE.toml"])
+    if not path.stem.isprintable():
+        raise UserError(f"the name of a preset has no control characters such as line breaks: not {path.stem!r}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
