@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Preset:
     """The content of a preset, with checked keys.
 
     Attributes:
-        name: Also the name of the folder that holds its results.
+        name: Its title in tables, and the name of the folder that holds its results.
         title: Its purpose, in one line.
         seeds: The seeds to run.
         shadows: The number of shadow models; even.
@@ -57,6 +57,7 @@ class Preset:
         task_options: Options by name of the task.
         method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
         attack_options: Options by name of the attack.
+        source: The name or the file by which `--preset` reads it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Preset:
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source: str = ""
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
         """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
@@ -96,6 +98,8 @@ def read(name: str) -> Preset:
     path = Path(name) if name.endswith(".toml") else HERE / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown("preset", name, [*names(), "FILE.toml"])
+    if not path.stem.isprintable():
+        raise UserError(f"the name of a preset has no control characters such as line breaks: not {path.stem!r}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -103,7 +107,7 @@ def read(name: str) -> Preset:
     except ValueError as error:
         raise UserError(f"preset {path} is not valid TOML: {error}") from error
     try:
-        return parsed(path.stem, content)
+        return replace(parsed(path.stem, content), source=name)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from error
 
