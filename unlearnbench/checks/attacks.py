@@ -14,10 +14,11 @@ import numpy as np
 
 from unlearnbench import statistics
 from unlearnbench.checks import requirements
-from unlearnbench.checks.requirements import fail, outcome, require, skip
+from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import SideEffects, recording
 from unlearnbench.errors import UserError
 from unlearnbench.plugins.attack import Attack, Audit, Booleans, Integers, Known, NotApplicableError, Observed, Scores
+from unlearnbench.plugins.contract import fail, require
 from unlearnbench.runtime import seeds
 from unlearnbench.statistics import Floats
 from unlearnbench.storage.keys import canonical

@@ -13,10 +13,11 @@ from torch import Tensor
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CLASSES, CPU, RECIPE, digits
 from unlearnbench.checks.method_runs import Bench, draw_forget_set
-from unlearnbench.checks.requirements import fail, outcome, require, skip
+from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import ForbiddenDataError
 from unlearnbench.errors import AccessError, UserError
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.contract import fail, require
 from unlearnbench.plugins.method import Method
 
 LESS = {"labels": "images", "images": None, "sample-labels": "images"}

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CPU
-from unlearnbench.checks.requirements import fail, outcome, require, skip
+from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import SideEffects, recording
+from unlearnbench.plugins.contract import fail, require
 from unlearnbench.plugins.model import Builder, Model, Network
 from unlearnbench.runtime import seeds
 

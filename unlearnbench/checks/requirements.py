@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 from unittest import SkipTest
 
-from unlearnbench.checks import BrokenContractError
 from unlearnbench.checks.side_effects import SideEffects
+from unlearnbench.plugins.contract import require
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.storage.keys import canonical
 
@@ -31,17 +31,6 @@ class AnyBench(Protocol):
     @property
     def effects(self) -> SideEffects:
         """The side effects of its calls."""
-
-
-def fail(message: str) -> NoReturn:
-    """Raises `BrokenContractError`."""
-    raise BrokenContractError(message)
-
-
-def require(condition: bool, message: str) -> None:
-    """Raises `BrokenContractError` unless a condition holds."""
-    if not condition:
-        fail(message)
 
 
 def skip(reason: str) -> NoReturn:

@@ -11,9 +11,10 @@ from torch import Tensor
 from unlearnbench.artefacts.datasets import checksum
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CLASSES, TEST, TRAIN, digits
-from unlearnbench.checks.requirements import fail, outcome, require, skip
+from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import SideEffects, recording
 from unlearnbench.planning.protocols import COLUMNS
+from unlearnbench.plugins.contract import fail, require
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.task import Split, Task
 from unlearnbench.runtime import seeds
