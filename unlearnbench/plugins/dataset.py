@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping
@@ -92,12 +93,9 @@ class Source(Plugin):
         """What is wrong with each file that is not as it must be, in words, e.g. "is missing"; empty if all are right.
 
         Raises:
-            BrokenContractError: If a name leads outside of the folder.
+            BrokenContractError: If a name leads outside of the folder, or an MD5 is none.
         """
-        for name in self.files:
-            path = PurePosixPath(name)
-            is_below = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
-            require(is_below, f"name file {name} relative to the folder of datasets")
+        require_files(self)
         faults = {name: fault(root / name, md5) for name, md5 in self.files.items()}
         return {name: text for name, text in faults.items() if text}
 
@@ -189,6 +187,17 @@ def check_dataset(name: str, data: object) -> None:
             requirement(data)
     except BrokenContractError as error:
         raise BrokenContractError(f"dataset {name}: {error}") from error
+
+
+def require_files(source: Source) -> None:
+    """Raises unless files are named relative to the folder of datasets, each with its MD5."""
+    for name, md5 in source.files.items():
+        path = PurePosixPath(name)
+        is_below = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+        require(is_below, f"name file {name} relative to the folder of datasets")
+        is_md5 = isinstance(md5, str) and bool(re.fullmatch("[0-9a-f]{32}", md5))
+        require(is_md5, f"files={{{name!r}: ...}} must have the MD5 in 32 hexadecimal digits")
+    require(not source.fetch or bool(source.files), "it can be fetched, so name its files with their MD5: files={...}")
 
 
 def parts_of(data: Dataset) -> list[tuple[str, Tensor, Tensor]]:
