@@ -116,6 +116,7 @@ class Datasets:
 
 def decoded(source: Source, name: str, root: Path) -> Dataset:
     """Reads the files of a dataset and checks the result; raises as `Datasets.load`."""
+    source.check_options(name)
     with seeds.pinned("dataset", name):  # so that one that draws random numbers is the same in every process
         try:
             dataset = source.read(name, root)

@@ -12,7 +12,6 @@ from unlearnbench.checks import requirements
 from unlearnbench.checks.material import TEST, TRAIN, digits
 from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import SideEffects, recording
-from unlearnbench.planning.protocols import COLUMNS
 from unlearnbench.plugins.contract import BrokenContractError, fail, require
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.task import (
@@ -21,6 +20,7 @@ from unlearnbench.plugins.task import (
     require_ascending,
     require_both_sides,
     require_classes,
+    require_columns,
     require_division,
     require_heldout,
     require_likeness,
@@ -122,9 +122,7 @@ def does_not_write_on_the_data(bench: Bench) -> None:
 
 def has_known_columns(bench: Bench) -> None:
     """The columns of its table are metrics of the suite; those that divide the test set need a division."""
-    columns = bench.plugin.columns
-    unknown = [name for name in columns if name not in COLUMNS]
-    require(bool(columns) and not unknown, f"columns must be some of {', '.join(COLUMNS)}, not {unknown or 'none'}")
+    require_columns(bench.plugin)
     require_division(bench.plugin, bench.split())
 
 

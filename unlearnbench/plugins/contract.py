@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, NoReturn
 
 from unlearnbench.errors import UserError
@@ -28,6 +29,15 @@ def require(condition: bool, message: str) -> None:
     """Raises `BrokenContractError` unless a condition holds."""
     if not condition:
         fail(message)
+
+
+@contextmanager
+def naming(plugin: str) -> Iterator[None]:
+    """Puts the name of a plugin before the message of a `BrokenContractError`."""
+    try:
+        yield
+    except BrokenContractError as error:
+        raise BrokenContractError(f"{plugin}: {error}") from error
 
 
 class Change(NamedTuple):

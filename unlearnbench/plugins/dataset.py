@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.errors import UserError
-from unlearnbench.plugins.contract import BrokenContractError, require
+from unlearnbench.plugins.contract import naming, require
 from unlearnbench.plugins.plugin import Plugin
 
 
@@ -180,13 +180,11 @@ TWICE = 0.1
 
 def check_dataset(name: str, data: object) -> None:
     """Raises `BrokenContractError` unless a result of a dataset's function is as `Dataset` documents."""
-    try:
+    with naming(f"dataset {name}"):
         require(isinstance(data, Dataset), f"it returns {type(data).__name__}; it must return a Dataset")
         assert isinstance(data, Dataset)
         for requirement in REQUIREMENTS:
             requirement(data)
-    except BrokenContractError as error:
-        raise BrokenContractError(f"dataset {name}: {error}") from error
 
 
 def require_files(source: Source) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.plugins.contract import BrokenContractError, fail, require
+from unlearnbench.plugins.contract import fail, naming, require
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.runtime import seeds
 
@@ -95,11 +95,8 @@ class Builder:
         Args:
             *stream: As of `fresh`.
         """
-        try:
-            with seeds.pinned("check"):
-                check_network(self, *stream)
-        except BrokenContractError as error:
-            raise BrokenContractError(f"model {self.model.title!r}: {error}") from error
+        with naming(f"model {self.model.title!r}"), seeds.pinned("check"):
+            check_network(self, *stream)
 
     def placed(self, network: Network) -> Network:
         """The network on the device, in the memory layout in which convolutions are fastest."""

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from unlearnbench.errors import UserError
-from unlearnbench.plugins.contract import BrokenContractError, require
+from unlearnbench.plugins.contract import naming, require
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.plugin import Plugin
+
+COLUMNS = ("train_r", "train_f", "test", "test_r", "test_f", "asr")
+"""The metrics that a task's table may have as columns."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +97,13 @@ def check_split(task: Task, split: object, data: Dataset) -> None:
         split: Its result.
         data: What it has split.
     """
-    try:
+    with naming(f"task {task.title!r}"):
+        require_columns(task)
         require(isinstance(split, Split), f"it returns {type(split).__name__}; it must return a Split")
         assert isinstance(split, Split)
         for requirement in REQUIREMENTS:
             requirement(split, data)
         require_division(task, split)
-    except BrokenContractError as error:
-        raise BrokenContractError(f"task {task.title!r}: {error}") from error
 
 
 def require_ascending(split: Split, data: Dataset) -> None:
@@ -148,6 +150,13 @@ def require_both_sides(split: Split, data: Dataset) -> None:
         (split.train_labels is None) == (split.heldout_labels is None),
         "return train_labels and heldout_labels, or neither: otherwise a wrong label alone reveals a member",
     )
+
+
+def require_columns(task: Task) -> None:
+    """Raises unless the columns of a task's table are metrics of the suite."""
+    unknown = [name for name in task.columns if name not in COLUMNS]
+    is_right = bool(task.columns) and not unknown
+    require(is_right, f"columns must be some of {', '.join(COLUMNS)}, not {unknown or 'none'}")
 
 
 def require_division(task: Task, split: Split) -> None:
