@@ -8,7 +8,7 @@ demo: .venv/.installed
 	$(BIN)/unlearnbench run --all
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 chaos: .venv/.installed-dev
 	CHAOS_KILLS=20 $(BIN)/python -m pytest tests/operations/test_chaos.py

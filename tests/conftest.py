@@ -71,6 +71,15 @@ def small_model(shape: tuple[int, int, int], num_classes: int) -> Network:
     return Network(features, nn.Linear(8, num_classes), "head")
 
 
+LONGEST = ("versions", "misbehaving", "verify", "docs", "chaos", "packages", "files", "run", "methods")
+"""The test files that take longest; they come first, so that no process is left with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
