@@ -12,7 +12,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import Preset
 from unlearnbench.reporting.record import Record
 from unlearnbench.reporting.stale import changes, marked
-from unlearnbench.storage.folders import folder_name
+from unlearnbench.storage.folders import expanded, folder_name
 from unlearnbench.storage.records import read_record
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def load(results: str | Path = "results", preset: str | None = None) -> pd.DataF
     """
     import pandas as pd
 
-    return pd.DataFrame([Record.from_json(record).row() for record in records(Path(results), preset)])
+    return pd.DataFrame([Record.from_json(record).row() for record in records(expanded(results), preset)])
 
 
 def records(results: Path, preset: str | None = None) -> Iterator[Mapping[str, Any]]:
@@ -66,13 +66,11 @@ def record_paths(results: Path, preset: str | None = None, task: str = "") -> li
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
     if not os.access(results, os.R_OK | os.X_OK):
         raise UserError(f"cannot read the results folder {results}: check its permissions")
-    preset = Path(preset).stem if preset and preset.endswith(".toml") else preset
-    if preset and not (results / preset).is_dir():
-        raise UserError(
-            f"there are no results of preset {preset} in {results}: run `unlearnbench run --preset {preset}`"
-        )
+    name = Path(preset).stem if preset and preset.endswith(".toml") else preset
+    if name and not (results / name).is_dir():
+        raise UserError(f"there are no results of preset {name} in {results}: run `unlearnbench run --preset {preset}`")
     of_task = escape(folder_name(task)) if task else ""
-    return sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/{of_task}*/*/*.json"))
+    return sorted(results.glob(f"{escape(name) if name else '*'}/records/*/*/{of_task}*/*/*.json"))
 
 
 def marked_records(paths: Iterable[Path], preset: Preset, accept_stale: bool, known: Known) -> Iterator[Record]:

@@ -19,6 +19,7 @@ from unlearnbench.reporting.distance import by_records
 from unlearnbench.reporting.grid import Column, Data, Grid
 from unlearnbench.reporting.numbering import ABLATIONS
 from unlearnbench.statistics import Floats
+from unlearnbench.storage.folders import expanded
 
 LEVEL = 0.05
 RESAMPLES = 2000
@@ -83,12 +84,13 @@ def rank(
     Raises:
         UserError: If there are no records, or fewer than two methods in any block.
     """
-    gaps, titles, role_of = gathered(preset, Path(results), roles, accept_stale)
+    gaps, titles, role_of = gathered(preset, expanded(results), roles, accept_stale)
     methods = sorted(titles)
     shared = {block: table for block in sorted(gaps) if len(table := in_common(gaps[block], methods))}
     if len(methods) < 2:
         only = f"only {titles[methods[0]]} has" if methods else "none has"
-        raise UserError(f"a ranking needs two methods, but {only} up-to-date records in {Path(results) / preset}")
+        folder = expanded(results) / presets.read(preset).name
+        raise UserError(f"a ranking needs two methods, but {only} up-to-date records in {folder}")
     if not shared:
         raise UserError(f"no task and data set has a seed of all of {', '.join(titles.values())}: run them first")
     means = np.array([table.mean(axis=0) for table in shared.values()])

@@ -19,7 +19,7 @@ from unlearnbench.reporting.needs import NEEDS, Request
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.reporting.views import STANDARD, VIEWS, View
 from unlearnbench.storage.files import write_atomically
-from unlearnbench.storage.folders import folder_name
+from unlearnbench.storage.folders import expanded, folder_name
 
 
 def table(
@@ -59,7 +59,7 @@ def table(
             raise UserError(f"--{view} and --{option} do not go together: print one after the other")
     if preset is not None:
         given["preset"] = str(preset)
-    request = Request(number, results=Path(results), accept_stale=accept_stale, **{**chosen.defaults, **given})
+    request = Request(number, results=expanded(results), accept_stale=accept_stale, **{**chosen.defaults, **given})
     return "\n".join(rendering.render(shown, format) for shown in views_of(request, chosen))
 
 
