@@ -289,6 +289,38 @@ def test_results_folders_of_several_machines_are_merged(finished: Path, tmp_path
     assert (again.new, again.same) == (0, CELLS)
 
 
+def test_artefacts_of_the_merged_records_are_copied_on_request(
+    tiny: Path, finished: Path, own_cache: Path, tmp_path: Path
+) -> None:
+    """Where they are missing, it is said what will not work; with them, attacks and distances have all cells."""
+    original = json.loads(record_of(finished).read_text())["key"]["outputs"]["original"]
+    damaged, unneeded = Store(own_cache).path(original), next(own_cache.glob("shadow/*.safetensors"))
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    stranger = unneeded.with_name(f"{'0' * 32}.safetensors")
+    shutil.copy(unneeded, stranger)
+    whole, cache = tmp_path / "whole", tmp_path / "their cache"
+    words = ["merge", str(finished), "--results", str(whole), "--into-cache", str(cache)]
+    done = CliRunner().invoke(main, words)
+    assert f"{CELLS} of these records lack outputs in {cache}: `measure`, `verify` and `table --dis" in done.stderr
+    with pytest.warns(UserWarning, match=f"{damaged} is damaged and was not copied"):
+        merged = merge([finished], whole, caches=[own_cache], cache=cache)
+    assert (merged.new, merged.same, merged.incomplete) == (0, CELLS, 0)
+    copies = {path.relative_to(cache) for path in cache.rglob("*.safetensors")}
+    assert len(copies) == merged.artefacts
+    assert all((cache / path).read_bytes() == (own_cache / path).read_bytes() for path in copies)
+    assert not {path.relative_to(own_cache) for path in (stranger, damaged)} & copies
+    assert len(run_measure(tiny, whole, cache, tasks="class-removal").done) == CELLS
+    nothing_new = CliRunner().invoke(main, [*words, "--cache", str(cache)])
+    assert f"{cache}: 0 artefacts copied" in nothing_new.stdout
+    assert not nothing_new.stderr
+
+
+def test_a_cache_without_artefacts_is_refused_before_anything_is_merged(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"there are no artefacts in {tmp_path}"):
+        merge([finished], tmp_path / "whole", caches=[tmp_path])
+    assert not (tmp_path / "whole").exists()
+
+
 @pytest.mark.filterwarnings("ignore:the record")
 def test_contradictions_are_refused_and_nothing_is_merged(finished: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(finished, tmp_path / "other"))

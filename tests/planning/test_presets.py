@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from unlearnbench import UserError
 from unlearnbench.planning import presets
@@ -124,3 +126,27 @@ def test_the_paper_preset_has_its_recipe_and_wrong_labels() -> None:
         assert training.model == ("resnet18" if colour else "cnn")
         assert recipe.augment == (("random-resized-crop", "flip") if colour else ())
         assert recipe.resize == (224 if colour else 0)
+
+
+def test_a_preset_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
+    assert presets.read(str(path)) == read(tmp_path, MINIMAL)
+
+
+@pytest.mark.parametrize(
+    "seeds", ["0-2", range(3), [0, 1, 2], np.arange(3), [np.int64(0), "1-2"], torch.arange(3), (n for n in range(3))]
+)
+def test_seeds_are_text_or_whole_numbers_of_any_library(seeds: object) -> None:
+    assert presets.parse_seeds(seeds) == (0, 1, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [3, "3", np.int64(3), np.array(3), torch.tensor(3)])
+def test_one_seed_may_stand_alone(seed: object) -> None:
+    assert presets.parse_seeds(seed) == (3,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seeds", [True, 1.0, -1, None, [0.5], [], np.arange(4).reshape(2, 2), {"a": 1}])
+def test_other_seeds_are_refused(seeds: object) -> None:
+    with pytest.raises(UserError, match="seeds must be numbers such as 0-4"):
+        presets.parse_seeds(seeds)  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ def export(
     Raises:
         UserError: If an argument is wrong or the folder cannot be written to.
     """
-    folder = Path(folder)
+    folder = folders.expanded(folder)
     plan = planned(replace(selection, methods=[ORIGINAL]), workspace)
     cell = next(cell for cell in plan.cells if cell.method == ORIGINAL)
     loaded = LoadedScenario.of(cell.scenario, workspace.datasets)

@@ -1,16 +1,21 @@
-"""Merges results folders of several machines into one."""
+"""Merges results folders of several machines into one, and the artefacts of their records into one cache."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError
+from unlearnbench.operations.prune import KINDS, is_needed, keys_for_attacks, needed_digests
 from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.storage import folders
+from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import read_record, write_record
+from unlearnbench.storage.store import DamagedError, Store, read_checked
 
 
 @dataclass(frozen=True)
@@ -22,30 +27,49 @@ class Merged:
         same: Number of records that existed already, with the same numbers.
         better: Number of failures that were replaced by results.
         more: Number of records that got further measures, made by `measure` on another machine.
+        artefacts: Number of artefacts that were copied.
+        incomplete: Number of merged records with results whose outputs, or those of their shadow models, are not in
+            the cache.
     """
 
     new: int
     same: int
     better: int
     more: int
+    artefacts: int
+    incomplete: int
 
 
-def merge(sources: Sequence[str | Path], results: str | Path = "results") -> Merged:
+def merge(
+    sources: Sequence[str | Path],
+    results: str | Path = "results",
+    *,
+    caches: Sequence[str | Path] = (),
+    cache: str | Path | None = None,
+) -> Merged:
     """Merges the records of several results folders into one, after checking all of them.
 
     Args:
         sources: The folders to read, as given to `--results` of runs.
         results: The folder to write to.
+        caches: The folders of artefacts of these runs; what the records need is copied.
+        cache: The folder of artefacts to write to; None: $UNLEARNBENCH_CACHE or the user's cache folder.
 
     Raises:
-        UserError: If a folder has no records, a record is damaged, or two records of one cell contradict each other;
-            the message names all of them, and nothing is written.
+        UserError: If a folder has no records or no artefacts, a record is damaged, or two records of one cell
+            contradict each other; the message names all of them, and nothing is written.
     """
-    target = Path(results)
+    target, store = folders.expanded(results), Store(folders.cache(cache))
+    places = [folders.expanded(folder) for folder in caches]
+    for place in places:
+        if not any((place / kind).is_dir() for kind in KINDS):
+            raise UserError(f"there are no artefacts in {place}: give the --cache folder of a run")
+    read: set[Path] = set()
     chosen: dict[Path, dict[str, Any]] = {}
     conflicts: list[str] = []
     same = better = more = 0
-    for source in map(Path, sources):
+    origins = [folders.expanded(source) for source in sources]
+    for source in origins:
         paths = sorted(source.glob("*/records/*/*/*/*/*.json"))
         if not paths:
             raise UserError(
@@ -53,6 +77,7 @@ def merge(sources: Sequence[str | Path], results: str | Path = "results") -> Mer
             )
         for path in paths:
             relative = path.relative_to(source)
+            read.add(relative)
             record = read_record(path)
             known = chosen.get(relative) or read_record(target / relative)
             if record is None:
@@ -72,7 +97,38 @@ def merge(sources: Sequence[str | Path], results: str | Path = "results") -> Mer
         raise UserError("nothing was merged:\n" + "\n".join(conflicts))
     for relative, record in chosen.items():
         write_record(target / relative, record)
-    return Merged(len(chosen) - better - more, same, better, more)
+    copied = sum(copy_artefacts(places, store, source) for source in origins) if places else 0
+    incomplete = sum(lacks_outputs(target / relative, store) for relative in read)
+    return Merged(len(chosen) - better - more, same, better, more, copied, incomplete)
+
+
+def copy_artefacts(caches: Sequence[Path], store: Store, results: Path) -> int:
+    """Copies the artefacts that the records of a folder need and the store lacks; skips damaged ones with a warning.
+
+    Returns:
+        How many were copied.
+    """
+    digests, originals = needed_digests(results)
+    copied = 0
+    for path in (path for cache in caches for kind in KINDS for path in sorted((cache / kind).glob("*.safetensors"))):
+        copy = store.root / path.parent.name / path.name
+        if path.parent.name == "damaged" or copy.exists() or not is_needed(path, digests, originals):
+            continue
+        try:
+            _, facts = read_checked(path)
+        except DamagedError as error:
+            warnings.warn(f"the artefact {path} is damaged and was not copied: {error}", stacklevel=2)
+            continue
+        if store.path(facts["key"]) == copy:
+            write_atomically(copy, path.read_bytes(), durable=False)
+            copied += 1
+    return copied
+
+
+def lacks_outputs(path: Path, store: Store) -> bool:
+    """True if a record has results, but the store lacks outputs that attacks on it need."""
+    record = read_record(path)
+    return record is not None and not all(store.has(key) for key in keys_for_attacks(record))
 
 
 def conflict(one: dict[str, Any], other: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ def cache_usage(results: str | Path | Sequence[str | Path] = "results", cache: s
     digests: set[str] = set()
     originals: set[str] = set()
     for folder in [results] if isinstance(results, str | Path) else results:
-        folder_digests, folder_originals = needed_digests(Path(folder))
+        folder_digests, folder_originals = needed_digests(folders.expanded(folder))
         digests |= folder_digests
         originals |= folder_originals
     files: dict[str, list[tuple[Path, bool]]] = {}
@@ -92,15 +92,23 @@ def needed_digests(results: Path) -> tuple[set[str], set[str]]:
             f"{problem} in {results}, so it is unknown what is needed: give the --results folders of your runs"
         )
     for record in readable:
-        outputs, shadows = record["key"].get("outputs"), record["key"].get("shadows")
-        if not outputs or not shadows:
+        needed = keys_for_attacks(record)
+        if not needed:
             continue
-        digests |= {digest(key) for key in keys_in(outputs)}
-        digests |= {digest({**shadows["like"], "index": index}) for index in range(shadows["count"])}
+        outputs = needed[0]
+        digests |= {digest(key) for key in (*keys_in(outputs), *needed[1:])}
         for entry in record.get("more", {}).values():
             digests |= set(strings_in(entry.get("of")))
         originals.add(digest(outputs["original"]))
     return digests, originals
+
+
+def keys_for_attacks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The keys of a record's outputs and of its shadow models, in this order; none if the record has no outputs."""
+    outputs, shadows = record["key"].get("outputs"), record["key"].get("shadows")
+    if not outputs or not shadows:
+        return []
+    return [outputs, *({**shadows["like"], "index": index} for index in range(shadows["count"]))]
 
 
 def keys_in(key: dict[str, Any]) -> Iterator[dict[str, Any]]:

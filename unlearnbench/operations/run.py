@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -66,7 +66,7 @@ def run(
     tasks: str | Sequence[str] = (),
     methods: str | Sequence[str] = (),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    seeds: str | int | Sequence[int] | None = None,
+    seeds: str | int | Iterable[int] | None = None,
     jobs: int | None = None,
     device: str = "auto",
     arithmetic: str = "auto",

@@ -17,6 +17,7 @@ from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.presets import ELSEWHERE, ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
+from unlearnbench.storage.folders import expanded
 from unlearnbench.storage.records import read_record
 
 MAX_NAME_LENGTH = 100
@@ -49,7 +50,7 @@ def score(
     Raises:
         UserError: If the weights are not those of the preset's network, or another argument is wrong.
     """
-    path = Path(weights)
+    path = expanded(weights)
     name = path.stem if name is None else name
     check_name(name)
     plan = planned(replace(selection, methods=[ORIGINAL]), workspace)

@@ -1,4 +1,4 @@
-"""The folders of artefacts and data sets, and names of folders."""
+"""The paths that people give, the folders of artefacts and data sets, and names of folders."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from urllib.parse import quote
 from unlearnbench.errors import UserError
 
 
+def expanded(given: str | Path) -> Path:
+    """A path as a person gave it, with the home folder in place of a leading `~` or `~NAME`.
+
+    Raises:
+        UserError: If there is no such home folder.
+    """
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{given}: there is no such home folder") from error
+
+
 def cache(given: str | Path | None = None) -> Path:
     """The folder of artefacts: as given, or $UNLEARNBENCH_CACHE, or the user's cache folder."""
     if given or (given := os.environ.get("UNLEARNBENCH_CACHE")):
-        return Path(given)
+        return expanded(given)
     from platformdirs import user_cache_path
 
     return user_cache_path("unlearnbench")
@@ -23,7 +35,7 @@ def cache(given: str | Path | None = None) -> Path:
 def data(given: str | Path | None = None) -> Path:
     """The folder of data sets: as given, or $UNLEARNBENCH_DATA, or the user's data folder."""
     if given or (given := os.environ.get("UNLEARNBENCH_DATA")):
-        return Path(given)
+        return expanded(given)
     from platformdirs import user_data_path
 
     return user_data_path("unlearnbench")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.plugins.plugin import like
+from unlearnbench.storage.folders import expanded
 from unlearnbench.training.recipe import Recipe
 
 HERE = Path(__file__).parent
@@ -95,13 +97,13 @@ def read(name: str) -> Preset:
     Raises:
         UserError: If there is no such preset, or its file is invalid; the message names the line or key.
     """
-    path = Path(name) if name.endswith(".toml") else HERE / f"{name}.toml"
+    path = expanded(name) if name.endswith(".toml") else HERE / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown("preset", name, [*names(), "FILE.toml"])
     if not path.stem.isprintable():
         raise UserError(f"the name of a preset has no control characters such as line breaks: not {path.stem!r}")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"cannot read preset {path}: {error.strerror}") from error
     except ValueError as error:
@@ -145,18 +147,15 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
     )
 
 
-def parse_seeds(text: str | int | Sequence[int]) -> tuple[int, ...]:
+def parse_seeds(text: str | int | Iterable[int]) -> tuple[int, ...]:
     """Parses seeds: "0-4", "0,2,5", "0-2,7", a number, or a sequence of numbers.
 
     Raises:
         UserError: If they are not valid.
     """
-    if isinstance(text, int):
-        text = str(text)
-    if isinstance(text, Sequence) and not isinstance(text, str):
-        text = ",".join(map(str, text))
     if not isinstance(text, str):
-        raise UserError(f"seeds must be numbers such as 0-4 or 0,2,5, not {text!r}")
+        number = whole_number(text)
+        text = ",".join(map(whole_number, text)) if isinstance(text, Iterable) and not number.isdecimal() else number
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
@@ -169,6 +168,14 @@ def parse_seeds(text: str | int | Sequence[int]) -> tuple[int, ...]:
             raise UserError(f"seeds {part!r} are more than {MAX_SEEDS}: use several runs")
         seeds += range(first, last + 1)
     return tuple(dict.fromkeys(seeds))
+
+
+def whole_number(value: object) -> str:
+    """A whole number of any library as text; any other value as it is printed."""
+    try:
+        return str(value) if isinstance(value, bool) else str(operator.index(value))  # type: ignore[arg-type]
+    except TypeError:
+        return str(value)
 
 
 def check_keys(where: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
