@@ -69,8 +69,11 @@ def table(
         given["preset"] = str(preset)
     if number is None and not choice.tasks:
         raise UserError("say which table: 1 to 6, or the name of a task")
-    common = {**chosen.defaults, **given, "results": Path(results), "accept_stale": accept_stale, "choice": choice}
-    requests = [Request(name, **common) for name in (choice.tasks if number is None else [number])]
+    common = {**chosen.defaults, **given, "results": Path(results), "accept_stale": accept_stale}
+    if number is None:
+        requests = [Request(task, choice=replace(choice, tasks=[task]), **common) for task in choice.tasks]
+    else:
+        requests = [Request(number, choice=choice, **common)]
     shown = [one for request in requests for one in views_of(request, chosen)]
     return "\n".join(rendering.render(one, format) for one in shown)
 
