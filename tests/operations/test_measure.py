@@ -96,7 +96,7 @@ def test_tables_show_them_and_a_run_keeps_the_records(tiny: Path, finished: Path
     text = table(1, str(tiny), finished, attack="loss", metric="tpr@1%")
     assert "loss.tpr@1%" in text
     with pytest.raises(UserError, match="measure --preset .* --attack u-lira --unlearned-shadows 16`"):
-        table(1, str(tiny), tiny_run, attack="u-lira")
+        table(1, str(tiny), finished, attack="u-lira")
     with pytest.raises(UserError, match="no record has svc.auc: run `unlearnbench measure"):
         table(1, str(tiny), finished, attack="svc")
     frame = load(finished).query("task == 'data-removal'").set_index("method")
