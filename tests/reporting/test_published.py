@@ -170,7 +170,7 @@ def test_missing_cells_and_the_classifier_are_in_the_notes(preset: str, tmp_path
     )
     text = table(1, preset, tmp_path / "results", view="compare")
     assert "- Missing: T-S on DIGITS, seed 0: failed, ValueError: no" in text
-    assert "gradient boosting of scikit-learn; that of the released code is of xgboost" in text
+    assert "gradient boosting of scikit-learn; the released code uses that of xgboost" in text
 
 
 def test_one_seed_has_no_interval(preset: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -16,7 +17,8 @@ from scipy.stats import friedmanchisquare, norm, t, wilcoxon
 
 from unlearnbench import UserError, statistics, table
 from unlearnbench.reporting import charts, ranking
-from unlearnbench.reporting.distance import compared, jensen_shannon
+from unlearnbench.reporting.cells import cells_of_table
+from unlearnbench.reporting.distance import NOTES, PARTS, compared, jensen_shannon, view
 from unlearnbench.reporting.rendering import render
 from unlearnbench.storage.records import read_record, write_record
 
@@ -190,7 +192,34 @@ def test_gaps_are_means_over_columns_in_points(results: tuple[str, Path], tmp_pa
     assert float(rows["Laf"][8]) == pytest.approx(100 * (0.98**3 + 0.97**3) / 2)
     assert "Retrain" not in rows
     assert rows["Laf"][11:14] == ["", "", "0"]  # no outputs, so no divergence
-    assert "n/a" in table(1, *results, view="distance", cache=tmp_path / "cache")
+    shown = table(1, *results, view="distance", cache=tmp_path / "cache")
+    assert "n/a" in shown
+    assert "Neither JSD nor Dis: no outputs of these cells are in the cache." in shown
+
+
+def test_seeds_that_distances_leave_out_are_named(results: tuple[str, Path]) -> None:
+    """Retrain has no record of seed 2 and no outputs of seed 1; Laf has no outputs of seed 0."""
+
+    class Stored:
+        def probabilities(self, _: str, method: str, seed: int) -> dict[str, np.ndarray] | None:
+            missing = (method, seed) in (("retrain", 1), ("laf", 0))
+            return None if missing else {part: np.array([[0.5, 0.5]]) for part in PARTS}
+
+    for path in results[1].glob("mine/records/*/*/*/scrub/1.json"):
+        record = json.loads(path.read_text())
+        record["cell"]["seed"] = 2
+        write_record(path.with_name("2.json"), record)
+    (cells,) = cells_of_table(1, results[0], results[1])
+    grid = view(cells, Stored())  # type: ignore[arg-type]
+    assert list(grid.notes[len(NOTES) :]) == [
+        "Left out, because Retrain lacks the seed: DIGITS-8x8 Scrub (seed 2).",
+        "JSD and Dis leave out cells whose outputs are not in the cache: DIGITS-8x8 Retrain (seed 1); DIGITS-8x8 Laf "
+        "(seed 0). A seed without Retrain's outputs is left out for every method. `merge --cache` copies outputs of "
+        "other machines.",
+    ]
+    assert {row[1]: [number.n for number in row[2:]][3] for row in grid.rows} == {
+        "Laf": 0, "Scrub": 1, "Boundary": 1, "Neggrad": 1,
+    }  # fmt: skip
 
 
 def test_disagreement_counts_samples_of_different_classes() -> None:

@@ -1,4 +1,4 @@
-"""The command line: words in, a Python function, text out. Nothing heavy is imported before a command needs it."""
+"""The command `unlearnbench`. Heavy packages are imported only by the commands that need them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from unlearnbench.runtime.garbage import collect_rarely
 
 
 class TerminatedError(BaseException):
-    """A batch system, or whoever, has sent SIGTERM."""
+    """The process received SIGTERM, e.g. from a batch system."""
 
 
 def terminated(*_: object) -> None:
-    """Ends a run as Ctrl-C does, so that nothing is left half-way and no process stays behind."""
+    """Ends a run like Ctrl-C: no file is left incomplete, and no process is left behind."""
     raise TerminatedError
 
 
 class Commands(click.Group):
-    """Commands whose `UserError` becomes one message and exit code 2."""
+    """Commands that turn a `UserError` into a message and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, TerminatedError) as error:
-            click.echo("interrupted: what is finished is kept, and the same command goes on from here", err=True)
+            click.echo("interrupted: finished work is kept, and the same command continues from here", err=True)
             sys.exit(143 if isinstance(error, TerminatedError) else 130)
         except UserError as error:
             raise click.UsageError(str(error)) from error
@@ -39,7 +39,7 @@ class Commands(click.Group):
             raise click.UsageError(f"no permission to use {error.filename}: choose another folder") from error
         finally:
             if pool := sys.modules.get("unlearnbench.engines.pool"):
-                pool.POOL.dismiss()  # a thread that a method left in a worker would keep this process waiting forever
+                pool.POOL.dismiss()  # threads that methods leave in workers would block the exit of this process
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,14 +48,13 @@ def main() -> None:
     """Which machine-unlearning methods really forget?
 
     \b
-    unlearnbench run --all             everything that the preset selects
-    unlearnbench table 1               Tables 1-6 from the records
-    unlearnbench reproduce D T M SEED  compute a recorded cell again and compare
-    unlearnbench export DIR, score     for networks that are made elsewhere
-    unlearnbench list methods          what is there, and what each may see
-    unlearnbench new method NAME       a package for a method of your own
-    unlearnbench check NAME            whether it keeps the contract
-    """  # noqa: D301 - click looks for this very character
+    unlearnbench run --all           run all cells of the preset demo
+    unlearnbench table 1             print a table of the results
+    unlearnbench reproduce ...       compute a recorded cell again, and compare
+    unlearnbench list methods        list methods, and what data each uses
+    unlearnbench new method NAME     create a package with a method of your own
+    unlearnbench check NAME          check that a plugin keeps its contract
+    """  # noqa: D301 - \b tells click not to wrap these lines
     signal.signal(signal.SIGTERM, terminated)
     collect_rarely()
     warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"warning: {message}", err=True)

@@ -1,4 +1,4 @@
-"""Shows the progress of a run: a live bar in a terminal, a line for each finished cell elsewhere."""
+"""Shows the progress of a run: a bar in a terminal, otherwise a line for each finished artefact or cell."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from unlearnbench.artefacts.training import Training
-from unlearnbench.operations.work import Outcome
+from unlearnbench.operations.work import MADE, Outcome
 from unlearnbench.planning.plan import Plan
-from unlearnbench.runtime.timing import left
+from unlearnbench.runtime.timing import time_left
 
 
 class Reporter:
-    """Writes to standard error."""
+    """Prints progress to standard error."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr)
         self._bar: Progress | None = None
         self._ep = self._total = 0.0
         self._cells = self._done = 0
-        self._began = time.perf_counter()
+        self._start = time.perf_counter()
 
     def start(self, plan: Plan) -> None:
-        """The run begins."""
+        """The run starts."""
         self._total, self._cells = plan.ep, len(plan.to_run)
-        self._began = time.perf_counter()
+        self._start = time.perf_counter()
         if not self._cells:
             return
-        artefacts = sum(1 + len(one.beside) if isinstance(one, Training) else 1 for one in plan.shared)
+        artefacts = sum(1 + len(job.beside) if isinstance(job, Training) else 1 for job in plan.shared)
         self._line(
-            f"{self._cells} of {len(plan.cells)} cells to run and {artefacts} artefacts to make for them: "
+            f"{self._cells} of {len(plan.cells)} cells to run, {artefacts} artefacts to make first; "
             f"about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB"
         )
         if self._console.is_terminal:
@@ -44,16 +44,17 @@ class Reporter:
     def done(self, outcome: Outcome) -> None:
         """An artefact or a cell is finished."""
         self._ep += outcome.ep
-        self._done += outcome.is_cell
+        if outcome.is_cell:
+            self._done += 1
         if self._bar:
-            description = f"{self.left()}  {outcome.name}"
+            description = f"{self._time_left()}  {outcome.name}"
             self._bar.update(self._task, completed=self._done, description=description)
-        elif outcome.is_cell or outcome.status != "made":
-            why = f": {outcome.reason}" if outcome.reason else ""
-            line = f"[{self._done}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{why}"
-            self._line(f"{line}  ({self.left()})")
+        elif outcome.is_cell or outcome.status != MADE:
+            reason = f": {outcome.reason}" if outcome.reason else ""
+            line = f"[{self._done}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{reason}"
+            self._line(f"{line}  ({self._time_left()})")
         else:
-            self._line(f"made {outcome.name} {outcome.seconds:.1f} s  ({self.left()})")
+            self._line(f"made {outcome.name} {outcome.seconds:.1f} s  ({self._time_left()})")
 
     def _line(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -63,10 +64,10 @@ class Reporter:
         if self._bar:
             self._bar.stop()
 
-    def left(self) -> str:
-        """An estimate of the time that is left, from the work done so far."""
+    def _time_left(self) -> str:
+        """An estimate of the time left, from the work done so far."""
         if self._done == self._cells:
             return "done"
         if not self._ep or not self._total:
             return "estimating"
-        return left(self._began, self._ep / self._total)
+        return time_left(self._start, self._ep / self._total)

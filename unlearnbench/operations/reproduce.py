@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether both are equal to the last bit."""
+        """True if both are equal to the last bit."""
         return canonical(self.recorded) == canonical(self.computed)
 
 
@@ -48,12 +48,12 @@ class Reproduction:
     """The result of computing a cell again.
 
     Attributes:
-        cell: The cell, in words.
-        path: The file of its record.
+        cell: The name of the cell.
+        path: The path of its record.
         comparisons: All numbers of both.
-        changes: What the present code, data or libraries have in another way than the record's key.
+        changes: The differences between the record's key and that of the present code, data and libraries.
         failure: Why it could not be computed; "" if it could.
-        other_processor: The processor of the record, if arithmetic is native and it is another one than here.
+        other_processor: The processor of the record, if arithmetic is native and this processor differs; otherwise "".
     """
 
     cell: str
@@ -65,7 +65,7 @@ class Reproduction:
 
     @property
     def equal(self) -> bool:
-        """Whether the cell was reproduced to the last bit."""
+        """True if the cell was reproduced to the last bit."""
         return bool(self.comparisons) and all(one.equal for one in self.comparisons)
 
     @property
@@ -99,7 +99,7 @@ def reproduce(
     Args:
         paths: The files of the records.
         selection: The preset of the records.
-        workspace: Where their data is, and which device to use. Arithmetic is that of each record.
+        workspace: The folder of data sets and the device; the arithmetic is that of each record.
         effort: Workers.
         progress: Receives progress events.
 
@@ -156,13 +156,13 @@ def again(
 
 
 def selection_of(record: Mapping[str, Any], selection: Selection) -> Selection:
-    """The selection of a record's cell, with the options that the record has."""
+    """The selection of a record's cell, with the options in the record."""
     info, outputs = CellInfo.from_json(record["cell"]), record["key"]["outputs"]
     options: dict[str, Mapping[str, Any]] = {outputs["task"]["name"]: outputs["task"]["options"]}
-    made = outputs
-    while made:
-        options[made["method"]["name"]] = made["method"]["options"]
-        made = made.get("parent")
+    key = outputs
+    while key:
+        options[key["method"]["name"]] = key["method"]["options"]
+        key = key.get("parent")
     options |= {attack["name"]: attack["options"] for attack in record["key"]["attacks"].values()}
     files = record["observed"].get("files", {})
     method = f"{files[info.method_name]}:{info.method_name.rpartition('.')[2]}" if files else info.method_name

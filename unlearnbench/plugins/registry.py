@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.plugins.contract import CONTRACT, upgrade
-from unlearnbench.plugins.fingerprint import CORE, source_of
+from unlearnbench.plugins.fingerprint import CORE, source_of, source_text
 from unlearnbench.plugins.plugin import Plugin
 
 P = TypeVar("P", bound=Plugin)
@@ -91,7 +91,7 @@ def check_contract(label: str, *modules: str) -> None:
     """
     for module in modules:
         path = source_of(module)
-        source = path.read_text(encoding="utf-8") if path else ""
+        source = source_text(path) if path else ""
         for version in map(int, re.findall(r"^contract *= *(\d+)\b", source, re.MULTILINE)):
             if version != CONTRACT:
                 raise UserError(
@@ -150,8 +150,14 @@ def _points(path: tuple[str, ...]) -> Any:  # the type depends on Python's versi
 
 @cache
 def _release(distribution: Distribution) -> tuple[str, str]:
-    """The name and the version of a distribution; kept, because each access reads its metadata."""
-    return distribution.name, distribution.version
+    """The name and the version of a distribution; kept, because each access reads its metadata.
+
+    Without metadata (an installation that was interrupted) both come from the name of its folder.
+    """
+    folder = getattr(distribution, "_path", None)
+    name, _, version = str(getattr(folder, "name", "?")).rpartition(".")[0].partition("-")
+    metadata = distribution.metadata or {}
+    return metadata.get("Name") or name or "?", metadata.get("Version") or version or "?"
 
 
 def offer(name: str, find: Callable[[], Entry]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellStatus, plugin_name
-from unlearnbench.planning.presets import NOTHING, REFERENCE, Preset
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE, Preset
 from unlearnbench.plugins import registry
 from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known, marked_records, record_paths
@@ -165,5 +165,5 @@ def shown(records: Sequence[Record], number: int | str) -> list[Record]:
         return [record for record in records if record.cell.role != "ablation"]
     if not ablations:
         return []
-    beside = {REFERENCE, NOTHING, *(record.cell.like for record in ablations)}
+    beside = {REFERENCE, ORIGINAL, *(record.cell.like for record in ablations)}
     return [record for record in records if record.cell.role == "ablation" or record.cell.method in beside]

@@ -16,7 +16,7 @@ from unlearnbench.planning.presets import Preset
 from unlearnbench.reporting.absent import causes
 from unlearnbench.reporting.record import STALE, Record
 from unlearnbench.reporting.stale import changes, marked
-from unlearnbench.storage.folders import folder_name
+from unlearnbench.storage.folders import expanded, folder_name
 from unlearnbench.storage.records import read_record
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def load(results: str | Path = "results", preset: str | None = None, accept_stal
     import pandas as pd
 
     chosen = presets.read(preset) if preset else None
-    read = [Record.from_json(record) for record in records(Path(results), preset)]
+    read = [Record.from_json(record) for record in records(expanded(results), preset)]
     changed = [changes(r, chosen) if chosen else ", ".join(outdated(r.key, r.files)) for r in read]
     stale = [marked(record, text, accept_stale=False) for record, text in zip(read, changed, strict=True)]
     if (number := sum(record.state == STALE for record in stale)) and not accept_stale:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unlearnbench import statistics
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
-from unlearnbench.planning.presets import NOTHING, REFERENCE
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE
 from unlearnbench.planning.protocols import COLUMNS, Protocol
 from unlearnbench.reporting.noise_floor import differences, floor, of_method
 from unlearnbench.reporting.rendering import Number
@@ -44,7 +44,7 @@ def remarks(
             for m, row in rows.items()
             if utility in row and m != REFERENCE and methods[m].role != "control"
         ]
-        retrain, original = rows.get(REFERENCE, {}), rows.get(NOTHING, {})
+        retrain, original = rows.get(REFERENCE, {}), rows.get(ORIGINAL, {})
         if retrain and original and near(retrain, original, 2 * IDLE):
             yield (
                 f"{title}: Retrain is within {2 * IDLE:.0f} points of the original in every column, so this table can "

@@ -23,6 +23,7 @@ from unlearnbench.reporting.grid import METHOD, Column, Data, Grid
 from unlearnbench.reporting.numbering import ABLATIONS
 from unlearnbench.reporting.record import Record
 from unlearnbench.statistics import Floats
+from unlearnbench.storage.folders import expanded
 
 LEVEL = 0.05
 RESAMPLES = 2000
@@ -115,12 +116,12 @@ def rank(
         UserError: If there are no records with numbers, or fewer than two methods have all blocks.
     """
     chosen = presets.read(preset)
-    source = gathered(chosen, Path(results), accept_stale, choice)
+    source = gathered(chosen, expanded(results), accept_stale, choice)
     blocks = [block for block in sorted(source.gaps) if 2 * len(source.gaps[block]) >= len(source.titles)]
     methods = comparable_methods(source.gaps, blocks, sorted(source.titles))
     dropped = {source.titles[m]: lacking(source.gaps, blocks, m) for m in sorted(source.titles) if m not in methods}
     if len(methods) < 2:
-        raise too_few([source.titles[m] for m in methods], dropped, Path(results) / chosen.name)
+        raise too_few([source.titles[m] for m in methods], dropped, expanded(results) / chosen.name)
     shared = {block: in_common(source.gaps[block], methods) for block in blocks}
     means = np.array([table.mean(axis=0) for table in shared.values()])
     ranks = statistics.mean_ranks(means)

@@ -21,7 +21,7 @@ from unlearnbench.reporting.needs import NEEDS, Request
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.reporting.views import STANDARD, VIEWS, View
 from unlearnbench.storage.files import write_atomically
-from unlearnbench.storage.folders import folder_name
+from unlearnbench.storage.folders import expanded, folder_name
 
 CHOICES = ("datasets", "tasks", "methods", "seeds")
 """The options that choose cells; see `Choice`."""
@@ -69,7 +69,7 @@ def table(
         given["preset"] = str(preset)
     if number is None and not choice.tasks:
         raise UserError("say which table: 1 to 6, or the name of a task")
-    common = {**chosen.defaults, **given, "results": Path(results), "accept_stale": accept_stale}
+    common = {**chosen.defaults, **given, "results": expanded(results), "accept_stale": accept_stale}
     if number is None:
         requests = [Request(task, choice=replace(choice, tasks=[task]), **common) for task in choice.tasks]
     else:
