@@ -79,8 +79,8 @@ def test_the_commands_have_the_options(results: tuple[str, Path]) -> None:
     ("options", "message"),
     [
         ({"methods": "lav"}, "unknown method in these records: 'lav': did you mean 'laf'"),
-        ({"datasets": "mnist"}, "unknown dataset in these records: 'mnist': there is digits-8x8"),
-        ({"seeds": "7"}, "unknown seed in these records: '7': there is 0, 1"),
+        ({"datasets": "mnist"}, "unknown dataset in these records: 'mnist': available: digits-8x8"),
+        ({"seeds": "7"}, "unknown seed in these records: '7': available: 0, 1"),
         ({"tasks": "class-removal"}, "unknown task in these records: 'class-removal': did you mean"),
     ],
 )

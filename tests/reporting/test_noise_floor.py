@@ -107,7 +107,7 @@ def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -
 
 def test_two_seeds_have_no_interval(results: tuple[str, Path]) -> None:
     text = table(1, *results, view="paired", seeds="0-1")
-    assert "- Intervals need 3 seeds or more." in text
+    assert "- 2 seeds have no interval: 3 are needed." in text
     assert "| -9.00 (" in text
     assert "[" not in text.split("\n\n")[1]
     rows = [line.split(",") for line in table(1, *results, format="csv", view="paired", seeds="0-1").splitlines()[1:]]
