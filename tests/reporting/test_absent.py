@@ -71,6 +71,15 @@ def test_every_view_names_the_stale_records_that_it_lacks(view: str, partly: tup
     assert "Missing" not in accepted
 
 
+def test_what_has_no_notes_warns(partly: tuple[str, Path]) -> None:
+    with pytest.warns(UserWarning, match="Missing: LAF on DIGITS-8x8, seed 0: stale, changed since: method laf"):
+        table(1, *partly, format="csv")
+    places = ["--preset", partly[0], "--results", str(partly[1])]
+    for words in (["--json"], ["--format", "csv"]):
+        done = CliRunner().invoke(main, ["rank", *words, *places])
+        assert "warning: Left out: 3 of 15 records, stale because of changes in method laf" in done.stderr
+
+
 def test_failed_cells_are_named_in_every_view(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
     results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
     (path,) = results.rglob("records/*/*/data-removal/laf/0.json")

@@ -146,6 +146,12 @@ def test_mnist_has_the_papers_name_beside_the_papers_numbers_only(preset: str, t
     assert set(TITLES) == set(read(1).datasets)
 
 
+def test_the_comparison_fits_into_a_terminal(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = table(1, preset, tmp_path / "results", "terminal", view="compare").splitlines()
+    assert max(map(len, lines)) <= 80
+
+
 def test_clean_numbers_can_be_compared_too(preset: str, tmp_path: Path) -> None:
     text = table(1, preset, tmp_path / "results", "csv", view="compare", protocol="clean")
     assert all(float(row["ours_mean"]) == pytest.approx(12.3) for row in csv.DictReader(io.StringIO(text)))

@@ -323,6 +323,8 @@ def as_data(ranking: Ranking) -> dict[str, Any]:
         "blocks": [list(block) for block in ranking.blocks],
         "seeds": ranking.seeds,
         "dropped": [[title, [list(block) for block in blocks]] for title, blocks in ranking.dropped.items()],
+        "few": [list(block) for block in ranking.few],
+        "absent": list(ranking.absent),
         "friedman": ranking.friedman,
         "critical_difference": ranking.critical_difference,
         "pairs": [[a, b, p] for (a, b), p in ranking.pairs.items()],
