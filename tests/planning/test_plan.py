@@ -291,7 +291,6 @@ NEUTRAL = {
     "plugins.fingerprint",
     "plugins.plugin",  # resolves options, which are in the keys
     "plugins.registry",
-    "runtime.arithmetic",  # in the keys
     "runtime.time_limit",  # ends processes
     "runtime.source",  # names the commit, which is only observed
     "runtime.timing",  # measures only time

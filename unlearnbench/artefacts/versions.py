@@ -35,7 +35,9 @@ TRAINING = (
     "artefacts.loaded",
     "artefacts.training",
     "plugins.model",
+    "runtime.arithmetic",
     "runtime.global_state",
+    "runtime.threads",
     "training.augmentation",
     "training.loop",
     "training.samples",
@@ -52,9 +54,13 @@ CODE = {
         *DATA,
         "evaluation.metrics",
         "evaluation.record",
+        "operations.measure",
         "planning.protocols",
         "plugins.attack",
+        "runtime.arithmetic",
+        "runtime.threads",
         "statistics",
+        "training.recipe",
     ),
 }
 """The core modules that can change each kind of artefact; plugins and what they import come on top."""
