@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
@@ -42,6 +43,8 @@ def least_batch_of(model: str, options: Options, shape: Shape, num_classes: int)
     Arguments as of `weights_of`. 1, too, for a network that branches on values.
     """
     network = without_values(model, options, shape, num_classes).train()
+    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
+        return 1
     try:
         with seeds.pinned("sizes"), torch.device("meta"):
             network(torch.rand(1, *shape))
