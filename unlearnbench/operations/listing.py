@@ -71,7 +71,11 @@ def data_listing(folder: str | None) -> list[dict[str, Any]]:
     rows = []
     for name, source in registry.usable("datasets").items():
         assert isinstance(source, Source)
-        states = source.state(root)
+        try:
+            states = source.state(root)
+        except UserError as error:  # its declaration is wrong
+            rows.append({"name": name, "title": source.title, "state": f"unusable: {error}", "summary": source.summary})
+            continue
         wrong = {file: state for file, state in states.items() if state != "ok"}
         paths = [root / file for file in states]
         rows.append(
