@@ -298,7 +298,7 @@ def test_a_fetch_that_fails_says_what_is_wrong_with_which_file_and_changes_nothi
     done = fetch(root)
     assert done.exit_code == 2
     text = " ".join(done.stderr.split())
-    assert "mnist could not be downloaded: OSError: Name or service not known (in " in text
+    assert "mnist could not be downloaded: OSError: Name or service not known and more (in " in text
     assert f"{IMAGES} {message}" in text
     assert "data fetch" not in text
     assert "train-labels" not in text, "the others are right"

@@ -127,7 +127,7 @@ def fetch_data(name: str, folder: str | None) -> str:
         try:
             source.fetch(fresh)
         except Exception as error:  # whatever the network or a server did
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(f"{name} could not be downloaded: {reason} (in {root}, {in_words(faults)})") from error
         if still := source.faults(fresh):
             raise UserError(
