@@ -76,7 +76,11 @@ def data_listing(folder: str | None) -> list[dict[str, Any]]:
     rows = []
     for name, source in registry.usable("datasets").items():
         assert isinstance(source, Source)
-        states = source.state(root)
+        try:
+            states = source.state(root)
+        except UserError as error:  # its declaration is wrong
+            rows.append({"name": name, "title": source.title, "state": f"unusable: {error}", "summary": source.summary})
+            continue
         wrong = {file: state for file, state in states.items() if state != "ok"}
         paths = [root / file for file in states]
         rows.append(
@@ -128,7 +132,7 @@ def fetch_data(name: str, folder: str | None) -> str:
         try:
             source.fetch(fresh)
         except Exception as error:  # whatever the network or a server did
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(f"{name} could not be downloaded: {reason} (in {root}, {in_words(faults)})") from error
         if still := source.faults(fresh):
             raise UserError(
