@@ -34,8 +34,8 @@ def numbers(folder: Path, preset: str, precision: str, **options: Any) -> pd.Dat
     path = folder / f"{precision}.toml"
     text = (presets.HERE / f"{preset}.toml").read_text()
     path.write_text(text.replace("[recipe]", f'[recipe]\nprecision = "{precision}"', 1))
-    folders = {"cache": folder / "cache", "results": folder / precision}
-    summary = unlearnbench.run(path, device="cpu", arithmetic="native", **folders, **options)  # bf16 is native only
+    options |= {"cache": folder / "cache", "results": folder / precision}
+    summary = unlearnbench.run(path, device="cpu", arithmetic="native", **options)  # bf16 is native only
     assert not summary.failed, summary.failed
     assert {cell.scenario.recipe.precision for cell in summary.plan.cells} == {precision}
     rows = [Record.from_json(record).row() for cell in summary.plan.cells if (record := read_record(cell.path))]

@@ -55,7 +55,8 @@ def main() -> None:
         methods = {c.method for c in unlearnbench.run(dry_run=True, cache=folder / "none", **options).plan.cells}
         methods -= {ORIGINAL, REFERENCE}
         timed(folder, "given", **options, methods=[ORIGINAL])
-        alone, given_all, suites, passes = 0.0, 0.0, [], 0.0
+        alone, given_all, passes = 0.0, 0.0, 0.0
+        suites: list[float] = []
 
         def suite() -> float:
             """Runs the suite; returns its passes."""

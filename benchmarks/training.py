@@ -114,7 +114,8 @@ def products(precision: str, repeats: int = 40) -> tuple[float, float]:
 def together(pool: joblib.Parallel, function: Callable[..., tuple[float, float]], *arguments: object) -> float:
     """Makes the same call in every process; returns the seconds from the first start to the last end."""
     spans = pool(joblib.delayed(function)(*arguments) for _ in range(pool.n_jobs))
-    return max(end for _, end in spans) - min(start for start, _ in spans)
+    seconds: float = max(end for _, end in spans) - min(start for start, _ in spans)
+    return seconds
 
 
 def flops(network: nn.Module, images: Tensor, backward: bool = True) -> int:
@@ -131,8 +132,9 @@ def layers(images: Tensor, precision: str, repeats: int = 30) -> list[tuple[str,
     """For each layer with its backward pass: name, milliseconds per batch, and GFLOP of its products per batch."""
     torch.set_num_threads(1)
     network = fresh().train()
+    features, head = network.get_submodule("features"), network.get_submodule("head")
     inputs, rows = to_unit(images[:BATCH]), []
-    steps = [*network.features.named_children(), *((f"head.{name}", m) for name, m in network.head.named_children())]
+    steps = [*features.named_children(), *((f"head.{name}", m) for name, m in head.named_children())]
     for index, (name, layer) in enumerate(steps):
         inputs = inputs.detach().requires_grad_(index > 0)
         with loop.computing(RECIPES[precision], torch.device("cpu")):

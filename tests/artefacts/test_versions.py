@@ -49,8 +49,9 @@ def test_values_are_compared_where_bits_cannot_be() -> None:
 
 
 def test_the_golden_plan_has_everything_that_has_a_version() -> None:
-    keys = [cell.key for preset in golden.HERE.glob("*.toml") for cell in run(preset, dry_run=True).plan.cells]
-    in_keys = set().union(*(part for key in keys for part in golden.versions_in(key)))
+    cells = [cell for preset in golden.HERE.glob("*.toml") for cell in run(preset, dry_run=True).plan.cells]
+    keys = [(cell.key, cell.scenario.task) for cell in cells]
+    in_keys = set().union(*(part for key, task in keys for part in golden.versions_in(key, task)))
     measured = {("attacks", name.split()[1]) for name in golden.stored().outputs}  # "cnn: rmia digits-8x8 ..."
     assert versions.confirmed().keys() <= in_keys | measured | {("kinds", "relearning"), ("kinds", "prepared")}
 
@@ -163,6 +164,42 @@ def test_outputs_of_a_preset_that_was_edited_are_new(
     assert checkout({}, {"outputs laf": "d"}).problem == ""
     assert golden.stored().outputs["outputs laf"].sha256 == "d"
     assert checkout({}, {"outputs laf": "e"}).problem != ""
+
+
+def test_a_renamed_output_is_a_problem_because_it_would_not_be_compared(
+    checkout: Callable[..., Confirmation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed = {name.replace("outputs laf", "logits laf"): output for name, output in GOLDEN.items()}
+    checkout({}, {})
+    monkeypatch.setattr("unlearnbench.operations.confirm.golden_outputs", lambda *_: (renamed, True))
+    result = confirm(say=lambda line: None)
+    assert "1 golden outputs cannot be compared" in result.problem
+    assert "e.g. outputs laf" in result.problem
+    assert result.outputs == len(GOLDEN) - 1
+    assert "outputs laf" in golden.stored().outputs
+
+
+def test_outputs_of_a_plugin_that_was_removed_may_go(
+    checkout: Callable[..., Confirmation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout({}, {})
+    kept = {name: output for name, output in GOLDEN.items() if name != "outputs laf"}
+    monkeypatch.setattr("unlearnbench.operations.confirm.golden_outputs", lambda *_: (kept, True))
+    monkeypatch.setattr(versions, "sources", lambda: {n: v.source for n, v in BEFORE.items() if n != LAF})
+    assert confirm(say=lambda line: None).problem == ""
+
+
+def test_an_edit_upstream_excuses_a_difference_only_if_it_is_raised() -> None:
+    changed = {"outputs laf": GOLDEN["outputs laf"]}
+    assert "although no code in their keys was edited" in unexplained(changed, {ORIGINAL}, ())
+    assert unexplained(changed, {ORIGINAL}, {ORIGINAL}) == ""
+
+
+def test_a_task_counts_as_the_code_of_everything_that_uses_its_split() -> None:
+    key = {"kind": "record", "code": "version 1", "outputs": {"kind": "outputs", "code": "version 1"}}
+    record = golden.of_numbers({"test": 0.5}, key, "data-removal")
+    assert ("tasks", "data-removal") in record.made_by
+    assert "--bump tasks.data-removal" in unexplained({"record": record}, {("tasks", "data-removal")}, ())
 
 
 def test_an_unknown_version_cannot_be_raised(checkout: Callable[..., Confirmation]) -> None:

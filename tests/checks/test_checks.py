@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -28,12 +31,49 @@ from unlearnbench.storage.store import Store
 EVERY = {(kind, f.__name__) for kind in KINDS for f in import_module(f"unlearnbench.checks.{kind}s").CHECKS}
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in registry.entries(f"{kind}s")])
-def test_a_built_in_plugin_keeps_the_contract(kind: str, name: str, tmp_path: Path) -> None:
-    results = list(examine(name, kind=kind, **({"data": tmp_path} if kind == "dataset" else {})))
-    assert {result.check: result.message for result in results if result.status not in ("ok", "skipped")} == {}
-    absent = "its files are not in" in " ".join(result.message for result in results)
-    assert absent == (kind == "dataset" and not name.startswith("digits"))
+BARE = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+"""The environment of a process that nobody has prepared."""
+EXAMINE_ALL = """
+import json, os, sys
+from unlearnbench.checks import examine
+from unlearnbench.plugins import registry
+
+kind, data = sys.argv[1:]
+bare, results = dict(os.environ), {}
+for name, entry in registry.entries(f"{kind}s").items():
+    if entry.origin == "unlearnbench":
+        os.environ.clear()
+        os.environ.update(bare)
+        examined = examine(name, kind=kind, **({"data": data} if kind == "dataset" else {}))
+        results[name] = [[result.check, result.status, result.message] for result in examined]
+print(json.dumps(results))
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_built_in_plugin_keeps_the_contract_in_a_fresh_process(kind: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", EXAMINE_ALL, kind, str(tmp_path)]
+    done = subprocess.run(words, env=BARE, capture_output=True, text=True, check=True)
+    by_name = json.loads(done.stdout)
+    assert by_name.keys() == {n for n, entry in registry.entries(f"{kind}s").items() if entry.origin == "unlearnbench"}
+    for name, results in by_name.items():
+        wrong = {check: message for check, status, message in results if status not in ("ok", "skipped")}
+        assert wrong == {}, name
+        absent = "its files are not in" in " ".join(message for _, _, message in results)
+        assert absent == (kind == "dataset" and not name.startswith("digits")), name
+
+
+def test_variables_that_libraries_set_are_not_the_plugins_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the suite's own environment hides that torch sets one when it first compiles."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    def settings(does: Callable[[], Any]) -> list[str]:
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+        return [result.status for result in examine(method_that(does)) if result.check == "restores-global-settings"]
+
+    assert settings(lambda: cache_dir()) == ["ok"]
+    assert settings(lambda: os.environ.update(TORCHINDUCTOR_CACHE_DIR="elsewhere")) == ["failed"]
+    assert settings(lambda: os.environ.pop("PATH")) == ["failed"]
 
 
 @pytest.mark.parametrize(("kind", "check"), list(BROKEN))

@@ -61,7 +61,7 @@ def test_files_that_are_not_declared_are_read_again_by_every_process(
     monkeypatch.setattr(registry, "get", lambda *_: Source(of_folder, title="Mine"))
     checksums = set()
     for value in (0, 1):
-        np.save(tmp_path / "images.npy", np.full((8, 1, 2, 2), value, dtype=np.uint8))
+        np.save(tmp_path / "images.npy", 7 * np.arange(32, dtype=np.uint8).reshape(8, 1, 2, 2) + value)
         checksums.add(Datasets(Store(tmp_path / "cache")).load("mine", tmp_path)[1])  # as in another process
     assert len(checksums) == 2
     assert not (tmp_path / "cache").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import pickle
@@ -206,7 +207,9 @@ def test_fetch_downloads_what_is_missing_and_nothing_else(small: Small, monkeypa
 
     def download(folder: Path) -> None:
         folders.append(folder)
-        file.write_bytes(content)
+        present = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+        assert present == {Path(other) for other in source.files} - {file.relative_to(root)}
+        (folder / file.relative_to(root)).write_bytes(content)
 
     monkeypatch.setattr(source, "fetch", download)
     words = ["data", "fetch", name, "--data", str(root)]
@@ -214,7 +217,9 @@ def test_fetch_downloads_what_is_missing_and_nothing_else(small: Small, monkeypa
     assert folders == []
     file.unlink()
     assert f"{name} is now in {root}" in CliRunner().invoke(main, words).stdout
-    assert folders == [root]
+    assert [folder.parent for folder in folders] == [root]
+    assert file.read_bytes() == content
+    assert not folders[0].exists()
 
 
 def test_a_download_that_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,3 +258,144 @@ def test_a_dataset_that_reads_a_file_without_checksum_says_which(tmp_path: Path)
     source = Source(reads_both, title="Mine", files={"known": md5(tmp_path / "known")})
     with pytest.raises(UserError, match="dataset mine reads unknown, whose MD5 is not among its files=: add it"):
         source.read("mine", tmp_path)
+
+
+IMAGES = "MNIST/raw/train-images-idx3-ubyte"
+SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut": (lambda file: file.write_bytes(file.read_bytes()[:100]), "has 100 bytes, whose MD5 is "),
+    "empty": (lambda file: file.write_bytes(b""), "is empty"),
+    "absent": (lambda file: file.unlink(), "is missing"),
+    "a folder": (lambda file: (file.unlink(), file.mkdir()), "cannot be read: Is a directory"),
+}
+
+
+@pytest.fixture
+def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Source]:
+    """A small MNIST whose checksums are known, and the source that has them."""
+    small_mnist(tmp_path, "MNIST")
+    source = registry.get(Source, "mnist")
+    monkeypatch.setattr(source, "files", {file: md5(tmp_path / file) for file in source.files})
+    return tmp_path, source
+
+
+def fetch(root: Path, name: str = "mnist") -> Any:
+    return CliRunner().invoke(main, ["data", "fetch", name, "--data", str(root)])
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_a_fetch_that_fails_says_what_is_wrong_with_which_file_and_changes_nothing(
+    kind: str, mnist: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, source = mnist
+    spoil, message = SPOILED[kind]
+    spoil(root / IMAGES)
+    before = sorted(root.rglob("*"))
+
+    def unreachable(folder: Path) -> None:
+        raise OSError("Name or service not known\nand more")
+
+    monkeypatch.setattr(source, "fetch", unreachable)
+    done = fetch(root)
+    assert done.exit_code == 2
+    text = " ".join(done.stderr.split())
+    assert "mnist could not be downloaded: OSError: Name or service not known (in " in text
+    assert f"{IMAGES} {message}" in text
+    assert "data fetch" not in text
+    assert "train-labels" not in text, "the others are right"
+    assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", ["cut", "empty", "absent"])
+def test_a_fetch_replaces_what_is_cut_or_empty(
+    kind: str, mnist: tuple[Path, Source], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, source = mnist
+    content = (root / IMAGES).read_bytes()
+    SPOILED[kind][0](root / IMAGES)
+    monkeypatch.setattr(source, "fetch", lambda folder: (folder / IMAGES).write_bytes(content))
+    done = fetch(root)
+    assert (done.exit_code, (root / IMAGES).read_bytes() == content) == (0, True)
+    assert not list(root.glob(".fetch-*"))
+
+
+def test_what_is_downloaded_is_checked_before_it_takes_its_place(
+    mnist: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, source = mnist
+    (root / IMAGES).write_bytes(b"cut")
+    monkeypatch.setattr(source, "fetch", lambda folder: (folder / IMAGES).write_bytes(b"of a proxy"))
+    done = fetch(root)
+    assert done.exit_code == 2
+    assert f"{IMAGES} has 10 bytes, whose MD5 is " in " ".join(done.stderr.split())
+    assert (root / IMAGES).read_bytes() == b"cut"
+
+
+def test_a_fetch_unpacks_archives_that_are_there_and_ignores_files_that_torchvision_would_prefer(
+    mnist: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = mnist
+    raw = root / "MNIST" / "raw"
+    content = {file.name: file.read_bytes() for file in raw.iterdir()}
+    for file in list(raw.iterdir()):
+        (raw / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    mnist_of_torchvision = torchvision("datasets").MNIST
+    resources = [(name, md5(raw / name)) for name, _ in mnist_of_torchvision.resources]
+    monkeypatch.setattr(mnist_of_torchvision, "resources", resources)
+    old = root / "MNIST" / "processed"
+    old.mkdir()
+    for name in ("training.pt", "test.pt"):
+        torch.save((torch.zeros(3, 28, 28, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64)), old / name)
+    done = fetch(root)
+    assert done.exit_code == 0, done.stderr
+    assert {name: (raw / name).read_bytes() for name in content} == content
+
+
+def test_the_tuning_set_can_be_fetched_too(mnist: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch) -> None:
+    root, whole = mnist
+    tuning = registry.get(Source, "mnist-tuning")
+    monkeypatch.setattr(tuning, "files", {file: whole.files[file] for file in tuning.files})
+    assert "mnist-tuning is there" in fetch(root, "mnist-tuning").stdout
+    assert tuning.fetch is not None
+
+
+def test_the_tuning_set_reads_files_with_a_known_checksum_only(
+    mnist: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, whole = mnist
+    tuning = registry.get(Source, "mnist-tuning")
+    monkeypatch.setattr(tuning, "files", {file: whole.files[file] for file in tuning.files})
+    old = root / "MNIST" / "processed"
+    old.mkdir()
+    torch.save((torch.zeros(300, 28, 28, dtype=torch.uint8), torch.zeros(300, dtype=torch.int64)), old / "training.pt")
+    for unneeded in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (root / "MNIST" / "raw" / unneeded).unlink()
+    images = tuning.read("mnist-tuning", root).pool.train_images
+    assert images.flatten(1).any(1).all(), "none is black"
+    assert len(images) == 10, "a fifth of each class of the 65 images"
+
+
+def test_a_dataset_that_declares_no_files_gets_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "unknown").write_text("unknown")
+
+    def reads(root: Path) -> Dataset:
+        raise AssertionError(f"{list(root.iterdir())}" + (root / "unknown").read_text())
+
+    with pytest.raises(UserError, match="dataset mine reads unknown, whose MD5 is not among its files=: add it"):
+        Source(reads, title="Mine", files={}).read("mine", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b"])
+def test_a_file_outside_of_the_folder_is_refused(name: str, tmp_path: Path) -> None:
+    source = Source(lambda root: pytest.fail("read"), title="Mine", files={name: "0" * 32})
+    with pytest.raises(UserError, match="relative to the folder of datasets"):
+        source.read("mine", tmp_path / "data")
+
+
+def test_a_damaged_dataset_that_cannot_be_fetched_gets_no_advice_to_fetch_it(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("other")
+    messages = {"a": "is damaged .it has 5 bytes.*: replace it$", "b": "is missing.: put its files there"}
+    for file, message in messages.items():
+        source = Source(lambda root: pytest.fail("read"), title="Mine", files={file: "0" * 32})
+        with pytest.raises(UserError, match=message):
+            source.read("mine", tmp_path)

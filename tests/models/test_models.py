@@ -85,3 +85,26 @@ def test_the_residual_network_normalises_inside() -> None:
     normalized = torchvision("transforms.v2.functional").normalize(images, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     trunk: nn.Module = network.features[1]  # type: ignore
     assert torch.allclose(network.features(images), trunk(normalized), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet18", "resnet18-32"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_the_networks_take_any_number_of_channels(name: str, channels: int) -> None:
+    network = Builder(registry.get(Model, name), {}, (channels, 32, 32), 10, torch.device("cpu")).fresh("x").eval()
+    images = torch.rand(2, channels, 32, 32)
+    logits = network(images)
+    assert logits.shape == (2, 10)
+    for channel in range(channels):
+        changed = images.clone()
+        changed[:, channel] = 1 - changed[:, channel]
+        assert not torch.equal(network(changed), logits), "every channel counts"
+
+
+def test_a_grey_image_is_the_grey_image_in_three_channels_for_the_residual_networks() -> None:
+    for name in ("resnet18", "resnet18-32"):
+        grey, colour = (
+            Builder(registry.get(Model, name), {}, (channels, 32, 32), 10, torch.device("cpu")).fresh("x").eval()
+            for channels in (1, 3)
+        )
+        images = torch.rand(2, 1, 32, 32)
+        assert torch.equal(grey(images), colour(images.expand(2, 3, 32, 32)))

@@ -308,3 +308,16 @@ def test_numbers_that_are_not_finite_fail_and_are_not_recorded(
     assert all("float values are not JSON compliant" in reason for reason in done.failed.values())
     assert set(numbers_of(finished, "data-removal", "loss")) == {"retrain", "neggrad"}
     assert numbers_of(finished, "data-removal", "broken") == {}
+
+
+def test_added_numbers_survive_a_cell_that_is_made_again(tiny: Path, finished: Path, cache: Path) -> None:
+    run_measure(tiny, finished, cache, ("loss",), tasks="class-removal", methods="neggrad")
+    before = numbers_of(finished, "class-removal", "loss")["neggrad"]
+    run(tiny, tasks="class-removal", methods="neggrad", results=finished, cache=cache, jobs=1, force=True)
+    assert numbers_of(finished, "class-removal", "loss")["neggrad"] == before
+    path = next(finished.glob("*/records/*/*/class-removal/neggrad/0.json"))
+    record = json.loads(path.read_text())
+    record["key"]["outputs"]["method"]["code"] = "version 0"  # so the numbers are those of other outputs
+    write_record(path, record)
+    run(tiny, tasks="class-removal", methods="neggrad", results=finished, cache=cache, jobs=1)
+    assert "neggrad" not in numbers_of(finished, "class-removal", "loss")

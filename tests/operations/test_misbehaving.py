@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +216,35 @@ def test_a_single_worker_survives_misbehaving_methods(
         assert record(tmp_path, name)["status"] == FAILURES[name][0]
     for other in ("retrain", "neggrad"):
         assert record(tmp_path, other) == record(tiny_run, other)
+
+
+MORTAL = """
+import os
+from pathlib import Path
+from unlearnbench import Access, method
+
+@method(title="Mortal", access=Access())
+def mortal(problem):
+    "Ends its process once the file is there."
+    if Path(os.environ["MORTAL"]).exists():
+        os._exit(3)
+    return problem.network()
+"""
+
+
+def test_a_forced_cell_whose_process_dies_has_crashed_though_it_had_a_record(
+    install: Callable[..., Path], tenth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("mortality", MORTAL, "[unlearnbench.methods]\nmortal = mortality:mortal\n")
+    monkeypatch.setenv("MORTAL", str(tmp_path / "now"))
+    chosen: dict[str, Any] = {"tasks": "class-removal", "methods": "mortal", "jobs": 1}
+    folders = {"results": tmp_path / "r", "cache": tmp_path / "c"}
+    assert not unlearnbench.run(tenth, **chosen, **folders).failed
+    (tmp_path / "now").touch()
+    (failed,) = unlearnbench.run(tenth, force=True, **chosen, **folders).failed
+    assert (failed.name, failed.status) == ("digits-8x8 class-removal mortal 0", "crashed")
+    again = unlearnbench.run(tenth, dry_run=True, **chosen, **folders).plan
+    assert {cell.method: status.state for cell, status in zip(again.cells, again.statuses, strict=True)} == {
+        "retrain": "cached",
+        "mortal": "failed",
+    }

@@ -169,6 +169,8 @@ def test_bad_files_and_names_get_one_clear_message(exported: Path, tiny: Path, c
         (exported / "original.safetensors", ("--name", "laf"), "laf is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf+tau=5.0"), "no plus sign"),
         (exported / "original.safetensors", ("--name", ".."), "not only dots"),
+        (exported / "original.safetensors", ("--name", "two\nlines"), "no control characters"),
+        (exported / "original.safetensors", ("--name", "red\x1b[31m"), "no control characters"),
         (exported / "original.safetensors", ("--name", "x", "--seed", "-1"), "seeds must be numbers"),
     ):
         done = score(path, tiny, cache, tmp_path, *more)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import METHODS
+from conftest import METHODS, one_by_one
 
 from unlearnbench import UserError
 from unlearnbench.artefacts.datasets import Datasets
@@ -38,14 +38,11 @@ def test_the_tuning_set_has_training_images_only(store: Store, digits: Dataset) 
 @pytest.fixture(scope="module")
 def tuned(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tune.Tuning:
     lines: list[str] = []
-    tuning = tune.tune(
-        "neggrad",
-        Selection.of(tiny, "digits-8x8", "data-removal"),
-        Workspace.of(tmp_path_factory.mktemp("tuned"), cache),
-        grid=GRID,
-        effort=Effort(jobs=1),
-        say=lines.append,
-    )
+    selection = Selection.of(tiny, "digits-8x8", "data-removal")
+    workspace = Workspace.of(tmp_path_factory.mktemp("tuned"), cache)
+    with pytest.MonkeyPatch.context() as patch:  # test_files.py tunes in workers
+        patch.setattr(tune, "in_parallel", one_by_one)
+        tuning = tune.tune("neggrad", selection, workspace, grid=GRID, effort=Effort(jobs=1), say=lines.append)
     # One pass for the original, four fifths of one for Retrain, and five passes over a fifth for each point.
     assert lines[0] == "2 points of neggrad on digits-8x8-tuning, data-removal: 4 passes over its training set"
     assert lines[-1].startswith("[4/4] NegGrad lr=0.0001: train_r")

@@ -347,6 +347,7 @@ ulimit -S -f unlimited; cp -r disk room
 """Runs a command on a small disk, and copies all files to a disk with more room."""
 
 
+@pytest.mark.usefixtures("in_this_process")  # of the second run; the first has a process of its own
 def test_a_full_disk_is_reported_and_the_next_run_continues(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
     """On a file system of 2 MB; where none may be mounted, no file may be larger than 100 kB."""
     disk = tmp_path / "disk"

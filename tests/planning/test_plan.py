@@ -291,15 +291,9 @@ NEUTRAL = {
     "plugins.fingerprint",
     "plugins.plugin",  # resolves options, which are in the keys
     "plugins.registry",
-    "runtime.arithmetic",  # in the keys
-<<<<<<< HEAD
     "runtime.time_limit",  # ends processes
-    "runtime.timing",  # measures only time
-=======
-    "runtime.time_limit",  # ends what takes too long
     "runtime.source",  # names the commit, which is only observed
-    "runtime.timing",  # only takes the time
->>>>>>> origin/main
+    "runtime.timing",  # measures only time
     "storage.files",
     "storage.keys",
     "storage.store",

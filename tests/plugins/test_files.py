@@ -166,7 +166,6 @@ def test_one_method_in_a_file_may_start_from_another(folder: Path, tiny: Path, c
     assert done["mine.fade 0"] == done["mine.fade_more 0"] == ("ok", "")
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_it_can_be_tuned(folder: Path, tiny: Path, tmp_path: Path) -> None:
     preset = tmp_path / "small.toml"
     preset.write_text(tiny.read_text())

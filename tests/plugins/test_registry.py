@@ -73,6 +73,21 @@ def test_an_entry_point_that_cannot_be_read_is_named_and_stops_no_other(install:
         assert "retrain" in registry.usable("methods")
 
 
+@pytest.mark.parametrize(
+    ("folder", "origin"), [("cut_off-2.1.dist-info", "cut_off 2.1"), ("cut_off.egg-info", "cut_off ?")]
+)
+def test_a_distribution_without_metadata_is_listed_by_the_name_of_its_folder(
+    folder: str, origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an installation that was interrupted leaves it."""
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "entry_points.txt").write_text("[unlearnbench.methods]\nmine = cut_off:mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (row,) = [row for row in listing("methods") if row["name"] == "mine"]
+    assert row["from"] == origin
+    assert row["unusable"].startswith(f"method 'mine' of package {origin} cannot be loaded: ModuleNotFoundError")
+
+
 def test_a_built_in_plugin_is_used_instead_of_another_one_of_its_name_which_is_listed(
     install: Callable[..., Path],
 ) -> None:

@@ -107,7 +107,7 @@ def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -
 
 def test_methods_that_are_clearly_worse_on_the_forget_set_than_retrain_are_named(results: tuple[str, Path]) -> None:
     text = table(1, *results)
-    assert "DIGITS: over-unlearned, which also exposes the forget set: laf (Train\\_f 9.7 points below Retrain" in text
+    assert "DIGITS: over-unlearned, which also exposes the forget set: laf (Train_f 9.7 points below Retrain" in text
     assert (
         "t-s (" not in text.split("over-unlearned")[1].split("\n")[0]
     )  # its mean is below, but its interval includes zero

@@ -137,7 +137,8 @@ def test_clean_numbers_can_be_compared_too(preset: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["markdown", "latex", "terminal"])
-def test_every_format_has_every_number(form: str, preset: str, tmp_path: Path) -> None:
+def test_every_format_has_every_number(form: str, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # otherwise the terminal's table has two parts
     text = table(1, preset, tmp_path / "results", form, view="compare")
     assert all(f"{float(row['difference']):+.2f}" in text for row in rows(preset, tmp_path / "results").values())
     assert text.count("NEGGRAD") == 5  # four numbers, and its access

@@ -7,10 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from unlearnbench.artefacts.splits import held_out_of, split_by
+from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
-from unlearnbench.plugins.dataset import Dataset, Source, check_tensors
+from unlearnbench.plugins.dataset import Dataset, Source, check_dataset
 from unlearnbench.plugins.fingerprint import fingerprint
 from unlearnbench.plugins.task import Split, Task
+from unlearnbench.runtime import seeds
 from unlearnbench.storage.store import Made, Store
 
 Options = tuple[tuple[str, object], ...]
@@ -113,9 +115,16 @@ class Datasets:
 
 
 def decoded(source: Source, name: str, root: Path) -> Dataset:
-    """Reads the files of a data set and checks the result; raises as `Datasets.load`."""
-    dataset = source.read(name, root)
-    check_tensors(name, dataset)
+    """Reads the files of a dataset and checks the result; raises as `Datasets.load`."""
+    source.check_options(name)
+    with seeds.pinned("dataset", name):  # so that one that draws random numbers is the same in every process
+        try:
+            dataset = source.read(name, root)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # whatever a plugin raises
+            raise UserError(f"dataset {name} cannot be read: {type(error).__name__}: {error}") from error
+    check_dataset(name, dataset)
     return dataset
 
 

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from unlearnbench.artefacts.artefact import Artefact, Context
 from unlearnbench.artefacts.loaded import LoadedScenario
-from unlearnbench.artefacts.sizes import shapes_of
+from unlearnbench.artefacts.sizes import weights_of
 from unlearnbench.errors import UserError
 from unlearnbench.storage.store import Made
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The types of weights in files; the network computes in float32."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,20 @@ class Given(Artefact):
 
 def check_fit(path: Path, tensors: Mapping[str, Tensor], loaded: LoadedScenario) -> None:
     """Raises `UserError` unless these are the weights of a scenario's network."""
-    expected = shapes_of(*loaded.network)
-    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    scenario = loaded.scenario
+    network, scenario = weights_of(*loaded.network), loaded.scenario
+    expected, given = ({name: tuple(t.shape) for name, t in weights.items()} for weights in (network, tensors))
     for name in sorted(expected.keys() | given.keys()):
         if expected.get(name) != given.get(name):
             shapes = [f"has shape {shapes[name]}" if name in shapes else "is not there" for shapes in (given, expected)]
             raise UserError(
                 f"{path} does not have the weights of {scenario.model} for {scenario.dataset}: {name} {shapes[0]} "
                 f"but {shapes[1]} in that network; `unlearnbench export` writes a file that fits"
+            )
+        wanted, dtype = network[name].dtype, tensors[name].dtype
+        if dtype not in (FLOATS if wanted.is_floating_point else [wanted]):
+            raise UserError(
+                f"{path} has {name} in {dtype}, and the network has {wanted}: dequantise weights that are quantised, "
+                "and save them as floats"
             )
         if not tensors[name].isfinite().all():
             raise UserError(f"{path} has numbers in {name} that are not finite")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
 from typing import Any
 
 import torch
@@ -13,12 +12,14 @@ from torch import Tensor
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.plugin_keys import minor, plugin_key
 from unlearnbench.artefacts.scenario import Scenario, content_of, held_out_content, held_out_split, split_of
-from unlearnbench.artefacts.sizes import flop_of, shapes_of
+from unlearnbench.artefacts.sizes import flop_of, least_batch_of, weights_of
+from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Builder, Model
 from unlearnbench.plugins.task import Split, Task
 from unlearnbench.storage.records import SCHEMA
+from unlearnbench.training.augmentation import Pipeline
 from unlearnbench.training.samples import TrainingSet
 
 
@@ -73,14 +74,14 @@ class LoadedScenario:
 
     @property
     def network(self) -> tuple[str, tuple[tuple[str, Any], ...], tuple[int, int, int], int]:
-        """The arguments that `shapes_of` and `flop_of` take for the scenario's network."""
+        """The arguments that `weights_of` and `flop_of` take for the scenario's network."""
         options = tuple(self.scenario.model_options.items())
         return self.scenario.model, options, self.scenario.shape(self.content), self.content.num_classes
 
     @property
     def weights_size(self) -> int:
         """Bytes of a network's weights."""
-        return 4 * sum(map(prod, shapes_of(*self.network).values()))
+        return 4 * sum(weights.numel() for weights in weights_of(*self.network).values())
 
     @property
     def logits_size(self) -> int:
@@ -91,6 +92,20 @@ class LoadedScenario:
     def flop(self) -> float:
         """Floating-point operations of training on one image; 0 if they cannot be counted."""
         return flop_of(*self.network)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """How the recipe brings images to the scenario's network."""
+        return replace(self.scenario.pipeline, least=least_batch_of(*self.network))
+
+    def check_batch(self) -> None:
+        """Raises `UserError` if the network cannot be trained on batches of the recipe's size."""
+        least, batch = self.pipeline.least, self.scenario.recipe.batch
+        if batch < least:
+            raise UserError(
+                f"{self.scenario.model} cannot be trained on batches of {batch}, because its batch normalisation needs "
+                f"more than one value for each channel: set the recipe's batch to {least} or more"
+            )
 
     @cached_property
     def device(self) -> torch.device:
@@ -113,7 +128,7 @@ class LoadedScenario:
             images: Its training images, if they are on the device already.
         """
         images = content.train_images.to(self.device) if images is None else images
-        return TrainingSet(images, split.labels(content).to(self.device), self.scenario.pipeline)
+        return TrainingSet(images, split.labels(content).to(self.device), self.pipeline)
 
     def validation_set(self) -> tuple[TrainingSet, Tensor]:
         """The images that the recipe holds out, and which of them are like the forgotten ones.
@@ -127,4 +142,4 @@ class LoadedScenario:
         labels = content.test_labels.clone()
         labels[split.heldout] = split.labels_of_heldout(content)
         images = content.test_images.to(self.device)
-        return TrainingSet(images, labels.to(self.device), self.scenario.pipeline), split.heldout
+        return TrainingSet(images, labels.to(self.device), self.pipeline), split.heldout

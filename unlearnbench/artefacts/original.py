@@ -24,6 +24,7 @@ class Original(Training):
     @classmethod
     def of(cls, loaded: LoadedScenario) -> Original:
         """The original of a scenario."""
+        loaded.check_batch()
         scenario = loaded.scenario
         labels = hashlib.sha256(loaded.split.labels(loaded.content).numpy().tobytes()).hexdigest()
         key = {**loaded.training_key, "kind": cls.kind, "labels": labels, "seed": scenario.seed, "code": core(cls.kind)}

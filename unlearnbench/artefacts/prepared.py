@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,11 +12,14 @@ from unlearnbench.artefacts.artefact import Artefact, Context
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.original import Original
 from unlearnbench.artefacts.plugin_keys import plugin_key
+from unlearnbench.artefacts.sizes import SINGLE
 from unlearnbench.artefacts.training import room_for, wait_for
 from unlearnbench.artefacts.versions import core, of_plugin
+from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.contract import naming
 from unlearnbench.plugins.fingerprint import current_fingerprint
-from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.method import Method, require_prepared
 from unlearnbench.plugins.problem import Assembly
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
@@ -51,6 +55,20 @@ class MethodArtefact(Artefact):
         if of_plugin("methods", self.method, present) != self.key["method"]["code"]:
             raise RuntimeError(f"the code of {self.method} was edited while it ran: run the same command again")
         return method
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Raises `UserError`, in a block, where batch normalisation gets a single value."""
+        try:
+            yield
+        except ValueError as error:
+            if SINGLE not in str(error):
+                raise
+            raise UserError(
+                f"{self.method} trains {self.scenario.model} on a batch of one sample, which its batch normalisation "
+                "cannot normalise: make the forget set larger than one sample, and batches too, or keep the network in "
+                "eval mode"
+            ) from error
 
     def assembly(self, context: Context) -> Assembly:
         """Assembles the problems of the scenario."""
@@ -90,7 +108,8 @@ class Prepared(MethodArtefact):
             "seed": loaded.scenario.seed,
             "code": core(cls.kind),
         }
-        ep = method.ep_to_prepare(loaded.scenario.recipe, options)
+        with naming(f"method {name}"):
+            ep = method.ep_to_prepare(loaded.scenario.recipe, options)
         return cls(key, loaded.scenario, ep, 0, {"original": original}, name, options)
 
     def make(self, context: Context) -> Made:
@@ -101,7 +120,9 @@ class Prepared(MethodArtefact):
         stream = (*scenario.origin, scenario.seed, self.method, "prepare")
         problem = self.assembly(context).to_prepare(method.access, stream)
         start = time.perf_counter()
-        with seeds.pinned(*stream, "global"), loop.computing(scenario.recipe, device), limited():
+        with seeds.pinned(*stream, "global"), loop.computing(scenario.recipe, device), limited(), self.explaining():
             tensors = method.preparation(problem, **self.options)
         wait_for(device)
+        with naming(f"method {self.method}"):
+            require_prepared(tensors)
         return tensors, {"seconds": {"prepare": time.perf_counter() - start}}

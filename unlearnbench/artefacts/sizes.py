@@ -6,27 +6,64 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
-from unlearnbench.plugins.model import Model
+from unlearnbench.plugins.model import Model, Network
 
 Options = tuple[tuple[str, Any], ...]
 Shape = tuple[int, int, int]
+SINGLE = "more than 1 value per channel"
+"""What torch says of batch normalisation in train mode for a single value."""
 
 
 @cache
-def shapes_of(model: str, options: Options, shape: Shape, num_classes: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of a network's weights and buffers by name.
+def weights_of(model: str, options: Options, shape: Shape, num_classes: int) -> dict[str, Tensor]:
+    """A network's weights and buffers by name, with shapes and dtypes and without values.
 
     Args:
         model: Name of the network.
         options: Its options, resolved.
         shape: Channels, height and width of its input.
         num_classes: Number of classes.
+
+    Raises:
+        UserError: If it cannot be built.
     """
-    with torch.device("meta"):
-        network = registry.get(Model, model).build(shape, num_classes, **dict(options))
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    return without_values(model, options, shape, num_classes).state_dict()
+
+
+@cache
+def least_batch_of(model: str, options: Options, shape: Shape, num_classes: int) -> int:
+    """The fewest images that a network can be trained on at once: 2 if batch normalisation fails on 1, else 1.
+
+    Arguments as of `weights_of`. 1, too, for a network that branches on values.
+    """
+    network = without_values(model, options, shape, num_classes).train()
+    try:
+        with torch.device("meta"):
+            network(torch.rand(1, *shape))
+    except ValueError as error:
+        return 2 if SINGLE in str(error) else 1
+    except Exception:  # whatever a plugin's network raises where there are no values
+        return 1
+    return 1
+
+
+def without_values(model: str, options: Options, shape: Shape, num_classes: int) -> Network:
+    """A network on torch's device "meta"; arguments and errors as of `weights_of`."""
+    try:
+        with torch.device("meta"):
+            return registry.get(Model, model).build(shape, num_classes, **dict(options))
+    except UserError:
+        raise
+    except Exception as error:  # whatever a plugin raises
+        size = " x ".join(map(str, shape))
+        raise UserError(
+            f"model {model} cannot be built for images of {size} and {num_classes} classes without reading values: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 @cache
@@ -34,7 +71,7 @@ def flop_of(model: str, options: Options, shape: Shape, num_classes: int) -> flo
     """Floating-point operations of training on one image, two for each multiplication with its addition.
 
     Those of convolutions and matrix products, forward and backward, as torch counts them; 0 if they cannot be counted
-    without data, because the network branches on values. Arguments as of `shapes_of`.
+    without data, because the network branches on values. Arguments as of `weights_of`.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unlearnbench.errors import UserError
+from unlearnbench.plugins.contract import BrokenContractError
 from unlearnbench.plugins.dataset import Dataset
-from unlearnbench.plugins.task import Split, Task, choose
+from unlearnbench.plugins.task import Split, Task, check_split, choose
 from unlearnbench.runtime import seeds
 
 
@@ -43,8 +46,25 @@ def split_by(
         name: Name of the data set.
         content: What is split.
         *stream: Names the random numbers.
+
+    Raises:
+        UserError: If the task fails, or breaks its contract.
     """
-    return task.split(content, seeds.generator(name, task_name, listed(options), *stream), **options)
+    axes = (name, task_name, listed(options), *stream)
+    images, labels = ([getattr(content, f"{part}_{of}") for part in ("train", "test")] for of in ("images", "labels"))
+    own = replace(content, train_labels=labels[0].clone(), test_labels=labels[1].clone())
+    written = [part._version for part in images]
+    with seeds.pinned(*axes):  # so that a task that draws from the global generators is the same in every process
+        try:
+            split = task.split(own, seeds.generator(*axes), **options)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # whatever a plugin raises
+            raise UserError(f"task {task_name} cannot be applied: {type(error).__name__}: {error}") from error
+    if [part._version for part in images] != written:
+        raise BrokenContractError(f"task {task_name} writes on the images: change a copy (`.clone()`)")
+    check_split(task, split, content)
+    return split
 
 
 def compared(content: Dataset, split: Split) -> dict[str, Tensor]:

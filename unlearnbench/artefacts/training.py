@@ -97,7 +97,11 @@ def train(loaded: LoadedScenario, courses: Sequence[Course]) -> list[tuple[Netwo
 
     Returns:
         For each course its network, and for its share of the time: "seconds", "images/s", and "GFLOP/s" if known.
+
+    Raises:
+        UserError: If the networks do not keep the contract.
     """
+    loaded.builder.check(*courses[0].stream)
     start, recipe = time.perf_counter(), loaded.scenario.recipe
     networks, samples = [loaded.builder.fresh(*c.stream) for c in courses], [course.samples for course in courses]
     if len(courses) > 1 and loop.can_be_stacked(networks[0], samples[0], recipe):

@@ -17,9 +17,10 @@ from unlearnbench.artefacts.plugin_keys import plugin_key
 from unlearnbench.artefacts.prepared import MethodArtefact, Prepared
 from unlearnbench.artefacts.training import wait_for
 from unlearnbench.artefacts.versions import core
-from unlearnbench.errors import StorageError
+from unlearnbench.errors import StorageError, UserError
 from unlearnbench.plugins import registry
-from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.contract import BrokenContractError, naming
+from unlearnbench.plugins.method import Method, require_outputs
 from unlearnbench.plugins.model import Network
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
@@ -60,10 +61,11 @@ class Unlearning(MethodArtefact):
             for phase, spent in context.get(self.needs[role])[1]["seconds"].items():
                 seconds[phase] += spent
         began = time.perf_counter()
-        with seeds.pinned(*stream, "global"), loop.computing(scenario.recipe, loaded.device), limited():
+        computing = loop.computing(scenario.recipe, loaded.device)
+        with seeds.pinned(*stream, "global"), computing, limited(), self.explaining():
             network = method.unlearn(problem, self.options)
         if not callable(network):
-            raise TypeError(f"{self.method} returned {type(network).__name__}, not a network")
+            raise BrokenContractError(f"method {self.method} returned {type(network).__name__}, not a network")
         wait_for(loaded.device)
         seconds["unlearn"] += time.perf_counter() - began
         return network, {"seconds": seconds}
@@ -132,7 +134,9 @@ class Outputs(Unlearning):
             "seed": loaded.scenario.seed,
             "code": core(cls.kind),
         }
-        ep = method.ep_to_unlearn(loaded.forgotten, loaded.scenario.recipe, options)
+        with naming(f"method {name}"):
+            check_names(method)
+            ep = method.ep_to_unlearn(loaded.forgotten, loaded.scenario.recipe, options)
         network = None
         if is_parent:
             key_of_network = {**key, "kind": UnlearnedNetwork.kind}
@@ -143,15 +147,17 @@ class Outputs(Unlearning):
     def make(self, context: Context) -> Made:
         """Unlearns, keeps the network if others start from it, and applies it to all images."""
         network, info = self.unlearn(context)
+        logits = self.predict(network, context)
         weights = weights_of(network)
         if self.network and weights is not None:
             context.store.save(self.network.key, weights, info)
-        return self.predict(network, context), info
+        return logits, info
 
     def predict(self, network: Function, context: Context) -> dict[str, Tensor]:
         """The logits of a network, by part.
 
         Raises:
+            BrokenContractError: If they are no floats.
             ValueError: If their shape is wrong.
             FloatingPointError: If they are not finite.
         """
@@ -160,21 +166,41 @@ class Outputs(Unlearning):
         train = loaded.content.train_images.to(loaded.device)
         test = loaded.content.test_images.to(loaded.device)
         stream = (*scenario.origin, scenario.task, scenario.seed, self.method, "outputs")
-        with seeds.pinned(*stream), limited():  # a method may return something that is random, or that never ends
+
+        def checked(images: Tensor) -> Tensor:
+            outputs = network(images)
+            with naming(f"method {self.method}"):
+                require_outputs(outputs, images)
+            return outputs
+
+        with (
+            seeds.pinned(*stream),
+            limited(),
+            loop.in_eval_mode(network),
+        ):  # a method may return something that is random, or that never ends
             logits = {
-                "train": loop.predict(network, train, pipeline.plain),
-                "test": loop.predict(network, test, pipeline.plain),
+                "train": loop.predict(checked, train, pipeline.plain),
+                "test": loop.predict(checked, test, pipeline.plain),
             }
             if pipeline.augment:
                 generator = seeds.generator(*scenario.origin, scenario.seed, "augmented outputs")
                 augmented = partial(pipeline.augmented, generator=generator)
-                logits["train_augmented"] = loop.predict(network, train, augmented)
+                logits["train_augmented"] = loop.predict(checked, train, augmented)
         for part, values in logits.items():
             shape = (len(test) if part == "test" else len(train), loaded.content.num_classes)
             if values.shape != shape:
                 raise ValueError(f"{self.method} gives outputs of shape {tuple(values.shape)} instead of {shape}")
             check_finite(values, self.method)
         return logits
+
+
+def check_names(method: Method) -> None:
+    """Raises `BrokenContractError` unless the method that another one is like is installed."""
+    if method.like:
+        try:
+            registry.get(Method, method.like)
+        except UserError as error:
+            raise BrokenContractError(f"like={method.like!r}: {error}") from error
 
 
 def parent_weights(parent: Artefact, context: Context) -> dict[str, Tensor]:

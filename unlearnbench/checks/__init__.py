@@ -24,14 +24,11 @@ from unittest import SkipTest
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.contract import BrokenContractError
 from unlearnbench.plugins.files import Local, entry, named
 from unlearnbench.plugins.plugin import Plugin
 
 KINDS = tuple(group[:-1] for group in registry.GROUPS)
-
-
-class BrokenContractError(AssertionError):
-    """A plugin does not keep the contract; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +123,7 @@ def checks(
     expected = expected_failures or {}
     module = import_module(f"{__name__}.{checked.kind}s")
     bench = module.Bench(name, checked, **({"data": data} if checked.kind == "dataset" else {}))
+    bench.effects.package = checked.__module__.partition(".")[0]
     functions = {function.__name__.replace("_", "-"): function for function in module.CHECKS}
     for check in expected:
         if check not in functions:

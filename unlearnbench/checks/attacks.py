@@ -14,13 +14,27 @@ import numpy as np
 
 from unlearnbench import statistics
 from unlearnbench.checks import requirements
-from unlearnbench.checks.requirements import fail, outcome, require, skip
+from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import SideEffects, recording
 from unlearnbench.errors import UserError
-from unlearnbench.plugins.attack import Attack, Audit, Booleans, Integers, Known, NotApplicableError, Observed, Scores
+from unlearnbench.plugins.attack import (
+    PARTS,
+    Attack,
+    Audit,
+    Booleans,
+    Integers,
+    Known,
+    NotApplicableError,
+    Observed,
+    Scores,
+    require_facts,
+    require_finite,
+    require_scores,
+    require_unchanged,
+)
+from unlearnbench.plugins.contract import fail, require
 from unlearnbench.runtime import seeds
 from unlearnbench.statistics import Floats
-from unlearnbench.storage.keys import canonical
 
 SAMPLES, CLASSES, NETWORKS = 120, 5, 8
 LEAK = 6.0
@@ -32,7 +46,6 @@ SIGMAS = 4.0
 SURE = 1000.0
 """The scale of logits whose softmax rounds to 0 and 1."""
 SIDES = ("forgotten", "heldout")
-PARTS = ("forgotten", "heldout", "retained", "test")
 
 
 def synthetic_audit(leaking: bool = True, samples: int = SAMPLES, scale: float = 1.0) -> Audit:
@@ -112,7 +125,8 @@ class Bench:
     def score(self, audit: Audit, chance: int = 0) -> Scores:
         """Runs it; `chance` seeds the global generators, which it must not use."""
         with seeds.pinned("check", chance), recording(self.effects):
-            return self.plugin.score(audit, **self.plugin.defaults)
+            scores: Scores = self.plugin.function(audit, **self.plugin.defaults)
+            return scores
 
     @cached_property
     def result(self) -> Any:
@@ -146,21 +160,12 @@ def runs_with_its_defaults(bench: Bench) -> None:
 
 def scores_every_sample(bench: Bench) -> None:
     """There is one float for each forgotten sample, and for each sample that these are compared with."""
-    scores = bench.scores()
-    for name, side, length in (("forgotten", scores.forgotten, SAMPLES), ("heldout", scores.heldout, None)):
-        is_right = isinstance(side, np.ndarray) and side.ndim == 1 and side.dtype == np.float64 and len(side) >= 2
-        what = f"{side.dtype} {list(side.shape)}" if isinstance(side, np.ndarray) else type(side).__name__
-        require(
-            is_right and length in (None, len(side)),
-            f"{name} scores are {what}: return float64 [{length or 'n'}], one for each sample",
-        )
+    require_scores(bench.scores(), SAMPLES)
 
 
 def gives_finite_scores(bench: Bench) -> None:
     """No score is infinite or not a number."""
-    scores = bench.scores()
-    finite = all(np.isfinite(np.asarray(side, dtype=float)).all() for side in (scores.forgotten, scores.heldout))
-    require(finite, "some scores are infinite or not a number: work with log-probabilities, and never divide by zero")
+    require_finite(bench.scores())
 
 
 def is_reproducible(bench: Bench) -> None:
@@ -176,10 +181,7 @@ def does_not_write_on_the_audit(bench: Bench) -> None:
     audit = synthetic_audit()
     before = {part: copy.deepcopy(getattr(audit, part)) for part in PARTS}
     bench.score(audit)
-    for part, old in before.items():
-        new: Observed = getattr(audit, part)
-        same = np.array_equal(old.logits, new.logits) and np.array_equal(old.labels, new.labels)
-        require(same, f"it writes on the outputs for {part} samples: change a copy")
+    require_unchanged(before, audit)
 
 
 def finds_an_obvious_leak(bench: Bench) -> None:
@@ -226,10 +228,7 @@ def copes_with_few_samples(bench: Bench) -> None:
 
 def gives_facts_that_records_can_keep(bench: Bench) -> None:
     """Its facts are whole numbers by name."""
-    facts = bench.scores().facts
-    is_right = all(isinstance(name, str) and type(value) is int for name, value in facts.items())
-    require(is_right, f"facts must be whole numbers by name, not {dict(facts)}")
-    canonical(dict(facts))
+    require_facts(bench.scores())
 
 
 def names_libraries_that_are_installed(bench: Bench) -> None:

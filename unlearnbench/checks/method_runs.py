@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.checks import BrokenContractError
 from unlearnbench.checks.material import CLASSES, RECIPE, builder, digits, trained
 from unlearnbench.checks.requirements import skip
 from unlearnbench.checks.side_effects import SideEffects, count_hooks, recording, without_data
 from unlearnbench.plugins.access import Access
+from unlearnbench.plugins.contract import BrokenContractError
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Network
 from unlearnbench.plugins.problem import Assembly, Problem

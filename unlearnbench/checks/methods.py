@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import torch
@@ -13,11 +11,12 @@ from torch import Tensor
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CLASSES, CPU, RECIPE, digits
 from unlearnbench.checks.method_runs import Bench, draw_forget_set
-from unlearnbench.checks.requirements import fail, outcome, require, skip
+from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import ForbiddenDataError
 from unlearnbench.errors import AccessError, UserError
 from unlearnbench.plugins import registry
-from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.contract import fail, require
+from unlearnbench.plugins.method import Method, require_prepared
 
 LESS = {"labels": "images", "images": None, "sample-labels": "images"}
 """The next lower level of access."""
@@ -144,38 +143,19 @@ def prepares_what_can_be_kept(bench: Bench) -> None:
     """Its preparing phase returns a dict of tensors by name, each with memory of its own."""
     if bench.plugin.preparation is None:
         skip("it has no preparing phase")
-    prepared = bench.first.prepared
-    require(
-        isinstance(prepared, dict)
-        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in prepared.items()),
-        "its preparing phase must return a dict of tensors by name, for example a state_dict",
-    )
+    require_prepared(bench.first.prepared)
     try:
-        save({name: tensor.detach().contiguous() for name, tensor in prepared.items()})
+        save({name: tensor.detach().contiguous() for name, tensor in bench.first.prepared.items()})
     except RuntimeError as error:
-        fail(f"what it prepares cannot be stored, clone tensors that share memory: {error}".splitlines()[0])
+        fail(f"what it prepares cannot be stored: {error}".splitlines()[0])
 
 
 def declares_its_cost(bench: Bench) -> None:
     """Its cost can be computed from its options: a finite number of passes over the training set, at least 0."""
     method, options = bench.plugin, bench.plugin.defaults
-    require_cost("cost", "forget, recipe", lambda: method.ep_to_unlearn(0.2, RECIPE, options))
+    method.ep_to_unlearn(0.2, RECIPE, options)
     if method.preparation:
-        require_cost("prepare_cost", "recipe", lambda: method.ep_to_prepare(RECIPE, options))
-
-
-def require_cost(name: str, arguments: str, compute: Callable[[], float]) -> None:
-    """Raises unless a function that was registered as a cost returns a finite number, at least 0."""
-    try:
-        ep = float(compute())
-        result = f"returns {ep}"
-    except Exception as error:  # anything that a plugin raises
-        ep, result = math.nan, f"raises {type(error).__name__}: {error}"
-    require(
-        math.isfinite(ep) and ep >= 0,
-        f"its {name} {result}: the function below @NAME.{name} must take ({arguments}, *, HYPERPARAMETERS) and "
-        "return passes over the training set",
-    )
+        method.ep_to_prepare(RECIPE, options)
 
 
 def names_methods_that_exist(bench: Bench) -> None:

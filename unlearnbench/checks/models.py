@@ -12,18 +12,28 @@ from torch import Tensor, nn
 
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CPU
-from unlearnbench.checks.requirements import fail, outcome, require, skip
+from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import SideEffects, recording
-from unlearnbench.plugins.model import Builder, Model, Network
+from unlearnbench.plugins.contract import fail, require
+from unlearnbench.plugins.model import (
+    BATCH,
+    Builder,
+    Model,
+    Network,
+    require_copies,
+    require_independence,
+    require_last_layer,
+    require_logits,
+    require_no_probabilities,
+    require_parts,
+    require_state,
+)
 from unlearnbench.runtime import seeds
 
 Shape = tuple[int, int, int]
 SHAPES: tuple[Shape, ...] = ((3, 32, 32), (1, 28, 28), (3, 224, 224))
 """The shapes of images that are tried; the model must accept one of them."""
 CLASSES = 7
-BATCH = 4
-CLOSE = 1e-4
-"""How much the other images of a batch may change an output, relative to the largest: sums have another order."""
 
 
 @dataclass
@@ -109,10 +119,7 @@ def builds_a_network(bench: Bench) -> None:
 def gives_logits(bench: Bench) -> None:
     """Its outputs are finite float32 [B, classes]."""
     _, images, logits = bench.forward
-    is_right = isinstance(logits, Tensor) and logits.shape == (len(images), CLASSES) and logits.dtype == torch.float32
-    what = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-    require(is_right, f"for {len(images)} images and {CLASSES} classes it gives {what}: give float32 [B, num_classes]")
-    require(bool(logits.isfinite().all()), "even with new weights its outputs are not finite")
+    require_logits(logits, images, CLASSES)
 
 
 def gives_no_probabilities(bench: Bench) -> None:
@@ -120,41 +127,19 @@ def gives_no_probabilities(bench: Bench) -> None:
     _, _, logits = bench.forward
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         skip("it gives no logits")
-    ones = torch.ones(len(logits))
-    are_probabilities = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), ones, atol=1e-4)
-    are_logarithms = torch.allclose(logits.exp().sum(1), ones, atol=1e-4)
-    require(
-        not are_probabilities and not are_logarithms,
-        "its outputs are (log-)probabilities: remove the softmax at its end",
-    )
+    require_no_probabilities(logits)
 
 
 def is_split_into_features_and_head(bench: Bench) -> None:
     """`head(features(images))` are its outputs, and features are [B, D]."""
     network, (_, images, logits) = bench.network(), bench.forward
-    with torch.no_grad():
-        embeddings = network.features(images)
-        is_flat = embeddings.ndim == 2 and len(embeddings) == len(images)
-        require(is_flat, f"features must be [B, D], not {list(embeddings.shape)}: end them with nn.Flatten()")
-        require(torch.equal(network.head(embeddings), logits), "head(features(images)) are not the network's outputs")
+    require_parts(network, images, logits)
 
 
 def names_its_last_layer(bench: Bench) -> None:
     """`last_layer` is the name of the linear layer whose outputs are the logits."""
     network, (_, images, logits) = bench.network(), bench.forward
-    modules = dict(network.named_modules())
-    layer = modules.get(network.last_layer)
-    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
-    hint = f'such as "{linear[-1] if linear else "head"}"'
-    require(isinstance(layer, nn.Linear), f"last_layer={network.last_layer!r} names no nn.Linear: name one, {hint}")
-    assert isinstance(layer, nn.Linear)
-    outputs: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    with torch.no_grad():
-        network(images)
-    hook.remove()
-    is_last = len(outputs) == 1 and outputs[0].shape == logits.shape and torch.equal(outputs[0], logits)
-    require(is_last, f"the outputs of last_layer={network.last_layer!r} are not the logits: name the last one, {hint}")
+    require_last_layer(network, images, logits)
 
 
 def is_reproducible(bench: Bench) -> None:
@@ -175,11 +160,7 @@ def changes_with_the_seed(bench: Bench) -> None:
 
 def has_outputs_independent_of_the_batch(bench: Bench) -> None:
     """In eval mode the outputs for an image do not depend on the other images of its batch."""
-    network, images, logits = bench.forward
-    with torch.no_grad():
-        alone = torch.cat([network(image[None]) for image in images])
-    is_close = alone.shape == logits.shape and float((alone - logits).abs().max()) <= CLOSE * float(logits.abs().max())
-    require(is_close, "in eval mode outputs depend on the batch: use running statistics, and no dropout, in eval mode")
+    require_independence(*bench.forward)
 
 
 def learns_with_all_its_weights(bench: Bench) -> None:
@@ -194,22 +175,15 @@ def learns_with_all_its_weights(bench: Bench) -> None:
 
 def can_be_rebuilt_from_weights(bench: Bench) -> None:
     """A network with the weights and buffers of another has the same outputs, also after training steps."""
-    network, images = bench.copied_network().train(), bench.forward[1]
-    with torch.no_grad():
-        network(images)  # changes running statistics
-        rebuilt = bench.fresh(seed=2)
-        rebuilt.load_state_dict(network.state_dict())
-        same = torch.equal(rebuilt.eval()(images), network.eval()(images))
-    require(same, "its state_dict is incomplete: register all state as parameters or persistent buffers")
+    shape, _ = bench.built()
+    with recording(bench.effects):
+        require_state(bench.builder(shape), bench.copied_network(), bench.forward[1])
 
 
 def can_be_copied(bench: Bench) -> None:
     """`copy.deepcopy` works: methods get copies."""
     _, network = bench.built()
-    try:
-        copy.deepcopy(network)
-    except Exception as error:  # anything that a plugin's attributes raise
-        fail(f"copy.deepcopy {outcome(error)}".splitlines()[0])
+    require_copies(network)
 
 
 def can_be_planned_without_memory(bench: Bench) -> None:

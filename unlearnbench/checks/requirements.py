@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 from unittest import SkipTest
 
-from unlearnbench.checks import BrokenContractError
 from unlearnbench.checks.side_effects import SideEffects
-from unlearnbench.plugins.plugin import Plugin
-from unlearnbench.storage.keys import canonical
-
-ARGUMENTS = {"method": 1, "task": 2, "dataset": 1, "model": 2, "attack": 1}
-"""The number of arguments of a plugin's function beside its options."""
+from unlearnbench.plugins.contract import require
+from unlearnbench.plugins.plugin import require_keywords, require_plain_options
 
 
 class AnyBench(Protocol):
@@ -33,17 +26,6 @@ class AnyBench(Protocol):
         """The side effects of its calls."""
 
 
-def fail(message: str) -> NoReturn:
-    """Raises `BrokenContractError`."""
-    raise BrokenContractError(message)
-
-
-def require(condition: bool, message: str) -> None:
-    """Raises `BrokenContractError` unless a condition holds."""
-    if not condition:
-        fail(message)
-
-
 def skip(reason: str) -> NoReturn:
     """Ends a check that cannot be made."""
     raise SkipTest(reason)
@@ -54,12 +36,6 @@ def outcome(result: object) -> str:
     if isinstance(result, Exception):
         return f"raises {type(result).__name__}: {result}"
     return f"returns {type(result).__name__}"
-
-
-def functions(plugin: Plugin) -> list[Callable[..., Any]]:
-    """A plugin's function, and that of its preparing phase if it has one."""
-    preparation = getattr(plugin, "preparation", None)
-    return [plugin.function, *([preparation] if preparation else [])]
 
 
 def is_documented(bench: AnyBench) -> None:
@@ -76,29 +52,12 @@ def is_documented(bench: AnyBench) -> None:
 
 def takes_options_as_keywords(bench: AnyBench) -> None:
     """Its options are keyword-only arguments with defaults."""
-    for function in functions(bench.plugin):
-        parameters = list(inspect.signature(function).parameters.values())[ARGUMENTS[bench.plugin.kind] :]
-        loose = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        require(not loose, f"put a star before {', '.join(loose)}, `*, {', '.join(loose)}`: options are keyword-only")
+    require_keywords(bench.plugin)
 
 
 def has_options_that_records_can_keep(bench: AnyBench) -> None:
     """Its options are numbers, strings, true or false, None, or flat tuples of these, so that records can keep them."""
-    for name, value in bench.plugin.defaults.items():
-        require(
-            survives_json(bench, name, value) and not isinstance(value, dict),
-            f"option {name} is {value!r}, which JSON does not keep: use a number, a string, true or false, None or a "
-            "flat tuple of these",
-        )
-
-
-def survives_json(bench: AnyBench, name: str, value: object) -> bool:
-    """True if an option has the same value after it was written as JSON and read again."""
-    try:
-        read = bench.plugin.resolve(bench.name, {name: json.loads(canonical(value))})[name]
-    except (TypeError, ValueError):
-        return False
-    return bool(read == value)
+    require_plain_options(bench.plugin)
 
 
 def restores_global_settings(bench: AnyBench) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from torch import nn
@@ -25,6 +26,10 @@ GRACE = 0.2
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 HOOKS_ON_ALL = "hooks on all modules"
 """The global setting that has a check of its own."""
+ENVIRONMENT = "environment variables"
+"""The global setting that libraries change, too: torch sets variables for its own caches when it first needs them."""
+INSTALLED = {"site-packages", "dist-packages"}
+"""The names of the folders of all installed packages."""
 
 
 class ForbiddenDataError(Exception):
@@ -36,11 +41,13 @@ class SideEffects:
     """The side effects of the calls of a plugin.
 
     Attributes:
+        package: The top-level package of the plugin.
         settings: Names of global settings that were changed.
         threads: Names of threads that were still running.
         hooks: The number of hooks that were left on all modules or on the result.
     """
 
+    package: str = ""
     settings: list[str] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)
     hooks: int = 0
@@ -51,11 +58,13 @@ def recording(effects: SideEffects) -> Iterator[None]:
     """Records what a block does to the process, and restores the global settings."""
 
     def note(setting: str) -> None:
-        if setting != HOOKS_ON_ALL:
-            effects.settings.append(setting)
+        if setting == HOOKS_ON_ALL or (setting == ENVIRONMENT and changed_variables(before) <= by_libraries):
+            return
+        effects.settings.append(setting)
 
+    before, by_libraries = dict(os.environ), set[str]()
     threads, hooks = set(threading.enumerate()), count_global_hooks()
-    with global_state.preserved(note):
+    with global_state.preserved(note), watching_libraries(effects.package, by_libraries):
         try:
             yield
         finally:
@@ -64,6 +73,52 @@ def recording(effects: SideEffects) -> Iterator[None]:
                 thread.join(GRACE)
                 if thread.is_alive():
                     effects.threads.append(thread.name)
+
+
+def changed_variables(before: dict[str, str]) -> set[str]:
+    """The names of the environment variables that are not as they were."""
+    return {name for name in os.environ.keys() | before.keys() if os.environ.get(name) != before.get(name)}
+
+
+@contextmanager
+def watching_libraries(package: str, variables: set[str]) -> Iterator[None]:
+    """Adds to `variables`, in a block, the names of environment variables that libraries set.
+
+    Args:
+        package: The top-level package of the plugin, which is no library.
+        variables: The names.
+    """
+
+    def watch(name: str) -> None:
+        if is_library(caller(), package):
+            variables.add(name)
+
+    _watchers.append(watch)
+    start_auditing()
+    try:
+        yield
+    finally:
+        _watchers.pop()
+
+
+def caller() -> FrameType | None:
+    """The frame of the innermost function that is neither part of this module nor of the standard library."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and (frame.f_globals["__name__"] == __name__ or package_of(frame) in sys.stdlib_module_names):
+        frame = frame.f_back
+    return frame
+
+
+def package_of(frame: FrameType) -> str:
+    """The top-level package of the code of a frame."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def is_library(frame: FrameType | None, package: str) -> bool:
+    """True if a frame runs code of an installed package other than the plugin's."""
+    if frame is None or package_of(frame) == package:
+        return False
+    return bool(INSTALLED & set(Path(frame.f_code.co_filename).parts))
 
 
 def count_global_hooks() -> int:
@@ -102,6 +157,8 @@ def without_data(attempts: list[str]) -> Iterator[None]:
 
 _refusals: list[Callable[[str], None]] = []
 """The last one is called with the path of each data file that is opened; empty outside of `without_data`."""
+_watchers: list[Callable[[str], None]] = []
+"""The last one is called with the name of each environment variable that is set or deleted."""
 _auditing: list[bool] = []
 """Empty until the audit hook is installed, which cannot be undone."""
 
@@ -115,6 +172,8 @@ def start_auditing() -> None:
 
 def audit(event: str, arguments: tuple[Any, ...]) -> None:
     """The audit hook: the interpreter calls it on every event."""
+    if event in ("os.putenv", "os.unsetenv") and _watchers:
+        _watchers[-1](os.fsdecode(arguments[0]))
     if event != "open" or not _refusals or not isinstance(arguments[0], str | bytes | os.PathLike):
         return
     path, mode = Path(os.fsdecode(arguments[0])), str(arguments[1] or "r")

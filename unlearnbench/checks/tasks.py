@@ -6,16 +6,26 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from unlearnbench.artefacts.datasets import checksum
 from unlearnbench.checks import requirements
-from unlearnbench.checks.material import CLASSES, TEST, TRAIN, digits
-from unlearnbench.checks.requirements import fail, outcome, require, skip
+from unlearnbench.checks.material import TEST, TRAIN, digits
+from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import SideEffects, recording
-from unlearnbench.planning.protocols import COLUMNS
+from unlearnbench.plugins.contract import BrokenContractError, fail, require
 from unlearnbench.plugins.dataset import Dataset
-from unlearnbench.plugins.task import Split, Task
+from unlearnbench.plugins.task import (
+    Split,
+    Task,
+    require_ascending,
+    require_both_sides,
+    require_classes,
+    require_columns,
+    require_division,
+    require_heldout,
+    require_likeness,
+    require_positions,
+)
 from unlearnbench.runtime import seeds
 
 
@@ -72,52 +82,33 @@ def changes_with_the_seed(bench: Bench) -> None:
 
 def gives_ascending_positions(bench: Bench) -> None:
     """The forget set are positions in the training set: int64 [f], ascending, without repetition."""
-    forget = bench.split().forget
-    require_positions("forget", forget, TRAIN)
-    require(torch.equal(forget, forget.sort().values), "forget must be ascending: sort it, `.sort().values`")
+    require_ascending(bench.split(), digits())
 
 
 def gives_valid_held_out_samples(bench: Bench) -> None:
     """Held-out samples, and the part of the test set that counts as forgotten, are positions without repetition."""
-    split = bench.split()
-    require_positions("heldout", split.heldout, TEST)
-    if split.test_forget is not None:
-        require_positions("test_forget", split.test_forget, TEST)
+    require_heldout(bench.split(), digits())
 
 
 def compares_like_with_like(bench: Bench) -> None:
     """Held-out samples are of the classes of the forgotten ones."""
-    content, split = digits(), bench.split()
-    if not are_positions(split.forget, TRAIN) or not are_positions(split.heldout, TEST):
-        skip("its positions are wrong")
-    forgotten, heldout = content.train_labels[split.forget], content.test_labels[split.heldout]
-    others = sorted(set(heldout.tolist()) - set(forgotten.tolist()))
-    require(
-        not others,
-        f"held-out samples are of classes {others}, of which nothing is forgotten: an attack would tell classes apart",
-    )
+    split = bench.split()
+    try:
+        require_positions("forget", split.forget, TRAIN)
+        require_positions("heldout", split.heldout, TEST)
+    except BrokenContractError as error:
+        skip(f"its positions are wrong: {error}")
+    require_likeness(split, digits())
 
 
 def gives_labels_in_range(bench: Bench) -> None:
     """Labels that it replaces are int64, one for each sample, each a class."""
-    split = bench.split()
-    for name, labels, count in (
-        ("train_labels", split.train_labels, TRAIN),
-        ("heldout_labels", split.heldout_labels, len(split.heldout)),
-    ):
-        if labels is not None:
-            is_right = labels.dtype == torch.int64 and labels.shape == (count,)
-            is_right = is_right and bool(((labels >= 0) & (labels < CLASSES)).all())
-            require(is_right, f"{name} must be int64 [{count}], from 0 to {CLASSES - 1}")
+    require_classes(bench.split(), digits())
 
 
 def replaces_labels_on_both_sides(bench: Bench) -> None:
     """If it replaces labels of forgotten samples, then also those of held-out samples, by the same process."""
-    split = bench.split()
-    require(
-        (split.train_labels is None) == (split.heldout_labels is None),
-        "return train_labels and heldout_labels, or neither: otherwise a wrong label alone reveals a member",
-    )
+    require_both_sides(bench.split(), digits())
 
 
 def does_not_write_on_the_data(bench: Bench) -> None:
@@ -131,13 +122,8 @@ def does_not_write_on_the_data(bench: Bench) -> None:
 
 def has_known_columns(bench: Bench) -> None:
     """The columns of its table are metrics of the suite; those that divide the test set need a division."""
-    columns = bench.plugin.columns
-    unknown = [name for name in columns if name not in COLUMNS]
-    require(bool(columns) and not unknown, f"columns must be some of {', '.join(COLUMNS)}, not {unknown or 'none'}")
-    divided = sorted({"test_r", "test_f"} & set(columns))
-    if divided:
-        has_division = bench.split().test_forget is not None
-        require(has_division, f"column {' and '.join(divided)} needs Split(test_forget=...)")
+    require_columns(bench.plugin)
+    require_division(bench.plugin, bench.split())
 
 
 def works_without_a_test_set(bench: Bench) -> None:
@@ -156,21 +142,6 @@ def equal(one: Split, other: Split) -> bool:
         if (mine is None) != (theirs is None) or (mine is not None and not torch.equal(mine, theirs)):
             return False
     return True
-
-
-def are_positions(values: Tensor, total: int) -> bool:
-    """True if these are positions in something of that size, without repetition."""
-    return (
-        values.dtype == torch.int64
-        and values.ndim == 1
-        and len(values.unique()) == len(values)
-        and bool(((values >= 0) & (values < total)).all())
-    )
-
-
-def require_positions(name: str, values: Tensor, total: int) -> None:
-    """Raises unless these are positions in something of that size, without repetition."""
-    require(are_positions(values, total), f"{name} must be int64 positions from 0 to {total - 1}, none of them twice")
 
 
 CHECKS = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import textwrap
@@ -143,8 +142,8 @@ def as_data(summary: Summary) -> dict[str, Any]:
 
 
 def default_format() -> str:
-    """The format of tables: markdown, or in a terminal with colours, markdown with bold type."""
-    return "terminal" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "markdown"
+    """The format of tables: what fits into a terminal, or markdown if the output goes elsewhere."""
+    return "terminal" if sys.stdout.isatty() else "markdown"
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:

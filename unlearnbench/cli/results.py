@@ -16,11 +16,15 @@ from unlearnbench.cli.options import (
     ARITHMETIC,
     CACHE,
     DATA,
+    DATASETS,
     DEVICE,
     JOBS,
     JSON,
+    METHODS,
     PRESET,
     RESULTS,
+    SEEDS,
+    TASKS,
     effort_of,
     selection_of,
     workspace_of,
@@ -39,9 +43,13 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.argument("number", metavar="NUMBER|TASK")
+@click.argument("number", metavar="[NUMBER|TASK]", required=False)
 @click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper with --compare]")
 @RESULTS
+@DATASETS
+@TASKS
+@METHODS
+@SEEDS
 @click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
 @click.option(
     "--protocol", metavar="clean|released", help="How models are evaluated.  [clean; released with --compare]"
@@ -52,37 +60,50 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 @ACCEPT
 @CACHE
 @DATA
-def table(number: str, preset: str | None, results: str, form: str | None, **options: Any) -> None:
-    """Prints a table of the records: 1-3 (methods) and 4-6 (ablations) as in the paper, or that of a task."""
+def table(number: str | None, preset: str | None, results: str, form: str | None, **options: Any) -> None:
+    """Prints a table of the records: 1-3 (methods) and 4-6 (ablations) as in the paper, or that of a task.
+
+    Retrain and the controls are always shown. Variants take part in bold and underlined type if -m names them.
+    """
     from unlearnbench.reporting.tables import table as table_text
 
     views = [view.name for view in VIEWS if options.pop(view.name)]
     if len(views) > 1:
         raise UserError(f"{' and '.join(f'--{name}' for name in views)} do not go together: print one after the other")
     view = views[0] if views else STANDARD.name
-    which = int(number) if number.isdecimal() else number
+    which = int(number) if number and number.isdecimal() else number
     click.echo(table_text(which, preset, results, form or default_format(), view, **options), nl=False)
 
 
 @click.command()
 @click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="Whose results.  [demo]")
 @RESULTS
+@DATASETS
+@TASKS
+@METHODS
+@SEEDS
 @click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
 @click.option("--svg", metavar="FILE", help="Also draw the critical-difference diagram.")
 @ACCEPT
 @JSON
-def rank(preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool) -> None:
-    """Ranks methods by their distance to Retrain, with the significance that the number of tasks and seeds supports."""
+def rank(
+    preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool, **options: Any
+) -> None:
+    """Ranks methods by their distance to Retrain, with the significance that the number of tasks and seeds supports.
+
+    Methods that lack a task or a dataset are left out and named. Variants are ranked if -m names them.
+    """
     from unlearnbench.reporting import charts, ranking
+    from unlearnbench.reporting.choice import Choice
     from unlearnbench.reporting.rendering import render
 
-    ranked = ranking.rank(preset, results, accept_stale=accept_stale)
+    ranked = ranking.rank(preset, results, accept_stale, Choice.of(**options))
     if svg:
         expanded(svg).write_text(charts.diagram(ranked), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(ranking.as_data(ranked), indent=1))
     else:
-        click.echo(render(ranking.view(ranked, preset), form or default_format()), nl=False)
+        click.echo(render(ranking.view(ranked), form or default_format()), nl=False)
 
 
 @click.command()

@@ -264,7 +264,6 @@ def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
 @click.option("--random", "count", type=int, default=0, metavar="N", help="Draw N cells at random instead.")
 @PRESET
 @JOBS
-@DEVICE
 @RESULTS
 @DATA
 @JSON

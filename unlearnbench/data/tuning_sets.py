@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.data.digits import digits_8x8
-from unlearnbench.data.torchvision_sets import idx_files
+from unlearnbench.data.torchvision_sets import fetcher, idx_files
 from unlearnbench.plugins.dataset import Dataset, dataset
 from unlearnbench.plugins.task import choose
 from unlearnbench.runtime import seeds
@@ -25,15 +25,18 @@ def digits_8x8_tuning(root: Path) -> Dataset:
 
 
 @dataset(
-    title="DIGITS, tuning",
+    title="MNIST, tuning",
     reference="LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998",
     files={name: md5 for name, md5 in idx_files("MNIST").items() if "train" in name},
+    fetch=fetcher("MNIST"),
 )
 def mnist_tuning(root: Path) -> Dataset:
     """A fifth of the training images of mnist, of which a fifth is held out."""
-    train = torchvision("datasets").MNIST(root, train=True)
-    fifth = choose(train.targets, range(10), 0.2, seeds.generator("tuning", "share"))
-    return divided(train.data[fifth].unsqueeze(1), train.targets[fifth])
+    mnist, raw = torchvision("datasets.mnist"), root / "MNIST" / "raw"
+    images = mnist.read_image_file(str(raw / "train-images-idx3-ubyte"))
+    labels = mnist.read_label_file(str(raw / "train-labels-idx1-ubyte"))
+    fifth = choose(labels, range(10), 0.2, seeds.generator("tuning", "share"))
+    return divided(images[fifth].unsqueeze(1), labels[fifth])
 
 
 def divided(images: Tensor, labels: Tensor) -> Dataset:

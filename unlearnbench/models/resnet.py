@@ -9,29 +9,41 @@ from unlearnbench.plugins.model import Network, model
 from unlearnbench.runtime.vision import torchvision
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels; the released code normalises with them."""
+"""Of ImageNet's pixels, red, green and blue; the released code normalises with them."""
+GREY = 1
+COLOUR = 3
 
 
 class Normalize(nn.Module):
-    """Subtracts a mean from each channel and divides by a standard deviation."""
+    """Subtracts a mean from each channel and divides by a standard deviation.
+
+    A grey image becomes three channels. Where there are other channels than three, each has the average of ImageNet's.
+
+    Args:
+        channels: Of the images.
+    """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(DEVIATION).reshape(1, 3, 1, 1))
+        self.channels = COLOUR if channels == GREY else channels
+        for name, values in (("mean", MEAN), ("deviation", DEVIATION)):
+            of_each = values if self.channels == COLOUR else [sum(values) / COLOUR] * self.channels
+            self.register_buffer(name, torch.tensor(of_each).reshape(1, self.channels, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalises pixels [B, 3, H, W] in [0, 1]."""
+        """Normalises pixels [B, C, H, W] in [0, 1]."""
         normalized: Tensor = (images - self.mean) / self.deviation
         return normalized
 
 
-def trunk(embedding: int = 256) -> nn.Module:
-    """Torchvision's ResNet-18 with random weights, whose last layer returns an embedding."""
+def trunk(channels: int, embedding: int = 256) -> nn.Module:
+    """Torchvision's ResNet-18 with random weights, for images of that many channels, returning an embedding."""
     network: nn.Module = torchvision("models").resnet18(weights=None, num_classes=embedding)
+    if channels != COLOUR:
+        network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
     return network
 
 
@@ -41,7 +53,8 @@ def trunk(embedding: int = 256) -> nn.Module:
 )
 def resnet18(shape: tuple[int, int, int], num_classes: int) -> Network:
     """Torchvision's ResNet-18 from random weights, then 512 -> 256 (the embedding) -> classes; for 224 pixels."""
-    return Network(nn.Sequential(Normalize(), trunk()), nn.Linear(256, num_classes), last_layer="head")
+    normalize = Normalize(shape[0])
+    return Network(nn.Sequential(normalize, trunk(normalize.channels)), nn.Linear(256, num_classes), last_layer="head")
 
 
 @model(
@@ -50,7 +63,8 @@ def resnet18(shape: tuple[int, int, int], num_classes: int) -> Network:
 )
 def resnet18_32(shape: tuple[int, int, int], num_classes: int) -> Network:
     """As ResNet-18, but with a first 3 x 3 convolution without stride or pooling; for 32 pixels."""
-    network = trunk()
-    network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
+    normalize = Normalize(shape[0])
+    network = trunk(COLOUR)
+    network.conv1 = nn.Conv2d(normalize.channels, 64, kernel_size=3, padding=1, bias=False)
     network.maxpool = nn.Identity()
-    return Network(nn.Sequential(Normalize(), network), nn.Linear(256, num_classes), last_layer="head")
+    return Network(nn.Sequential(normalize, network), nn.Linear(256, num_classes), last_layer="head")

@@ -17,7 +17,7 @@ from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.artefacts.versions import Version
 from unlearnbench.errors import UserError
 from unlearnbench.golden import HERE, Golden, Output
-from unlearnbench.operations.measure import measure
+from unlearnbench.operations.measure import RELEARNING, measure
 from unlearnbench.operations.run import Summary, carry_out
 from unlearnbench.operations.work import Effort, Progress
 from unlearnbench.planning.cells import planned
@@ -103,18 +103,23 @@ def confirm(
     different = sorted(name for name in compared if expected[name].sha256 != outputs[name].sha256)
     confirmed, sources = versions.confirmed(), versions.sources()
     edited = {name for name in confirmed.keys() & sources.keys() if confirmed[name].source != sources[name]}
+    removed = confirmed.keys() - sources.keys()
     problem = unexplained({name: outputs[name] for name in different}, edited, to_raise)
+    if not removed:
+        problem = problem or lost(sorted(expected.keys() - outputs.keys()))
     if problem:
-        return Confirmation(True, "", len(outputs), different, problem)
+        return Confirmation(True, "", len(compared), different, problem)
     new = {name: Version(1, sources[name]) for name in sources.keys() - confirmed.keys()}
     if not check and (edited or new or to_raise or presets != stored.presets):
-        present = {name: replace(old, source=sources.get(name, old.source)) for name, old in confirmed.items()}
+        present = {name: replace(old, source=sources[name]) for name, old in confirmed.items() if name in sources}
         raised = {name: replace(present[name], number=present[name].number + 1) for name in to_raise}
         versions.write(dict(sorted({**present, **raised, **new}.items(), key=file_order)))
         golden.write(Golden(libraries, presets, outputs))
         if raised:
             write_to_changelog(raised, because)
-    return Confirmation(True, "", len(outputs), different, "", labels(to_raise), labels(edited - to_raise), labels(new))
+    return Confirmation(
+        True, "", len(compared), different, "", labels(to_raise), labels(edited - to_raise), labels(new)
+    )
 
 
 def unchanged(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> bool:
@@ -179,7 +184,7 @@ def outputs_of(summary: Summary) -> Iterator[tuple[str, Output]]:
     for artefact in artefacts.values():
         content = summary.plan.store.load(artefact.key)
         if content is not None:
-            yield str(artefact), golden.of_tensors(content[0], artefact.key)
+            yield str(artefact), golden.of_tensors(content[0], artefact.key, artefact.scenario.task)
     for cell in summary.plan.cells:
         yield from record_outputs(cell)
 
@@ -196,11 +201,17 @@ def record_outputs(cell: Cell) -> Iterator[tuple[str, Output]]:
     """The metrics and added measures in a cell's record, by name."""
     record = read_record(cell.path)
     assert record is not None
-    yield f"record {cell}", golden.of_numbers(record["metrics"], record["key"])
+    task = cell.scenario.task
+    yield f"record {cell}", golden.of_numbers(record["metrics"], record["key"], task)
     for name, entry in record.get("more", {}).items():
-        if name != "relearning":  # compared as an artefact
-            key = {"outputs": record["key"]["outputs"], "shadows": record["key"]["shadows"], "attack": entry["key"]}
-            yield f"{name} {cell}", golden.of_numbers(entry["found"], key)
+        key = {"outputs": record["key"]["outputs"], "shadows": record["key"]["shadows"]}
+        if name == RELEARNING:
+            yield (
+                f"{name} numbers {cell}",
+                golden.of_numbers(entry["found"], {**key, "kind": name, **entry["key"]}, task),
+            )
+        else:
+            yield f"{name} {cell}", golden.of_numbers(entry["found"], {**key, "attack": entry["key"]}, task)
 
 
 def why_no_bits(portable: bool, installed: Mapping[str, str], expected: Mapping[str, str]) -> str:
@@ -220,6 +231,16 @@ def is_far(golden_output: Output, output: Output) -> bool:
     return any(abs(one - other) > TOLERANCE * scale for one, other in pairs)
 
 
+def lost(names: Sequence[str]) -> str:
+    """The problem if the golden plan no longer has outputs of these names; "" if there are none."""
+    if not names:
+        return ""
+    return (
+        f"{len(names)} golden outputs cannot be compared, because the golden plan no longer has them, e.g. {names[0]}: "
+        "the names of artefacts and cells must stay as they are"
+    )
+
+
 def unexplained(different: Mapping[str, Output], edited: Collection[Name], to_raise: Collection[Name]) -> str:
     """The problem if `to_raise` does not explain every different output; "" if it does."""
     required: set[Name] = set()
@@ -227,7 +248,7 @@ def unexplained(different: Mapping[str, Output], edited: Collection[Name], to_ra
     for name, output in different.items():
         edited_makers, all_code = output.made_by & set(edited), output.made_by | output.made_of
         required |= edited_makers
-        if not edited_makers and not all_code & {*edited, *to_raise}:
+        if not edited_makers and not all_code & set(to_raise):
             unrelated.append(name)
     missing = required - set(to_raise)
     if missing:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Container, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
@@ -68,7 +71,7 @@ def task_row(task: Task) -> dict[str, Any]:
 
 
 def data_listing(folder: str | None) -> list[dict[str, Any]]:
-    """Lists all data sets and the state of their files: one row for each, as JSON values."""
+    """Lists all datasets and the state of their files: one row for each, as JSON values."""
     root = folders.data(folder)
     rows = []
     for name, source in registry.usable("datasets").items():
@@ -91,7 +94,7 @@ def data_listing(folder: str | None) -> list[dict[str, Any]]:
 
 
 def state_of(files: int, wrong: dict[str, str]) -> str:
-    """The state of a data set, from the number of its files and the states of the bad ones."""
+    """The state of a dataset, from the number of its files and the states of the bad ones."""
     if not wrong:
         return "ok, checksums are correct" if files else "ok, needs no files"
     if "damaged" in wrong.values():
@@ -100,27 +103,74 @@ def state_of(files: int, wrong: dict[str, str]) -> str:
 
 
 def fetch_data(name: str, folder: str | None) -> str:
-    """Downloads a data set if files are missing or damaged, and checks it.
+    """Downloads a dataset if files are missing or damaged, and checks it.
+
+    Files that are missing or damaged are downloaded into a folder of their own and checked there; only then do they
+    take their places, so that a download that fails changes nothing.
 
     Returns:
         A message: what was done.
 
     Raises:
-        UserError: If it cannot be downloaded, or is damaged.
+        UserError: If it cannot be downloaded; the message says what is wrong with each file.
     """
     source = registry.get(Source, name)
     root = folders.data(folder)
-    if "damaged" not in (states := source.state(root).values()) and "missing" not in states:
-        return f"{name} is already in {root}" if states else f"{name} needs no files"
+    faults = source.faults(root)
+    if not faults:
+        return f"{name} is already in {root}" if source.files else f"{name} needs no files"
     if source.fetch is None:
-        raise UserError(f"{name} cannot be downloaded: put its files into {root}")
+        raise UserError(f"{name} cannot be downloaded: put its files into {root} ({in_words(faults)})")
     folders.check_writable(root)
-    try:
-        source.fetch(root)
-    except Exception as error:  # networks and servers fail in many ways
-        raise UserError(f"{name} could not be downloaded: {type(error).__name__}: {error}") from error
-    source.check(name, root)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as staging:
+        fresh = Path(staging)
+        gather(source.files, faults, root, fresh)
+        try:
+            source.fetch(fresh)
+        except Exception as error:  # whatever the network or a server did
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UserError(f"{name} could not be downloaded: {reason} (in {root}, {in_words(faults)})") from error
+        if still := source.faults(fresh):
+            raise UserError(
+                f"{name} was downloaded, but other files than its authors' came: {in_words(still)}; nothing in {root} "
+                "was changed"
+            )
+        for file in faults:
+            place(fresh / file, root / file)
     return f"{name} is now in {root}"
+
+
+def gather(files: Iterable[str], faults: Container[str], root: Path, fresh: Path) -> None:
+    """Copies the right files into an empty folder, and links what lies beside them, such as archives to unpack."""
+    folders_of_files = {folder for file in files for folder in PurePosixPath(file).parents}
+    for folder in folders_of_files:
+        (fresh / folder).mkdir(parents=True, exist_ok=True)
+    for file in files:
+        if file not in faults:
+            shutil.copyfile(root / file, fresh / file)
+    for folder in folders_of_files:
+        for path in (root / folder).glob("*") if (root / folder).is_dir() else ():
+            beside = fresh / folder / path.name
+            if path.is_file() and str(folder / path.name) not in files:
+                beside.symlink_to(path.resolve())
+
+
+def place(source: Path, target: Path) -> None:
+    """Moves a file to its place, in one step.
+
+    Raises:
+        UserError: If something that is no file is there.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
+
+
+def in_words(faults: Mapping[str, str]) -> str:
+    """What is wrong with files, in one line."""
+    return "; ".join(f"{file} {text}" for file, text in faults.items())
 
 
 def preset_row(name: str) -> dict[str, Any]:

@@ -323,7 +323,10 @@ def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, s
     if missing:
         evaluator = evaluator_of(store)
         with one_thread():
-            audit = audit_of(request, evaluator)
+            try:
+                audit = audit_of(request, evaluator)
+            except Exception as error:  # a damaged artefact is made again, by plugins that may raise anything
+                return str(cell), False, dict.fromkeys(missing, reason_of(error))
             for name, key in missing.items():
                 try:
                     numbers = numbers_of(request, name, audit, evaluator)

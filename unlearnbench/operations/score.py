@@ -70,9 +70,10 @@ def check_name(name: str) -> None:
     """Raises `UserError` for the name of a method, and for names that cannot be file names."""
     if name in registry.entries("methods"):
         raise UserError(f"{name} is the name of a method: choose another name with --name")
-    if not name.strip(". ") or "+" in name or len(name) > MAX_NAME_LENGTH:
+    if not name.strip(". ") or "+" in name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise UserError(
-            f"--name must have 1 to {MAX_NAME_LENGTH} characters, no plus sign, and not only dots, not {name!r}"
+            f"--name must have 1 to {MAX_NAME_LENGTH} characters, no plus sign, no control characters such as "
+            f"line breaks, and not only dots, not {name!r}"
         )
 
 

@@ -216,11 +216,14 @@ def recompute_record(
     """In a worker: the differences between a record and the numbers that its stored outputs give."""
     with one_thread():
         evaluator = evaluator_of(store)
-        recomputed = evaluator.record(cell)
+        try:
+            recomputed = evaluator.record(cell)
+            audit = audit_of(request, evaluator) if names else None
+        except (Exception, SystemExit) as error:  # plugins may raise anything
+            return [f"{cell}: recomputing it fails: {reason_of(error)}"]
         changed = changed_outputs(record["outputs"], recomputed["outputs"])
         problems = [f"{cell}: the cache has other outputs {where}" for where in changed]
         problems += changed_numbers(record["metrics"], recomputed["metrics"], str(cell))
-        audit = audit_of(request, evaluator) if names else None
         for name in names:
             assert audit is not None
             try:

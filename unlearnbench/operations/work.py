@@ -122,7 +122,8 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
         calls = [(job, plan.store, is_forced(job, plan)) for job in queue]
         with closing(in_parallel(work, calls, workers, effort.timeout, plan.environment)) as results:
             for done in results:
-                outcome = done.result or outcome_of_death(queue[done.index], done, effort.timeout)
+                job = queue[done.index]
+                outcome = done.result or outcome_of_death(job, done, effort.timeout, is_forced(job, plan))
                 outcomes.append(outcome)
                 if progress:
                     progress.done(outcome)
@@ -134,10 +135,17 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
     return outcomes
 
 
-def outcome_of_death(job: Job, done: Done[Outcome], limit: float | None) -> Outcome:
-    """The outcome of a job whose process died; writes a record of the failure for a cell."""
+def outcome_of_death(job: Job, done: Done[Outcome], limit: float | None, force: bool = False) -> Outcome:
+    """The outcome of a job whose process died; writes a record of the failure for a cell.
+
+    Args:
+        job: The job.
+        done: The call that ended.
+        limit: The time limit in seconds.
+        force: True if the cell was to be unlearned again, so that a record from before says nothing.
+    """
     reason = DEATH_REASONS[CellStatus(done.reason)].format(limit=limit or 0.0)
-    if isinstance(job, Cell) and has_valid_record(job):
+    if isinstance(job, Cell) and not force and has_valid_record(job):
         return Outcome(str(job), CellStatus.OK, 0.0, job.outputs.ep)
     if isinstance(job, Cell):
         trace = {"traceback": done.trace} if done.trace else {}
@@ -204,6 +212,7 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
         return CellStatus.OK, ""
     try:
         record = evaluator_of(store).record(cell)
+        record |= added_numbers(cell)
         write_record(cell.path, record)  # raises for numbers that are not finite, and for what is not JSON
     except StorageError:
         raise
@@ -211,6 +220,15 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
         record = {**failure_record(cell, status_of(error), reason_of(error)), "traceback": traceback.format_exc()}
         write_record(cell.path, record)
     return record["status"], record.get("reason", "")
+
+
+def added_numbers(cell: Cell) -> dict[str, Any]:
+    """The numbers that `measure` added to the record of the same outputs and shadow models, under "more"."""
+    record = read_record(cell.path)
+    if record is None or "more" not in record:
+        return {}
+    same = all(not differences(record["key"][part], cell.key[part]) for part in ("outputs", "shadows"))
+    return {"more": record["more"]} if same else {}
 
 
 def has_valid_record(cell: Cell) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearnbench.plugins.contract import Renamed
+from unlearnbench.plugins.contract import Renamed, naming, require
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.statistics import Floats
 
@@ -145,6 +146,43 @@ class Scores:
     thresholded: bool = True
 
 
+PARTS = ("forgotten", "heldout", "retained", "test")
+"""The outputs of an audit that attacks must not change."""
+
+
+def require_scores(scores: Scores, forgotten: int) -> None:
+    """Raises unless there is one float for each forgotten sample, and for each that these are compared with."""
+    for name, side, length in (("forgotten", scores.forgotten, forgotten), ("heldout", scores.heldout, None)):
+        is_right = isinstance(side, np.ndarray) and side.ndim == 1 and side.dtype == np.float64 and len(side) > 0
+        what = f"{side.dtype} {list(side.shape)}" if isinstance(side, np.ndarray) else type(side).__name__
+        require(
+            is_right and length in (None, len(side)),
+            f"{name} scores are {what}: return float64 [{length or 'n'}], one for each sample",
+        )
+
+
+def require_finite(scores: Scores) -> None:
+    """Raises if a score is infinite or not a number."""
+    finite = all(np.isfinite(np.asarray(side, dtype=float)).all() for side in (scores.forgotten, scores.heldout))
+    require(finite, "some scores are infinite or not a number: work with log-probabilities, and never divide by zero")
+
+
+def require_facts(scores: Scores) -> None:
+    """Raises unless the facts are whole numbers by name."""
+    facts = scores.facts
+    is_right = isinstance(facts, Mapping)
+    is_right = is_right and all(isinstance(name, str) and type(value) is int for name, value in facts.items())
+    require(is_right, f"facts must be whole numbers by name, not {facts}")
+
+
+def require_unchanged(before: Mapping[str, Observed], audit: Audit) -> None:
+    """Raises if the outputs of an audit are not as they were."""
+    for part, old in before.items():
+        new: Observed = getattr(audit, part)
+        same = np.array_equal(old.logits, new.logits) and np.array_equal(old.labels, new.labels)
+        require(same, f"it writes on the outputs for {part} samples: change a copy")
+
+
 class Attack(Plugin):
     """A function `(audit, **options) -> Scores`.
 
@@ -170,8 +208,20 @@ class Attack(Plugin):
         self.libraries = libraries
 
     def score(self, audit: Audit, **options: Any) -> Scores:
-        """Runs the attack."""
+        """Runs the attack.
+
+        Raises:
+            NotApplicableError: If it cannot be applied to this cell.
+            BrokenContractError: If its result is not as `Scores` documents, or it has written on the audit.
+        """
+        before = {part: copy.deepcopy(getattr(audit, part)) for part in PARTS}
         scores: Scores = self.function(audit, **options)
+        with naming(f"attack {self.title!r}"):
+            require(isinstance(scores, Scores), f"it returns {type(scores).__name__}; it must return Scores")
+            require_scores(scores, len(audit.forgotten.labels))
+            require_finite(scores)
+            require_facts(scores)
+            require_unchanged(before, audit)
         return scores
 
 

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, NoReturn
+
+from unlearnbench.errors import UserError
 
 CONTRACT = 2
 """The present version. The module of a plugin may name the version that it was written for, `contract = 2`; a plugin
 for another version is not imported."""
+
+
+class BrokenContractError(UserError, AssertionError):
+    """A plugin does not keep the contract; the message says what to change.
+
+    `unlearnbench check` reports it as a failed check, and a run as an error or as the reason of a failed cell.
+    """
+
+
+def fail(message: str) -> NoReturn:
+    """Raises `BrokenContractError`."""
+    raise BrokenContractError(message)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `BrokenContractError` unless a condition holds."""
+    if not condition:
+        fail(message)
+
+
+@contextmanager
+def naming(plugin: str) -> Iterator[None]:
+    """Puts the name of a plugin before the message of a `BrokenContractError`."""
+    try:
+        yield
+    except BrokenContractError as error:
+        raise BrokenContractError(f"{plugin}: {error}") from error
 
 
 class Change(NamedTuple):

@@ -1,17 +1,20 @@
-"""The contract of data sets: functions that read images and labels from files."""
+"""The contract of datasets: functions that read images and labels from files."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
 
 from unlearnbench.errors import UserError
+from unlearnbench.plugins.contract import naming, require
 from unlearnbench.plugins.plugin import Plugin
 
 
@@ -86,23 +89,33 @@ class Source(Plugin):
         self.kept = files is not None
         self.fetch = fetch
 
+    def faults(self, root: Path) -> dict[str, str]:
+        """What is wrong with each file that is not as it must be, in words, e.g. "is missing"; empty if all are right.
+
+        Raises:
+            BrokenContractError: If a name leads outside of the folder, or an MD5 is none.
+        """
+        require_files(self)
+        faults = {name: fault(root / name, md5) for name, md5 in self.files.items()}
+        return {name: text for name, text in faults.items() if text}
+
     def state(self, root: Path) -> dict[str, str]:
         """The state of each file by path: "ok", "missing" or "damaged"."""
-        states = {}
-        for name, md5 in self.files.items():
-            path = root / name
-            is_ok = path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
-            states[name] = "ok" if is_ok else "damaged" if path.exists() else "missing"
-        return states
+        faults = self.faults(root)
+        states = {"": "ok", MISSING: "missing"}
+        return {name: states.get(faults.get(name, ""), "damaged") for name in self.files}
 
     def read(self, name: str, root: Path) -> Dataset:
         """Checks the files and decodes them, and no others.
+
+        The function gets a folder with links to the files that were checked, and nothing else. A function whose files
+        are unknown gets the folder itself, and nothing of it is kept.
 
         Raises:
             UserError: As `check`, or if the function reads a file that is not among `files`.
         """
         self.check(name, root)
-        if not self.files:
+        if not self.kept:
             data: Dataset = self.function(root)
             return data
         with tempfile.TemporaryDirectory(prefix="unlearnbench-checked-") as folder:
@@ -119,18 +132,33 @@ class Source(Plugin):
             return data
 
     def check(self, name: str, root: Path) -> None:
-        """Raises `UserError` if files are missing or damaged."""
-        for file, state in self.state(root).items():
-            if state == "missing":
+        """Raises `UserError` if files are missing or damaged; the message names one, and says what to do."""
+        for file, text in self.faults(root).items():
+            command = f"`unlearnbench data fetch {name} --data {shlex.quote(str(root))}`"
+            if text == MISSING:
+                action = f"run {command}" if self.fetch else "put its files there"
                 raise UserError(
-                    f"{name} is not in {root} ({file} is missing): run `unlearnbench data fetch {name} --data {root}`, "
-                    "or name the folder that has it with --data"
+                    f"{name} is not in {root} ({file} is missing): {action}, or name the folder that has it with --data"
                 )
-            if state == "damaged":
-                raise UserError(
-                    f"{root / file} is damaged (its MD5 is not {self.files[file]}): "
-                    f"delete it and run `unlearnbench data fetch {name} --data {root}`"
-                )
+            action = f"delete it and run {command}" if self.fetch else "replace it"
+            raise UserError(f"{root / file} is damaged (it {text}): {action}")
+
+
+MISSING = "is missing"
+
+
+def fault(path: Path, md5: str) -> str:
+    """What is wrong with a file, in words; "" if its MD5 is as it must be."""
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return MISSING
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    present = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if present == md5:
+        return ""
+    return f"has {len(content):,} bytes, whose MD5 is {present}, not {md5}" if content else "is empty"
 
 
 def dataset(
@@ -144,13 +172,84 @@ def dataset(
     return lambda function: Source(function, title=title, reference=reference, files=files, fetch=fetch)
 
 
-def check_tensors(name: str, data: Dataset) -> None:
-    """Raises `UserError` unless shapes, types and labels are as `Dataset` documents."""
-    for part, images, labels in (
-        ("training", data.train_images, data.train_labels),
-        ("test", data.test_images, data.test_labels),
-    ):
-        if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64:
-            raise UserError(f"data set {name}: {part} images must be uint8 [n, C, H, W] and labels int64 [n]")
-        if labels.shape != images.shape[:1] or not ((labels >= 0) & (labels < data.num_classes)).all():
-            raise UserError(f"data set {name}: every {part} image needs a label from 0 to {data.num_classes - 1}")
+SPREAD = 16
+"""The least difference of the darkest and the brightest pixel, of 255."""
+TWICE = 0.1
+"""The largest share of test images that may also be training images: real datasets have some."""
+
+
+def check_dataset(name: str, data: object) -> None:
+    """Raises `BrokenContractError` unless a result of a dataset's function is as `Dataset` documents."""
+    with naming(f"dataset {name}"):
+        require(isinstance(data, Dataset), f"it returns {type(data).__name__}; it must return a Dataset")
+        assert isinstance(data, Dataset)
+        for requirement in REQUIREMENTS:
+            requirement(data)
+
+
+def require_files(source: Source) -> None:
+    """Raises unless files are named relative to the folder of datasets, each with its MD5."""
+    for name, md5 in source.files.items():
+        path = PurePosixPath(name)
+        is_below = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+        require(is_below, f"name file {name} relative to the folder of datasets")
+        is_md5 = isinstance(md5, str) and bool(re.fullmatch("[0-9a-f]{32}", md5))
+        require(is_md5, f"files={{{name!r}: ...}} must have the MD5 in 32 hexadecimal digits")
+    require(not source.fetch or bool(source.files), "it can be fetched, so name its files with their MD5: files={...}")
+
+
+def parts_of(data: Dataset) -> list[tuple[str, Tensor, Tensor]]:
+    """Name, images and labels of the training and of the test part."""
+    return [("training", data.train_images, data.train_labels), ("test", data.test_images, data.test_labels)]
+
+
+def require_bytes(data: Dataset) -> None:
+    """Raises unless images are uint8 [n, C, H, W], at least one in both parts, and all of one size."""
+    for part, images, _ in parts_of(data):
+        require(
+            isinstance(images, Tensor) and images.dtype == torch.uint8 and images.ndim == 4 and images.numel() > 0,
+            f"{part} images must be uint8 [n, C, H, W], not {described(images)}",
+        )
+    sizes = {tuple(images.shape[1:]) for _, images, _ in parts_of(data)}
+    require(len(sizes) == 1, f"training and test images must be of one size, not {sorted(sizes)}")
+
+
+def require_labels(data: Dataset) -> None:
+    """Raises unless labels are int64 [n], one for each image, from 0 to `num_classes` - 1."""
+    top = data.num_classes
+    require(type(top) is int and top > 0, f"num_classes must be a whole number above 0, not {top!r}")
+    for part, images, labels in parts_of(data):
+        is_right = isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == images.shape[:1]
+        require(is_right, f"{part} labels must be int64, one for each image, not {described(labels)}")
+        require(bool(((labels >= 0) & (labels < top)).all()), f"{part} labels must be from 0 to {top - 1}")
+
+
+def require_every_class(data: Dataset) -> None:
+    """Raises unless every class occurs in both parts."""
+    for part, _, labels in parts_of(data):
+        missing = sorted(set(range(data.num_classes)) - set(labels.unique().tolist()))
+        require(not missing, f"no {part} image is of class {missing}: number the classes from 0 without gaps")
+
+
+def require_range_of_pixels(data: Dataset) -> None:
+    """Raises if pixels seem to be from 0 to 1 instead of 255."""
+    for part, images, _ in parts_of(data):
+        low, high = int(images.min()), int(images.max())
+        scale = f"{part} pixels are all from {low} to {high}: scale them to 0 to 255 before `.byte()`"
+        require(high - low >= SPREAD, scale)
+
+
+def require_apart(data: Dataset) -> None:
+    """Raises if more than a few of the test images are also training images."""
+    train, test = ({hash(image.tobytes()) for image in images.numpy()} for _, images, _ in parts_of(data))
+    share = len(train & test) / max(1, len(test))
+    require(share <= TWICE, f"{share:.0%} of the test images are training images: then nothing is held out")
+
+
+def described(value: object) -> str:
+    """The type of a value, and for a tensor its dtype and shape."""
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+REQUIREMENTS = (require_bytes, require_labels, require_every_class, require_range_of_pixels, require_apart)
+"""What a dataset must be, each a check of `unlearnbench check`, and all of them checked whenever files are decoded."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 from torch import Tensor
 
 from unlearnbench.plugins.access import Access
-from unlearnbench.plugins.contract import check_keywords
+from unlearnbench.plugins.contract import check_keywords, require
 from unlearnbench.plugins.plugin import Plugin, options_of
 
 if TYPE_CHECKING:
@@ -61,6 +63,11 @@ class Method(Plugin):
         self._cost: Callable[..., float] = cost_of_retraining
         self._prepare_cost: Callable[..., float] = cost_of_training
 
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """Its function, and that of its preparing phase if it has one."""
+        return [self.function, *([self.preparation] if self.preparation else [])]
+
     def prepare(self, function: Prepare) -> Prepare:
         """Registers the preparing phase: work that does not depend on the forget set (a decorator).
 
@@ -103,12 +110,18 @@ class Method(Plugin):
                 raise ValueError(f"{self.title}: its cost depends on {name!r}, which is none of its hyperparameters")
 
     def ep_to_unlearn(self, forget: float, recipe: Recipe, hyperparameters: Mapping[str, Any]) -> float:
-        """The cost in ep of forgetting a share of the training set; it needs values for all hyperparameters."""
-        return self._cost(forget, recipe, **taken(self._cost, hyperparameters))
+        """The cost in ep of forgetting a share of the training set; it needs values for all hyperparameters.
+
+        Raises:
+            BrokenContractError: If it cannot be computed, or is no finite number from 0 on; likewise the next one.
+        """
+        keywords = taken(self._cost, hyperparameters)
+        return passes("cost", "forget, recipe", lambda: self._cost(forget, recipe, **keywords))
 
     def ep_to_prepare(self, recipe: Recipe, hyperparameters: Mapping[str, Any]) -> float:
         """The cost in ep of the preparing phase."""
-        return self._prepare_cost(recipe, **taken(self._prepare_cost, hyperparameters))
+        keywords = taken(self._prepare_cost, hyperparameters)
+        return passes("prepare_cost", "recipe", lambda: self._prepare_cost(recipe, **keywords))
 
     def preparing(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         """The hyperparameters of the preparing phase."""
@@ -118,6 +131,54 @@ class Method(Plugin):
         """Runs the method and returns the network that has forgotten."""
         network: Callable[[Tensor], Tensor] = self.function(problem, **taken(self.function, hyperparameters))
         return network
+
+
+def passes(name: str, arguments: str, compute: Callable[[], float]) -> float:
+    """The result of a function that was registered as a cost.
+
+    Args:
+        name: "cost" or "prepare_cost".
+        arguments: Those of the function, for messages.
+        compute: Calls it.
+
+    Raises:
+        BrokenContractError: If it is no finite number, at least 0.
+    """
+    try:
+        ep = float(compute())
+        result = f"returns {ep}"
+    except Exception as error:  # anything that a plugin raises
+        ep, result = math.nan, f"raises {type(error).__name__}: {error}"
+    require(
+        math.isfinite(ep) and ep >= 0,
+        f"its {name} {result}: the function below @NAME.{name} must take ({arguments}, *, HYPERPARAMETERS) and "
+        "return passes over the training set",
+    )
+    return ep
+
+
+def require_prepared(prepared: object) -> None:
+    """Raises unless a preparing phase has returned a dict of tensors by name, each with memory of its own."""
+    require(
+        isinstance(prepared, dict)
+        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in prepared.items()),
+        "its preparing phase must return a dict of tensors by name, for example a state_dict",
+    )
+    assert isinstance(prepared, dict)
+    places = sorted((t.data_ptr(), t.data_ptr() + t.nbytes, name) for name, t in prepared.items() if t.numel())
+    for (_, end, one), (start, _, other) in pairwise(places):
+        require(end <= start, f"what it prepares cannot be stored: {one} and {other} share memory, clone one of them")
+
+
+def require_outputs(logits: object, images: Tensor) -> None:
+    """Raises unless a network has returned floats on the device of the images."""
+    is_tensor = isinstance(logits, Tensor)
+    what = f"{tuple(logits.shape)} {logits.dtype} on {logits.device}" if isinstance(logits, Tensor) else type(logits)
+    require(
+        is_tensor and logits.is_floating_point() and logits.device == images.device,
+        f"for {len(images)} images its network returns {what}: return floats [B, num_classes] on the device of the "
+        "images",
+    )
 
 
 def cost_of_retraining(forget: float, recipe: Recipe) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unlearnbench.plugins.contract import fail, naming, require
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.runtime import seeds
 
@@ -40,8 +42,16 @@ class Model(Plugin):
     kind = "model"
 
     def build(self, shape: tuple[int, int, int], num_classes: int, **options: Any) -> Network:
-        """Builds a network; its initial weights are drawn from torch's global generator."""
+        """Builds a network; its initial weights are drawn from torch's global generator.
+
+        Raises:
+            BrokenContractError: If the function returns anything else.
+        """
         network: Network = self.function(shape, num_classes, **options)
+        kind = type(network)
+        require(
+            kind is Network, f"it returns {kind.__name__}: return Network(features, head, last_layer), not a subclass"
+        )
         return network
 
 
@@ -79,6 +89,110 @@ class Builder:
         network.load_state_dict(weights)
         return network
 
+    def check(self, *stream: str | int) -> None:
+        """Raises `BrokenContractError` unless the networks keep the contract, which a fresh one shows.
+
+        Args:
+            *stream: As of `fresh`.
+        """
+        with naming(f"model {self.model.title!r}"), seeds.pinned("check"):
+            check_network(self, *stream)
+
     def placed(self, network: Network) -> Network:
         """The network on the device, in the memory layout in which convolutions are fastest."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+BATCH = 4
+CLOSE = 1e-4
+"""How much the other images of a batch may change an output, relative to the largest: sums have another order."""
+
+
+def check_network(builder: Builder, *stream: str | int) -> None:
+    """Raises `BrokenContractError` unless networks of a model keep the contract; arguments as of `Builder.check`."""
+    network = builder.fresh(*stream)
+    require_copies(network)
+    generator = seeds.generator("check", "images")
+    images = torch.rand(BATCH, *builder.shape, generator=generator).to(builder.device)
+    network.eval()
+    with torch.no_grad():
+        logits = network(images)
+    require_logits(logits, images, builder.num_classes)
+    require_no_probabilities(logits)
+    require_parts(network, images, logits)
+    require_last_layer(network, images, logits)
+    require_independence(network, images, logits)
+    require_state(builder, network, images)
+
+
+def require_copies(network: nn.Module) -> None:
+    """Raises unless `copy.deepcopy` works."""
+    try:
+        copy.deepcopy(network)
+    except Exception as error:  # anything that a plugin's attributes raise
+        fail(f"copy.deepcopy raises {type(error).__name__}: {error}".splitlines()[0])
+
+
+def require_logits(logits: object, images: Tensor, classes: int) -> None:
+    """Raises unless outputs are finite float32 [B, classes]."""
+    is_right = isinstance(logits, Tensor) and logits.shape == (len(images), classes) and logits.dtype == torch.float32
+    what = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+    require(is_right, f"for {len(images)} images and {classes} classes it gives {what}: give float32 [B, num_classes]")
+    assert isinstance(logits, Tensor)
+    require(bool(logits.isfinite().all()), "even with new weights its outputs are not finite")
+
+
+def require_no_probabilities(logits: Tensor) -> None:
+    """Raises if outputs are those of a softmax, or their logarithms."""
+    ones = logits.new_ones(len(logits))
+    are_probabilities = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), ones, atol=1e-4)
+    are_logarithms = torch.allclose(logits.exp().sum(1), ones, atol=1e-4)
+    require(
+        not are_probabilities and not are_logarithms,
+        "its outputs are (log-)probabilities: remove the softmax at its end",
+    )
+
+
+@torch.no_grad()
+def require_parts(network: Network, images: Tensor, logits: Tensor) -> None:
+    """Raises unless features are [B, D], and the head gives the outputs for them."""
+    embeddings = network.features(images)
+    is_flat = embeddings.ndim == 2 and len(embeddings) == len(images)
+    require(is_flat, f"features must be [B, D], not {list(embeddings.shape)}: end them with nn.Flatten()")
+    require(torch.equal(network.head(embeddings), logits), "head(features(images)) are not the network's outputs")
+
+
+@torch.no_grad()
+def require_last_layer(network: Network, images: Tensor, logits: Tensor) -> None:
+    """Raises unless `last_layer` is the name of the linear layer whose outputs are the logits."""
+    modules = dict(network.named_modules())
+    layer = modules.get(network.last_layer)
+    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    hint = f'such as "{linear[-1] if linear else "head"}"'
+    require(isinstance(layer, nn.Linear), f"last_layer={network.last_layer!r} names no nn.Linear: name one, {hint}")
+    assert isinstance(layer, nn.Linear)
+    outputs: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    network(images)
+    hook.remove()
+    is_last = len(outputs) == 1 and outputs[0].shape == logits.shape and torch.equal(outputs[0], logits)
+    require(is_last, f"the outputs of last_layer={network.last_layer!r} are not the logits: name the last one, {hint}")
+
+
+@torch.no_grad()
+def require_independence(network: nn.Module, images: Tensor, logits: Tensor) -> None:
+    """Raises if, in eval mode, the outputs for an image depend on the other images of its batch."""
+    alone = torch.cat([network(image[None]) for image in images])
+    is_close = alone.shape == logits.shape and float((alone - logits).abs().max()) <= CLOSE * float(logits.abs().max())
+    require(is_close, "in eval mode outputs depend on the batch: use running statistics, and no dropout, in eval mode")
+
+
+@torch.no_grad()
+def require_state(builder: Builder, network: Network, images: Tensor) -> None:
+    """Raises unless a network with the weights and buffers of another has the same outputs, also after training."""
+    trained = copy.deepcopy(network).train()
+    trained(images)  # changes running statistics
+    rebuilt = builder.fresh("check", "rebuilt")
+    rebuilt.load_state_dict(trained.state_dict())
+    same = torch.equal(rebuilt.eval()(images), trained.eval()(images))
+    require(same, "its state_dict is incomplete: register all state as parameters or persistent buffers")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.plugins.contract import naming, require
+from unlearnbench.storage.keys import canonical
+
+ARGUMENTS = {"method": 1, "task": 2, "dataset": 1, "model": 2, "attack": 1}
+"""The number of arguments of a plugin's function beside its options."""
 
 
 class Plugin:
@@ -30,6 +36,7 @@ class Plugin:
         self.title = title
         self.reference = reference
         self.defaults = options_of(function)
+        self._has_right_options = False
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
 
@@ -43,6 +50,23 @@ class Plugin:
         """The rest of the docstring in one line: choices, and differences from the reference."""
         return " ".join((inspect.getdoc(self.function) or "").partition("\n")[2].split())
 
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """All functions that take its options."""
+        return [self.function]
+
+    def check_options(self, name: str) -> None:
+        """Raises `BrokenContractError` unless the options are keywords, of types that records can keep.
+
+        Args:
+            name: The plugin's name on the command line, for messages.
+        """
+        if not self._has_right_options:
+            with naming(f"{self.kind} {name}"):
+                require_keywords(self)
+                require_plain_options(self)
+        self._has_right_options = True
+
     def resolve(self, name: str, *layers: Mapping[str, Any]) -> dict[str, Any]:
         """The values of all options: the defaults, overridden by each layer in turn.
 
@@ -54,8 +78,10 @@ class Plugin:
             A value for every option; sequences are tuples.
 
         Raises:
-            UserError: If an option is unknown or its value has another type than the default.
+            UserError: If an option is unknown or its value has another type than the default, or if the plugin's
+                options break the contract.
         """
+        self.check_options(name)
         values = dict(self.defaults)
         for layer in layers:
             for key, value in layer.items():
@@ -63,6 +89,33 @@ class Plugin:
                     raise unknown(f"option of {self.kind} {name!r}:", key, self.defaults)
                 values[key] = like(self.defaults[key], value, f"{name}.{key}")
         return values
+
+
+def require_keywords(plugin: Plugin) -> None:
+    """Raises unless options are keyword-only arguments."""
+    for function in plugin.functions:
+        parameters = list(inspect.signature(function).parameters.values())[ARGUMENTS[plugin.kind] :]
+        loose = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        require(not loose, f"put a star before {', '.join(loose)}, `*, {', '.join(loose)}`: options are keyword-only")
+
+
+def require_plain_options(plugin: Plugin) -> None:
+    """Raises unless the options are numbers, strings, true or false, None, or flat tuples of these."""
+    for name, value in plugin.defaults.items():
+        require(
+            survives_json(value) and not isinstance(value, dict),
+            f"option {name} is {value!r}, which JSON does not keep: use a number, a string, true or false, None or a "
+            "flat tuple of these",
+        )
+
+
+def survives_json(value: object) -> bool:
+    """True if an option has the same value after it was written as JSON and read again."""
+    try:
+        read = like(value, json.loads(canonical(value)), "option")
+    except (TypeError, ValueError, UserError):
+        return False
+    return bool(read == value)
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:

@@ -150,8 +150,14 @@ def _points(path: tuple[str, ...]) -> Any:  # the type depends on Python's versi
 
 @cache
 def _release(distribution: Distribution) -> tuple[str, str]:
-    """The name and the version of a distribution; kept, because each access reads its metadata."""
-    return distribution.name, distribution.version
+    """The name and the version of a distribution; kept, because each access reads its metadata.
+
+    Without metadata (an installation that was interrupted) both come from the name of its folder.
+    """
+    folder = getattr(distribution, "_path", None)
+    name, _, version = str(getattr(folder, "name", "?")).rpartition(".")[0].partition("-")
+    metadata = distribution.metadata or {}
+    return metadata.get("Name") or name or "?", metadata.get("Version") or version or "?"
 
 
 def offer(name: str, find: Callable[[], Entry]) -> None:

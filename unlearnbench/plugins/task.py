@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from unlearnbench.errors import UserError
+from unlearnbench.plugins.contract import naming, require
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.plugin import Plugin
+
+COLUMNS = ("train_r", "train_f", "test", "test_r", "test_f", "asr")
+"""The metrics that a task's table may have as columns."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,101 @@ class Task(Plugin):
                 f"{len(split.heldout)} held-out ones; an attack needs two of each"
             )
         return split
+
+
+def check_split(task: Task, split: object, data: Dataset) -> None:
+    """Raises `BrokenContractError` unless a result of a task's function is as `Split` documents.
+
+    Args:
+        task: The task.
+        split: Its result.
+        data: What it has split.
+    """
+    with naming(f"task {task.title!r}"):
+        require_columns(task)
+        require(isinstance(split, Split), f"it returns {type(split).__name__}; it must return a Split")
+        assert isinstance(split, Split)
+        for requirement in REQUIREMENTS:
+            requirement(split, data)
+        require_division(task, split)
+
+
+def require_ascending(split: Split, data: Dataset) -> None:
+    """Raises unless the forget set are positions in the training set: int64 [f], ascending, without repetition."""
+    require_positions("forget", split.forget, len(data.train_labels))
+    require(
+        torch.equal(split.forget, split.forget.sort().values), "forget must be ascending: sort it, `.sort().values`"
+    )
+
+
+def require_heldout(split: Split, data: Dataset) -> None:
+    """Raises unless held-out samples, and the forgotten part of the test set, are positions without repetition."""
+    require_positions("heldout", split.heldout, len(data.test_labels))
+    if split.test_forget is not None:
+        require_positions("test_forget", split.test_forget, len(data.test_labels))
+
+
+def require_likeness(split: Split, data: Dataset) -> None:
+    """Raises unless held-out samples are of the classes of the forgotten ones."""
+    forgotten, heldout = data.train_labels[split.forget].unique(), data.test_labels[split.heldout].unique()
+    others = heldout[~torch.isin(heldout, forgotten)].tolist()
+    require(
+        not others,
+        f"held-out samples are of classes {others}, of which nothing is forgotten: an attack would tell classes apart",
+    )
+
+
+def require_classes(split: Split, data: Dataset) -> None:
+    """Raises unless labels that the task replaces are int64, one for each sample, each a class."""
+    for name, labels, count in (
+        ("train_labels", split.train_labels, len(data.train_labels)),
+        ("heldout_labels", split.heldout_labels, len(split.heldout)),
+    ):
+        if labels is not None:
+            is_right = isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == (count,)
+            is_right = is_right and bool(((labels >= 0) & (labels < data.num_classes)).all())
+            require(is_right, f"{name} must be int64 [{count}], from 0 to {data.num_classes - 1}")
+
+
+def require_both_sides(split: Split, data: Dataset) -> None:
+    """Raises if labels are replaced on one side only."""
+    del data
+    require(
+        (split.train_labels is None) == (split.heldout_labels is None),
+        "return train_labels and heldout_labels, or neither: otherwise a wrong label alone reveals a member",
+    )
+
+
+def require_columns(task: Task) -> None:
+    """Raises unless the columns of a task's table are metrics of the suite."""
+    unknown = [name for name in task.columns if name not in COLUMNS]
+    is_right = bool(task.columns) and not unknown
+    require(is_right, f"columns must be some of {', '.join(COLUMNS)}, not {unknown or 'none'}")
+
+
+def require_division(task: Task, split: Split) -> None:
+    """Raises if columns of a task's table divide the test set, and its split does not."""
+    divided = sorted({"test_r", "test_f"} & set(task.columns))
+    require(
+        not divided or split.test_forget is not None,
+        f"column {' and '.join(divided)} needs Split(test_forget=...)",
+    )
+
+
+def require_positions(name: str, values: object, total: int) -> None:
+    """Raises unless these are positions in something of that size, without repetition."""
+    is_right = (
+        isinstance(values, Tensor)
+        and values.dtype == torch.int64
+        and values.ndim == 1
+        and len(values.unique()) == len(values)
+        and bool(((values >= 0) & (values < total)).all())
+    )
+    require(is_right, f"{name} must be int64 positions from 0 to {total - 1}, none of them twice")
+
+
+REQUIREMENTS = (require_ascending, require_heldout, require_likeness, require_classes, require_both_sides)
+"""What a split must be, each a check of `unlearnbench check`, and all of them checked whenever a task is applied."""
 
 
 def task(*, title: str, columns: Sequence[str], reference: str = "") -> Callable[[Callable[..., Split]], Task]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.reporting.cells import Cells, groups
-from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.noise_floor import floor
 from unlearnbench.reporting.rendering import Number
 from unlearnbench.statistics import Floats
@@ -60,7 +60,7 @@ def view(cells: Cells, outputs: Outputs) -> Grid:
             elif reference:
                 by_seed[dataset, method, seed] |= compared(own, reference)
     lines = list(rows(cells, by_seed))
-    columns = [Column("Data"), Column("Method"), *(Column(header, shown) for header in HEADERS.values())]
+    columns = [DATA, METHOD, *(Column(header, shown) for header in HEADERS.values())]
     headers = ["Data", "Method", *(f"{h}{end}" for h in HEADERS.values() for end in (" mean", " std", " n"))]
     tidy = [[*row[:2], *(value for n in row[2:] for value in (n.mean, n.deviation, n.n))] for row in lines]
     return Grid(

@@ -74,16 +74,17 @@ def overdone(frame: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
         frame: The cells of a table, as in `load`.
         protocol: Whose attack is looked at.
     """
-    for dataset, group in frame[frame["status"] == CellStatus.OK].groupby("dataset_title"):
+    for _, group in frame[frame["status"] == CellStatus.OK].groupby("dataset"):
         reasons = [below_guessing(group, protocol.attack), below_retrain(group)]
         about = group.drop_duplicates("method")
+        title_of_data = group["dataset_title"].iloc[0]
         competing = about[about["role"].isin(["method", "variant", "ablation"]) & (about["method"] != REFERENCE)]
         names = []
         for method, title in zip(competing["method"], competing["method_title"], strict=True):
             if why := [reason[method] for reason in reasons if method in reason]:
                 names.append(f"{title} ({'; '.join(why)})")
         if names:
-            yield f"{dataset}: over-unlearned, which also exposes the forget set: {', '.join(sorted(names))}."
+            yield f"{title_of_data}: over-unlearned, which also exposes the forget set: {', '.join(sorted(names))}."
 
 
 def below_guessing(group: pd.DataFrame, attack: str) -> dict[str, str]:

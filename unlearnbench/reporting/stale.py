@@ -26,7 +26,7 @@ def marked(record: Record, changed: str, accept_stale: bool) -> Record:
     """
     if changed and record.ok:
         stale = f"changed since: {changed}; run again, or accept it with --accept-stale"
-        record = replace(record, accepted=changed) if accept_stale else replace(record, stale=stale)
+        record = replace(record, changed=changed, stale="" if accept_stale else stale)
     if accept_stale or not record.more:
         return record
     more = {

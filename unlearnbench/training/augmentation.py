@@ -37,6 +37,7 @@ class Pipeline:
     Attributes:
         resize: Height and width after resizing; 0: not resized.
         augment: Names of random changes, in order, for training only.
+        least: The fewest images of a batch that the network can be trained on; see `Samples.batches`.
 
     Raises:
         UserError: If a change is unknown.
@@ -44,6 +45,7 @@ class Pipeline:
 
     resize: int = 0
     augment: tuple[str, ...] = ()
+    least: int = 1
 
     def __post_init__(self) -> None:
         check_augmentations(self.augment)

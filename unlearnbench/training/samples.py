@@ -131,10 +131,11 @@ class Samples:
     def batches(self, size: int, epochs: int = 1) -> Iterator[Batch]:
         """Iterates over the samples in batches, shuffled for every epoch; the last, short batch is kept.
 
-        Images are augmented if the recipe says so.
+        Images are augmented if the recipe says so. If the network cannot be trained on a single image, because it has
+        batch normalisation, an image that would be alone joins the batch before.
         """
         for _ in range(epochs):
-            for rows in self._permutation().split(size):
+            for rows in self._permutation().split(sizes(len(self), size, self.pipeline.least)):
                 yield self._batch(rows)
 
     def _batch(self, rows: Tensor) -> Batch:
@@ -178,12 +179,24 @@ def side_by_side(parts: Sequence[Samples], size: int, epochs: int = 1) -> Iterat
     if any(part._stored is not first._stored or len(part) != len(first) for part in parts):
         raise ValueError("only samples of one training set and one length can be batched together")
     index, labels = torch.stack([part.index for part in parts]), torch.stack([part.labels for part in parts])
+    batches = sizes(len(first), size, first.pipeline.least)
     for _ in range(epochs):
-        for rows in torch.stack([part._permutation() for part in parts]).split(size, dim=1):
+        for rows in torch.stack([part._permutation() for part in parts]).split(batches, dim=1):
             pixels = first._stored[index.gather(1, rows).flatten()]  # in one operation, for the sake of GPUs
             images = first.pipeline.plain(pixels).unflatten(0, rows.shape)
             changed = [part.pipeline.changed(own, part._generator) for part, own in zip(parts, images, strict=True)]
             yield torch.stack(changed).contiguous(), labels.gather(1, rows)
+
+
+def sizes(total: int, size: int, least: int = 1) -> list[int]:
+    """The sizes of the batches of `total` samples: `size`, and a short one at the end.
+
+    A short one of fewer than `least` samples joins the batch before; if there is none, it stays alone.
+    """
+    full, rest = divmod(total, size)
+    if full and 0 < rest < least:
+        return [size] * (full - 1) + [size + rest]
+    return [size] * full + ([rest] if rest or not total else [])
 
 
 class TrainingSet:

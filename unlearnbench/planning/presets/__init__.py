@@ -6,7 +6,7 @@ import operator
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Preset:
     """The content of a preset, with checked keys.
 
     Attributes:
-        name: Also the name of the folder that holds its results.
+        name: Its title in tables, and the name of the folder that holds its results.
         title: Its purpose, in one line.
         seeds: The seeds to run.
         shadows: The number of shadow models; even.
@@ -59,6 +59,7 @@ class Preset:
         task_options: Options by name of the task.
         method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
         attack_options: Options by name of the attack.
+        source: The name or the file by which `--preset` reads it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Preset:
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source: str = ""
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
         """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
@@ -98,6 +100,8 @@ def read(name: str) -> Preset:
     path = expanded(name) if name.endswith(".toml") else HERE / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown("preset", name, [*names(), "FILE.toml"])
+    if not path.stem.isprintable():
+        raise UserError(f"the name of a preset has no control characters such as line breaks: not {path.stem!r}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -105,7 +109,7 @@ def read(name: str) -> Preset:
     except ValueError as error:
         raise UserError(f"preset {path} is not valid TOML: {error}") from error
     try:
-        return parsed(path.stem, content)
+        return replace(parsed(path.stem, content), source=name)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from error
 
