@@ -53,7 +53,7 @@ class WorkerPool:
         """A new executor; its process starts with its first call.
 
         Raises:
-            UserError: If this process cannot have children.
+            UserError: If this process cannot have children, or there is no room for semaphores.
         """
         if current_process().daemon:
             raise UserError(
@@ -62,7 +62,13 @@ class WorkerPool:
             )
         hide_noise()
         dismiss_at_exit(os.getpid())
-        return ProcessPoolExecutor(max_workers=1, env=dict(environment))
+        try:
+            return ProcessPoolExecutor(max_workers=1, env=dict(environment))
+        except OSError as error:
+            raise UserError(
+                f"cannot make the semaphores of a worker: {error.strerror}. On Linux they lie in /dev/shm: make it "
+                "writable, or make room there"
+            ) from error
 
     def replace(
         self, executor: ProcessPoolExecutor, executors: list[ProcessPoolExecutor], environment: Mapping[str, str]
