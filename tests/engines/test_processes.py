@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import collections
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from unlearnbench import UserError
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.runtime.time_limit import limited
 
@@ -117,3 +120,48 @@ def test_closing_the_iterator_ends_the_work(tmp_path: Path) -> None:
     start = time.monotonic()
     assert [done.result for done in in_parallel(act, [("b", tmp_path)], 1)] == ["b"]
     assert time.monotonic() - start < 60
+
+
+GROWS = """
+import os, signal, sys, time
+from joblib.externals.loky import process_executor
+from unlearnbench.engines.processes import in_parallel
+
+
+def grow(_):
+    process_executor._USE_PSUTIL, process_executor._MEMORY_LEAK_CHECK_DELAY = True, -1.0
+    process_executor._get_memory_usage = lambda *_, **__: 1000 * time.monotonic_ns()
+    return os.getpid()
+
+
+if __name__ == "__main__":
+    print(len({done.result for done in in_parallel(grow, [(n,) for n in range(4)], 1)}))
+    if sys.argv[1:]:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("end", [[], ["killed"]])
+def test_nothing_is_printed_when_a_worker_is_replaced_or_the_main_process_is_killed(
+    end: list[str], tmp_path: Path
+) -> None:
+    """Joblib replaces a worker whose memory has grown; its resource tracker removes semaphores of a killed process."""
+    script = tmp_path / "grows.py"
+    script.write_text(GROWS)
+    done = subprocess.run([sys.executable, str(script), *end], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.returncode == (-signal.SIGKILL if end else 0)
+    assert end or int(done.stdout) > 1  # several processes
+
+
+def in_pool(_: int) -> list[int | None]:
+    return [done.result for done in in_parallel(pid, [()], 1)]
+
+
+def test_in_a_process_that_cannot_have_workers_it_is_said_what_to_do_instead() -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(UserError) as error:
+        pool.map(in_pool, [0])
+    assert "call this in the main process, where jobs=N starts N workers" in str(error.value)
+    assert "concurrent.futures.ProcessPoolExecutor" in str(error.value)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        assert list(executor.map(in_pool, [0])) != [[os.getpid()]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from unlearnbench.cli import plugins, results, running
+from unlearnbench.cli.streams import open_closed_streams, os_error_message
 from unlearnbench.errors import UserError
 from unlearnbench.runtime.garbage import collect_rarely
 
@@ -24,7 +26,15 @@ def terminated(*_: object) -> None:
 
 
 class Commands(click.Group):
-    """Commands that turn a `UserError` into a message and exit code 2."""
+    """Commands that turn a `UserError`, or an error of the operating system, into a message and exit code 2."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Runs the program; if not even a message can be printed, the exit code is 2."""
+        open_closed_streams()
+        try:
+            return super().main(*arguments, **options)
+        except OSError:
+            sys.exit(2)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command."""
@@ -37,6 +47,10 @@ class Commands(click.Group):
             raise click.UsageError(str(error)) from error
         except PermissionError as error:
             raise click.UsageError(f"no permission to use {error.filename}: choose another folder") from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader, such as `head`, has seen enough
+                raise
+            raise click.UsageError(os_error_message(error)) from error
         finally:
             if pool := sys.modules.get("unlearnbench.engines.pool"):
                 pool.POOL.dismiss()  # threads that methods leave in workers would block the exit of this process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +23,7 @@ from unlearnbench.planning.selection import Overrides, Selection, Workspace, sev
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit
 from unlearnbench.runtime.threads import one_thread
-from unlearnbench.runtime.timing import time_left
+from unlearnbench.runtime.timing import Forecast
 from unlearnbench.storage.keys import canonical
 from unlearnbench.storage.records import read_record, write_record
 from unlearnbench.storage.store import Store
@@ -215,15 +214,17 @@ def add_numbers(
     Returns:
         The names of the cells that have new numbers; adds the reasons of failures to `failed`.
     """
-    start, names = time.perf_counter(), []
+    names: list[str] = []
     workers = effort.workers(plan.workspace.device, len(requests))
+    forecast = Forecast(len(requests), workers)
     calls = [(request, plan.store) for request in requests]
     for count, done in enumerate(in_parallel(measure_cell, calls, workers, None, plan.environment), start=1):
         name, changed, reasons = done.result or (str(requests[done.index].cell), False, {"measuring": done.reason})
         failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
         names += [name] if changed else []
+        forecast.add(1, done.seconds)
         if count == 1 or count % max(1, len(requests) // PROGRESS_LINES) == 0:
-            say(f"[{count}/{len(requests)}] {time_left(start, count / len(requests))}")
+            say(f"[{count}/{len(requests)} records] {forecast}")
     return names
 
 
@@ -285,20 +286,20 @@ def make_artefacts(
     say(f"{len(missing)} artefacts to make first, about {total:.0f} passes over the training set")
     if dry_run:
         return {}
-    start, ep, failed = time.perf_counter(), 0.0, {}
+    failed: dict[str, str] = {}
     first = ("original", "prepared")
     queue = sorted(missing.values(), key=lambda one: first.index(one.kind) if one.kind in first else len(first))
     size = {str(artefact): passes(artefact) for artefact in queue}
     calls = [(artefact, plan.store, False) for artefact in queue]
     workers = effort.workers(plan.workspace.device, len(calls))
+    forecast = Forecast(total, workers)
     for count, done in enumerate(in_parallel(work, calls, workers, None, plan.environment)):
         outcome = done.result or outcome_of_death(queue[done.index], done, None)
-        ep += size[outcome.name]
+        forecast.add(size[outcome.name], outcome.seconds)
         if outcome.status != MADE:
             failed[outcome.name] = outcome.reason
         if count % max(1, len(queue) // (2 * PROGRESS_LINES)) == 0:
-            share = ep / total if ep else 1 / len(queue)
-            say(f"[{count + 1}/{len(queue)}] {outcome.name}  ({time_left(start, share)})")
+            say(f"[{count + 1}/{len(queue)} artefacts] {outcome.name}  ({forecast})")
     return failed
 
 

@@ -112,7 +112,8 @@ def copy_artefacts(caches: Sequence[Path], store: Store, results: Path) -> int:
     copied = 0
     for path in (path for cache in caches for kind in KINDS for path in sorted((cache / kind).glob("*.safetensors"))):
         copy = store.root / path.parent.name / path.name
-        if path.parent.name == "damaged" or copy.exists() or not is_needed(path, digests, originals):
+        needed = path.stem in digests or is_needed(path, digests, originals)  # a damaged file is needed by its name
+        if path.parent.name == "damaged" or copy.exists() or not needed:
             continue
         try:
             _, facts = read_checked(path)

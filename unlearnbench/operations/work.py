@@ -39,6 +39,8 @@ DEATH_REASONS = {
     CellStatus.CRASHED: "its process died, even alone: it was killed, perhaps for lack of memory, or it exited",
 }
 """Why a job has no result, by status, if its process died."""
+EVALUATION = 0.5
+"""What a cell costs beside its ep, in ep and roughly: outputs on all samples, and attacks."""
 Job = Artefact | Cell
 
 
@@ -54,6 +56,7 @@ class Outcome:
         reason: Why it failed; "" if it did not.
         is_cell: True for a cell.
         spent: Its seconds by kind of work; see `timing.KINDS`.
+        artefacts: For artefacts that are made before the cells: how many were made together.
         speed: Of a training: "images/s", and "GFLOP/s" where operations can be counted.
     """
 
@@ -65,13 +68,14 @@ class Outcome:
     is_cell: bool = True
     spent: Mapping[str, float] = field(default_factory=dict)
     speed: Mapping[str, float] = field(default_factory=dict)
+    artefacts: int = 0
 
 
 class Progress(Protocol):
     """Receives the events of a run."""
 
-    def start(self, plan: Plan) -> None:
-        """The run starts."""
+    def start(self, plan: Plan, workers: int) -> None:
+        """The run starts with this number of workers."""
 
     def done(self, outcome: Outcome) -> None:
         """An artefact or a cell is finished."""
@@ -117,7 +121,7 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
     queue: list[Job] = [*plan.shared, *plan.to_run]
     outcomes: list[Outcome] = []
     if progress:
-        progress.start(plan)
+        progress.start(plan, workers)
     try:
         calls = [(job, plan.store, is_forced(job, plan)) for job in queue]
         with closing(in_parallel(work, calls, workers, effort.timeout, plan.environment)) as results:
@@ -150,7 +154,7 @@ def outcome_of_death(job: Job, done: Done[Outcome], limit: float | None, force: 
     if isinstance(job, Cell):
         trace = {"traceback": done.trace} if done.trace else {}
         write_record(job.path, {**failure_record(job, done.reason, reason), **trace})
-    return Outcome(str(job), done.reason, 0.0, ep_of(job), reason, isinstance(job, Cell))
+    return Outcome(str(job), done.reason, 0.0, ep_of(job), reason, isinstance(job, Cell), artefacts=artefacts_in(job))
 
 
 def is_forced(job: Job, plan: Plan) -> bool:
@@ -161,6 +165,11 @@ def is_forced(job: Job, plan: Plan) -> bool:
 def ep_of(job: Job) -> float:
     """The amount of work of a job, in ep."""
     return job.total_ep if isinstance(job, Artefact) else job.outputs.ep
+
+
+def artefacts_in(job: Job) -> int:
+    """The number of artefacts that a job makes for cells; 0 if it is a cell itself."""
+    return 1 + len(job.beside) if isinstance(job, Training) else int(isinstance(job, Artefact))
 
 
 def work(job: Job, store: Store, force: bool) -> Outcome:
@@ -178,7 +187,9 @@ def work(job: Job, store: Store, force: bool) -> Outcome:
         else:
             status, reason = make_cell(job, store, force)
     seconds, spent = time.perf_counter() - start, timing.read_and_reset()
-    return Outcome(str(job), status, seconds, ep_of(job), reason, isinstance(job, Cell), spent, speed)
+    return Outcome(
+        str(job), status, seconds, ep_of(job), reason, isinstance(job, Cell), spent, speed, artefacts_in(job)
+    )
 
 
 @lru_cache(maxsize=1)

@@ -38,10 +38,37 @@ def _enter(kind: str) -> None:
     _open.append((kind, now))
 
 
-def time_left(start: float, share: float) -> str:
-    """An estimate of the time left: a share in (0, 1] of the work was done since `start` (of `time.perf_counter`)."""
-    seconds = (time.perf_counter() - start) * max(0.0, 1 / share - 1)
-    return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
+class Forecast:
+    """Estimates the time left from the seconds that finished jobs took in their workers.
+
+    The time since the start would mislead at first: it includes the start of the workers, and when the first of several
+    workers finishes its job, the others have nearly finished theirs.
+
+    Args:
+        total: The amount of all work, in any unit.
+        workers: Number of workers.
+    """
+
+    def __init__(self, total: float, workers: int) -> None:
+        self._total, self._workers = total, workers
+        self._done = self._seconds = 0.0
+
+    def add(self, amount: float, seconds: float) -> None:
+        """A job of this amount took these seconds of a worker."""
+        self._done += amount
+        self._seconds += seconds
+
+    @property
+    def seconds(self) -> float | None:
+        """The estimate in seconds; None before anything is done."""
+        if not self._done:
+            return None
+        return self._seconds / self._done * max(0.0, self._total - self._done) / self._workers
+
+    def __str__(self) -> str:
+        if (seconds := self.seconds) is None:
+            return "estimating"
+        return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
 
 
 def read_and_reset() -> dict[str, float]:
