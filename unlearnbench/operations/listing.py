@@ -73,7 +73,7 @@ def task_row(task: Task) -> dict[str, Any]:
 def data_listing(folder: str | None) -> list[dict[str, Any]]:
     """Lists all datasets and the state of their files: one row for each, as JSON values."""
     root = folders.data(folder)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, source in registry.usable("datasets").items():
         assert isinstance(source, Source)
         try:
@@ -87,7 +87,7 @@ def data_listing(folder: str | None) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "title": source.title,
-                "state": state_of(len(states), wrong),
+                "state": state_of(len(states), wrong) if source.kept else "not checked: files= is not declared",
                 "files": wrong,
                 "where": str(root) if states else None,
                 "megabytes": round(sum(p.stat().st_size for p in paths if p.exists()) / 1e6, 1) if states else None,
