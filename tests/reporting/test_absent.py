@@ -101,6 +101,9 @@ def test_a_ranking_names_the_stale_records_that_it_lacks(partly: tuple[str, Path
     assert "| LAF  " not in text
     note = "- Left out: 3 of 15 records, stale because of changes in method laf: LAF. Run again; --accept-stale shows"
     assert note in text
+    text = render(ranking.view(ranking.rank(*partly, accept_stale=True)), "markdown")
+    assert "| LAF  " in text
+    assert "- Stale, shown because of --accept-stale: 3 of 15 records. Changed since: method laf." in text
 
 
 def test_load_warns_of_stale_records_and_says_which(partly: tuple[str, Path]) -> None:
