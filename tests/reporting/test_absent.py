@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from click.testing import CliRunner
 
 from unlearnbench import UserError, load, table
 from unlearnbench.cli.main import main
-from unlearnbench.reporting import absent, ranking
+from unlearnbench.planning import presets
+from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.reporting import absent, frame, ranking
 from unlearnbench.reporting.rendering import render
 from unlearnbench.reporting.views import VIEWS
 from unlearnbench.storage.records import read_record, write_record
@@ -101,12 +104,15 @@ def test_a_ranking_names_the_stale_records_that_it_lacks(partly: tuple[str, Path
     assert "| LAF  " not in text
     note = "- Left out: 3 of 15 records, stale because of changes in method laf: LAF. Run again; --accept-stale shows"
     assert note in text
+    text = render(ranking.view(ranking.rank(*partly, accept_stale=True)), "markdown")
+    assert "| LAF  " in text
+    assert "- Stale, shown because of --accept-stale: 3 of 15 records. Changed since: method laf." in text
 
 
 def test_load_warns_of_stale_records_and_says_which(partly: tuple[str, Path]) -> None:
     with pytest.warns(UserWarning, match="3 of 15 records are stale because of changes in method laf"):
-        frame = load(partly[1])
-    assert set(frame.loc[frame["stale"] != "", "method"]) == {"laf"}
+        loaded = load(partly[1])
+    assert set(loaded.loc[loaded["stale"] != "", "method"]) == {"laf"}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(load(partly[1], accept_stale=True)) == 15
@@ -121,3 +127,18 @@ def test_load_does_not_warn_of_records_that_are_not_stale(tiny: Path, tiny_run: 
 def test_seeds_are_written_as_ranges() -> None:
     assert absent.seeds_text([3]) == "seed 3"
     assert absent.seeds_text([2, 0, 1, 5]) == "seeds 0-2, 5"
+
+
+def test_the_most_frequent_causes_are_named_and_the_others_counted(tiny: Path, tiny_run: Path) -> None:
+    (record,) = frame.marked_records(
+        tiny_run.rglob("records/*/*/data-removal/laf/0.json"), presets.read(str(tiny)), False, frame.NOTHING_KNOWN
+    )
+    stale = [replace(record, changed=changed, stale="changed") for changed in ("a, b", "b, c", "b, d, e")]
+    assert absent.causes(stale) == "b, a, c and 2 more"
+    assert list(absent.missing(stale)) == [
+        "Missing: 3 records, all stale because of changes in b, a, c and 2 more: run again; --accept-stale shows them."
+    ]
+    failed = replace(record, status=CellStatus.FAILED, reason="ValueError: no")
+    first, second = absent.missing([*stale, failed])
+    assert first.startswith("Missing: 4 records, 1 without a result and the others stale because of changes in b")
+    assert second == "Missing: LAF on DIGITS-8x8, seed 0: failed, ValueError: no"

@@ -116,7 +116,8 @@ def test_the_notes_count_the_numbers_that_agree_without_those_wrong_in_print(pre
     assert "- 20 of 36 published numbers for these data have one of ours beside them. 1 of them are known" in text
     assert f"- {close} of 19 differ by at most 1 point." in text
     assert f"- {inside} of 19 intervals" in text
-    assert '(1) is the accuracy of always answering "not a member"' in text
+    assert '- Known to be wrong in print: (1) is the accuracy of always answering "not a member"' in text
+    assert "| 33.78±0.01 (1) " in text
     assert "protocol released" in text.splitlines()[0]
 
 

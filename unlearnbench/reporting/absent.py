@@ -38,9 +38,13 @@ def causes(records: Iterable[Record]) -> str:
 
 def notes(records: Sequence[Record]) -> Iterator[str]:
     """Which records are shown although they are stale, were not checked, or have no numbers to show, and why."""
-    for changed in sorted({record.accepted for record in records} - {""}):
-        titles = titles_of(record for record in records if record.accepted == changed)
+    shown = [record for record in records if record.accepted]
+    changes = sorted({record.accepted for record in shown})
+    for changed in changes if len(changes) <= MOST else ():
+        titles = titles_of(record for record in shown if record.accepted == changed)
         yield f"Stale, shown because of --accept-stale: {titles}. Changed since: {changed}."
+    if len(changes) > MOST:
+        yield f"Stale, shown because of --accept-stale: {titles_of(shown)}. Changed since: {causes(shown)}."
     for gone in sorted({record.gone for record in records} - {""}):
         titles = titles_of(record for record in records if record.gone == gone)
         yield f"Not checked for changes, because {gone} no longer exists: {titles}."
@@ -61,7 +65,13 @@ def missing(records: Sequence[Record]) -> Iterator[str]:
 
 
 def left_out(records: Sequence[Record]) -> Iterator[str]:
-    """How many records of several tables have no numbers to show, and why."""
+    """How many records of several tables have no numbers to show, and why; and how many stale ones are shown."""
+    shown = [record for record in records if record.accepted]
+    if shown:
+        yield (
+            f"Stale, shown because of --accept-stale: {len(shown)} of {len(records)} records. "
+            f"Changed since: {causes(shown)}."
+        )
     stale = [record for record in records if record.state == STALE]
     changed, others = [r for r in stale if r.changed], [r for r in stale if not r.changed]
     if changed:

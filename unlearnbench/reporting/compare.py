@@ -77,18 +77,18 @@ def view(cells: Cells, protocol: Protocol, published: Published) -> Grid:
             f"{', '.join(published.datasets)}, with the options and networks of preset paper"
         )
     reasons = list(dict.fromkeys(pair.wrong for pair in pairs if pair.wrong))
+    marks = {reason: f" ({i})" for i, reason in enumerate(reasons, start=1)}
     columns = [
         DATA,
         METHOD,
         Column("Metric", lambda metric: COLUMNS.get(metric, metric), is_key=True),
-        Column("Published", lambda number: number.text(SEEDS)),
+        Column("Published", lambda pair: pair.published.text(SEEDS) + marks.get(pair.wrong, "")),
         Column("Ours", lambda number: number.text(table.seeds)),
         Column("Difference", "{:+.2f}".format),
         Column("95 % interval", lambda interval: f"[{interval.low:+.2f}, {interval.high:+.2f}]" if interval else "n/a"),
-        Column("Known wrong", lambda reason: f"({1 + reasons.index(reason)})" if reason else ""),
     ]
-    rows = [(p.dataset, p.method, p.metric, p.published, p.ours, p.difference, p.interval, p.wrong) for p in pairs]
-    numbered = [f"({i}) {reason}" for i, reason in enumerate(reasons, start=1)]
+    rows = [(p.dataset, p.method, p.metric, p, p.ours, p.difference, p.interval) for p in pairs]
+    numbered = [f"Known to be wrong in print:{marks[reason]} {reason}" for reason in reasons]
     notes = [*summary(table, pairs, published), *numbered, *table.notes[1:]]
     title = f"{cells.title}, protocol {protocol.name}, beside the published numbers ({SEEDS} seeds; ours {table.seeds})"
     return Grid(title, columns, rows, notes, tidy(pairs))
