@@ -32,6 +32,7 @@ TRAINING = (
     *DATA,
     "artefacts.context",
     "artefacts.loaded",
+    "artefacts.sizes",
     "artefacts.training",
     "plugins.model",
     "runtime.global_state",
