@@ -54,6 +54,7 @@ CODE = {
         "evaluation.record",
         "planning.protocols",
         "plugins.attack",
+        "runtime.global_state",
         "statistics",
     ),
 }
