@@ -1,4 +1,4 @@
-# Two commands for newcomers: `make demo` and `make test`. Each installs what it needs into .venv first.
+# The main commands are `make demo` and `make test`. Each installs its requirements into .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -19,7 +19,7 @@ lint: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# After an edit: make confirm. If numbers should change: make confirm BUMP="methods.laf" BECAUSE="..."
+# After an edit: `make confirm`. If numbers change intentionally: `make confirm BUMP="methods.laf" BECAUSE="..."`.
 confirm: .venv/.installed
 	$(BIN)/unlearnbench confirm $(foreach name,$(BUMP),--bump $(name)) $(if $(BECAUSE),--because "$(BECAUSE)")
 

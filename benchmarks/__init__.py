@@ -1,6 +1,6 @@
-"""Side by side: `python -m benchmarks.training`, `.suite`, `.scaling`. Times are never tested, only compared.
+"""Benchmarks of speed and precision: `python -m benchmarks.training`, `.suite`, `.scaling`, `.together`, `.precision`.
 
-Everything that is compared runs alternately, in one process tree, on one machine, and every result names the machine.
+All compared runs alternate on one machine, and every result names the machine. No test depends on times.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import torch
 
 
 def machine() -> str:
-    """The machine that a measurement was made on, in a line."""
-    return f"{processor()}, {len_cores()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    """The machine of a measurement, in one line."""
+    return f"{processor()}, {core_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def processor() -> str:
-    """The name of the processor, with what decides how fast it multiplies."""
+    """The name of the processor, and the instruction set that torch uses."""
     capability = torch.backends.cpu.get_cpu_capability()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
@@ -25,8 +25,8 @@ def processor() -> str:
     return f"{names[0] if names else platform.processor() or platform.machine()} ({capability})"
 
 
-def len_cores() -> int:
-    """How many cores this process may use."""
+def core_count() -> int:
+    """The number of cores that this process may use."""
     import joblib
 
     return int(joblib.cpu_count())

@@ -1,10 +1,10 @@
-"""How the suite scales: two workers beside one, and what a cell costs in which nothing happens.
+"""Measures how the suite scales with workers, and the overhead of a cell.
 
     python -m benchmarks.scaling [--cells 1000 10000] [--rounds 3]
 
-First 20 equal cells (Retrain on digits) are run with one worker and with as many as there are cores, alternately, each
-time with new results. Then come plans of many cells with a data set of 40 images, a linear network, training of one
-step, and methods that return the original: whatever time that takes is the overhead's, and that of the attacks.
+First, 20 equal cells (Retrain on digits) are run alternately with one worker and with one for each core, each time with
+new results. Then come plans of many cells with a data set of 40 images, a linear network, training of one step, and
+methods that return the original: their time is that of overhead and attacks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import unlearnbench
-from benchmarks import len_cores, machine
+from benchmarks import core_count, machine
 
 CELLS = 20
 RETRAIN = """
@@ -49,7 +49,7 @@ batch = 64
 model = "linear"
 """
 METHODS = 100
-"""How many of the methods that do nothing there are."""
+"""The number of methods that do nothing."""
 PLUGINS = '''
 import torch
 from torch import nn
@@ -82,7 +82,7 @@ def cost_of_nothing_{n}(forget, recipe):
 
 
 def install(folder: Path) -> None:
-    """Lays the plugins out as an installed package, for this process and its workers."""
+    """Installs the plugins as a package, for this process and its workers."""
     info = folder / "idle-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: idle\nVersion: 1.0\n")
@@ -103,56 +103,56 @@ def preset(folder: Path, name: str, text: str) -> str:
 
 
 def timed(folder: Path, **options: Any) -> tuple[float, unlearnbench.Summary]:
-    """Seconds of a run from Python, planning and tables included, and what it did."""
+    """Runs from Python; returns the seconds, including planning and tables, and the summary."""
     start = time.perf_counter()
     summary = unlearnbench.run(cache=folder / "cache", device="cpu", **options)
     return time.perf_counter() - start, summary
 
 
 def command(*words: str) -> float:
-    """Seconds of a command, from nothing to the end of its process."""
+    """Runs a command; returns the seconds from the start to the end of its process."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "unlearnbench", *words], stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - start
 
 
 def workers(folder: Path, rounds: int, epochs: int) -> None:
-    """Compares one worker with one for each core on equal cells; what they share is there already."""
-    chosen, cores = preset(folder, "equal", RETRAIN.format(last=CELLS - 1, epochs=epochs)), len_cores()
-    timed(folder, preset=chosen, results=folder / "first", jobs=cores)
-    found: dict[int, list[float]] = {1: [], cores: []}
+    """Compares one worker with one for each core on equal cells; shared artefacts are cached."""
+    path, cores = preset(folder, "equal", RETRAIN.format(last=CELLS - 1, epochs=epochs)), core_count()
+    timed(folder, preset=path, results=folder / "first", jobs=cores)
+    times: dict[int, list[float]] = {1: [], cores: []}
     for turn in range(rounds):
-        for jobs, spent in found.items():
-            seconds, summary = timed(folder, preset=chosen, results=folder / f"{turn}-{jobs}", jobs=jobs, force=True)
+        for jobs, spent in times.items():
+            seconds, summary = timed(folder, preset=path, results=folder / f"{turn}-{jobs}", jobs=jobs, force=True)
             assert len(summary.outcomes) == CELLS
             spent.append(seconds)
-    one, many = statistics.median(found[1]), statistics.median(found[cores])
+    one, many = statistics.median(times[1]), statistics.median(times[cores])
     print(f"{CELLS} equal cells: {one:.1f} s with 1 worker, {many:.1f} s with {cores}: {one / many:.2f} times as fast")
 
 
 def overhead(folder: Path, cells: int) -> None:
-    """Runs a plan in which nothing happens, then once more when all is there, and makes its table."""
+    """Runs a plan of idle methods, then again with all cells cached, and prints its table."""
     names = ", ".join(f'"nothing-{n}"' for n in range(METHODS - 1))
-    chosen = preset(folder, f"idle{cells}", NOTHING.format(last=cells // METHODS - 1, methods=names))
+    path = preset(folder, f"idle{cells}", NOTHING.format(last=cells // METHODS - 1, methods=names))
     results = folder / f"idle-{cells}"
-    seconds, summary = timed(folder, preset=chosen, results=results, jobs=len_cores())
+    seconds, summary = timed(folder, preset=path, results=results, jobs=core_count())
     assert len(summary.plan.cells) == cells and not summary.failed, (len(summary.plan.cells), summary.failed[:1])
-    spent, every = summary.spent, 1e3 / cells
-    parts = ", ".join(f"{kind} {every * amount:.2f}" for kind, amount in spent.items())
-    places = ["--preset", chosen, "--results", str(results)]
-    again = command("run", *places, "--cache", str(folder / "cache"), "--device", "cpu")
-    shown = command("table", "2", *places)
+    spent, per_cell = summary.spent, 1e3 / cells
+    parts = ", ".join(f"{kind} {per_cell * amount:.2f}" for kind, amount in spent.items())
+    options = ["--preset", path, "--results", str(results)]
+    again = command("run", *options, "--cache", str(folder / "cache"), "--device", "cpu")
+    shown = command("table", "2", *options)
     outside = seconds - summary.seconds
     print(
         f"{cells} cells: {seconds:.1f} s, of which planning and tables {outside:.1f} s; per cell and worker, in ms: "
-        f"{parts}; overhead and planning {every * (spent['overhead'] + outside):.2f} ms a cell\n"
-        f"  all there: the command run {again:.2f} s, table {shown:.2f} s",
+        f"{parts}; overhead and planning {per_cell * (spent['overhead'] + outside):.2f} ms a cell\n"
+        f"  all cached: the command run {again:.2f} s, table {shown:.2f} s",
         flush=True,
     )
 
 
 def main() -> None:
-    """Runs the benchmark and prints what it found."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, nargs="*", default=[1_000, 10_000])
     parser.add_argument("--rounds", type=int, default=3)

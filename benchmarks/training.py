@@ -1,11 +1,12 @@
-"""Training the paper's CNN: a loop written the usual way, and the suite's engine with a worker for each core.
+"""Compares the usual training loop with the suite's workers, one for each core, on the paper's CNN.
 
     python -m benchmarks.training [--data DIR] [--rounds 5] [--images 12800] [--precision fp32|bf16]
 
-On MNIST if its files are there, otherwise on the bundled digits, at batch 32 with Adam. Each round runs (a) the usual
-loop: a DataLoader with one worker, PIL and ToTensor for one image at a time, the network as published, torch's default
-threads; and (b) `unlearnbench.training.fit` on one thread in as many processes as there are cores, all at once. Then
-every process multiplies matrices, which is how fast this machine can be at this precision. The usual loop is in fp32.
+Uses MNIST if its files are installed, otherwise the bundled digits, with batch 32 and Adam. Each round runs (a) the
+usual loop: a DataLoader with one worker, PIL and ToTensor for one image at a time, the network as published, and
+torch's default threads; and (b) `unlearnbench.training.loop.fit` on one thread in one process per core, all at once.
+Then every process multiplies matrices, which is the top speed of this machine in this precision. The usual loop is in
+fp32.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import len_cores, machine
+from benchmarks import core_count, machine
 from unlearnbench import UserError
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.plugins import registry
@@ -44,7 +45,7 @@ SIDE = 1024
 
 
 class OneByOne(Dataset[tuple[Tensor, int]]):
-    """Images as data sets usually give them: decoded and converted one at a time."""
+    """Images of a usual data set: decoded and converted one at a time."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images[:, 0].numpy(), labels.tolist()
@@ -60,7 +61,7 @@ class OneByOne(Dataset[tuple[Tensor, int]]):
 
 
 def usual_network() -> nn.Module:
-    """The paper's CNN as its code has it: ReLU before pooling."""
+    """The paper's CNN as in its code: ReLU before pooling."""
     return nn.Sequential(
         *(nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(16, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
@@ -69,7 +70,7 @@ def usual_network() -> nn.Module:
 
 
 def usual(images: Tensor, labels: Tensor) -> float:
-    """Images per second of the usual loop, starting its worker included."""
+    """Images per second of the usual loop, including the start of its worker."""
     network = usual_network()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=1e-4)
     loss_of = nn.CrossEntropyLoss()
@@ -84,12 +85,12 @@ def usual(images: Tensor, labels: Tensor) -> float:
 
 
 def fresh(shape: tuple[int, int, int] = (1, 28, 28)) -> nn.Module:
-    """The suite's own form of the CNN."""
+    """The suite's version of the CNN."""
     return Builder(registry.get(Model, "cnn"), {}, shape, 10, torch.device("cpu")).fresh("benchmark")
 
 
 def ours(images: Tensor, labels: Tensor, precision: str) -> tuple[float, float]:
-    """When one process began and ended to train on all images once, on one thread."""
+    """Trains on all images once, on one thread; returns the times of start and end."""
     torch.set_num_threads(1)
     network = fresh()
     samples = TrainingSet(images, labels).everything(seeds.generator("benchmark"))
@@ -100,7 +101,7 @@ def ours(images: Tensor, labels: Tensor, precision: str) -> tuple[float, float]:
 
 
 def products(precision: str, repeats: int = 40) -> tuple[float, float]:
-    """When one process began and ended to multiply matrices, on one thread."""
+    """Multiplies matrices on one thread; returns the times of start and end."""
     torch.set_num_threads(1)
     a, b = (torch.rand(SIDE, SIDE).to(TYPES[precision]) for _ in range(2))
     out = a @ b
@@ -111,13 +112,14 @@ def products(precision: str, repeats: int = 40) -> tuple[float, float]:
 
 
 def together(pool: joblib.Parallel, function: Callable[..., tuple[float, float]], *arguments: object) -> float:
-    """Seconds from the first start to the last end of the same call in every process."""
+    """Makes the same call in every process; returns the seconds from the first start to the last end."""
     spans = pool(joblib.delayed(function)(*arguments) for _ in range(pool.n_jobs))
-    return max(end for _, end in spans) - min(start for start, _ in spans)
+    seconds: float = max(end for _, end in spans) - min(start for start, _ in spans)
+    return seconds
 
 
 def flops(network: nn.Module, images: Tensor, backward: bool = True) -> int:
-    """Floating-point operations per image, two for each multiplication with its addition, as torch counts them."""
+    """Floating-point operations per image, as torch counts them: two for each multiply-add."""
     counter = FlopCounterMode(display=False)
     with counter:
         loss = network(images).sum()
@@ -130,10 +132,11 @@ def layers(images: Tensor, precision: str, repeats: int = 30) -> list[tuple[str,
     """For each layer with its backward pass: name, milliseconds per batch, and GFLOP of its products per batch."""
     torch.set_num_threads(1)
     network = fresh().train()
-    inputs, found = to_unit(images[:BATCH]), []
-    steps = [*network.features.named_children(), *((f"head.{name}", m) for name, m in network.head.named_children())]
-    for place, (name, layer) in enumerate(steps):
-        inputs = inputs.detach().requires_grad_(place > 0)
+    features, head = network.get_submodule("features"), network.get_submodule("head")
+    inputs, rows = to_unit(images[:BATCH]), []
+    steps = [*features.named_children(), *((f"head.{name}", m) for name, m in head.named_children())]
+    for index, (name, layer) in enumerate(steps):
+        inputs = inputs.detach().requires_grad_(index > 0)
         with loop.computing(RECIPES[precision], torch.device("cpu")):
             outputs = layer(inputs)
         gradient = torch.rand_like(outputs)
@@ -150,19 +153,19 @@ def layers(images: Tensor, precision: str, repeats: int = 30) -> list[tuple[str,
             step()
             spent.append(time.perf_counter() - start)
         title = f"{name} {type(layer).__name__}"
-        found.append((title, 1e3 * statistics.median(spent), counter.get_total_flops() / 1e9))
+        rows.append((title, 1e3 * statistics.median(spent), counter.get_total_flops() / 1e9))
         inputs = outputs
-    return found
+    return rows
 
 
 def images_of(folder: str | None, count: int) -> tuple[Tensor, Tensor, str]:
-    """Images (uint8 [n, 1, 28, 28]) and labels: MNIST's if it is there, otherwise digits, repeated to this number."""
+    """Images (uint8 [count, 1, 28, 28]), labels and name: MNIST if installed, otherwise digits; repeated as needed."""
     try:
-        found, name = Datasets(Store(folders.cache(None))).load("mnist", folders.data(folder))[0], "MNIST"
+        data, name = Datasets(Store(folders.cache(None))).load("mnist", folders.data(folder))[0], "MNIST"
     except UserError:
-        found, name = Datasets(Store(folders.cache(None))).load("digits-8x8", Path())[0], "DIGITS-8x8"
-    rows = torch.arange(count) % len(found.train_labels)
-    return found.train_images[rows], found.train_labels[rows], name
+        data, name = Datasets(Store(folders.cache(None))).load("digits-8x8", Path())[0], "DIGITS-8x8"
+    rows = torch.arange(count) % len(data.train_labels)
+    return data.train_images[rows], data.train_labels[rows], name
 
 
 def report(rates: Sequence[tuple[float, float, float]], per_image: int, workers: int, precision: str) -> str:
@@ -179,7 +182,7 @@ def report(rates: Sequence[tuple[float, float, float]], per_image: int, workers:
 
 
 def main() -> None:
-    """Runs the benchmark and prints what it found."""
+    """Runs the benchmark and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder of data sets")
     parser.add_argument("--rounds", type=int, default=5)
@@ -187,7 +190,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=RECIPES, default="fp32")
     options = parser.parse_args()
     images, labels, name = images_of(options.data, options.images)
-    workers, precision, per_image = len_cores(), options.precision, flops(fresh(), to_unit(images[:BATCH]))
+    workers, precision, per_image = core_count(), options.precision, flops(fresh(), to_unit(images[:BATCH]))
     print(machine())
     print(f"{name}, {options.images} images, batch {BATCH}, {precision}, {per_image / 1e6:.1f} MFLOP per image")
     pool = joblib.Parallel(workers)

@@ -1,4 +1,4 @@
-"""What the tests share: real data, one small but real run, and plugins that come in as a third party's would."""
+"""Fixtures that tests share: real data, a small real run, and plugins installed as third-party packages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from unlearnbench.training.samples import TrainingSet
 NOWHERE = Path("no", "files")
 """The bundled digits need no files."""
 METHODS = [name for name, entry in registry.entries("methods").items() if entry.origin == "unlearnbench"]
-"""The suite's own."""
+"""The names of the suite's own methods."""
 HELD_OUT = 20
 """The number of held-out samples of the problem below."""
 TINY = """
@@ -87,7 +87,7 @@ def one_thread() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def native_arithmetic() -> Iterator[None]:
-    """What tests compute themselves goes on with what their workers computed: all is native unless a test says so."""
+    """All arithmetic is native unless a test says otherwise, so tests and their workers compute the same bits."""
 
     @wraps(arithmetic.preferred)
     def native(device: str) -> str:
@@ -99,24 +99,24 @@ def native_arithmetic() -> Iterator[None]:
 
 
 def records(results: Path) -> dict[str, Any]:
-    """All records by path, without what may vary from run to run."""
-    found = {}
+    """All records by path, without `observed`, which may differ between runs."""
+    by_path = {}
     for path in sorted(results.rglob("records/**/*.json")):
         record = json.loads(path.read_text())
         del record["observed"]
-        found[str(path.relative_to(results))] = record
-    return found
+        by_path[str(path.relative_to(results))] = record
+    return by_path
 
 
 def one_by_one(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *_: Any) -> Iterator[Done[Any]]:
-    """In the place of `workers.in_parallel`: in this very process, so that what a test has replaced is replaced."""
+    """Replaces `in_parallel`: makes the calls in this process, where functions that a test replaced are replaced."""
     for index, arguments in enumerate(calls):
         yield Done(index, function(*arguments))
 
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs do their work here, where everything has been imported: a worker needs seconds for that."""
+    """Runs compute in this process, because a worker needs seconds for its imports."""
     for module in ("work", "measure", "tune", "verify", "export"):
         monkeypatch.setattr(importlib.import_module(f"unlearnbench.operations.{module}"), "in_parallel", one_by_one)
 
@@ -138,7 +138,7 @@ def plan_in(
 
 @pytest.fixture
 def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """For tests that compute one thing in two ways: in float64 rounding stays small through many steps, everywhere."""
+    """For tests that compute a result in two ways: in float64 rounding stays small through many steps."""
 
     def predict(function: Callable[[Tensor], Tensor], pixels: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
         with torch.no_grad(), loop.in_eval_mode(function):
@@ -168,7 +168,7 @@ def digits(store: Store) -> Dataset:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A preset file for runs that take seconds."""
+    """A preset for runs that take seconds."""
     path = tmp_path_factory.mktemp("presets") / "tiny.toml"
     path.write_text(TINY)
     return path
@@ -176,7 +176,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tenth(tiny: Path) -> Path:
-    """The same with a tenth of the training images, where it does not matter what is learned."""
+    """The same preset with a tenth of the training images, for tests that do not depend on what is learned."""
     path = tiny.with_name("tenth.toml")
     path.write_text(TINY.replace("[recipe]", "[recipe]\nheld_out = 0.9"))
     return path
@@ -186,30 +186,30 @@ def tenth(tiny: Path) -> Path:
 def tiny_made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of every method on every task: a folder with its `results` and its `cache`, not to be changed.
 
-    Of several processes that test, one makes it for all.
+    Parallel test processes share it: the first one makes it.
     """
     base = tmp_path_factory.getbasetemp()
-    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-run"
-    made.mkdir(exist_ok=True)
-    with FileLock(made / "lock"):
-        if not (made / "results").exists():
-            summary = unlearnbench.run(str(tiny), results=made / "making", cache=made / "cache", jobs=2)
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-run"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "results").exists():
+            summary = unlearnbench.run(str(tiny), results=folder / "making", cache=folder / "cache", jobs=2)
             assert not summary.failed
-            (made / "making").rename(made / "results")
-    return made
+            (folder / "making").rename(folder / "results")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_made: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results folder of that run; its artefacts are in `cache`."""
-    ignored = shutil.ignore_patterns("*.lock", "dataset")  # which may be mapped into memory already
+    ignored = shutil.ignore_patterns("*.lock", "dataset")  # files that may be mapped into memory
     shutil.copytree(tiny_made / "cache", cache, ignore=ignored, dirs_exist_ok=True)
     return shutil.copytree(tiny_made / "results", tmp_path_factory.mktemp("results") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def audit(digits: Dataset) -> Audit:
-    """An over-fitted network and its shadows: what every attack must find out."""
+    """An overfitted network and its shadow models, whose members every attack must detect."""
     return overfitted(digits)
 
 
@@ -257,7 +257,7 @@ def split(digits: Dataset) -> Callable[..., Split]:
 
 @contextmanager
 def installed(site: Path, name: str, source: str, entry_points: str) -> Iterator[Path]:
-    """A one-module package with entry points, in a folder, as pip would lay it out; gives the module's file."""
+    """Installs a package of one module, with entry points, into a folder; yields the path of the module."""
     info = site / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
@@ -277,6 +277,6 @@ def installed(site: Path, name: str, source: str, entry_points: str) -> Iterator
 
 @pytest.fixture
 def install(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Installs one-module packages for the time of a test; see `installed`."""
+    """Installs packages of one module for the time of a test; see `installed`."""
     with ExitStack() as stack:
         yield lambda name, *parts: stack.enter_context(installed(tmp_path / f"site-{name}", name, *parts))

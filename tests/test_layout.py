@@ -1,4 +1,4 @@
-"""The folders are where they are promised to be, and what pip installs is what the checkout holds."""
+"""Folders are where the documentation says, and the wheel has the files of the checkout."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_plugins_import_public_names_only(folder: str) -> None:
                 assert public or where.startswith(f"unlearnbench.{folder}."), path.name
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_can_be_imported() -> None:
     assert all(getattr(unlearnbench, name) for name in unlearnbench.__all__)
 
 
 def test_the_wheel_runs_from_elsewhere(tmp_path: Path) -> None:
-    """Builds the wheel as a release is built, installs it beside the dependencies, and runs a small plan elsewhere."""
+    """Builds the wheel of a release, installs it beside the dependencies, and runs a small plan in another folder."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     source = tmp_path / "source"
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

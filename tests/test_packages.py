@@ -1,4 +1,4 @@
-"""Other people's packages, really installed with pip, and used from the command line; and those that `new` writes."""
+"""Third-party packages, and packages made by `new`, installed with pip and used from the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unlearnbench import UserError
 from unlearnbench.cli.main import main
 from unlearnbench.plugins import scaffold
 
-THEIRS = Path(__file__).parent / "packages" / "halving"
+PACKAGE = Path(__file__).parent / "packages" / "halving"
 KINDS = {"method": "my-own-method", "task": "my-task", "dataset": "my-data", "model": "my-net", "attack": "my-attack"}
 PLUGINS = {
     "method": "halve",
@@ -39,25 +39,25 @@ def installed(site: Path, sources: Sequence[Path], work: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a third party's package, as pip installs it."""
-    return installed(tmp_path_factory.mktemp("site"), [THEIRS], tmp_path_factory.mktemp("work"))
+    """A folder with a third-party package, installed by pip."""
+    return installed(tmp_path_factory.mktemp("site"), [PACKAGE], tmp_path_factory.mktemp("work"))
 
 
 @pytest.fixture
-def theirs(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python looks there, too."""
+def package_on_path(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adds that folder to the import path."""
     monkeypatch.syspath_prepend(str(site))
 
 
 def call(*words: object) -> str:
-    """What a command prints; it must succeed."""
+    """Runs a command that must succeed; returns its output."""
     done = CliRunner().invoke(main, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
 def test_a_third_partys_plugins_are_listed_with_their_package_and_version(site: Path, tmp_path: Path) -> None:
-    """By the command as it is typed, in a process of its own."""
+    """Runs the command in a process of its own."""
     command = [sys.executable, "-m", "unlearnbench", "list", "methods", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
@@ -67,19 +67,19 @@ def test_a_third_partys_plugins_are_listed_with_their_package_and_version(site: 
 
 
 @pytest.mark.parametrize(("kind", "name"), PLUGINS.items())
-@pytest.mark.usefixtures("theirs")
+@pytest.mark.usefixtures("package_on_path")
 def test_a_third_partys_plugin_is_listed_and_passes_the_checks(kind: str, name: str) -> None:
     assert "halving 2.3" in call("list", f"{kind}s")
     assert " 0 failed" in call("check", name)
 
 
-@pytest.mark.usefixtures("theirs", "in_this_process")
+@pytest.mark.usefixtures("package_on_path", "in_this_process")
 def test_a_third_partys_plugins_make_a_row_of_a_table(tmp_path: Path) -> None:
-    where = ["--preset", THEIRS / "preset.toml", "--results", tmp_path / "r", "--cache", tmp_path / "c"]
+    where = ["--preset", PACKAGE / "preset.toml", "--results", tmp_path / "r", "--cache", tmp_path / "c"]
     printed = call("run", "--all", *where, "-j", 1)
     assert "HALVES" in printed
     assert "| Halve" in printed
-    assert "0 cells run; 6 were there" in call("run", "--all", *where)
+    assert "0 cells run, 6 finished before" in call("run", "--all", *where)
     assert "6 of 6 records have new numbers" in call("measure", *where, "--attack", "half-loss", "-j", 1)
     assert "auc of attack half-loss" in call("table", 2, *where[:4], "--attack", "half-loss")
     key = json.loads(call("show", "halves", "every-second", "halve", 0, *where[:4], "--json"))["key"]["outputs"]
@@ -87,7 +87,7 @@ def test_a_third_partys_plugins_make_a_row_of_a_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_what_new_writes_installs_and_passes_its_own_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_made_by_new_install_and_pass_their_own_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind, name in KINDS.items():
         folder, steps = scaffold.write(kind, name, tmp_path)
         assert f"pip install -e {folder}" in steps
@@ -109,12 +109,12 @@ def test_what_new_writes_installs_and_passes_its_own_test(tmp_path: Path, monkey
     assert " 0 failed" in call("check", "my-own-method")
     preset = tmp_path / "small.toml"
     preset.write_text(
-        "shadows = 2\nselect.seeds = '0'\nrecipe.epochs = 1\nselect.tasks = ['class-removal']\n"
+        "shadows = 2\nselect.seeds = '0'\nrecipe = { epochs = 1, held_out = 0.9 }\nselect.tasks = ['class-removal']\n"
         "datasets.digits-8x8.model = 'cnn'\n"
     )
     run = ["run", "--preset", preset, "-m", "my-own-method", "-j", 1, "--cache", "c", "--results", "r"]
     assert "| My own method" in call(*run)
-    for kind in ("dataset", "model"):  # whose presets say what to run
+    for kind in ("dataset", "model"):  # they have presets of their own
         plan = [
             "run",
             "--preset",
@@ -129,7 +129,7 @@ def test_what_new_writes_installs_and_passes_its_own_test(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_new_writes_passes_the_checks_before_it_is_installed(kind: str, tmp_path: Path) -> None:
+def test_packages_made_by_new_pass_the_checks_before_installation(kind: str, tmp_path: Path) -> None:
     folder, _ = scaffold.write(kind, f"fresh-{kind}", tmp_path)
     done = CliRunner().invoke(main, ["check", f"{folder}/fresh_{kind}.py:fresh_{kind}"])
     assert done.exit_code == 0, done.output
@@ -148,7 +148,7 @@ def test_what_new_writes_passes_the_checks_before_it_is_installed(kind: str, tmp
         (["task", "there"], "there exists already"),
     ],
 )
-def test_new_refuses_what_would_not_work(
+def test_new_refuses_names_that_would_not_work(
     words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -160,7 +160,7 @@ def test_new_refuses_what_would_not_work(
     assert [path.name for path in tmp_path.rglob("*.*")] == ["kept.txt"]
 
 
-def test_nothing_is_written_where_nothing_may_be(tmp_path: Path) -> None:
+def test_new_refuses_folders_that_are_not_writable(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(UserError, match="cannot write to"):

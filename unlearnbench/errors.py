@@ -1,4 +1,4 @@
-"""The errors that a user can cause, and the hint that goes with a misspelt name."""
+"""Errors that a user can cause, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input: the message says what is wrong and what to do. The command line shows it and exits with 2."""
+    """Bad input: the message says what is wrong and what to do. The command line prints it and exits with 2."""
 
 
 class StorageError(UserError):
@@ -15,18 +15,18 @@ class StorageError(UserError):
 
 
 class AccessError(Exception):
-    """A method reached for something that its declared `Access` does not include."""
+    """A method used something that its declared `Access` does not include."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
-    """Builds the error for a name that is not there.
+    """The error for an unknown name, with the most similar known name or all of them.
 
     Args:
-        what: The kind of thing asked for, e.g. "method".
-        name: What was asked for.
-        known: The names that would have been right.
+        what: The kind of thing that was named, e.g. "method".
+        name: The name as given.
+        known: The valid names.
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(names) or 'none'}"
+    hint = f"did you mean {close[0]!r}?" if close else f"available: {', '.join(names) or 'none'}"
     return UserError(f"unknown {what} {name!r}: {hint}")

@@ -1,4 +1,4 @@
-"""Learning again: a few forgotten items, and how soon the others are known."""
+"""Relearning trains on a few forgotten samples, and measures how fast the others are classified again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unlearnbench.training import loop
 
 @pytest.fixture
 def problem(make_problem: Callable[..., Problem]) -> Problem:
-    """Forty items of classes 5 to 9, of which an original that learned them knows most."""
+    """Forty samples of classes 5 to 9, most of which the original classifies correctly."""
     access = Access(forget="labels", retain="labels")
     untrained = make_problem(access)
     network, _ = untrained.fit(untrained.forget, epochs=15)
@@ -28,13 +28,13 @@ def problem(make_problem: Callable[..., Problem]) -> Problem:
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_each_step_is_one_on_the_same_items_and_the_others_are_asked_after_it(
+def test_each_step_trains_on_the_same_samples_and_evaluates_the_others(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relearning, "STEPS", 20)
     network = problem.fresh_network()
     before = copy.deepcopy(network.state_dict())
-    made = curves(
+    curve = curves(
         network, problem.original, problem.forget.shuffled_by(torch.Generator().manual_seed(3)), problem.recipe
     )
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
@@ -50,13 +50,13 @@ def test_each_step_is_one_on_the_same_items_and_the_others_are_asked_after_it(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert made["after"].tolist() == pytest.approx(accuracies)
+    assert curve["after"].tolist() == pytest.approx(accuracies)
     hits = loop.predict(problem.original, others.pixels, others.pipeline.plain).argmax(1) == others.labels
-    assert made["original"].item() == pytest.approx(hits.float().mean().item())
-    assert (int(made["items"]), int(made["others"])) == (20, 20)
+    assert curve["original"].item() == pytest.approx(hits.float().mean().item())
+    assert (int(curve["items"]), int(curve["others"])) == (20, 20)
 
 
-def test_who_forgot_nothing_is_back_at_once_and_who_never_knew_is_not(problem: Problem) -> None:
+def test_the_original_is_back_at_once_and_a_fresh_network_is_not(problem: Problem) -> None:
     idle = summary(curves(problem.network(), problem.original, problem.forget, problem.recipe))
     assert (idle["steps"], idle["before"]) == (0, idle["original"])
     fresh = summary(curves(problem.fresh_network(), problem.original, problem.forget, problem.recipe))
@@ -64,22 +64,22 @@ def test_who_forgot_nothing_is_back_at_once_and_who_never_knew_is_not(problem: P
     assert fresh["before"] < 0.5 < idle["before"]
 
 
-def test_the_steps_are_counted_to_the_first_that_is_good_enough() -> None:
+def test_steps_are_counted_until_the_accuracy_is_regained() -> None:
     after = torch.tensor([0.0, 0.5, BACK * 0.8, 0.1, 0.9])
-    made = {"after": after, "original": torch.tensor(0.8), "items": torch.tensor(5), "others": torch.tensor(9)}
-    assert summary(made) == {
+    curve = {"after": after, "original": torch.tensor(0.8), "items": torch.tensor(5), "others": torch.tensor(9)}
+    assert summary(curve) == {
         "steps": 2, "limit": 4, "original": pytest.approx(0.8), "before": 0.0, "after": pytest.approx(0.9), "items": 5,
         "others": 9,
     }  # fmt: skip
-    assert summary({**made, "after": after[:2]})["steps"] is None
+    assert summary({**curve, "after": after[:2]})["steps"] is None
 
 
-def test_what_has_no_weights_cannot_learn_again(problem: Problem) -> None:
+def test_networks_without_weights_cannot_relearn(problem: Problem) -> None:
     with pytest.raises(TypeError, match="something without weights, which cannot be trained again"):
         curves(lambda images: torch.zeros(len(images), 10), problem.original, problem.forget, problem.recipe)
 
 
-def test_the_index_is_beside_retrain_and_only_where_it_says_something() -> None:
+def test_the_index_is_relative_to_retrain_and_nan_where_it_has_no_meaning() -> None:
     def cells(method: str, steps: list[float | None]) -> list[dict[str, object]]:
         about = {"dataset": "d", "dataset_title": "D", "method": method, "method_title": method, "role": "method"}
         curve = {"limit": 50, "before": 0.1, "after": 0.9}
@@ -88,8 +88,8 @@ def test_the_index_is_beside_retrain_and_only_where_it_says_something() -> None:
             for seed, taken in enumerate(steps)
         ]
 
-    def index(mine: list[float | None], retrain: list[float | None]) -> float:
-        frame = pd.DataFrame([*cells("retrain", retrain), *cells("laf", mine)])
+    def index(own: list[float | None], retrain: list[float | None]) -> float:
+        frame = pd.DataFrame([*cells("retrain", retrain), *cells("laf", own)])
         return next(line[-1] for line in rows(frame) if line[1] == "laf")
 
     assert index([1.0, 3.0], [10.0, 30.0]) == pytest.approx(2.01 / 20.01)

@@ -1,4 +1,4 @@
-"""What a recipe does to a data set: it may hold out a part of it, and resize its images."""
+"""A recipe may hold out a part of a data set, and resize its images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def datasets(store: Store) -> Datasets:
 
 @pytest.fixture
 def held(tiny: Path, tmp_path: Path) -> Path:
-    """A preset that holds a tenth out."""
+    """A preset that holds out a tenth."""
     path = tmp_path / "held.toml"
     path.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 1\nheld_out = 0.1\n[data"))
     return path
@@ -54,39 +54,39 @@ def scenario_of(preset: Path, store: Store, task: str = NOISY, seed: int = 0) ->
     return plan_in(store, NOWHERE, preset, tasks=task, seeds=seed).cells[0].scenario
 
 
-def test_a_tenth_of_each_class_is_held_out_and_the_rest_is_where_it_says(
+def test_a_tenth_of_each_class_is_held_out_and_the_positions_of_the_rest_are_known(
     held: Path, store: Store, datasets: Datasets, digits: Dataset
 ) -> None:
     scenario = scenario_of(held, store)
-    content, rehearsal, place = (
+    content, held_out, positions = (
         content_of(scenario, datasets),
         held_out_content(scenario, datasets),
         positions_of(scenario, datasets),
     )
-    assert torch.equal(content.train_images, digits.train_images[place])
-    assert torch.equal(content.train_labels, digits.train_labels[place])
+    assert torch.equal(content.train_images, digits.train_images[positions])
+    assert torch.equal(content.train_labels, digits.train_labels[positions])
     assert torch.equal(content.test_images, digits.test_images)
     outside = torch.ones(len(digits.train_labels), dtype=torch.bool)
-    outside[place] = False
-    assert torch.equal(rehearsal.test_images, digits.train_images[outside])
-    assert torch.equal(rehearsal.train_images, content.train_images)
-    assert rehearsal.test_labels.bincount().tolist() == (digits.train_labels.bincount() * 0.1).int().tolist()
+    outside[positions] = False
+    assert torch.equal(held_out.test_images, digits.train_images[outside])
+    assert torch.equal(held_out.train_images, content.train_images)
+    assert held_out.test_labels.bincount().tolist() == (digits.train_labels.bincount() * 0.1).int().tolist()
     other = scenario_of(held, store, "data-removal", seed=3)
-    assert torch.equal(positions_of(other, datasets), place)
+    assert torch.equal(positions_of(other, datasets), positions)
 
 
-def test_who_changes_a_split_changes_his_own(tiny: Path, store: Store, datasets: Datasets) -> None:
+def test_splits_do_not_share_memory(tiny: Path, store: Store, datasets: Datasets) -> None:
     scenario = scenario_of(tiny, store)
     first, again = split_of(scenario, datasets), split_of(scenario, datasets)
     for name, tensor in vars(first).items():
         if tensor is not None:
-            kept = tensor.clone()
+            expected = tensor.clone()
             tensor.zero_()
-            assert torch.equal(vars(again)[name], kept)
-            assert torch.equal(vars(split_of(scenario, datasets))[name], kept)
+            assert torch.equal(vars(again)[name], expected)
+            assert torch.equal(vars(split_of(scenario, datasets))[name], expected)
 
 
-def test_a_split_is_drawn_anew_from_other_data_of_the_same_name(
+def test_other_data_of_the_same_name_get_a_new_split(
     tiny: Path, store: Store, datasets: Datasets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenario = scenario_of(tiny, store, "class-removal")
@@ -104,9 +104,7 @@ def test_without_a_held_out_part_nothing_changes(tiny: Path, store: Store, datas
     assert len(held_out_content(scenario, datasets).test_labels) == 0
 
 
-def test_what_is_held_out_is_mislabelled_as_the_forgotten_items_are(
-    held: Path, store: Store, datasets: Datasets
-) -> None:
+def test_held_out_samples_are_mislabelled_like_the_forgotten_ones(held: Path, store: Store, datasets: Datasets) -> None:
     scenario = scenario_of(held, store)
     loaded = LoadedScenario.of(scenario, datasets)
     part, like_forgotten = loaded.validation_set()
@@ -133,7 +131,7 @@ def test_scrub_rewinds_where_a_part_is_held_out(task: str, tenth: Path, cache: P
 TABLE = {"data-removal": 1, "class-removal": 2, NOISY: 3}
 
 
-def test_who_needs_a_held_out_part_is_planned_only_where_there_is_one(
+def test_methods_that_need_held_out_samples_are_planned_only_where_there_are_some(
     held: Path, tiny: Path, store: Store, datasets: Datasets
 ) -> None:
     def methods(preset: Path, **changes: Any) -> set[str]:
@@ -156,8 +154,8 @@ def test_exported_positions_are_those_in_the_whole_training_set(
     forget, retain, labels = (
         np.load(tmp_path / "out" / f"{name}.npy") for name in ("forget", "retain", "train_labels")
     )
-    place = positions_of(scenario_of(held, store), datasets)
-    assert sorted([*forget, *retain]) == place.tolist()
+    positions = positions_of(scenario_of(held, store), datasets)
+    assert sorted([*forget, *retain]) == positions.tolist()
     assert (labels[forget] != digits.train_labels.numpy()[forget]).all()
     assert (labels[retain] == digits.train_labels.numpy()[retain]).all()
     assert json.loads((tmp_path / "out" / "about.json").read_text())["recipe"]["held_out"] == 0.1
@@ -185,7 +183,7 @@ def test_an_impossible_share_is_refused(share: float) -> None:
 
 
 @pytest.mark.parametrize("task", ["data-removal", "class-removal", NOISY])
-def test_a_fleets_worlds_hold_every_compared_item_in_half_of_them_where_it_must_go(
+def test_half_of_the_unlearned_shadow_models_contain_and_forget_each_compared_sample(
     task: str, tiny: Path, store: Store, datasets: Datasets
 ) -> None:
     scenario = scenario_of(tiny, store, task)
@@ -194,16 +192,18 @@ def test_a_fleets_worlds_hold_every_compared_item_in_half_of_them_where_it_must_
     labels = torch.cat([split.labels(content)[split.forget], split.labels_of_heldout(content)])
     times = torch.zeros(len(content.pool.train_labels), dtype=torch.int64)
     for index in range(4):
-        world = dataclasses.replace(scenario, shadow=index)
-        half, goes = content_of(world, datasets), split_of(world, datasets)
-        member = shadow_members(world.dataset, len(times), index)
-        place = member.nonzero()[:, 0]
-        assert torch.equal(half.train_images, content.pool.train_images[place])
+        shadow = dataclasses.replace(scenario, shadow=index)
+        half, shadow_split = content_of(shadow, datasets), split_of(shadow, datasets)
+        member = shadow_members(shadow.dataset, len(times), index)
+        positions = member.nonzero()[:, 0]
+        assert torch.equal(half.train_images, content.pool.train_images[positions])
         assert torch.equal(half.test_images, content.pool.train_images[~member])
-        assert torch.equal(place[goes.forget], rows[member[rows]].sort().values)
+        assert torch.equal(positions[shadow_split.forget], rows[member[rows]].sort().values)
         expected = dict(zip(rows.tolist(), labels.tolist(), strict=True))
-        forgotten = zip(place[goes.forget].tolist(), half.train_labels[goes.forget].tolist(), strict=True)
+        forgotten = zip(
+            positions[shadow_split.forget].tolist(), half.train_labels[shadow_split.forget].tolist(), strict=True
+        )
         assert all(expected[row] == label for row, label in forgotten)
-        times[place[goes.forget]] += 1
+        times[positions[shadow_split.forget]] += 1
     assert (times[rows] == 2).all()
     assert times.sum() == 2 * len(rows)

@@ -1,4 +1,4 @@
-"""Keys have the versions of code that gives the golden outputs, and the fingerprints of other code."""
+"""Keys contain the versions of confirmed code, and the fingerprints of other code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unlearnbench.artefacts import versions
 from unlearnbench.artefacts.plugin_keys import minor
 from unlearnbench.artefacts.versions import Version, in_key
 from unlearnbench.golden import Golden, Output
-from unlearnbench.operations.confirm import LIBRARIES, Confirmation, confirm, far, unexplained
+from unlearnbench.operations.confirm import LIBRARIES, Confirmation, confirm, is_far, unexplained
 from unlearnbench.operations.run import run
 from unlearnbench.runtime import arithmetic
 
@@ -24,42 +24,43 @@ GOLDEN = {
     "shadow": Output("b", (3.0,), frozenset({SHADOW}), frozenset()),
     "outputs laf": Output("c", (4.0,), frozenset({OUTPUTS, LAF}), frozenset({ORIGINAL})),
 }
-"""What a golden plan of three steps gives."""
+"""The outputs of a golden plan of three steps."""
 BEFORE = {LAF: Version(1, "laf"), ORIGINAL: Version(3, "core"), SHADOW: Version(1, "core"), OUTPUTS: Version(1, "core")}
 
 
-def test_everything_that_is_in_the_suite_is_confirmed() -> None:
+def test_all_code_of_the_suite_is_confirmed() -> None:
     edited = ", ".join(versions.unconfirmed())
     assert not edited, f"{edited}: run `make confirm`, and commit versions.toml with the edited code"
 
 
 @pytest.mark.skipif(not arithmetic.available(), reason="this processor has no portable arithmetic")
 def test_the_golden_plan_gives_the_golden_bits_on_this_machine() -> None:
-    found = confirm(arithmetic="portable", jobs=2, check=True, say=lambda line: None)
-    assert found.problem == ""
-    assert found.bits, found.why
-    assert found.outputs > 150
+    result = confirm(arithmetic="portable", jobs=2, check=True, say=lambda line: None)
+    assert result.problem == ""
+    assert result.bits, result.why
+    assert result.outputs > 150
 
 
-def test_where_bits_cannot_be_equal_values_are_compared() -> None:
+def test_values_are_compared_where_bits_cannot_be() -> None:
     one = Output("a", (1.0, -2.0))
-    assert not far(one, Output("b", (1.01, -2.0)))
-    assert far(one, Output("b", (1.0, 0.0)))
-    assert far(one, Output("b", (1.0,)))
+    assert not is_far(one, Output("b", (1.01, -2.0)))
+    assert is_far(one, Output("b", (1.0, 0.0)))
+    assert is_far(one, Output("b", (1.0,)))
 
 
 def test_the_golden_plan_has_everything_that_has_a_version() -> None:
-    keys = [cell.key for preset in golden.HERE.glob("*.toml") for cell in run(preset, dry_run=True).plan.cells]
-    there = set().union(*(part for key in keys for part in golden.versions_in(key)))
+    cells = [cell for preset in golden.HERE.glob("*.toml") for cell in run(preset, dry_run=True).plan.cells]
+    keys = [(cell.key, cell.scenario.task) for cell in cells]
+    in_keys = set().union(*(part for key, task in keys for part in golden.versions_in(key, task)))
     measured = {("attacks", name.split()[1]) for name in golden.stored().outputs}  # "cnn: rmia digits-8x8 ..."
-    assert versions.confirmed().keys() <= there | measured | {("kinds", "relearning"), ("kinds", "prepared")}
+    assert versions.confirmed().keys() <= in_keys | measured | {("kinds", "relearning"), ("kinds", "prepared")}
 
 
-def test_code_that_is_not_confirmed_stands_in_keys_with_its_fingerprint() -> None:
+def test_keys_have_the_fingerprint_of_code_that_is_not_confirmed() -> None:
     version = versions.confirmed()[LAF]
     assert in_key(*LAF, version.source) == f"version {version.number}"
     assert in_key(*LAF, "0" * 32) == "0" * 32
-    assert in_key("methods", "nobodys", version.source) == version.source
+    assert in_key("methods", "unknown", version.source) == version.source
 
 
 def test_versions_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,29 +72,29 @@ def test_versions_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pyt
         versions.confirmed.cache_clear()
 
 
-# What must be raised when outputs change
+# The versions that must be raised when outputs change
 
 
 def test_nothing_must_be_raised_where_nothing_changed() -> None:
     assert unexplained({}, {LAF, ORIGINAL}, ()) == ""
 
 
-def test_what_was_edited_and_gives_other_outputs_must_be_raised() -> None:
+def test_edited_code_that_gives_other_outputs_must_be_raised() -> None:
     changed = {"outputs laf": GOLDEN["outputs laf"]}
     assert "--bump methods.laf --because" in unexplained(changed, {LAF}, ())
     assert unexplained(changed, {LAF}, {LAF}) == ""
 
 
-def test_outputs_that_change_because_of_what_they_are_made_of_need_no_version_of_their_own() -> None:
-    said = unexplained(GOLDEN, {ORIGINAL, SHADOW}, ())
-    assert "--bump kinds.original --bump kinds.shadow --because" in said
-    assert "methods.laf" not in said
+def test_outputs_that_change_with_their_inputs_need_no_raised_version_of_their_own() -> None:
+    problem = unexplained(GOLDEN, {ORIGINAL, SHADOW}, ())
+    assert "--bump kinds.original --bump kinds.shadow --because" in problem
+    assert "methods.laf" not in problem
     assert unexplained(GOLDEN, {ORIGINAL, SHADOW}, {ORIGINAL, SHADOW}) == ""
 
 
-def test_a_difference_that_no_edit_explains_is_no_reason_to_raise_anything() -> None:
-    said = unexplained({"shadow": GOLDEN["shadow"]}, {LAF}, ())
-    assert "this machine or a library computes otherwise" in said
+def test_a_difference_that_no_edit_explains_raises_no_version() -> None:
+    problem = unexplained({"shadow": GOLDEN["shadow"]}, {LAF}, ())
+    assert "this machine or a library computes differently" in problem
 
 
 # Confirming
@@ -105,54 +106,54 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
     monkeypatch.setattr(versions, "FILE", tmp_path / "versions.toml")
     monkeypatch.setattr(golden, "FILE", tmp_path / "outputs.json")
     monkeypatch.setattr("unlearnbench.operations.confirm.CHANGELOG", tmp_path / "CHANGELOG.md")
-    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 0.2 (unreleased)\n\n- What was said before.\n\n## 0.1\n")
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 0.2 (unreleased)\n\n- An older entry.\n\n## 0.1\n")
     versions.write(BEFORE)
     libraries = {name: minor(version(name)) for name in LIBRARIES}
     monkeypatch.setattr(golden, "presets", lambda: {"outputs laf": "text", "original": "text", "shadow": "text"})
     golden.write(Golden(libraries, golden.presets(), GOLDEN))
 
-    def act(
+    def confirm_with(
         sources: dict[tuple[str, str], str], outputs: dict[str, str], *bump: str, because: str = ""
     ) -> Confirmation:
         present = {**{name: version.source for name, version in BEFORE.items()}, **sources}
-        made = {name: replace(old, sha256=outputs.get(name, old.sha256)) for name, old in GOLDEN.items()}
+        new_outputs = {name: replace(old, sha256=outputs.get(name, old.sha256)) for name, old in GOLDEN.items()}
         monkeypatch.setattr(versions, "sources", lambda: present)
-        monkeypatch.setattr("unlearnbench.operations.confirm.computed", lambda *_: (made, True))
+        monkeypatch.setattr("unlearnbench.operations.confirm.golden_outputs", lambda *_: (new_outputs, True))
         return confirm(bump, because, say=lambda line: None)
 
-    yield act
+    yield confirm_with
     versions.confirmed.cache_clear()
 
 
 def test_a_refactoring_keeps_its_version(checkout: Callable[..., Confirmation]) -> None:
-    found = checkout({LAF: "renamed"}, {})
-    assert (found.problem, found.confirmed) == ("", ["methods.laf"])
+    result = checkout({LAF: "renamed"}, {})
+    assert (result.problem, result.confirmed) == ("", ["methods.laf"])
     assert versions.confirmed() == {**BEFORE, LAF: Version(1, "renamed")}
 
 
 def test_other_numbers_are_not_confirmed_without_a_reason(checkout: Callable[..., Confirmation]) -> None:
-    found = checkout({LAF: "other"}, {"outputs laf": "d"})
-    assert "--bump methods.laf" in found.problem
+    result = checkout({LAF: "other"}, {"outputs laf": "d"})
+    assert "--bump methods.laf" in result.problem
     assert versions.confirmed() == BEFORE
-    with pytest.raises(UserError, match="--bump and --because go together"):
+    with pytest.raises(UserError, match="--bump and --because need each other"):
         checkout({LAF: "other"}, {"outputs laf": "d"}, "methods.laf")
 
 
 def test_a_raised_version_is_written_with_its_reason(checkout: Callable[..., Confirmation], tmp_path: Path) -> None:
-    found = checkout({LAF: "other"}, {"outputs laf": "d"}, "methods.laf", because="Equation 5 had the wrong sign")
-    assert (found.problem, found.raised) == ("", ["methods.laf"])
+    result = checkout({LAF: "other"}, {"outputs laf": "d"}, "methods.laf", because="Equation 5 had the wrong sign")
+    assert (result.problem, result.raised) == ("", ["methods.laf"])
     assert versions.confirmed() == {**BEFORE, LAF: Version(2, "other")}
     assert golden.stored().outputs["outputs laf"].sha256 == "d"
     lines = (tmp_path / "CHANGELOG.md").read_text().splitlines()
     assert "**numbers**: `methods.laf` (version 2). Equation 5 had the wrong sign." in lines[4]
-    assert "- What was said before." in lines[4:]
+    assert "- An older entry." in lines[4:]
     assert "## 0.1" in lines
     assert checkout({LAF: "other"}, {"outputs laf": "d"}).problem == ""
 
 
 def test_a_new_plugin_begins_with_version_1(checkout: Callable[..., Confirmation]) -> None:
-    found = checkout({("methods", "new"): "new"}, {})
-    assert found.new == ["methods.new"]
+    result = checkout({("methods", "new"): "new"}, {})
+    assert result.new == ["methods.new"]
     assert versions.confirmed()["methods", "new"] == Version(1, "new")
 
 
@@ -165,6 +166,42 @@ def test_outputs_of_a_preset_that_was_edited_are_new(
     assert checkout({}, {"outputs laf": "e"}).problem != ""
 
 
-def test_a_version_that_there_is_not_cannot_be_raised(checkout: Callable[..., Confirmation]) -> None:
+def test_a_renamed_output_is_a_problem_because_it_would_not_be_compared(
+    checkout: Callable[..., Confirmation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed = {name.replace("outputs laf", "logits laf"): output for name, output in GOLDEN.items()}
+    checkout({}, {})
+    monkeypatch.setattr("unlearnbench.operations.confirm.golden_outputs", lambda *_: (renamed, True))
+    result = confirm(say=lambda line: None)
+    assert "1 golden outputs cannot be compared" in result.problem
+    assert "e.g. outputs laf" in result.problem
+    assert result.outputs == len(GOLDEN) - 1
+    assert "outputs laf" in golden.stored().outputs
+
+
+def test_outputs_of_a_plugin_that_was_removed_may_go(
+    checkout: Callable[..., Confirmation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout({}, {})
+    kept = {name: output for name, output in GOLDEN.items() if name != "outputs laf"}
+    monkeypatch.setattr("unlearnbench.operations.confirm.golden_outputs", lambda *_: (kept, True))
+    monkeypatch.setattr(versions, "sources", lambda: {n: v.source for n, v in BEFORE.items() if n != LAF})
+    assert confirm(say=lambda line: None).problem == ""
+
+
+def test_an_edit_upstream_excuses_a_difference_only_if_it_is_raised() -> None:
+    changed = {"outputs laf": GOLDEN["outputs laf"]}
+    assert "although no code in their keys was edited" in unexplained(changed, {ORIGINAL}, ())
+    assert unexplained(changed, {ORIGINAL}, {ORIGINAL}) == ""
+
+
+def test_a_task_counts_as_the_code_of_everything_that_uses_its_split() -> None:
+    key = {"kind": "record", "code": "version 1", "outputs": {"kind": "outputs", "code": "version 1"}}
+    record = golden.of_numbers({"test": 0.5}, key, "data-removal")
+    assert ("tasks", "data-removal") in record.made_by
+    assert "--bump tasks.data-removal" in unexplained({"record": record}, {("tasks", "data-removal")}, ())
+
+
+def test_an_unknown_version_cannot_be_raised(checkout: Callable[..., Confirmation]) -> None:
     with pytest.raises(UserError, match=r"there is no version 'methods.lafr'"):
         checkout({}, {}, "methods.lafr", because="x")

@@ -1,4 +1,4 @@
-"""The command line: what a stranger types, sees, and gets told."""
+"""The command line: what it accepts, prints and refuses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from unlearnbench.cli.main import main
+from unlearnbench.cli.printing import counted
 
 
 def call(*words: object) -> Result:
@@ -23,8 +24,8 @@ def places(tiny: Path, tiny_run: Path) -> list[object]:
     return ["--preset", tiny, "--results", tiny_run]
 
 
-def call_afresh(words: list[str]) -> tuple[str, set[str]]:
-    """Runs a command in a process of its own; returns what it prints, and which heavy packages it imported."""
+def call_in_a_new_process(words: list[str]) -> tuple[str, set[str]]:
+    """Runs a command in a process of its own; returns its output and the heavy packages that it imported."""
     code = (
         "import sys\nfrom unlearnbench.cli.main import main\n"
         f"try: main({words!r})\nexcept SystemExit: pass\n"
@@ -37,14 +38,14 @@ def call_afresh(words: list[str]) -> tuple[str, set[str]]:
 
 
 @pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["table", "--help"], ["--version"]])
-def test_help_needs_nothing_heavy(command: list[str]) -> None:
-    printed, heavy = call_afresh(command)
+def test_help_imports_no_heavy_package(command: list[str]) -> None:
+    printed, heavy = call_in_a_new_process(command)
     assert printed
     assert heavy == set()
 
 
-def test_a_table_needs_no_torch(places: list[object]) -> None:
-    printed, heavy = call_afresh(["table", "1", *map(str, places)])
+def test_a_table_does_not_import_torch(places: list[object]) -> None:
+    printed, heavy = call_in_a_new_process(["table", "1", *map(str, places)])
     assert "**Table 1: Data removal, preset tiny**" in printed
     assert heavy <= {"numpy", "pandas"}
 
@@ -57,13 +58,13 @@ def test_run_prints_the_tables_of_its_tasks(places: list[object], cache: Path) -
         "**Table 2: Class removal, preset tiny**",
         "**Table 3: Noisy-label removal, preset tiny**",
     ]
-    assert "0 cells run; 15 were there" in done.stdout
+    assert "0 cells run, 15 finished before" in done.stdout
     one = call("run", "-t", "class-removal", *places, "--cache", cache)
     assert one.stdout.count("**Table") == 1
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_run_says_each_cell_in_a_plain_line_and_fails_with_1(tiny: Path, cache: Path, tmp_path: Path) -> None:
+def test_run_prints_a_line_for_each_cell_and_fails_with_1(tiny: Path, cache: Path, tmp_path: Path) -> None:
     arguments = ["--preset", tiny, "--cache", cache, "--results", tmp_path, "-t", "data-removal", "-j", 1]
     done = call("run", *arguments, "-m", "laf", "-p", "laf.phi=odd")
     assert done.exit_code == 1
@@ -73,14 +74,14 @@ def test_run_says_each_cell_in_a_plain_line_and_fails_with_1(tiny: Path, cache: 
     assert "\x1b" not in done.stderr
 
 
-def test_json_goes_to_standard_output_alone(places: list[object], cache: Path) -> None:
+def test_json_is_the_only_standard_output(places: list[object], cache: Path) -> None:
     done = call("run", *places, "--cache", cache, "--json")
     content = json.loads(done.stdout)
     assert {cell["status"] for cell in content["cells"]} == {"cached"}
     assert content["tables"] == ["table1", "table2", "table3"]
 
 
-def test_a_dry_run_says_what_why_and_how_much(tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path) -> None:
+def test_a_dry_run_prints_states_reasons_and_cost(tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path) -> None:
     changed = tmp_path / "tiny.toml"
     changed.write_text(tiny.read_text().replace("vae_epochs = 1", "vae_epochs = 2"))
     words = ["run", "--preset", changed, "--results", tiny_run, "--cache", cache, "--dry-run"]
@@ -88,8 +89,9 @@ def test_a_dry_run_says_what_why_and_how_much(tiny: Path, tiny_run: Path, cache:
     assert done.exit_code == 0
     assert "cached   digits-8x8 data-removal retrain 0" in done.stdout
     assert "stale    digits-8x8 data-removal laf 0  (options.vae_epochs: 1 -> 2)" in done.stdout
-    assert "6 of 15 cells to run, with 2 preparations, 3 kept networks, 6 unlearnings" in done.stdout
-    assert "passes over the training set, and" in done.stdout
+    assert "6 of 15 cells to run" in done.stdout
+    assert "artefacts to make: 2 preparations, 3 saved networks, 6 unlearnings" in done.stdout
+    assert "passes over the training set, " in done.stdout
     content = json.loads(call(*words, "--json").stdout)
     assert content["ep"] > 0
     assert content["bytes"] > 0
@@ -102,7 +104,7 @@ def test_a_printed_table_is_the_one_on_disk(form: str, places: list[object], tin
     assert done.stdout == (tiny_run / f"tiny/tables/table3.{ending}").read_text()
 
 
-def test_list_methods_says_what_each_may_see() -> None:
+def test_list_methods_shows_the_access_of_each() -> None:
     rows = {row["name"]: row for row in json.loads(call("list", "methods", "--json").stdout)}
     assert rows["laf"]["sees forget"] == rows["laf"]["sees retain"] == rows["laf"]["sees prepare"] == "images"
     assert (rows["laf-r"]["starts from"], rows["laf-r"]["sees retain"]) == ("laf", "sample-labels")
@@ -113,6 +115,19 @@ def test_list_methods_says_what_each_may_see() -> None:
     assert "unlearnbench 0.1.0" in text
 
 
+def test_lists_fit_into_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    assert 60 < max(map(len, call("list", "methods").stdout.splitlines())) <= 70
+
+
+def test_counts_are_in_the_plural_except_for_one() -> None:
+    assert [counted(number, "shadow model") for number in (0, 1, 2)] == [
+        "0 shadow models",
+        "1 shadow model",
+        "2 shadow models",
+    ]
+
+
 @pytest.mark.parametrize("what", ["tasks", "datasets", "models", "attacks", "presets"])
 def test_everything_can_be_listed(what: str) -> None:
     done = call("list", what)
@@ -120,7 +135,7 @@ def test_everything_can_be_listed(what: str) -> None:
     assert len(done.stdout.splitlines()) > 2
 
 
-def test_show_prints_a_record_and_how_to_reproduce_it(places: list[object]) -> None:
+def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[object]) -> None:
     text = call("show", "digits-8x8", "class-removal", "laf-r", 0, *places).stdout
     assert "LAF+R on DIGITS-8x8, Class removal, seed 0" in text
     assert "tpr@1%             n/a (too few held-out samples" in text
@@ -137,7 +152,7 @@ def test_show_prints_a_record_and_how_to_reproduce_it(places: list[object]) -> N
         (["run", "-d", "mnist8"], "unknown dataset 'mnist8'"),
         (["run", "--preset", "dem"], "unknown preset 'dem': did you mean 'demo'?"),
         (["run", "--seeds", "one"], "seeds must be numbers such as 0-4 or 0,2,5, not 'one'"),
-        (["run", "-p", "laf"], "-p wants NAME.KEY=VALUE"),
+        (["run", "-p", "laf"], "-p must be NAME.KEY=VALUE"),
         (["run", "-p", "laf.tua=5"], "unknown option of method 'laf': 'tua': did you mean 'tau'?"),
         (["run", "-p", "laf.epochs=many"], "laf.epochs must be a whole number"),
         (["run", "-p", "released.classifier=forest"], "unknown classifier of attack 'released': 'forest'"),
@@ -163,7 +178,7 @@ def test_bad_input_gets_one_clear_message(
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_an_attack_of_a_library_that_is_not_there_says_what_to_install(
+def test_an_attack_with_a_missing_library_names_the_library(
     monkeypatch: pytest.MonkeyPatch, tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
     def missing(name: str) -> str:
@@ -175,7 +190,7 @@ def test_an_attack_of_a_library_that_is_not_there_says_what_to_install(
     assert "needs scikit-learn" in done.stderr
 
 
-def test_a_results_folder_that_cannot_be_used_is_named(tiny: Path, cache: Path, tmp_path: Path) -> None:
+def test_an_unusable_results_folder_is_named(tiny: Path, cache: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     done = call("run", "--preset", tiny, "--cache", cache, "--results", file, "-t", "class-removal")
@@ -184,7 +199,7 @@ def test_a_results_folder_that_cannot_be_used_is_named(tiny: Path, cache: Path, 
     assert "Traceback" not in done.output
 
 
-def test_show_names_what_there_is_instead(places: list[object]) -> None:
+def test_show_suggests_a_similar_name(places: list[object]) -> None:
     done = call("show", "digits-8x8", "class-removal", "lav", 0, *places)
     assert done.exit_code == 2
     assert "unknown method 'lav': did you mean 'laf'" in done.stderr

@@ -188,7 +188,7 @@ def test_list_has_the_folder_the_size_and_the_state(small: Small) -> None:
     name, root, _ = small
     listed = CliRunner().invoke(main, ["data", "list", "--data", str(root), "--json"])
     rows = {row["name"]: row for row in json.loads(listed.stdout)}
-    assert rows[name]["state"] == "ok, checksums are right"
+    assert rows[name]["state"] == "ok, checksums are correct"
     assert rows[name]["where"] == str(root)
     assert rows[name]["megabytes"] >= 0
     file = root / next(iter(registry.get(Source, name).files))
@@ -213,7 +213,7 @@ def test_fetch_downloads_what_is_missing_and_nothing_else(small: Small, monkeypa
 
     monkeypatch.setattr(source, "fetch", download)
     words = ["data", "fetch", name, "--data", str(root)]
-    assert "is there" in CliRunner().invoke(main, words).stdout
+    assert "is already in" in CliRunner().invoke(main, words).stdout
     assert folders == []
     file.unlink()
     assert f"{name} is now in {root}" in CliRunner().invoke(main, words).stdout

@@ -1,60 +1,63 @@
-"""Processes that die or take too long cost their own call and nothing else."""
+"""A process that dies or exceeds the time limit costs only its own call."""
 
 from __future__ import annotations
 
 import collections
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from unlearnbench import UserError
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.runtime.time_limit import limited
 
 
-def fate(what: str, folder: Path) -> str:
-    """Does what it is told, and leaves a note that it was called."""
-    with (folder / what).open("a") as file:
+def act(action: str, folder: Path) -> str:
+    """Performs an action; the length of the file of its name counts the calls."""
+    with (folder / action).open("a") as file:
         file.write("x")
-    if what == "exit":
+    if action == "exit":
         os._exit(0)
-    if what == "kill":
+    if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if what == "hang":
+    if action == "hang":
         with limited():
             time.sleep(3600)
-    if what == "spin":  # in C, where no other thread of the interpreter gets a turn
+    if action == "spin":  # in C, where no other Python thread can run
         with limited():
             collections.deque(itertools.repeat(1), maxlen=0)
-    if what == "share":  # what is not limited may take longer
+    if action == "share":  # not limited, so it may take longer
         time.sleep(4.0)
-    if what == "raise":
+    if action == "raise":
         raise ValueError("no")
     time.sleep(0.05)
-    return what
+    return action
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_everything_else_is_done_once_and_who_dies_is_named(workers: int, tmp_path: Path) -> None:
+def test_deaths_are_reported_and_all_other_calls_are_done_once(workers: int, tmp_path: Path) -> None:
     names = ["a", "exit", "b", "hang", "c", "kill", "d"] if workers == 2 else ["a", "spin", "share", "exit"]
-    done = {d.index: d for d in in_parallel(fate, [(name, tmp_path) for name in names], workers, limit=1.5)}
+    done = {d.index: d for d in in_parallel(act, [(name, tmp_path) for name in names], workers, limit=1.5)}
     assert sorted(done) == list(range(len(names)))
     for index, name in enumerate(names):
         reason = {"exit": "crashed", "kill": "crashed", "hang": "timeout", "spin": "timeout"}.get(name, "")
         assert (done[index].result, done[index].reason) == (None if reason else name, reason)
-    for name in names:  # who died is called once more, alone; nobody else is called twice
+    for name in names:  # calls that died are repeated once, alone; no others are
         assert (tmp_path / name).read_text() == ("xx" if name in ("exit", "kill") else "x")
-    assert all("in fate" in done[index].trace for index, name in enumerate(names) if name in ("hang", "spin"))
+    assert all("in act" in done[index].trace for index, name in enumerate(names) if name in ("hang", "spin"))
 
 
-def test_a_death_does_not_disturb_who_is_at_work(tmp_path: Path) -> None:
+def test_a_death_does_not_disturb_other_workers(tmp_path: Path) -> None:
     names = ["share", "hang", "exit", "a"]  # two processes end before "share" is done
-    done = [d.index for d in in_parallel(fate, [(name, tmp_path) for name in names], 2, limit=1.0)]
+    done = [d.index for d in in_parallel(act, [(name, tmp_path) for name in names], 2, limit=1.0)]
     assert done.index(1) < done.index(0)
     assert done[-1] == 2  # alone, after all others
     assert (tmp_path / "share").read_text() == "x"
@@ -64,36 +67,38 @@ def pid(*_: object) -> int:
     return os.getpid()
 
 
-def test_processes_end_with_the_one_that_began_them_even_if_it_is_killed() -> None:
+def test_workers_end_with_the_main_process_even_if_it_is_killed() -> None:
     code = """
 import os, time
 from unlearnbench.engines.processes import in_parallel
-print([done.result for done in in_parallel(os.getpid, [()], 1)], flush=True)  # now it waits for work
+print([done.result for done in in_parallel(os.getpid, [()], 1)], flush=True)  # the worker waits for calls
 time.sleep(100)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as main:
         assert main.stdout
         assert main.stdout.readline().startswith("[")
         main.kill()
-        main.communicate(timeout=30)  # until nobody holds its output any more
+        main.communicate(timeout=30)  # until no process holds its output
 
 
-def test_processes_are_kept_but_not_in_another_folder_nor_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def who() -> int:
+def test_workers_are_reused_unless_they_are_dead_or_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worker_id() -> int:
         (done,) = in_parallel(pid, [()], 1)
         return done.result or 0
 
-    first = who()
-    assert who() == first
-    os.kill(first, signal.SIGKILL)  # as a system without memory does, while it waits
-    second = who()
+    first = worker_id()
+    assert worker_id() == first
+    os.kill(first, signal.SIGKILL)  # as a system without memory does, while the worker is idle
+    second = worker_id()
     assert second != first
-    monkeypatch.chdir(tmp_path)  # where relative paths mean something else
-    assert who() != second
+    monkeypatch.chdir(tmp_path)  # changes the meaning of relative paths
+    assert worker_id() != second
 
 
-def test_a_limit_ends_with_its_call(tmp_path: Path) -> None:
-    assert [d.result for d in in_parallel(fate, [("a", tmp_path)], 1, limit=0.5)] == ["a"]
+def test_a_time_limit_applies_only_to_its_own_call(tmp_path: Path) -> None:
+    assert [d.result for d in in_parallel(act, [("a", tmp_path)], 1, limit=0.5)] == ["a"]
     assert [d.result for d in in_parallel(patient, [()], 1)] == ["done"]
 
 
@@ -103,15 +108,60 @@ def patient() -> str:
     return "done"
 
 
-def test_an_exception_ends_everything(tmp_path: Path) -> None:
+def test_an_exception_ends_all_calls(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no"):
-        list(in_parallel(fate, [("raise", tmp_path), ("a", tmp_path)], 1))
+        list(in_parallel(act, [("raise", tmp_path), ("a", tmp_path)], 1))
 
 
-def test_whoever_stops_asking_ends_the_work(tmp_path: Path) -> None:
-    found = in_parallel(fate, [("a", tmp_path), ("hang", tmp_path)], 1)
-    assert next(found).result == "a"
-    found.close()
-    began = time.monotonic()
-    assert [done.result for done in in_parallel(fate, [("b", tmp_path)], 1)] == ["b"]
-    assert time.monotonic() - began < 60
+def test_closing_the_iterator_ends_the_work(tmp_path: Path) -> None:
+    results = in_parallel(act, [("a", tmp_path), ("hang", tmp_path)], 1)
+    assert next(results).result == "a"
+    results.close()
+    start = time.monotonic()
+    assert [done.result for done in in_parallel(act, [("b", tmp_path)], 1)] == ["b"]
+    assert time.monotonic() - start < 60
+
+
+GROWS = """
+import os, signal, sys, time
+from joblib.externals.loky import process_executor
+from unlearnbench.engines.processes import in_parallel
+
+
+def grow(_):
+    process_executor._USE_PSUTIL, process_executor._MEMORY_LEAK_CHECK_DELAY = True, -1.0
+    process_executor._get_memory_usage = lambda *_, **__: 1000 * time.monotonic_ns()
+    return os.getpid()
+
+
+if __name__ == "__main__":
+    print(len({done.result for done in in_parallel(grow, [(n,) for n in range(4)], 1)}))
+    if sys.argv[1:]:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("end", [[], ["killed"]])
+def test_nothing_is_printed_when_a_worker_is_replaced_or_the_main_process_is_killed(
+    end: list[str], tmp_path: Path
+) -> None:
+    """Joblib replaces a worker whose memory has grown; its resource tracker removes semaphores of a killed process."""
+    script = tmp_path / "grows.py"
+    script.write_text(GROWS)
+    done = subprocess.run([sys.executable, str(script), *end], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.returncode == (-signal.SIGKILL if end else 0)
+    assert end or int(done.stdout) > 1  # several processes
+
+
+def in_pool(_: int) -> list[int | None]:
+    return [done.result for done in in_parallel(pid, [()], 1)]
+
+
+def test_in_a_process_that_cannot_have_workers_it_is_said_what_to_do_instead() -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(UserError) as error:
+        pool.map(in_pool, [0])
+    assert "call this in the main process, where jobs=N starts N workers" in str(error.value)
+    assert "concurrent.futures.ProcessPoolExecutor" in str(error.value)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        assert list(executor.map(in_pool, [0])) != [[os.getpid()]]

@@ -1,4 +1,4 @@
-"""Accuracies are counted on the right items against the right labels, and a comparison is fair to Retrain."""
+"""Accuracies are computed on the right samples with the right labels, and the comparison is fair to Retrain."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.samples import TrainingSet
 
 
-def answers(labels: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
-    """Logits of a network that is right but for the rows in `wrong`."""
+def logits_of(labels: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
+    """Logits that predict these labels, except in the rows of `wrong`."""
     chosen = labels.clone()
     chosen[wrong] = (chosen[wrong] + 1) % 10
     return torch.nn.functional.one_hot(chosen, 10).float()
 
 
-def test_accuracies_count_each_item_on_its_side(digits: Dataset, split: Callable[..., Split]) -> None:
-    made = split("class-removal")
-    assert made.test_forget is not None
-    retain = torch.tensor(sorted(set(range(1437)) - set(made.forget.tolist())))
-    train = answers(digits.train_labels, torch.cat([made.forget[:7], retain[:5]]))
-    test = answers(digits.test_labels, made.test_forget[:3])
-    forgotten, test_forgotten = len(made.forget), len(made.test_forget)
-    assert metrics.accuracies(train, test, digits, made) == pytest.approx(
+def test_each_sample_counts_for_its_own_accuracy(digits: Dataset, split: Callable[..., Split]) -> None:
+    task_split = split("class-removal")
+    assert task_split.test_forget is not None
+    retain = torch.tensor(sorted(set(range(1437)) - set(task_split.forget.tolist())))
+    train = logits_of(digits.train_labels, torch.cat([task_split.forget[:7], retain[:5]]))
+    test = logits_of(digits.test_labels, task_split.test_forget[:3])
+    forgotten, test_forgotten = len(task_split.forget), len(task_split.test_forget)
+    assert metrics.accuracies(train, test, digits, task_split) == pytest.approx(
         {
             "train_r": 1 - 5 / (1437 - forgotten),
             "train_f": 1 - 7 / forgotten,
@@ -44,29 +44,29 @@ def test_accuracies_count_each_item_on_its_side(digits: Dataset, split: Callable
     )
 
 
-def test_noisy_items_are_compared_with_their_wrong_labels(digits: Dataset, split: Callable[..., Split]) -> None:
-    made = split("noisy-label-removal")
+def test_noisy_samples_are_compared_with_their_wrong_labels(digits: Dataset, split: Callable[..., Split]) -> None:
+    task_split = split("noisy-label-removal")
     nothing = torch.tensor([], dtype=torch.int64)
-    truthful = answers(digits.train_labels, nothing)
-    test = answers(digits.test_labels, nothing)
-    assert metrics.accuracies(truthful, test, digits, made) == {"train_r": 1.0, "train_f": 0.0, "test": 1.0}
+    truthful = logits_of(digits.train_labels, nothing)
+    test = logits_of(digits.test_labels, nothing)
+    assert metrics.accuracies(truthful, test, digits, task_split) == {"train_r": 1.0, "train_f": 0.0, "test": 1.0}
 
 
-def test_membership_reports_what_the_held_out_items_support() -> None:
+def test_rates_that_too_few_held_out_samples_support_are_not_reported() -> None:
     rng = np.random.default_rng(0)
-    found = metrics.membership(Scores(rng.normal(1, 1, 50), rng.normal(-1, 1, 36)))
-    assert found["tpr@1%"] is None
-    assert found["balanced_accuracy"][1] < found["balanced_accuracy"][0] < found["balanced_accuracy"][2]
-    assert (found["forgotten"], found["heldout"]) == (50, 36)
+    numbers = metrics.membership(Scores(rng.normal(1, 1, 50), rng.normal(-1, 1, 36)))
+    assert numbers["tpr@1%"] is None
+    assert numbers["balanced_accuracy"][1] < numbers["balanced_accuracy"][0] < numbers["balanced_accuracy"][2]
+    assert (numbers["forgotten"], numbers["heldout"]) == (50, 36)
 
 
-def test_wrong_labels_of_held_out_items_do_not_let_retrain_be_told_apart(
+def test_with_wrong_labels_on_held_out_samples_retrain_has_an_auc_of_one_half(
     digits: Dataset, split: Callable[..., Split], builder: Builder
 ) -> None:
-    made = split("noisy-label-removal")
-    assert made.train_labels is not None
-    assert made.heldout_labels is not None
-    retain = torch.tensor(sorted(set(range(1437)) - set(made.forget.tolist())))
+    task_split = split("noisy-label-removal")
+    assert task_split.train_labels is not None
+    assert task_split.heldout_labels is not None
+    retain = torch.tensor(sorted(set(range(1437)) - set(task_split.forget.tolist())))
     retrained = builder.fresh("retrain")
     samples = TrainingSet(digits.train_images, digits.train_labels).samples(retain, "labels", seeds.generator("o"), "r")
     assert samples is not None
@@ -76,9 +76,9 @@ def test_wrong_labels_of_held_out_items_do_not_let_retrain_be_told_apart(
         scores = loop.predict(retrained, pixels, Pipeline().plain).double().log_softmax(1)
         return scores[torch.arange(len(labels)), labels].numpy()
 
-    forgotten = log_probability(digits.train_images[made.forget], made.train_labels[made.forget])
-    fair = log_probability(digits.test_images[made.heldout], made.heldout_labels)
-    unfair = log_probability(digits.test_images[made.heldout], digits.test_labels[made.heldout])
-    found = statistics.auc(forgotten, fair, level=0.999)
-    assert found.low < 0.5 < found.high
+    forgotten = log_probability(digits.train_images[task_split.forget], task_split.train_labels[task_split.forget])
+    fair = log_probability(digits.test_images[task_split.heldout], task_split.heldout_labels)
+    unfair = log_probability(digits.test_images[task_split.heldout], digits.test_labels[task_split.heldout])
+    interval = statistics.auc(forgotten, fair, level=0.999)
+    assert interval.low < 0.5 < interval.high
     assert statistics.auc(forgotten, unfair, level=0.999).high < 0.2

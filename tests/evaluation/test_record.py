@@ -1,4 +1,4 @@
-"""Attacks get what they are said to get: the right items, in order, under the right transformation."""
+"""Attacks receive the right samples, in order, under the right transformation."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def cell(tiny: Path, tiny_run: Path, store: Store) -> Cell:
 
 
 def numbered(n: int, first: int) -> torch.Tensor:
-    """Logits that tell which item they belong to."""
+    """Logits that identify their sample."""
     return (torch.arange(n, dtype=torch.float32) + first)[:, None].repeat(1, 10)
 
 
-def test_an_attack_sees_every_item_once_in_its_place(cell: Cell, store: Store, digits: Dataset) -> None:
+def test_an_attack_receives_every_sample_once_and_in_its_part(cell: Cell, store: Store, digits: Dataset) -> None:
     train, test = numbered(1437, 0), numbered(360, 5000)
     audit = Evaluator(WorkerContext(store)).audit(cell, train, test)
     split = split_of(cell.scenario, Datasets(store))
@@ -50,36 +50,36 @@ def test_an_attack_sees_every_item_once_in_its_place(cell: Cell, store: Store, d
     assert audit.test.labels.tolist() == digits.test_labels.tolist()
 
 
-def test_protocol_released_attacks_augmented_training_items_and_clean_does_not(
+def test_only_protocol_released_attacks_augmented_training_samples(
     cell: Cell, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs = {"train": numbered(1437, 0), "train_augmented": numbered(1437, 10_000), "test": numbered(360, 5000)}
     seen: list[Audit] = []
 
-    def note(self: Attack, audit: Audit, **_: object) -> Scores:
+    def record_call(self: Attack, audit: Audit, **_: object) -> Scores:
         seen.append(audit)
         return Scores(np.ones(3), np.zeros(3))
 
-    monkeypatch.setattr(Attack, "score", note)
+    monkeypatch.setattr(Attack, "score", record_call)
     evaluator = Evaluator(WorkerContext(store))
     for protocol, first in ((CLEAN, 0), (RELEASED, 10_000)):
         evaluator.evaluate(cell, outputs, protocol)
-        for items in (seen[-1].forgotten, seen[-1].retained):
-            assert (items.logits[:, 0] // 10_000 * 10_000 == first).all()
+        for part in (seen[-1].forgotten, seen[-1].retained):
+            assert (part.logits[:, 0] // 10_000 * 10_000 == first).all()
         assert (seen[-1].test.logits[:, 0] // 1000 == 5).all()
     evaluator.evaluate(cell, {name: outputs[name] for name in ("train", "test")}, RELEASED)
     assert (seen[-1].forgotten.logits[:, 0] < 1437).all()
 
 
-def test_the_options_of_an_attack_reach_it(cell: Cell, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[object] = []
+def test_an_attack_receives_its_options(cell: Cell, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[object] = []
 
-    def note(self: Attack, audit: Audit, **options: object) -> Scores:
-        given.append(options)
+    def record_call(self: Attack, audit: Audit, **options: object) -> Scores:
+        received.append(options)
         return Scores(np.ones(3), np.zeros(3))
 
-    monkeypatch.setattr(Attack, "score", note)
+    monkeypatch.setattr(Attack, "score", record_call)
     changed = replace(cell, attacks={**cell.attacks, "released": {"classifier": "xgboost"}})
     outputs = {"train": numbered(1437, 0), "test": numbered(360, 5000)}
     Evaluator(WorkerContext(store)).evaluate(changed, outputs, RELEASED)
-    assert given == [{"classifier": "xgboost"}]
+    assert received == [{"classifier": "xgboost"}]

@@ -1,4 +1,4 @@
-"""A run whose processes are killed at random moments ends with the records of one that was left in peace."""
+"""A run whose processes are killed at random moments ends with the records of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def places(folder: Path) -> dict[str, Path]:
 
 
 def started(tiny: Path, folder: Path, jobs: int) -> subprocess.Popen[str]:
-    """The command that runs the selection."""
+    """Starts the command that runs the selection."""
     words = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-j", str(jobs)]
     words += [word for name, path in places(folder).items() for word in (f"--{name}", str(path))]
     words += ["--arithmetic", "native", *(word for task in SELECTION["tasks"] for word in ("-t", task))]
@@ -43,18 +43,19 @@ def started(tiny: Path, folder: Path, jobs: int) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def said(process: subprocess.Popen[str]) -> Iterator[str]:
-    """What a command says, line by line."""
+def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
+    """The lines that a command prints to standard error."""
     assert process.stderr is not None
     return iter(process.stderr)
 
 
 def undisturbed(tiny_run: Path) -> dict[str, Any]:
+    """The records of the selection in an undisturbed run."""
     methods = ("retrain", *SELECTION["methods"])
     chosen = [f"{task}/{method}/" for task in SELECTION["tasks"] for method in methods]
-    found = {path: record for path, record in records(tiny_run).items() if any(part in path for part in chosen)}
-    assert len(found) == len(chosen)
-    return found
+    selected = {path: record for path, record in records(tiny_run).items() if any(part in path for part in chosen)}
+    assert len(selected) == len(chosen)
+    return selected
 
 
 @pytest.fixture
@@ -69,20 +70,20 @@ def finished_here(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path
 
 
 @pytest.mark.parametrize("jobs", JOBS)
-def test_killed_again_and_again_it_ends_with_the_records_of_an_undisturbed_run(
+def test_a_run_killed_repeatedly_ends_with_the_records_of_an_undisturbed_run(
     jobs: int, tiny: Path, tiny_run: Path, tmp_path: Path, finished_here: Callable[[Path], None]
 ) -> None:
     rng, kills, rounds = random.Random(jobs), 0, 0
-    while kills < KILLS:  # a round ends when a run gets to its end before it is killed
+    while kills < KILLS:  # a round ends when a run finishes before it is killed
         folder, rounds = tmp_path / str(rounds), rounds + 1
         while kills < KILLS:
             with started(tiny, folder, jobs) as process:
-                some = list(islice(said(process), rng.randint(1, 5)))  # it may be anywhere in its work
+                first_lines = list(islice(lines_of(process), rng.randint(1, 5)))  # killed at a random stage
                 time.sleep(rng.uniform(0, 0.5))
                 if process.poll() is not None:
                     break
                 os.killpg(process.pid, signal.SIGKILL)
-                assert some
+                assert first_lines
                 kills += 1
         finished_here(folder)
         assert records(folder / "r") == undisturbed(tiny_run)
@@ -94,9 +95,9 @@ def test_killed_again_and_again_it_ends_with_the_records_of_an_undisturbed_run(
 def test_two_runs_at_once_share_the_work(
     tiny: Path, tiny_run: Path, tmp_path: Path, finished_here: Callable[[Path], None]
 ) -> None:
-    """One of them in this process, while the other one is at work."""
+    """One runs in this process, at the same time as the other in its own process."""
     with started(tiny, tmp_path, 1) as other:
-        assert "cells to run" in next(said(other))
+        assert "cells to run" in next(lines_of(other))
         finished_here(tmp_path)
         assert other.wait(timeout=300) == 0
     assert records(tmp_path / "r") == undisturbed(tiny_run)
@@ -104,13 +105,13 @@ def test_two_runs_at_once_share_the_work(
 
 def test_sigterm_ends_a_run_as_ctrl_c_does_and_leaves_no_process(tiny: Path, tmp_path: Path) -> None:
     with started(tiny, tmp_path, 2) as p:
-        for line in said(p):
+        for line in lines_of(p):
             if line.startswith("made "):
                 break
         p.terminate()  # to the main process only, as a batch system does
-        rest = "".join(said(p))
+        rest = "".join(lines_of(p))
         assert p.wait(timeout=60) == 143
-    assert "interrupted: what is finished is kept" in rest
+    assert "interrupted: finished work is kept" in rest
     assert "Traceback" not in rest
     deadline = time.monotonic() + 20
     while alive(p.pid) and time.monotonic() < deadline:
@@ -119,7 +120,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_and_leaves_no_process(tiny: Path, tmp
 
 
 def alive(group: int) -> bool:
-    """Whether a process group has a process."""
+    """True if a process group has a process."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

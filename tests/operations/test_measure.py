@@ -1,4 +1,4 @@
-"""More attacks on finished cells: added to their records, out of what is stored, without training anything."""
+"""`measure` adds attacks to the records of finished cells, from stored outputs and without training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def finished(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tenth_made(tenth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_tenth(tenth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a few methods on a tenth of the data: a folder with its `results` and its `cache`."""
     folder = tmp_path_factory.mktemp("tenth")
     with pytest.MonkeyPatch.context() as patch:
@@ -52,7 +52,7 @@ def tenth_made(tenth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def measured(
+def run_measure(
     preset: Path,
     finished: Path,
     cache: Path,
@@ -64,22 +64,22 @@ def measured(
     return measure(Selection.of(preset, **chosen), Workspace.of(finished, cache), attacks=attacks, **options)
 
 
-def test_records_get_what_attacks_find_and_keep_the_rest(
+def test_measured_attacks_are_added_to_records_and_the_rest_is_unchanged(
     tiny: Path, finished: Path, tiny_run: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*_: Any) -> None:
-        raise AssertionError("nothing is trained")
+    def fail(*_: Any) -> None:
+        raise AssertionError("an artefact is made")
 
     for kind in (Original, Shadow, Prepared, Outputs):
-        monkeypatch.setattr(kind, "make", never)
-    done = measured(tiny, finished, cache)
+        monkeypatch.setattr(kind, "make", fail)
+    done = run_measure(tiny, finished, cache)
     assert (len(done.done), done.cells, done.failed, done.without) == (15, 15, {}, {})
     for path in finished.rglob("*.json"):
         record = json.loads(path.read_text())
         more = record.pop("more")
         before = json.loads((tiny_run / path.relative_to(finished)).read_text())
-        for found_ in (record, before):
-            del found_["observed"]["sha256"]
+        for each in (record, before):
+            del each["observed"]["sha256"]
         assert record == before
         noisy = record["cell"]["task"] == "noisy-label-removal"
         why = "the task replaces labels" if noisy else "too few networks"  # the tiny preset has two shadows
@@ -87,14 +87,16 @@ def test_records_get_what_attacks_find_and_keep_the_rest(
         assert more["loss"]["found"]["forgotten"] == record["metrics"]["attacks"]["shadow"]["forgotten"]
         low, value, high = (more["loss"]["found"]["auc"][i] for i in (1, 0, 2))
         assert low <= value <= high
-    again = measured(tiny, finished, cache)
+    again = run_measure(tiny, finished, cache)
     assert again.done == []
 
 
-def test_tables_show_them_and_a_run_keeps_the_records(tiny: Path, finished: Path, cache: Path) -> None:
-    measured(tiny, finished, cache, tasks="data-removal")
+def test_tables_show_measured_attacks_and_records_stay_valid(tiny: Path, finished: Path, cache: Path) -> None:
+    run_measure(tiny, finished, cache, tasks="data-removal")
     text = table(1, str(tiny), finished, attack="loss", metric="tpr@1%")
     assert "loss.tpr@1%" in text
+    with pytest.raises(UserError, match="measure --preset .* --attack u-lira --unlearned-shadows 16`"):
+        table(1, str(tiny), finished, attack="u-lira")
     with pytest.raises(UserError, match="no record has svc.auc: run `unlearnbench measure"):
         table(1, str(tiny), finished, attack="svc")
     frame = load(finished).query("task == 'data-removal'").set_index("method")
@@ -107,28 +109,30 @@ def test_tables_show_them_and_a_run_keeps_the_records(tiny: Path, finished: Path
     assert "0 of 15 cells to run" in done.stdout
 
 
-def test_what_cannot_be_measured_is_said(tiny: Path, finished: Path, cache: Path, tmp_path: Path) -> None:
+def test_cells_that_cannot_be_measured_are_reported(tiny: Path, finished: Path, cache: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown attack 'los': did you mean 'loss'"):
-        measured(tiny, finished, cache, ("los",))
-    with pytest.raises(UserError, match="every run measures attack shadow: its numbers"):
-        measured(tiny, finished, cache, ("shadow",))
+        run_measure(tiny, finished, cache, ("los",))
+    with pytest.raises(UserError, match="every run measures attack shadow, so its numbers"):
+        run_measure(tiny, finished, cache, ("shadow",))
     with pytest.raises(UserError, match="no cell of preset .* can be measured: no valid record in"):
-        measured(tiny, tmp_path / "nothing", cache)
-    with pytest.raises(UserError, match="can be measured: its outputs, or those of shadow models, are no longer"):
-        measured(tiny, finished, tmp_path / "empty")
+        run_measure(tiny, tmp_path / "nothing", cache)
+    with pytest.raises(
+        UserError, match="can be measured: its outputs, or those of shadow models, are not in the cache"
+    ):
+        run_measure(tiny, finished, tmp_path / "empty")
     next(finished.glob("*/records/*/*/class-removal/laf/0.json")).unlink()
-    partly = measured(tiny, finished, cache, tasks="class-removal")
+    partly = run_measure(tiny, finished, cache, tasks="class-removal")
     assert len(partly.done) == 4
     assert partly.without == {"digits-8x8 class-removal laf 0": f"no valid record in {finished / 'tiny'}: run it first"}
     with pytest.raises(UserError, match="unknown metric 'acu': did you mean 'auc'"):
         table(1, str(tiny), finished, attack="loss", metric="acu")
 
 
-def test_the_command_says_what_it_did(tiny: Path, finished: Path, cache: Path) -> None:
+def test_the_command_prints_the_number_of_measured_records(tiny: Path, finished: Path, cache: Path) -> None:
     places = ["--preset", str(tiny), "--results", str(finished), "--cache", str(cache), "-t", "class-removal", "-j1"]
     done = CliRunner().invoke(main, ["measure", "--attack", "entropy", *places])
     assert done.exit_code == 0
-    assert "entropy: 5 of 5 cells lack some of it" in done.stderr
+    assert "entropy: missing in 5 of 5 cells" in done.stderr
     assert "5 of 5 records have new numbers" in done.stdout
     text = CliRunner().invoke(
         main, ["show", "digits-8x8", "class-removal", "laf", "0", "--preset", str(tiny), "--results", str(finished)]
@@ -139,7 +143,7 @@ def test_the_command_says_what_it_did(tiny: Path, finished: Path, cache: Path) -
     assert "--cost and --attack do not go together" in wrong.stderr
 
 
-def test_distances_and_ranks_of_a_real_run(tiny: Path, finished: Path, cache: Path, tmp_path: Path) -> None:
+def test_a_real_run_has_a_distance_table_and_a_ranking(tiny: Path, finished: Path, cache: Path, tmp_path: Path) -> None:
     places = ["--preset", str(tiny), "--results", str(finished)]
     done = CliRunner().invoke(main, ["table", "3", "--distance", *places, "--cache", str(cache)])
     assert done.exit_code == 0
@@ -158,63 +162,61 @@ def outputs_of(preset: Path, finished: Path, cache: Path, task: str, method: str
     return next(cell.outputs for cell in plan.cells if cell.method == method)
 
 
-def found(finished: Path, task: str, what: str) -> Mapping[str, Any]:
-    """What records of a task have of an attack, by method."""
+def numbers_of(finished: Path, task: str, attack: str) -> Mapping[str, Any]:
+    """The numbers of an attack, or of relearning, in the records of a task, by method."""
     records = [json.loads(path.read_text()) for path in finished.glob(f"*/records/*/*/{task}/*/0.json")]
-    return {r["cell"]["method"]: r["more"][what]["found"] for r in records if what in r.get("more", {})}
+    return {r["cell"]["method"]: r["more"][attack]["found"] for r in records if attack in r.get("more", {})}
 
 
 @pytest.mark.parametrize("task", TABLE)
-def test_a_fleet_is_made_once_and_asked_about_every_compared_item(
-    task: str, tenth: Path, tenth_made: Path, tmp_path: Path
+def test_unlearned_shadow_models_are_made_once_and_used_for_every_compared_sample(
+    task: str, tenth: Path, finished_tenth: Path, tmp_path: Path
 ) -> None:
-    finished, cache = shutil.copytree(tenth_made / "results", tmp_path / "results"), tenth_made / "cache"
-    said: list[str] = []
-    wanted: dict[str, Any] = {"tasks": task, "methods": ["neggrad", "laf-r"], "unlearned_shadows": 4}
-    asked = measured(tenth, finished, cache, ("loss",), dry_run=True, say=said.append, **wanted)
-    assert (asked.done, asked.failed) == ([], {})
-    assert "artefacts to make for that, about" in said[1]
-    assert found(finished, task, "u-lira") == {}
-    done = measured(tenth, finished, cache, ("loss",), **wanted)
+    finished, cache = shutil.copytree(finished_tenth / "results", tmp_path / "results"), finished_tenth / "cache"
+    lines: list[str] = []
+    options: dict[str, Any] = {"tasks": task, "methods": ["neggrad", "laf-r"], "unlearned_shadows": 4}
+    planned = run_measure(tenth, finished, cache, ("loss",), dry_run=True, say=lines.append, **options)
+    assert (planned.done, planned.failed) == ([], {})
+    assert "artefacts to make first, about" in lines[1]
+    assert numbers_of(finished, task, "u-lira") == {}
+    done = run_measure(tenth, finished, cache, ("loss",), **options)
     assert (len(done.done), done.failed) == (3, {})
     record = json.loads(next(finished.glob(f"*/records/*/*/{task}/laf-r/0.json")).read_text())
-    fleet = [outputs_of(tenth, finished, cache, task, "laf-r", index) for index in range(4)]
-    assert record["more"]["u-lira"]["of"]["fleet"] == [
-        outputs.digest for outputs in fleet
-    ]  # this method's, not another's
+    unlearned = [outputs_of(tenth, finished, cache, task, "laf-r", index) for index in range(4)]
+    assert record["more"]["u-lira"]["of"]["fleet"] == [outputs.digest for outputs in unlearned]
     evaluator = Evaluator(WorkerContext(Store(cache)))
-    for index, outputs in enumerate(fleet):
-        made, _ = evaluator.context.get(outputs)
+    for index, outputs in enumerate(unlearned):
+        tensors, _ = evaluator.context.get(outputs)
         logits, member = evaluator.unlearned_shadow(outputs)
         assert torch.equal(member, shadow_members(outputs.scenario.dataset, 149 + 360, index))
-        assert torch.equal(logits[member], made["train"])
-        assert torch.equal(logits[~member], made["test"])
-    scores = found(finished, task, "u-lira")
+        assert torch.equal(logits[member], tensors["train"])
+        assert torch.equal(logits[~member], tensors["test"])
+    scores = numbers_of(finished, task, "u-lira")
     assert set(scores) == {"retrain", "neggrad", "laf-r"}
     for score in scores.values():
         assert score["fleet"] == 4
         assert 0 <= score["auc"][1] <= score["auc"][0] <= score["auc"][2] <= 1
-    said.clear()
-    measured(tenth, finished, cache, ("loss",), dry_run=True, say=said.append, **wanted)
-    assert "0 of 3 cells lack some of it" in said[0]
-    assert not any("to make" in line for line in said)
+    lines.clear()
+    run_measure(tenth, finished, cache, ("loss",), dry_run=True, say=lines.append, **options)
+    assert "missing in 0 of 3 cells" in lines[0]
+    assert not any("to make" in line for line in lines)
     assert "u-lira.auc" in table(TABLE[task], str(tenth), finished, attack="u-lira")
 
 
-def test_learning_again_is_measured_beside_retrain(
+def test_relearning_is_measured_for_a_method_and_for_retrain(
     tiny: Path, finished: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unlearnbench.artefacts.relearning.STEPS", 12)
-    done = measured(tiny, finished, cache, ("loss",), tasks="class-removal", methods="laf", relearn=True)
+    done = run_measure(tiny, finished, cache, ("loss",), tasks="class-removal", methods="laf", relearn=True)
     assert (len(done.done), done.failed) == (2, {})
-    curves = found(finished, "class-removal", "relearning")
+    curves = numbers_of(finished, "class-removal", "relearning")
     frame = load(finished).query("task == 'class-removal'").set_index("method")
     for method, curve in curves.items():
         assert (curve["items"], curve["limit"]) == (20, 12)
         assert curve["items"] + curve["others"] == curve["items"] + min(1000, frame.loc[method, "items.train_f"] - 20)
         assert curve["before"] == pytest.approx(frame.loc[method, "train_f"], abs=0.1)
         assert curve["after"] >= curve["before"]
-    assert curves["laf"]["original"] == curves["retrain"]["original"]  # both are asked about the same items
+    assert curves["laf"]["original"] == curves["retrain"]["original"]  # both on the same samples
     places = ["--preset", str(tiny), "--results", str(finished)]
     shown = CliRunner().invoke(main, ["table", "2", "--relearning", *places])
     assert shown.exit_code == 0
@@ -226,13 +228,13 @@ def test_learning_again_is_measured_beside_retrain(
     assert "run `unlearnbench measure --relearn" in nothing.stderr
 
 
-def test_a_second_retrain_is_one_more_reference(tiny: Path, finished: Path, cache: Path) -> None:
+def test_a_second_retrain_is_one_more_reference_model(tiny: Path, finished: Path, cache: Path) -> None:
     run(str(tiny), tasks="data-removal", methods="retrain-2", results=finished, cache=cache, jobs=1)
-    measured(tiny, finished, cache, ("rmia",), tasks="data-removal", methods="laf")
-    counts = {method: score["references"] for method, score in found(finished, "data-removal", "rmia").items()}
+    run_measure(tiny, finished, cache, ("rmia",), tasks="data-removal", methods="laf")
+    counts = {method: score["references"] for method, score in numbers_of(finished, "data-removal", "rmia").items()}
     assert counts == {"retrain": 3, "laf": 3}
-    measured(tiny, finished, cache, ("rmia",), tasks="data-removal", methods="retrain-2")
-    assert found(finished, "data-removal", "rmia")["retrain-2"]["references"] == 3  # the first Retrain is one
+    run_measure(tiny, finished, cache, ("rmia",), tasks="data-removal", methods="retrain-2")
+    assert numbers_of(finished, "data-removal", "rmia")["retrain-2"]["references"] == 3  # the first Retrain is one
     text = (
         CliRunner().invoke(main, ["table", "1", "--paired", "--preset", str(tiny), "--results", str(finished)]).stdout
     )
@@ -240,8 +242,10 @@ def test_a_second_retrain_is_one_more_reference(tiny: Path, finished: Path, cach
     assert "One seed has no interval" in text
 
 
-def test_what_was_measured_otherwise_than_retrain_is_left_out(tiny: Path, finished: Path, cache: Path) -> None:
-    measured(tiny, finished, cache, ("loss",), tasks="data-removal")
+def test_tables_omit_attacks_that_were_measured_with_other_code_than_those_of_retrain(
+    tiny: Path, finished: Path, cache: Path
+) -> None:
+    run_measure(tiny, finished, cache, ("loss",), tasks="data-removal")
     path = next(finished.glob("*/records/*/*/data-removal/laf/0.json"))
     record = json.loads(path.read_text())
     record["more"]["loss"]["key"]["code"] = "of another version"
@@ -255,32 +259,34 @@ def test_what_was_measured_otherwise_than_retrain_is_left_out(tiny: Path, finish
     assert not rows["LAF+R"].rstrip("| ").endswith("-")
 
 
-def test_fleets_come_in_pairs_and_only_for_who_asks(tiny: Path, finished: Path, cache: Path) -> None:
+def test_unlearned_shadow_models_come_in_pairs_and_only_on_request(tiny: Path, finished: Path, cache: Path) -> None:
     with pytest.raises(UserError, match="come in complementary pairs: --unlearned-shadows must be 4, 6, 8"):
-        measured(tiny, finished, cache, ("loss",), unlearned_shadows=5)
+        run_measure(tiny, finished, cache, ("loss",), unlearned_shadows=5)
     with pytest.raises(UserError, match="u-lira needs unlearned shadow models"):
-        measured(tiny, finished, cache, ("u-lira",))
+        run_measure(tiny, finished, cache, ("u-lira",))
 
 
-def test_what_cannot_learn_again_is_said_once(
+def test_a_failed_relearning_is_reported_once_per_cell(
     tiny: Path, finished: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:
         raise TypeError("no weights")
 
     monkeypatch.setattr("unlearnbench.artefacts.relearning.curves", broken)
-    done = measured(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", relearn=True)
+    done = run_measure(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", relearn=True)
     assert list(done.failed.values()) == ["TypeError: no weights"] * 2  # of Retrain, too
-    assert found(finished, "data-removal", "relearning") == {}
-    assert set(found(finished, "data-removal", "loss")) == {"retrain", "neggrad"}
+    assert numbers_of(finished, "data-removal", "relearning") == {}
+    assert set(numbers_of(finished, "data-removal", "loss")) == {"retrain", "neggrad"}
 
 
-def test_cells_with_other_options_are_reached_with_these(tiny: Path, finished: Path, cache: Path) -> None:
+def test_cells_with_overridden_options_are_selected_by_the_same_overrides(
+    tiny: Path, finished: Path, cache: Path
+) -> None:
     other = {"neggrad": {"epochs": 2}}
     run(str(tiny), tasks="data-removal", methods="neggrad", overrides=other, results=finished, cache=cache, jobs=1)
-    done = measured(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", overrides=other)
+    done = run_measure(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", overrides=other)
     assert len(done.done) == 2
-    assert "neggrad+epochs=2" in found(finished, "data-removal", "loss")
+    assert "neggrad+epochs=2" in numbers_of(finished, "data-removal", "loss")
 
 
 NOT_A_NUMBER = """
@@ -295,12 +301,25 @@ def broken(audit):
 """
 
 
-def test_what_is_no_number_fails_and_is_not_recorded(
+def test_numbers_that_are_not_finite_fail_and_are_not_recorded(
     install: Callable[..., Path], tiny: Path, finished: Path, cache: Path
 ) -> None:
     install("broken_attack", NOT_A_NUMBER, "[unlearnbench.attacks]\nbroken = broken_attack:broken\n")
-    done = measured(tiny, finished, cache, ("broken", "loss"), tasks="data-removal", methods="neggrad")
+    done = run_measure(tiny, finished, cache, ("broken", "loss"), tasks="data-removal", methods="neggrad")
     assert len(done.failed) == 2
     assert all("float values are not JSON compliant" in reason for reason in done.failed.values())
-    assert set(found(finished, "data-removal", "loss")) == {"retrain", "neggrad"}
-    assert found(finished, "data-removal", "broken") == {}
+    assert set(numbers_of(finished, "data-removal", "loss")) == {"retrain", "neggrad"}
+    assert numbers_of(finished, "data-removal", "broken") == {}
+
+
+def test_added_numbers_survive_a_cell_that_is_made_again(tiny: Path, finished: Path, cache: Path) -> None:
+    run_measure(tiny, finished, cache, ("loss",), tasks="class-removal", methods="neggrad")
+    before = numbers_of(finished, "class-removal", "loss")["neggrad"]
+    run(tiny, tasks="class-removal", methods="neggrad", results=finished, cache=cache, jobs=1, force=True)
+    assert numbers_of(finished, "class-removal", "loss")["neggrad"] == before
+    path = next(finished.glob("*/records/*/*/class-removal/neggrad/0.json"))
+    record = json.loads(path.read_text())
+    record["key"]["outputs"]["method"]["code"] = "version 0"  # so the numbers are those of other outputs
+    write_record(path, record)
+    run(tiny, tasks="class-removal", methods="neggrad", results=finished, cache=cache, jobs=1)
+    assert "neggrad" not in numbers_of(finished, "class-removal", "loss")

@@ -1,10 +1,10 @@
-"""Whatever a method does, it costs its own cell: the others' records are those of a run without it."""
+"""Whatever a method does, only its own cell fails: all other records equal those of a run without it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def child(problem):
 
 @method(title="NaN", access=Access())
 def nan(problem):
-    "Gives no numbers."
+    "Gives outputs that are not finite."
     return lambda images: torch.full((len(images), 10), float("nan"))
 
 @method(title="Wrong shape", access=Access())
@@ -41,26 +41,26 @@ def wrong_shape(problem):
 
 @method(title="Loops", access=Access())
 def loops(problem):
-    "Never comes back."
+    "Never returns."
     while True:
         time.sleep(0.1)
 
-@method(title="Answers never", access=Access())
-def answers_never(problem):
-    "Returns what never comes back."
-    def answer(images):
+@method(title="Returns a loop", access=Access())
+def returns_a_loop(problem):
+    "Returns a function that never returns."
+    def forward(images):
         while True:
             time.sleep(0.1)
-    return answer
+    return forward
 
 @method(title="Quits", access=Access())
 def quits(problem):
-    "Ends the process as programs do."
+    "Ends the process with an exception."
     raise SystemExit(0)
 
 @method(title="Exits", access=Access())
 def exits(problem):
-    "Ends the process without a word."
+    "Ends the process without an exception."
     os._exit(3)
 
 @method(title="Dies", access=Access())
@@ -70,12 +70,12 @@ def dies(problem):
 
 @method(title="Eats memory", access=Access())
 def eats_memory(problem):
-    "Wants more memory than there is."
+    "Needs more memory than there is."
     return torch.empty(2**55)
 
 @method(title="Changes its inputs", access=Access(forget="labels", retain="images"))
 def changes_inputs(problem):
-    "Writes on everything that it was handed."
+    "Overwrites all of its inputs."
     for samples in (problem.forget, problem.retain):
         samples.images.fill_(0.0)
         samples.pixels.fill_(0)
@@ -85,13 +85,13 @@ def changes_inputs(problem):
 
 @method(title="Changes the original", access=Access())
 def changes_original(problem):
-    "Writes on the network that everybody starts from."
+    "Overwrites the weights of the shared original."
     problem.original.head[1].bias.data.fill_(100.0)
     return problem.network()
 
 @method(title="Touches global state", access=Access())
 def touches_state(problem):
-    "Seeds everybody's random numbers, and turns the recording of gradients on."
+    "Changes random seeds, settings, environment and working directory."
     torch.manual_seed(1)
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float64)
@@ -104,45 +104,45 @@ def touches_state(problem):
 
 @method(title="Prints megabytes", access=Access())
 def prints(problem):
-    "Is loud."
+    "Prints a lot."
     print("x" * 3_000_000)
     return problem.network()
 
 @method(title="Leaves threads behind", access=Access())
 def leaves_threads(problem):
-    "Has threads that outlive it."
+    "Starts threads that outlive it."
     for daemon in (True, True, False):
         threading.Thread(target=time.sleep, args=(3600,), daemon=daemon).start()
     return problem.network()
 """
-FATES = {
+FAILURES = {
     "raises": ("failed", "ValueError: no such luck"),
     "child": ("skipped", "ParentFailedError: raises failed: ValueError: no such luck"),
     "nan": ("diverged", "not finite"),
     "wrong-shape": ("failed", "shape (1437, 3) instead of (1437, 10)"),
-    "loops": ("timeout", "not done within 4 s"),
-    "answers-never": ("timeout", "not done within 4 s"),
+    "loops": ("timeout", "exceeded the time limit of 4 s"),
+    "returns-a-loop": ("timeout", "exceeded the time limit of 4 s"),
     "quits": ("failed", "SystemExit: 0"),
-    "exits": ("crashed", "its process died, alone too"),
-    "dies": ("crashed", "its process died, alone too"),
+    "exits": ("crashed", "its process died, even alone"),
+    "dies": ("crashed", "its process died, even alone"),
     "eats-memory": ("out-of-memory", "memory"),
 }
-"""What becomes of who has no result, and why its record says so."""
-ENDLESS = ("loops", "answers-never")
+"""The methods that fail: status and reason in their records."""
+ENDLESS = ("loops", "returns-a-loop")
 HARMLESS = ("changes-inputs", "touches-state", "prints", "leaves-threads")
-"""They return the original: their numbers must be the original's."""
+"""Methods that return the original: their numbers must be those of the original."""
 BYSTANDERS = ("retrain", "neggrad", "original")
-NAMES = (*FATES, *HARMLESS, "changes-original")
+NAMES = (*FAILURES, *HARMLESS, "changes-original")
 PLACE = "tiny/records/digits-8x8/cnn/data-removal"
 
 
 @pytest.fixture(scope="module")
-def among_them(
+def misbehaving_run(
     tiny: Path, tiny_run: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[list[Summary], Path, dict[str, Any]]]:
-    """A run of all of them at once: what it says, the results folder, and its arguments.
+    """A run of all methods at once: the summaries, the results folder, and the arguments.
 
-    Who never ends is left to a second run, because a busy machine may take longer than their limit for all others.
+    Endless methods have a run of their own, because on a busy machine other methods may exceed the time limit.
     """
     lines = "".join(f"{name} = misbehaving:{name.replace('-', '_')}\n" for name in NAMES)
     results = tmp_path_factory.mktemp("misbehaving")
@@ -157,70 +157,94 @@ def record(results: Path, name: str) -> dict[str, Any]:
     return dict(records(results)[f"{PLACE}/{name}/0.json"])
 
 
-@pytest.mark.parametrize("name", FATES)
-def test_who_has_no_result_has_a_record_that_says_why(
-    name: str, among_them: tuple[list[Summary], Path, dict[str, Any]]
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failed_method_has_a_record_with_the_reason(
+    name: str, misbehaving_run: tuple[list[Summary], Path, dict[str, Any]]
 ) -> None:
-    found = record(among_them[1], name)
-    status, reason = FATES[name]
-    assert found["status"] == status
-    assert reason in found["reason"]
-    assert "metrics" not in found
+    failed = record(misbehaving_run[1], name)
+    status, reason = FAILURES[name]
+    assert failed["status"] == status
+    assert reason in failed["reason"]
+    assert "metrics" not in failed
     if name in ("raises", "quits", "loops", "eats-memory"):
-        assert f"in {name.replace('-', '_')}" in found["traceback"]
-    if name == "answers-never":
-        assert "in answer" in found["traceback"]
+        assert f"in {name.replace('-', '_')}" in failed["traceback"]
+    if name == "returns-a-loop":
+        assert "in forward" in failed["traceback"]
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_who_leaves_a_mess_has_the_numbers_of_what_it_returned(
-    name: str, tiny_run: Path, among_them: tuple[list[Summary], Path, dict[str, Any]]
+def test_side_effects_of_a_method_do_not_change_its_numbers(
+    name: str, tiny_run: Path, misbehaving_run: tuple[list[Summary], Path, dict[str, Any]]
 ) -> None:
-    found, original = record(among_them[1], name), record(tiny_run, "original")
-    assert found["status"] == "ok"
-    assert {**found["metrics"], "cost": 0} == {**original["metrics"], "cost": 0}
+    completed, original = record(misbehaving_run[1], name), record(tiny_run, "original")
+    assert completed["status"] == "ok"
+    assert {**completed["metrics"], "cost": 0} == {**original["metrics"], "cost": 0}
 
 
 @pytest.mark.parametrize("name", BYSTANDERS)
-def test_the_others_have_the_records_of_a_run_without_them(
-    name: str, tiny_run: Path, among_them: tuple[list[Summary], Path, dict[str, Any]]
+def test_other_methods_have_the_records_of_an_undisturbed_run(
+    name: str, tiny_run: Path, misbehaving_run: tuple[list[Summary], Path, dict[str, Any]]
 ) -> None:
-    assert record(among_them[1], name) == record(tiny_run, name)
+    assert record(misbehaving_run[1], name) == record(tiny_run, name)
 
 
-def test_what_failed_is_not_tried_again_and_not_forgotten(
-    tiny: Path, among_them: tuple[list[Summary], Path, dict[str, Any]]
+def test_failed_cells_are_not_run_again_but_still_reported(
+    tiny: Path, misbehaving_run: tuple[list[Summary], Path, dict[str, Any]]
 ) -> None:
-    summaries, _, options = among_them
+    summaries, _, options = misbehaving_run
     again = unlearnbench.run(tiny, **options)
     assert again.outcomes == []
-    for found in ([o for summary in summaries for o in summary.failed], again.failed):
-        assert {o.name.split()[2]: o.status for o in found} == {name: fate for name, (fate, _) in FATES.items()}
+    for failed in ([o for summary in summaries for o in summary.failed], again.failed):
+        assert {o.name.split()[2]: o.status for o in failed} == {name: status for name, (status, _) in FAILURES.items()}
 
 
-def test_a_command_ends_though_a_thread_does_not(tiny: Path, cache: Path, tmp_path: Path) -> None:
+def test_the_command_exits_although_a_method_left_a_thread(tiny: Path, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "lazy.py").write_text(METHODS)
     words = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-t", "data-removal", "-j", "1"]
-    words += [
-        "--arithmetic",
-        "native",
-        "-m",
-        f"{tmp_path / 'lazy.py'}:leaves_threads",
-        "--results",
-        str(tmp_path),
-        "--cache",
-        str(cache),
-    ]
+    words += ["--arithmetic", "native", "-m", f"{tmp_path / 'lazy.py'}:leaves_threads"]
+    words += ["--results", str(tmp_path), "--cache", str(cache)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
 
 
-def test_a_single_worker_survives_them_too(
-    tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path, among_them: object
+def test_a_single_worker_survives_misbehaving_methods(
+    tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path, misbehaving_run: object
 ) -> None:
     arguments: dict[str, Any] = {"tasks": "data-removal", "results": tmp_path, "cache": cache, "jobs": 1}
     unlearnbench.run(tiny, methods=["exits", "loops", "neggrad"], timeout=10, **arguments)
     for name in ("exits", "loops"):
-        assert record(tmp_path, name)["status"] == FATES[name][0]
+        assert record(tmp_path, name)["status"] == FAILURES[name][0]
     for other in ("retrain", "neggrad"):
         assert record(tmp_path, other) == record(tiny_run, other)
+
+
+MORTAL = """
+import os
+from pathlib import Path
+from unlearnbench import Access, method
+
+@method(title="Mortal", access=Access())
+def mortal(problem):
+    "Ends its process once the file is there."
+    if Path(os.environ["MORTAL"]).exists():
+        os._exit(3)
+    return problem.network()
+"""
+
+
+def test_a_forced_cell_whose_process_dies_has_crashed_though_it_had_a_record(
+    install: Callable[..., Path], tenth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("mortality", MORTAL, "[unlearnbench.methods]\nmortal = mortality:mortal\n")
+    monkeypatch.setenv("MORTAL", str(tmp_path / "now"))
+    chosen: dict[str, Any] = {"tasks": "class-removal", "methods": "mortal", "jobs": 1}
+    folders = {"results": tmp_path / "r", "cache": tmp_path / "c"}
+    assert not unlearnbench.run(tenth, **chosen, **folders).failed
+    (tmp_path / "now").touch()
+    (failed,) = unlearnbench.run(tenth, force=True, **chosen, **folders).failed
+    assert (failed.name, failed.status) == ("digits-8x8 class-removal mortal 0", "crashed")
+    again = unlearnbench.run(tenth, dry_run=True, **chosen, **folders).plan
+    assert {cell.method: status.state for cell, status in zip(again.cells, again.statuses, strict=True)} == {
+        "retrain": "cached",
+        "mortal": "failed",
+    }

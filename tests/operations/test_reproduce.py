@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from unlearnbench import run
 from unlearnbench.cli.main import main
+from unlearnbench.operations.reproduce import drawn, selection_of
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.storage.records import read_record, write_record
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -103,3 +106,66 @@ def test_bad_input_gets_one_clear_message(words: list[str], message: str, tiny: 
     done = reproduce(tiny, finished, *words)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())
+
+
+def test_what_the_command_line_changed_is_reproduced_in_parents_too(tiny: Path, cache: Path, tmp_path: Path) -> None:
+    overrides = {"laf": {"epochs": 2}, "class-removal": {"classes": [3, 4]}}
+    where = {"results": tmp_path / "results", "cache": cache, "jobs": 1}
+    run(tiny, tasks="class-removal", methods="laf-r", overrides=overrides, **where)
+    done = reproduce(tiny, tmp_path / "results", "digits-8x8", "class-removal+classes=3_4", "laf-r+laf.epochs=2", "0")
+    assert done.exit_code == 0, done.output
+    assert "reproduced: all" in done.stdout
+
+
+FILES = {
+    "base.py": """
+from unlearnbench import Access, method
+
+@method(title="Base", access=Access())
+def base(problem):
+    "Returns the original."
+    return problem.network()
+""",
+    "child.py": """
+from unlearnbench import Access, method
+
+@method(title="Child", access=Access(), start="base.base")
+def child(problem):
+    "Returns what it starts from."
+    return problem.network()
+""",
+}
+
+
+def test_a_method_in_a_file_that_starts_from_one_in_another_file_is_reproduced(
+    tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    places = [f"{tmp_path}/base.py:base", f"{tmp_path}/child.py:child"]
+    run(tiny, tasks="class-removal", methods=places, results=tmp_path / "results", cache=cache, jobs=1)
+    record = read_record(record_of(tmp_path / "results", "child.child")) or {}
+    assert record["observed"]["files"].keys() == {"base.base", "child.child"}
+    selection = selection_of(record, Selection.of(tiny))
+    assert list(selection.methods) == ["child.child", "base.base"]
+    done = reproduce(tiny, tmp_path / "results", "digits-8x8", "class-removal", "child.child", "0")
+    assert done.exit_code == 0, done.output
+
+
+def test_device_and_arithmetic_are_those_of_the_record(tiny: Path, finished: Path) -> None:
+    path = record_of(finished)
+    record = read_record(path) or {}
+    record["key"]["outputs"]["original"]["on"]["device"] = "cuda"
+    write_record(path, record)
+    done = reproduce(tiny, finished, *CELL)
+    assert done.exit_code == 2
+    assert "there is no CUDA device here" in " ".join(done.stderr.split())
+
+
+def test_only_cells_with_numbers_are_drawn(tiny: Path, finished: Path) -> None:
+    for path in finished.rglob("records/**/*.json"):
+        record = read_record(path) or {}
+        if path != record_of(finished):
+            write_record(path, {**record, "status": "failed", "reason": "no"})
+    selection, workspace = Selection.of(tiny), Workspace.of(finished)
+    assert drawn(selection, workspace, 9) == [record_of(finished)]

@@ -1,4 +1,4 @@
-"""A run finishes what is missing, survives what fails, and gives the same records whatever the number of workers."""
+"""A run completes missing cells, survives failures, and gives the same records for any number of workers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def quits(problem):
 
 @method(title="Chance", access=Access())
 def chance(problem):
-    "Answers by chance."
+    "Returns random outputs."
     assert not torch.equal(torch.randperm(9), torch.randperm(9, generator=problem.generator))
     return lambda images: torch.rand(len(images), 10)
 
@@ -50,18 +50,18 @@ class Inverted(Network):
 
 @method(title="Inverted", access=Access())
 def inverted(problem):
-    "Gives a network whose weights alone do not say what it answers."
+    "Returns a network that cannot be rebuilt from its weights."
     network = problem.network()
     return Inverted(network.features, network.head, network.last_layer)
 
 @method(title="Heir", access=Access(), start="inverted")
 def heir(problem):
-    "Starts from one that cannot be rebuilt from weights."
+    "Starts from a network that cannot be rebuilt from its weights."
     return problem.network()
 
 @method(title="Rude", access=Access())
 def rude(problem):
-    "Touches the global random numbers and the original."
+    "Changes global random numbers and the original."
     torch.manual_seed(1)
     torch.set_grad_enabled(True)
     problem.original.head[1].bias.data.fill_(100.0)
@@ -74,9 +74,9 @@ ENTRY_POINTS = "[unlearnbench.methods]\n" + "".join(
 
 
 def test_every_cell_of_every_task_has_a_record_with_every_metric(tiny_run: Path) -> None:
-    found = records(tiny_run)
-    assert len(found) == 15
-    for record in found.values():
+    all_records = records(tiny_run)
+    assert len(all_records) == 15
+    for record in all_records.values():
         assert record["status"] == "ok"
         assert {"train_r", "train_f", "test", "asr"} <= set(record["metrics"]["clean"])
         assert all(0 <= value <= 1 for value in record["metrics"]["clean"].values())
@@ -120,7 +120,7 @@ def test_a_second_run_computes_nothing_and_reads_each_record_once(
     for number, task in enumerate(("data-removal", "class-removal", "noisy-label-removal"), start=1):
         table = (tiny_run / "tiny" / "tables" / f"table{number}.md").read_text()
         read.clear()
-        assert table == unlearnbench.table(number, str(tiny), tiny_run)  # which reads them itself, and no others
+        assert table == unlearnbench.table(number, str(tiny), tiny_run)  # reads its own records, and no others
         assert sorted(read) == sorted(path for path in before if task in path.parts)
 
 
@@ -143,14 +143,14 @@ def test_force_repeats_the_chosen_cells_with_the_same_result(tiny: Path, tiny_ru
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_failed_cells_run_again_only_if_asked_for(
+def test_failed_cells_run_again_only_with_retry_failed(
     install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
     install("broken_methods", BROKEN, ENTRY_POINTS)
     common: dict[str, Any] = {"tasks": ["class-removal"], "results": tmp_path, "cache": cache, "jobs": 1}
     first = unlearnbench.run(str(tiny), methods=["raises", "quits"], fail_fast=True, **common)
     assert [o.status for o in first.outcomes if o.is_cell and o.status != "ok"] == ["failed"]
-    assert first.outcomes[-1].status == "failed"  # what comes after it is not waited for
+    assert first.outcomes[-1].status == "failed"  # the run ends there
     second = unlearnbench.run(str(tiny), methods=["raises", "quits"], **common)
     assert len(second.failed) == 2
     third = unlearnbench.run(str(tiny), methods=["raises", "quits"], retry_failed=True, **common)
@@ -158,7 +158,7 @@ def test_failed_cells_run_again_only_if_asked_for(
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_the_outputs_are_those_of_what_the_method_gave_whoever_starts_from_it(
+def test_outputs_are_the_same_whether_or_not_a_method_starts_from_the_network(
     install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
     install("broken_methods", BROKEN, ENTRY_POINTS)
@@ -177,7 +177,7 @@ def test_the_outputs_are_those_of_what_the_method_gave_whoever_starts_from_it(
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_method_that_is_edited_while_it_runs_is_not_kept_under_the_old_key(
+def test_a_method_edited_during_the_run_is_not_saved_under_the_old_key(
     install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
     from unlearnbench.operations.work import Effort, execute
@@ -194,7 +194,7 @@ def test_a_method_that_is_edited_while_it_runs_is_not_kept_under_the_old_key(
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_an_edited_method_is_stale_and_the_others_are_not(
+def test_an_edited_method_is_stale_and_other_methods_are_not(
     install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
     module = install("broken_methods", BROKEN, ENTRY_POINTS)
@@ -217,7 +217,7 @@ def test_an_interrupted_run_is_finished_by_the_next_one(tiny: Path, tiny_run: Pa
     command = [sys.executable, "-m", "unlearnbench", "run", "--preset", str(tiny), "-j", "1", "--arithmetic", "native"]
     command += ["-t", "data-removal", "-m", "original", "-m", "neggrad"]
     command += [word for name, path in places.items() for word in (f"--{name}", str(path))]
-    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # even if whoever runs the tests ignores Ctrl-C
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # even if the tests are run with Ctrl-C ignored
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen
     ) as process:
@@ -228,18 +228,18 @@ def test_an_interrupted_run_is_finished_by_the_next_one(tiny: Path, tiny_run: Pa
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the whole foreground group
         rest = process.stderr.read()
         assert process.wait(timeout=60) == 130
-    assert "interrupted: what is finished is kept" in rest
+    assert "interrupted: finished work is kept" in rest
     assert "Traceback" not in rest
     done = records(tmp_path / "r")
     assert 0 < len(done) < 3
-    began = time.time()
+    start = time.time()
     unlearnbench.run(str(tiny), **selection, **places)
     chosen = [f"data-removal/{method}/" for method in ("original", "retrain", "neggrad")]
-    wanted = {path: record for path, record in records(tiny_run).items() if any(part in path for part in chosen)}
-    assert len(wanted) == 3
-    assert records(tmp_path / "r") == wanted
-    kept = [p for p in (tmp_path / "r").rglob("records/**/*.json") if p.stat().st_mtime < began]
-    assert len(kept) == len(done)
+    expected = {path: record for path, record in records(tiny_run).items() if any(part in path for part in chosen)}
+    assert len(expected) == 3
+    assert records(tmp_path / "r") == expected
+    unchanged = [p for p in (tmp_path / "r").rglob("records/**/*.json") if p.stat().st_mtime < start]
+    assert len(unchanged) == len(done)
 
 
 def test_load_gives_a_data_frame_of_records(tiny_run: Path) -> None:

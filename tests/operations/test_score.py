@@ -1,4 +1,4 @@
-"""What is exported is what the suite works with, and a network from elsewhere is judged as one of its own."""
+"""Exports contain the data that the suite itself uses; external networks are evaluated like those of the suite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unlearnbench import load, table
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.cli.main import main
-from unlearnbench.operations.export import described, export
+from unlearnbench.operations.export import export, facts_of
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
@@ -30,13 +30,13 @@ pytestmark = pytest.mark.usefixtures("in_this_process")
 
 @pytest.fixture
 def finished(tiny_run: Path, tmp_path: Path) -> Path:
-    """The results of the tiny run, to be added to."""
+    """A copy of the results of the tiny run, to be changed."""
     return Path(shutil.copytree(tiny_run, tmp_path / "finished"))
 
 
 @pytest.fixture
 def exported(tiny: Path, cache: Path, tmp_path: Path, tiny_run: Path) -> Path:
-    """The original of the tiny run and what it must forget."""
+    """An export of the original of the tiny run and its forget set."""
     folder = tmp_path / "exported"
     export(folder, Selection.of(tiny, "digits-8x8", "noisy-label-removal", seeds=0), Workspace.of(cache=cache))
     return folder
@@ -51,7 +51,7 @@ def score(weights: Path, tiny: Path, cache: Path, results: Path, *more: str) -> 
     return call("score", weights, *names, *more)
 
 
-def test_forget_and_remain_divide_the_training_set_and_only_forgotten_labels_are_wrong(
+def test_forget_and_retain_set_divide_the_training_set_and_only_forget_labels_are_wrong(
     exported: Path, digits: Dataset
 ) -> None:
     forget, retain, labels = (np.load(exported / f"{name}.npy") for name in ("forget", "retain", "train_labels"))
@@ -60,14 +60,14 @@ def test_forget_and_remain_divide_the_training_set_and_only_forgotten_labels_are
     assert (labels[forget] != digits.train_labels.numpy()[forget]).all()
 
 
-def test_the_exported_weights_load_into_the_network_that_about_names(exported: Path, tiny_run: Path) -> None:
+def test_the_exported_weights_load_into_the_model_named_in_about_json(exported: Path, tiny_run: Path) -> None:
     about = json.loads((exported / "about.json").read_text())
     network = registry.get(Model, about["network"]["model"]).build((1, 28, 28), about["dataset"]["classes"])
     network.load_state_dict(load_file(exported / "original.safetensors"))
     assert about["score"].startswith("unlearnbench score WEIGHTS.safetensors -d digits-8x8 -t noisy-label-removal")
 
 
-def test_the_original_brought_back_gets_the_numbers_of_the_original(
+def test_the_exported_original_gets_the_numbers_of_the_original(
     exported: Path, tiny: Path, cache: Path, finished: Path
 ) -> None:
     done = score(exported / "original.safetensors", tiny, cache, finished, "--name", "back again")
@@ -76,13 +76,13 @@ def test_the_original_brought_back_gets_the_numbers_of_the_original(
     numbers = [c for c in frame.columns if c.startswith(("train_", "test", "asr", "released", "shadow."))]
     ours, theirs = frame.loc["back again", numbers], frame.loc["original", numbers]
     assert ours.astype(float).equals(theirs.astype(float))
-    assert np.isnan(frame.loc["back again", "seconds_unlearn"])  # nobody here saw what it cost
+    assert np.isnan(frame.loc["back again", "seconds_unlearn"])  # the cost is unknown
     shown = table(3, str(tiny), finished)
     assert "*Made elsewhere*" in shown
     assert "Made elsewhere, with unknown access to training data: back again." in shown
 
 
-def test_other_weights_get_other_numbers_and_a_second_verdict_is_free(
+def test_other_weights_get_other_numbers_and_are_evaluated_once(
     tiny: Path, cache: Path, finished: Path, tmp_path: Path
 ) -> None:
     with seeds.pinned("random weights"):
@@ -104,27 +104,17 @@ def test_the_original_is_trained_on_one_thread_as_in_a_run(
     """Sums on several threads differ in the last bits, so `export` into an empty cache must not use them."""
     torch.set_num_threads(2)
     selection = Selection.of(tiny, "digits-8x8", "noisy-label-removal", seeds=0)
-    said: list[str] = []
-    export(tmp_path / "again", selection, Workspace.of(cache=tmp_path / "empty"), say=said.append)
-    assert said == ["training the original first: 1 passes over the training set"]
+    lines: list[str] = []
+    export(tmp_path / "again", selection, Workspace.of(cache=tmp_path / "empty"), say=lines.append)
+    assert lines == ["training the original first: 1 passes over the training set"]
     assert torch.get_num_threads() == 2
     first, again = ((folder / "original.safetensors").read_bytes() for folder in (exported, tmp_path / "again"))
     assert first == again
 
 
 def test_commands_name_the_options_of_the_task(tiny: Path, cache: Path, tmp_path: Path) -> None:
-    names = [
-        "-d",
-        "digits-8x8",
-        "-t",
-        "class-removal",
-        "--preset",
-        tiny,
-        "--cache",
-        cache,
-        "-p",
-        "class-removal.classes=[3]",
-    ]
+    names = ["-d", "digits-8x8", "-t", "class-removal", "--preset", tiny, "--cache", cache]
+    names += ["-p", "class-removal.classes=[3]"]
     assert call("export", tmp_path / "three", *names).exit_code == 0
     about = json.loads((tmp_path / "three/about.json").read_text())
     assert about["task"]["options"]["classes"] == [3]
@@ -142,7 +132,7 @@ def test_the_size_of_the_input_is_that_after_resizing(tiny: Path, store: Store, 
     path = tmp_path / "larger.toml"
     path.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 1\nresize = 32\n[data"))
     cell = plan_in(store, tmp_path, path, tasks="class-removal").cells[0]
-    about = described(cell, LoadedScenario.of(cell.scenario, Datasets(store)))
+    about = facts_of(cell, LoadedScenario.of(cell.scenario, Datasets(store)))
     assert about["network"]["input"].startswith(
         "float32 [n, 1, 32, 32], pixels divided by 255 and resized from 28 x 28"
     )
@@ -185,6 +175,8 @@ def test_bad_files_and_names_get_one_clear_message(exported: Path, tiny: Path, c
         (exported / "original.safetensors", ("--name", "laf"), "laf is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf+tau=5.0"), "no plus sign"),
         (exported / "original.safetensors", ("--name", ".."), "not only dots"),
+        (exported / "original.safetensors", ("--name", "two\nlines"), "no control characters"),
+        (exported / "original.safetensors", ("--name", "red\x1b[31m"), "no control characters"),
         (exported / "original.safetensors", ("--name", "x", "--seed", "-1"), "seeds must be numbers"),
     ):
         done = score(path, tiny, cache, tmp_path, *more)

@@ -1,4 +1,4 @@
-"""The description of a cell is that of its record, with the same JSON; old records may lack some of it."""
+"""The description of a cell is read from its record and written as the same JSON; old records may lack fields."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ OLD = {
 }
 
 
-def test_the_json_of_records_is_read_and_written_as_it_is(tiny_run: Path) -> None:
+def test_the_json_of_records_is_read_and_written_unchanged(tiny_run: Path) -> None:
     cells = [record["cell"] for record in records(tiny_run).values()]
     assert len(cells) == 15
     assert [CellInfo.from_json(cell).as_json() for cell in cells] == cells
 
 
-def test_old_records_may_lack_what_was_added_later() -> None:
+def test_old_records_may_lack_fields_that_were_added_later() -> None:
     info = CellInfo.from_json(OLD)
     assert (info.preset, info.start, info.like, info.task_options, info.hyperparameters) == ("", "", "", {}, {})
     with pytest.raises(TypeError, match="dataset_title"):

@@ -1,4 +1,4 @@
-"""A plan has every cell once, shares what can be shared, and knows what is stale and why."""
+"""A plan has every cell once, shares artefacts, and knows which cells are stale and why."""
 
 from __future__ import annotations
 
@@ -57,28 +57,28 @@ def write_as_finished(plan: Plan) -> None:
         write_record(cell.path, record)
 
 
-def test_everything_by_default_and_nothing_twice(plan_of: Any, tmp_path: Path) -> None:
+def test_a_plan_has_all_cells_by_default_and_none_twice(plan_of: Any, tmp_path: Path) -> None:
     plan = with_empty_cache(plan_of(), tmp_path)
     assert len(plan.cells) == len({cell.path for cell in plan.cells}) == 3 * 17 * 3
-    # Originals: clean and noisy, three seeds. Shadows: clean and noisy, eight. LAF (with an ablation) and SISA are
-    # prepared once for each original. LAF+R and the sham start from the network of LAF.
+    # Originals: clean and noisy, three seeds. Shadow models: clean and noisy, eight. Preparations: LAF (with an
+    # ablation) and SISA, for each original. LAF+R and the sham start from the network of LAF.
     assert kinds(plan) == {"original": 6, "shadow": 16, "prepared": 12, "network": 9, "outputs": 153}
 
 
-def test_a_full_plan_takes_no_more_passes_than_the_least_possible(plan_of: Any, tmp_path: Path) -> None:
+def test_a_full_plan_has_the_least_possible_cost(plan_of: Any, tmp_path: Path) -> None:
     plan = with_empty_cache(plan_of(), tmp_path)
     train, test, epochs, seeds = 1437, 360, 16, 3
     recipe = Recipe(epochs=epochs)
     originals = 2 * seeds * epochs  # with true and with wrong labels
-    shadows = 2 * 8 * (epochs * (train + test) / 2 + (train + test) / 3) / train  # each answers on all images
+    shadows = 2 * 8 * (epochs * (train + test) / 2 + (train + test) / 3) / train  # each with outputs on all images
     preparations = 0.0
-    for name in ("laf", "sisa"):  # once for each original, whatever will have to go; an ablation of LAF prepares alike
+    for name in ("laf", "sisa"):  # once for each original and all forget sets; LAF and its ablation share it
         method = registry.get(Method, name)
         options = method.resolve(name, *presets.read("demo").hyperparameters(name, "data-removal", "cnn"))
         preparations += 2 * seeds * method.ep_to_prepare(recipe, method.preparing(options))
     retrains = 2 * seeds * epochs * sum(1 - forgotten / train for forgotten in (285, 142, 431))
     others = [cell for cell in plan.cells if cell.method not in ("retrain", "retrain-2")]
-    own = sum(cell.outputs.ep for cell in others)  # of one method alone: test_costs.py counts that
+    own = sum(cell.outputs.ep for cell in others)  # checked by test_costs.py
     assert len(others) == 3 * 15 * seeds
     assert plan.ep == pytest.approx(originals + shadows + preparations + retrains + own)
 
@@ -88,7 +88,7 @@ def test_tasks_on_the_same_labels_share_originals_shadows_and_preparations(plan_
     assert kinds(plan) == {"original": 1, "shadow": 8, "prepared": 2, "network": 2, "outputs": 34}
 
 
-def test_retrain_and_parents_come_along_and_parents_come_first(plan_of: Any) -> None:
+def test_retrain_and_parents_are_added_and_parents_come_first(plan_of: Any) -> None:
     plan = plan_of(methods=["laf-r"])
     assert names(plan) == ["laf", "laf-r", "retrain"]
     order = [cell.method for cell in plan.cells]
@@ -111,23 +111,23 @@ tau = 9.0
 """
     path = tmp_path / "layers.toml"
     path.write_text(text)
-    found = {c.scenario.task: c.info.hyperparameters for c in plan_of(str(path)).cells if c.method == "laf"}
-    assert (found["data-removal"]["tau"], found["class-removal"]["tau"]) == (3.0, 1.0)
-    assert found["data-removal"]["latent"] == 4
+    by_task = {c.scenario.task: c.info.hyperparameters for c in plan_of(str(path)).cells if c.method == "laf"}
+    assert (by_task["data-removal"]["tau"], by_task["class-removal"]["tau"]) == (3.0, 1.0)
+    assert by_task["data-removal"]["latent"] == 4
     overridden = plan_of(str(path), overrides={"laf": {"tau": 7}})
     assert {c.info.hyperparameters["tau"] for c in overridden.cells if c.method == "laf"} == {7.0}
 
 
-def test_what_the_command_line_changes_gets_a_path_and_a_title_of_its_own(plan_of: Any) -> None:
+def test_overridden_options_give_a_path_and_a_title_of_their_own(plan_of: Any) -> None:
     plan = plan_of(
         tasks=["class-removal"], seeds=[0], overrides={"laf": {"tau": 7}, "class-removal": {"classes": [3, 4]}}
     )
-    found = {cell.method: cell for cell in plan.cells}
+    by_method = {cell.method: cell for cell in plan.cells}
     folder = plan.results / "records/digits-8x8/cnn/class-removal+classes=3_4"
-    assert found["laf"].path == folder / "laf+tau=7.0" / "0.json"
-    assert found["laf-r"].path == folder / "laf-r+laf.tau=7.0" / "0.json"
-    assert found["retrain"].path == folder / "retrain" / "0.json"
-    assert found["laf"].info.method_title == "LAF (tau=7.0)"
+    assert by_method["laf"].path == folder / "laf+tau=7.0" / "0.json"
+    assert by_method["laf-r"].path == folder / "laf-r+laf.tau=7.0" / "0.json"
+    assert by_method["retrain"].path == folder / "retrain" / "0.json"
+    assert by_method["laf"].info.method_title == "LAF (tau=7.0)"
     unchanged = plan_of(tasks=["class-removal"], seeds=[0], overrides={"laf": {"tau": 20}})
     assert {c.method: c.path.parent.name for c in unchanged.cells}["laf"] == "laf"
 
@@ -154,7 +154,7 @@ def test_the_command_of_a_cell_reproduces_its_key(plan_of: Any) -> None:
     assert cell.key in [c.key for c in again.cells]
 
 
-def test_a_finished_cell_is_cached_and_a_changed_one_stale_with_the_reason(plan_of: Any, tmp_path: Path) -> None:
+def test_finished_cells_are_cached_and_changed_ones_stale_with_a_reason(plan_of: Any, tmp_path: Path) -> None:
     write_as_finished(plan_of())
     assert {s.state for s in plan_of().statuses} == {"cached"}
     text = (presets.HERE / "demo.toml").read_text().replace("\nbatch = 32", "\nbatch = 64")
@@ -165,7 +165,7 @@ def test_a_finished_cell_is_cached_and_a_changed_one_stale_with_the_reason(plan_
     assert {s.state for s in forced.statuses} == {"to run"}
 
 
-def test_a_failed_cell_is_tried_again_if_asked_for(plan_of: Any) -> None:
+def test_failed_cells_are_planned_again_only_with_retry_failed(plan_of: Any) -> None:
     plan = plan_of(seeds=[0], tasks=["class-removal"])
     write_as_finished(plan)
     cell = plan.cells[0]
@@ -173,16 +173,16 @@ def test_a_failed_cell_is_tried_again_if_asked_for(plan_of: Any) -> None:
         cell.path,
         {"schema": 1, "status": "failed", "reason": "ValueError: x", "key": cell.key, "cell": {}, "observed": {}},
     )
-    left = plan_of(seeds=[0], tasks=["class-removal"])
-    assert left.to_run == []
-    ((name, status),) = left.failed_before.items()
+    again = plan_of(seeds=[0], tasks=["class-removal"])
+    assert again.to_run == []
+    ((name, status),) = again.failed_before.items()
     assert (name, status.state, status.failure, status.why) == (str(cell), State.FAILED, "failed", "ValueError: x")
-    found = plan_of(seeds=[0], tasks=["class-removal"], rerun=Rerun(retry_failed=True))
-    assert [str(c) for c in found.to_run] == [str(cell)]
-    assert found.failed_before == {}
+    retried = plan_of(seeds=[0], tasks=["class-removal"], rerun=Rerun(retry_failed=True))
+    assert [str(c) for c in retried.to_run] == [str(cell)]
+    assert retried.failed_before == {}
 
 
-def test_a_stale_cell_is_left_alone_if_it_is_accepted(plan_of: Any) -> None:
+def test_accepted_stale_cells_are_not_run(plan_of: Any) -> None:
     plan = plan_of(seeds=[0], tasks=["class-removal"])
     write_as_finished(plan)
     cell = plan.cells[0]
@@ -238,19 +238,19 @@ def test_a_wrong_selection_is_refused(plan_of: Any, selection: dict[str, Any], m
         plan_of(**selection)
 
 
-# Which core modules can change an artefact is a list; these two tests hold it.
+# versions.CODE lists the core modules that can change an artefact; two tests check it.
 
 
 def keys_by_kind(plan: Plan) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {"record": {json.dumps(c.key, sort_keys=True) for c in plan.cells}}
-    found["relearning"] = {Relearning.of(cell.outputs).digest for cell in plan.cells}
+    keys: dict[str, set[str]] = {"record": {json.dumps(c.key, sort_keys=True) for c in plan.cells}}
+    keys["relearning"] = {Relearning.of(cell.outputs).digest for cell in plan.cells}
     for artefact in plan.missing:
-        found.setdefault(artefact.kind, set()).add(artefact.digest)
-    return found
+        keys.setdefault(artefact.kind, set()).add(artefact.digest)
+    return keys
 
 
 @pytest.mark.parametrize("module", sorted({m for modules in versions.CODE.values() for m in modules}))
-def test_a_change_of_core_code_makes_exactly_what_it_can_change_stale(
+def test_a_change_of_core_code_makes_exactly_the_affected_artefacts_stale(
     module: str, plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     selection = {"seeds": [0], "tasks": ["class-removal"]}
@@ -282,7 +282,7 @@ NEUTRAL = {
     "artefacts.artefact",  # names and checks artefacts
     "artefacts.context",  # in the keys of all artefacts, which are in the keys of records
     "artefacts.loaded",  # likewise
-    "artefacts.plugin_keys",  # everything it decides is in the keys
+    "artefacts.plugin_keys",  # its decisions are in the keys
     "artefacts.versions",  # names what goes into keys
     "errors",
     "planning.cell_info",  # names and titles, of which no number depends
@@ -291,10 +291,9 @@ NEUTRAL = {
     "plugins.fingerprint",
     "plugins.plugin",  # resolves options, which are in the keys
     "plugins.registry",
-    "runtime.arithmetic",  # in the keys
-    "runtime.time_limit",  # ends what takes too long
+    "runtime.time_limit",  # ends processes
     "runtime.source",  # names the commit, which is only observed
-    "runtime.timing",  # only takes the time
+    "runtime.timing",  # measures only time
     "storage.files",
     "storage.keys",
     "storage.store",
@@ -304,16 +303,16 @@ PLUGINS = ("methods.", "tasks.", "data.", "models.", "attacks.")
 
 
 def modules_that_run(cell: Cell, artefact: Artefact | None, store: Store) -> set[str]:
-    """The core modules of which code runs while an artefact, or a record, is made."""
-    seen: set[str] = set()
+    """The core modules whose code runs while an artefact, or a record, is made."""
+    modules: set[str] = set()
 
-    def note(frame: FrameType, event: str, _: object) -> None:
+    def add_module(frame: FrameType, event: str, _: object) -> None:
         name = frame.f_globals.get("__name__", "")
         if event == "call" and frame.f_code.co_name != "<module>" and name.startswith("unlearnbench"):
-            seen.add(name.removeprefix("unlearnbench."))
+            modules.add(name.removeprefix("unlearnbench."))
 
     context = WorkerContext(store)
-    sys.setprofile(note)
+    sys.setprofile(add_module)
     try:
         if artefact is None:
             Evaluator(context).record(cell)
@@ -321,7 +320,7 @@ def modules_that_run(cell: Cell, artefact: Artefact | None, store: Store) -> set
             artefact.make(context)
     finally:
         sys.setprofile(None)
-    return {name for name in seen if not name.startswith(PLUGINS)} - {"unlearnbench"}
+    return {name for name in modules if not name.startswith(PLUGINS)} - {"unlearnbench"}
 
 
 def test_no_other_core_code_runs_while_an_artefact_is_made(tiny: Path, tiny_run: Path, store: Store) -> None:
@@ -335,7 +334,7 @@ def test_no_other_core_code_runs_while_an_artefact_is_made(tiny: Path, tiny_run:
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../../etc", "a/b", "c\\d", "~", "x y"])
-def test_no_name_leads_out_of_the_folder(name: str) -> None:
+def test_no_name_leads_outside_of_the_results_folder(name: str) -> None:
     titles = {"dataset_title": "", "task_title": "", "method_title": "", "role": "method", "access": ""}
     info = CellInfo(dataset=name, model=name, task=name, method=name, seed=0, columns=[], **titles)
     path = record_path(Path("/r"), info)

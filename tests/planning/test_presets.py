@@ -1,10 +1,12 @@
-"""A preset that is misspelt or broken is refused with the place and the remedy."""
+"""An invalid preset is refused, with the place of the error and how to fix it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from unlearnbench import UserError
 from unlearnbench.planning import presets
@@ -18,7 +20,7 @@ def read(folder: Path, text: str) -> presets.Preset:
     return presets.read(str(path))
 
 
-def test_what_a_preset_leaves_out_is_the_papers(tmp_path: Path) -> None:
+def test_missing_values_are_those_of_the_paper(tmp_path: Path) -> None:
     preset = read(tmp_path, MINIMAL)
     assert (preset.name, preset.seeds, preset.shadows, preset.tasks) == ("mine", (0, 1, 2, 3, 4), 8, None)
     recipe = preset.datasets["digits-8x8"].recipe.values()
@@ -37,23 +39,23 @@ def test_a_data_set_may_have_a_recipe_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[recipe\n", r"is no valid TOML: .*line 1"),
+        ("[recipe\n", r"is not valid TOML: .*line 1"),
         (MINIMAL + "[recipee]\n", "unknown key 'recipee': did you mean 'recipe'"),
         (MINIMAL + "[recipe]\nepoch = 3\n", "unknown key 'recipe.epoch': did you mean 'recipe.epochs'"),
         (MINIMAL + '[recipe]\nepochs = "3"\n', "recipe.epochs must be a whole number such as 20, not '3'"),
         (MINIMAL + "[select]\nseed = 3\n", "unknown key 'select.seed': did you mean 'select.seeds'"),
         (MINIMAL + '[select]\ntasks = "all"\n', "select.tasks must be a list of names"),
-        ("shadows = 7\n" + MINIMAL, "shadows come in complementary pairs"),
+        ("shadows = 7\n" + MINIMAL, "shadow models come in complementary pairs"),
         ("[datasets.digits-8x8]\n", "datasets.digits-8x8 needs a model"),
         ("", "needs at least one data set"),
     ],
 )
-def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+def test_mistakes_are_refused_with_their_place(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(tmp_path, text)
 
 
-def test_a_preset_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_preset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown preset 'demmo': did you mean 'demo'"):
         presets.read("demmo")
     with pytest.raises(UserError, match="cannot read preset .*none.toml: No such file"):
@@ -71,17 +73,17 @@ def test_a_preset_that_is_not_there(tmp_path: Path) -> None:
         ([2, 0], (2, 0)),
     ],
 )
-def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
+def test_seeds_are_parsed(text: str, seeds: tuple[int, ...]) -> None:
     assert presets.parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize("text", ["a", "", "1-", "-1", "4-0", "1;2", "0.5", "0-99999999999"])
-def test_what_is_no_seed(text: str) -> None:
+def test_invalid_seeds_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="seeds"):
         presets.parse_seeds(text)
 
 
-def test_the_presets_of_the_suite_name_only_what_exists() -> None:
+def test_the_presets_of_the_suite_name_only_existing_methods_and_options() -> None:
     from unlearnbench.plugins import registry
     from unlearnbench.plugins.method import Method
 
@@ -107,8 +109,8 @@ def test_the_presets_of_the_suite_name_only_what_exists() -> None:
 def test_the_paper_preset_has_lafs_published_hyperparameters(
     task: str, model: str, published: tuple[float, ...]
 ) -> None:
-    *_, found = presets.read("paper").hyperparameters("laf", task, model)
-    assert tuple(found[key] for key in ("latent", "epochs", "lr_unlearn", "lr_align", "tau")) == published
+    *_, values = presets.read("paper").hyperparameters("laf", task, model)
+    assert tuple(values[key] for key in ("latent", "epochs", "lr_unlearn", "lr_align", "tau")) == published
 
 
 def test_the_paper_preset_has_its_recipe_and_wrong_labels() -> None:
@@ -124,3 +126,27 @@ def test_the_paper_preset_has_its_recipe_and_wrong_labels() -> None:
         assert training.model == ("resnet18" if colour else "cnn")
         assert recipe.augment == (("random-resized-crop", "flip") if colour else ())
         assert recipe.resize == (224 if colour else 0)
+
+
+def test_a_preset_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
+    assert presets.read(str(path)) == read(tmp_path, MINIMAL)
+
+
+@pytest.mark.parametrize(
+    "seeds", ["0-2", range(3), [0, 1, 2], np.arange(3), [np.int64(0), "1-2"], torch.arange(3), (n for n in range(3))]
+)
+def test_seeds_are_text_or_whole_numbers_of_any_library(seeds: object) -> None:
+    assert presets.parse_seeds(seeds) == (0, 1, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [3, "3", np.int64(3), np.array(3), torch.tensor(3)])
+def test_one_seed_may_stand_alone(seed: object) -> None:
+    assert presets.parse_seeds(seed) == (3,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seeds", [True, 1.0, -1, None, [0.5], [], np.arange(4).reshape(2, 2), {"a": 1}])
+def test_other_seeds_are_refused(seeds: object) -> None:
+    with pytest.raises(UserError, match="seeds must be numbers such as 0-4"):
+        presets.parse_seeds(seeds)  # type: ignore[arg-type]

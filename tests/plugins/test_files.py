@@ -166,7 +166,6 @@ def test_one_method_in_a_file_may_start_from_another(folder: Path, tiny: Path, c
     assert done["mine.fade 0"] == done["mine.fade_more 0"] == ("ok", "")
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_it_can_be_tuned(folder: Path, tiny: Path, tmp_path: Path) -> None:
     preset = tmp_path / "small.toml"
     preset.write_text(tiny.read_text())
@@ -229,6 +228,20 @@ def test_a_wrong_file_gets_a_message_and_no_traceback(
     assert message.format(folder) in said
     assert "Traceback" not in said
     assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("start", "encoding"), [(b"\xef\xbb\xbf", "utf-8"), (b"# -*- coding: latin-1 -*-\n", "latin-1")]
+)
+@pytest.mark.parametrize("name", ["mine", "mine_helper"])
+def test_a_file_is_read_in_the_encoding_that_python_reads_it_in(
+    start: bytes, encoding: str, name: str, folder: Path
+) -> None:
+    path = folder / f"{name}.py"
+    path.write_bytes(start + f"NAME = '\u00e9'\n{path.read_text()}".encode(encoding))
+    (place,) = named([f"{folder}/mine.py:fade"])
+    assert registry.get(Method, place).title == "Mine"
+    assert sys.modules[name].NAME == "\u00e9"
 
 
 def test_two_files_that_would_be_one_name_or_one_module_are_refused(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -15,9 +17,10 @@ from scipy.stats import friedmanchisquare, norm, t, wilcoxon
 
 from unlearnbench import UserError, statistics, table
 from unlearnbench.reporting import charts, ranking
-from unlearnbench.reporting.distance import compared, jensen_shannon
+from unlearnbench.reporting.cells import cells_of_table
+from unlearnbench.reporting.distance import NOTES, PARTS, compared, jensen_shannon, view
 from unlearnbench.reporting.rendering import render
-from unlearnbench.storage.records import write_record
+from unlearnbench.storage.records import read_record, write_record
 
 GAPS = {"boundary": [0.10, 0.12], "laf": [0.02, 0.03], "scrub": [0.04, 0.01], "neggrad": [0.30, 0.20]}
 TASKS = {"data-removal": "Data removal", "class-removal": "Class removal", "noisy-label-removal": "Noisy labels"}
@@ -73,8 +76,72 @@ def test_seeds_are_paired_and_only_those_of_all_methods_count(results: tuple[str
     assert ranks["Laf"] == pytest.approx((1.5 + 1.5 + 2) / 3)
     for place in folder.glob("mine/records/*/*/class-removal/laf/*.json"):
         place.unlink()
-    text = render(ranking.view(ranking.rank(*results), "mine"), "markdown")
-    assert "Left out: class-removal on digits-8x8, which lacks Laf." in text
+    text = render(ranking.view(ranking.rank(*results)), "markdown")
+    assert "Left out: Laf, which lacks class-removal on digits-8x8." in text
+    assert "Ranked in each of 3 blocks" in text
+    assert "| Laf " not in text
+
+
+def test_a_method_with_one_task_is_left_out_and_takes_no_task_from_the_others(results: tuple[str, Path]) -> None:
+    complete = ranking.rank(*results)
+    for path in sorted(results[1].glob("mine/records/*/*/data-removal/laf/*.json")):
+        record = read_record(path) or {}
+        cell = {**record["cell"], "method": "ssd", "method_title": "SSD"}
+        write_record(path.parents[1] / "ssd" / path.name, {**record, "cell": cell})
+    found = ranking.rank(*results)
+    assert (found.blocks, list(found.methods)) == (complete.blocks, list(complete.methods))
+    assert (found.ranks == complete.ranks).all()
+    text = render(ranking.view(found), "markdown")
+    assert "- Left out: SSD, which lacks class-removal on digits-8x8, noisy-label-removal on digits-8x8." in text
+
+
+def test_a_task_that_only_a_few_methods_have_is_left_out_and_named(results: tuple[str, Path]) -> None:
+    complete = ranking.rank(*results)
+    for path in sorted(results[1].glob("mine/records/*/*/data-removal/*/*.json")):
+        record = read_record(path) or {}
+        if record["cell"]["method"] in ("retrain", "laf"):
+            other = {**record, "cell": {**record["cell"], "task": "data-removal+fraction=0.1"}}
+            write_record(path.parents[2] / "data-removal+fraction=0.1" / path.parent.name / path.name, other)
+    found = ranking.rank(*results)
+    assert (found.blocks, list(found.methods)) == (complete.blocks, list(complete.methods))
+    text = render(ranking.view(found), "markdown")
+    assert "- Left out: data-removal+fraction=0.1 on digits-8x8, which less than half of the methods have." in text
+
+
+def test_a_method_with_other_seeds_than_all_others_is_left_out(results: tuple[str, Path]) -> None:
+    for path in sorted(results[1].glob("mine/records/*/*/*/*/*.json")):
+        record = read_record(path) or {}
+        if record["cell"]["method"] in ("retrain", "laf"):
+            cell = {**record["cell"], "seed": 7 + record["cell"]["seed"]}
+            write_record(path.with_name(f"{cell['seed']}.json"), {**record, "cell": cell})
+            if record["cell"]["method"] == "laf":
+                path.unlink()
+    found = ranking.rank(*results)
+    assert "Laf" not in found.methods
+    assert len(found.methods) == 3
+    text = render(ranking.view(found), "markdown")
+    assert "- Left out: Laf, which has no seed in common with the others." in text
+
+
+def test_methods_without_a_common_task_cannot_be_ranked(results: tuple[str, Path]) -> None:
+    for task, kept in (("data-removal", ("laf", "scrub")), ("class-removal", ("boundary", "neggrad"))):
+        for path in sorted(results[1].glob(f"mine/records/*/*/{task}/*/*.json")):
+            if path.parent.name not in (*kept, "retrain"):
+                path.unlink()
+    with pytest.raises(UserError, match="none has all tasks and datasets: Boundary lacks data-removal on digits-8x8"):
+        ranking.rank(*results)
+
+
+def test_the_title_and_messages_have_the_name_of_a_preset_and_advice_has_its_file(results: tuple[str, Path]) -> None:
+    assert ranking.view(ranking.rank(*results)).title == "Ranks by the gap to Retrain, preset mine"
+    assert "preset mine" in table(1, *results).splitlines()[0]
+    shutil.rmtree(results[1] / "mine" / "records")
+    with pytest.raises(UserError) as error:
+        ranking.rank(*results)
+    assert str(error.value).endswith(f"{results[1] / 'mine'}: run `unlearnbench run --preset {results[0]}`")
+    with pytest.raises(UserError) as error:
+        table(1, *results, view="relearning")
+    assert f"--preset {results[0]}" in str(error.value)
 
 
 def test_resamples_draw_the_same_seeds_for_all_methods() -> None:
@@ -85,7 +152,7 @@ def test_resamples_draw_the_same_seeds_for_all_methods() -> None:
 def test_one_seed_has_no_resamples(results: tuple[str, Path]) -> None:
     for path in results[1].glob("mine/records/*/*/*/*/1.json"):
         path.unlink()
-    text = render(ranking.view(ranking.rank(*results), "mine"), "markdown")
+    text = render(ranking.view(ranking.rank(*results)), "markdown")
     assert "One seed cannot show how stable ranks are: two or more are needed." in text
     assert [line.split("|")[3].strip() for line in text.splitlines() if "Laf" in line] == ["-"]
 
@@ -101,7 +168,7 @@ def test_bars_join_methods_within_the_critical_difference(results: tuple[str, Pa
 
 
 def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) -> None:
-    text = render(ranking.view(ranking.rank(*results), "mine"), "markdown")
+    text = render(ranking.view(ranking.rank(*results)), "markdown")
     assert (
         "No pair can differ at 5% with 3 blocks, whatever the numbers: 6 pairs need 8 blocks (Wilcoxon, Holm)." in text
     )
@@ -125,7 +192,34 @@ def test_gaps_are_means_over_columns_in_points(results: tuple[str, Path], tmp_pa
     assert float(rows["Laf"][8]) == pytest.approx(100 * (0.98**3 + 0.97**3) / 2)
     assert "Retrain" not in rows
     assert rows["Laf"][11:14] == ["", "", "0"]  # no outputs, so no divergence
-    assert "n/a" in table(1, *results, view="distance", cache=tmp_path / "cache")
+    shown = table(1, *results, view="distance", cache=tmp_path / "cache")
+    assert "n/a" in shown
+    assert "Neither JSD nor Dis: no outputs of these cells are in the cache." in shown
+
+
+def test_seeds_that_distances_leave_out_are_named(results: tuple[str, Path]) -> None:
+    """Retrain has no record of seed 2 and no outputs of seed 1; Laf has no outputs of seed 0."""
+
+    class Stored:
+        def probabilities(self, _: str, method: str, seed: int) -> dict[str, np.ndarray] | None:
+            missing = (method, seed) in (("retrain", 1), ("laf", 0))
+            return None if missing else {part: np.array([[0.5, 0.5]]) for part in PARTS}
+
+    for path in results[1].glob("mine/records/*/*/*/scrub/1.json"):
+        record = json.loads(path.read_text())
+        record["cell"]["seed"] = 2
+        write_record(path.with_name("2.json"), record)
+    (cells,) = cells_of_table(1, results[0], results[1])
+    grid = view(cells, Stored())  # type: ignore[arg-type]
+    assert list(grid.notes[len(NOTES) :]) == [
+        "Left out, because Retrain lacks the seed: DIGITS-8x8 Scrub (seed 2).",
+        "JSD and Dis leave out cells whose outputs are not in the cache: DIGITS-8x8 Retrain (seed 1); DIGITS-8x8 Laf "
+        "(seed 0). A seed without Retrain's outputs is left out for every method. `merge --cache` copies outputs of "
+        "other machines.",
+    ]
+    assert {row[1]: [number.n for number in row[2:]][3] for row in grid.rows} == {
+        "Laf": 0, "Scrub": 1, "Boundary": 1, "Neggrad": 1,
+    }  # fmt: skip
 
 
 def test_disagreement_counts_samples_of_different_classes() -> None:

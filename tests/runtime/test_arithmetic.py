@@ -1,4 +1,4 @@
-"""Under portable arithmetic all libraries use the same code on every processor; keys say which arithmetic it was."""
+"""Under portable arithmetic all libraries use the same code on every processor; keys contain the arithmetic."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from unlearnbench.runtime.arithmetic import NATIVE, PORTABLE, environment, resol
 needs_avx2 = pytest.mark.skipif(not arithmetic.available(), reason="this processor has no portable arithmetic")
 
 
-def loaded() -> dict[str, Any]:
-    """What the libraries of this process use."""
-    import scipy.linalg  # noqa: F401 - it has a matrix library of its own
-    import sklearn.ensemble  # noqa: F401 - and this a pool of threads
+def libraries() -> dict[str, Any]:
+    """The instructions and threads that the libraries of this process use."""
+    import scipy.linalg  # noqa: F401 - loads a matrix library
+    import sklearn.ensemble  # noqa: F401 - loads a pool of threads
     import torch
     from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
     from threadpoolctl import threadpool_info
@@ -40,47 +40,47 @@ def loaded() -> dict[str, Any]:
 
 @needs_avx2
 def test_a_portable_worker_uses_avx2_in_every_library() -> None:
-    (done,) = in_parallel(loaded, [()], 1, None, environment(PORTABLE))
-    found = done.result
-    assert found is not None
-    assert found["arithmetic"] == PORTABLE
-    assert found["torch"] == "AVX2"
-    assert found["numpy"] <= {"X86_V3", "SSE41", "SSE42", "AVX", "F16C", "FMA3", "AVX2"}
-    assert found["matrices"] == {"Haswell"}
-    assert found["environment"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
-    assert found["environment"]["MKL_CBWR"] == "COMPATIBLE"
+    (done,) = in_parallel(libraries, [()], 1, None, environment(PORTABLE))
+    used = done.result
+    assert used is not None
+    assert used["arithmetic"] == PORTABLE
+    assert used["torch"] == "AVX2"
+    assert used["numpy"] <= {"X86_V3", "SSE41", "SSE42", "AVX", "F16C", "FMA3", "AVX2"}
+    assert used["matrices"] == {"Haswell"}
+    assert used["environment"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert used["environment"]["MKL_CBWR"] == "COMPATIBLE"
 
 
 @pytest.mark.parametrize("name", [PORTABLE, NATIVE])
 def test_a_worker_has_one_thread_in_every_library(name: str) -> None:
-    (done,) = in_parallel(loaded, [()], 1, None, environment(name))
+    (done,) = in_parallel(libraries, [()], 1, None, environment(name))
     assert done.result is not None
     assert done.result["threads"] == {1}
 
 
-def test_a_native_worker_uses_what_this_process_uses() -> None:
-    (done,) = in_parallel(loaded, [()], 1, None, environment(NATIVE))
-    found, here = done.result, loaded()
-    assert found is not None
-    assert found["arithmetic"] == here["arithmetic"] == NATIVE
-    assert all(found[name] == here[name] for name in ("torch", "numpy", "matrices"))
+def test_a_native_worker_uses_the_same_code_as_this_process() -> None:
+    (done,) = in_parallel(libraries, [()], 1, None, environment(NATIVE))
+    used, here = done.result, libraries()
+    assert used is not None
+    assert used["arithmetic"] == here["arithmetic"] == NATIVE
+    assert all(used[name] == here[name] for name in ("torch", "numpy", "matrices"))
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Pretends that the processor has AVX2 or not; "auto" means here what it means to users."""
+    """Pretends that the processor has AVX2 or not, and restores the meaning that "auto" has for users."""
     monkeypatch.setattr(arithmetic, "preferred", inspect.unwrap(arithmetic.preferred))
     return lambda has_avx2: monkeypatch.setattr(arithmetic, "available", lambda: has_avx2)
 
 
-def test_auto_is_portable_on_a_cpu_that_can_and_native_on_a_gpu(machine: Callable[[bool], None]) -> None:
+def test_auto_is_portable_on_a_cpu_with_avx2_and_native_on_a_gpu(machine: Callable[[bool], None]) -> None:
     machine(True)
     assert resolved("auto", "cpu") == PORTABLE
     assert resolved("auto", "cuda") == NATIVE
     assert resolved("native", "cpu") == NATIVE
 
 
-def test_a_processor_without_avx2_is_native_and_says_that_numbers_differ(machine: Callable[[bool], None]) -> None:
+def test_a_processor_without_avx2_is_native_and_warns_that_numbers_differ(machine: Callable[[bool], None]) -> None:
     machine(False)
     with pytest.warns(UserWarning, match="numbers differ from those of other machines"):
         assert resolved("auto", "cpu") == NATIVE
@@ -111,7 +111,7 @@ def test_portable_and_native_cells_share_nothing(tiny: Path, tmp_path: Path) -> 
 
 @needs_avx2
 @pytest.mark.usefixtures("in_this_process")
-def test_a_process_of_another_arithmetic_makes_nothing(tiny: Path, tmp_path: Path) -> None:
+def test_a_process_of_another_arithmetic_makes_no_artefact(tiny: Path, tmp_path: Path) -> None:
     where = {"cache": tmp_path / "cache", "results": tmp_path / "results"}
     summary = unlearnbench.run(tiny, arithmetic=PORTABLE, tasks="class-removal", methods="original", **where)
     assert {o.status for o in summary.failed} == {"failed"}

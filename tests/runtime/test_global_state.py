@@ -1,4 +1,4 @@
-"""Whatever a block does to what a process has only once, it is as before when the block is over."""
+"""Whatever a block does to global settings, they are restored after it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from unlearnbench.runtime import seeds
-from unlearnbench.runtime.global_state import SETTINGS, kept
+from unlearnbench.runtime.global_state import SETTINGS, preserved
 
 
-def test_a_block_may_delete_the_folder_that_it_went_to(tmp_path: Path) -> None:
+def test_a_block_may_delete_its_working_directory(tmp_path: Path) -> None:
     before = Path.cwd()
     with seeds.pinned("x"):
         gone = tmp_path / "gone"
@@ -22,12 +22,12 @@ def test_a_block_may_delete_the_folder_that_it_went_to(tmp_path: Path) -> None:
     assert Path.cwd() == before
 
 
-def test_everything_that_a_process_has_once_is_put_back(tmp_path: Path) -> None:
+def test_all_global_settings_are_restored(tmp_path: Path) -> None:
     def values() -> dict[str, object]:
         return {name: read() for name, (read, _) in SETTINGS.items()}
 
     before, changed = values(), []
-    with kept(changed.append):
+    with preserved(changed.append):
         torch.set_num_threads(torch.get_num_threads() + 1)
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
@@ -39,14 +39,14 @@ def test_everything_that_a_process_has_once_is_put_back(tmp_path: Path) -> None:
         torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
         torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
         np.seterr(all="raise")
-        os.environ["SOMEBODYS"] = "1"
+        os.environ["NEW_VARIABLE"] = "1"
         os.chdir(tmp_path)
         assert all(now != old for now, old in zip(values().values(), before.values(), strict=True))
     assert values() == before
     assert changed == list(SETTINGS)
 
 
-def test_who_seeds_the_global_generators_puts_the_settings_back_too() -> None:
+def test_pinned_seeds_restore_the_settings_too() -> None:
     with seeds.pinned("x"):
         torch.set_default_dtype(torch.float64)
     assert torch.get_default_dtype() == torch.float32

@@ -1,4 +1,4 @@
-"""Seeds come from names, and the global generators are given back as they were."""
+"""Seeds come from names, and the state of global generators is restored."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from unlearnbench.runtime import seeds
 
 
-def test_a_seed_belongs_to_its_names_for_ever() -> None:
+def test_the_seed_of_names_never_changes() -> None:
     assert seeds.derive("mnist", "data-removal", 0, "retrain") == 5791004514562993423
     assert len({seeds.derive("a", i) for i in range(1000)} | {seeds.derive("ai")}) == 1001
 
 
-def test_pinned_gives_the_same_numbers_and_leaves_no_trace() -> None:
+def test_pinned_gives_the_same_numbers_and_restores_the_generators() -> None:
     def draw() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(1))
 

@@ -1,4 +1,4 @@
-"""Where the time goes: every second is booked once, under the innermost kind of work."""
+"""Every second is counted once, as the innermost kind of work."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from unlearnbench.runtime import timing
 
 @pytest.fixture
 def times(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the clock will show, one after the other."""
-    shown: list[float] = []
-    monkeypatch.setattr("time.perf_counter", lambda: shown.pop(0))
-    timing.taken()
-    return shown
+    """The readings of the clock, in order; to be filled by a test."""
+    readings: list[float] = []
+    monkeypatch.setattr("time.perf_counter", lambda: readings.pop(0))
+    timing.read_and_reset()
+    return readings
 
 
-def test_inner_work_is_not_booked_twice(times: list[float]) -> None:
+def test_nested_work_is_not_counted_twice(times: list[float]) -> None:
     times[:] = [0, 1, 3, 4, 5, 9, 10, 12]
     with timing.spending("overhead"), timing.spending("unlearning"):
         with timing.spending("training"):
             pass
         with pytest.raises(ValueError, match="x"), timing.spending("training"):
             raise ValueError("x")
-    assert timing.taken() == {"overhead": 1 + 2, "unlearning": 2 + 1 + 1, "training": 1 + 4}
-    assert timing.taken() == {}
+    assert timing.read_and_reset() == {"overhead": 1 + 2, "unlearning": 2 + 1 + 1, "training": 1 + 4}
+    assert timing.read_and_reset() == {}
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_run_says_where_its_time_went(tiny: Path, tmp_path: Path) -> None:
+def test_a_run_reports_its_seconds_by_kind_of_work(tiny: Path, tmp_path: Path) -> None:
     places = {"results": tmp_path / "r", "cache": tmp_path / "c"}
     summary = unlearnbench.run(str(tiny), tasks="data-removal", methods="neggrad", jobs=1, **places)
     spent = summary.spent
@@ -48,7 +48,7 @@ def test_a_run_says_where_its_time_went(tiny: Path, tmp_path: Path) -> None:
     assert again.speed == {}
 
 
-def test_the_work_on_an_image_is_that_of_its_products() -> None:
+def test_the_operations_per_image_are_those_of_its_matrix_products() -> None:
     first, second = 28 * 28 * 16 * 25, 14 * 14 * 32 * 16 * 25
     linear = 1568 * 256 + 256 * 128 + 128 * 10
     assert flop_of("cnn", (), (1, 28, 28), 10) == 2 * (2 * first + 3 * second + 3 * linear)  # no gradient of pixels

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import unlearnbench
-from benchmarks.precision import compared, drift, within
+from benchmarks.precision import differences, mean_difference, within
 from unlearnbench import UserError
 from unlearnbench.training import precision
 from unlearnbench.training.recipe import Recipe
@@ -73,18 +73,18 @@ def test_the_benchmark_measures_differences_of_seeds_and_no_drift() -> None:
     random = np.random.default_rng(0)
     one, other = drawn(random, 2.0), drawn(random, 2.0)
     for by in ("metric", "method"):
-        table = compared(one, other, by)
+        table = differences(one, other, by)
         assert table["ratio"].median() == pytest.approx(1, abs=0.1)
-    by_metric = compared(one, other, "metric")
+    by_metric = differences(one, other, "metric")
     assert by_metric["seeds"].to_numpy() == pytest.approx(2 * 2**0.5, rel=0.05)  # of a difference of two
-    assert ((drift(one, other)["low"] < 0) & (drift(one, other)["high"] > 0)).all()
+    assert ((mean_difference(one, other)["low"] < 0) & (mean_difference(one, other)["high"] > 0)).all()
 
 
 def test_the_benchmark_detects_a_drift_that_is_smaller_than_the_effect_of_seeds() -> None:
     random = np.random.default_rng(1)
     one = drawn(random, 2.0)
     other = one + 0.3 + drawn(random, 0.1) - drawn(random, 0.0)
-    apart, common = compared(one, other, "metric"), drift(one, other)
+    apart, common = differences(one, other, "metric"), mean_difference(one, other)
     assert (apart["ratio"] < 0.2).all()
     assert common["mean"].to_numpy() == pytest.approx(0.3, abs=0.02)
     assert (common["low"] > 0).all()
@@ -98,11 +98,11 @@ def test_bf16_is_good_if_neither_scatter_nor_drift_exceeds_the_effect_of_seeds(
     random = np.random.default_rng(2)
     one = drawn(random, 2.0)
     other = one + shift + drawn(random, spread) - drawn(random, 0.0)
-    assert within(compared(one, other, "metric"), drift(one, other)) == good
+    assert within(differences(one, other, "metric"), mean_difference(one, other)) == good
     other["asr"] = one["asr"]
-    assert within(compared(one, other, "metric"), drift(one, other)) == good  # a single metric suffices
+    assert within(differences(one, other, "metric"), mean_difference(one, other)) == good  # a single metric suffices
 
 
 def test_with_one_seed_bf16_is_never_good() -> None:
     one = drawn(np.random.default_rng(3), 2.0).xs(0, level="seed", drop_level=False)
-    assert not within(compared(one, one, "metric"), drift(one, one))
+    assert not within(differences(one, one, "metric"), mean_difference(one, one))

@@ -32,7 +32,7 @@ class Relearning(Unlearning):
     @classmethod
     def of(cls, outputs: Outputs) -> Relearning:
         """The relearning of the network behind some outputs; the method unlearns once more for it."""
-        how = {"items": SAMPLES, "steps": STEPS}
+        how = {"items": SAMPLES, "steps": STEPS, "others": OTHERS, "back": BACK}
         key = {**outputs.key, "kind": cls.kind, "how": how, "code": core(cls.kind)}
         needs, method, options = outputs.needs, outputs.method, outputs.options
         return cls(key, outputs.scenario, outputs.ep, 4 * STEPS, needs, method, options)

@@ -147,10 +147,11 @@ class Outputs(Unlearning):
     def make(self, context: Context) -> Made:
         """Unlearns, keeps the network if others start from it, and applies it to all images."""
         network, info = self.unlearn(context)
+        logits = self.predict(network, context)
         weights = weights_of(network)
         if self.network and weights is not None:
             context.store.save(self.network.key, weights, info)
-        return self.predict(network, context), info
+        return logits, info
 
     def predict(self, network: Function, context: Context) -> dict[str, Tensor]:
         """The logits of a network, by part.

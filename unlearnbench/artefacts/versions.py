@@ -9,7 +9,8 @@ code of third parties, stands in keys with its fingerprint.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,7 +36,9 @@ TRAINING = (
     "artefacts.sizes",
     "artefacts.training",
     "plugins.model",
+    "runtime.arithmetic",
     "runtime.global_state",
+    "runtime.threads",
     "training.augmentation",
     "training.loop",
     "training.samples",
@@ -52,10 +55,14 @@ CODE = {
         *DATA,
         "evaluation.metrics",
         "evaluation.record",
+        "operations.measure",
         "planning.protocols",
         "plugins.attack",
+        "runtime.arithmetic",
         "runtime.global_state",
+        "runtime.threads",
         "statistics",
+        "training.recipe",
     ),
 }
 """The core modules that can change each kind of artefact; plugins and what they import come on top."""
@@ -154,34 +161,42 @@ def write(versions: Mapping[tuple[str, str], Version]) -> None:
 
 
 def outdated(key: Mapping[str, Any], files: Mapping[str, str] | None = None) -> list[str]:
-    """Whose code has changed since a record was made, in words; nothing that is heavy is imported for that.
+    """The code that has changed since a record was made, in words. It imports nothing that is heavy.
 
     Args:
-        key: Of the record.
-        files: Where the code of plugins was that are not installed. If it is no longer there, nobody can know.
+        key: The key of the record.
+        files: The files of its plugins that are not installed, by name. The code of a file that is gone counts as
+            unchanged.
     """
-    found: dict[str, None] = {}
-    parts = [("", key)]
-    for name, part in parts:  # which become more on the way; for thousands of records this takes seconds
+    changed: dict[str, None] = {}
+    for name, part in parts_of(key):
         code, kind = part.get("code"), part.get("kind")
         if code and kind in CODE and code != core(kind):
-            found[f"the suite's own code ({kind})"] = None
+            changed[f"the suite's own code ({kind})"] = None
         if code and name == "attack" and "core" in part and part["core"] != core("record"):
-            found["the suite's own code (record)"] = None
+            changed["the suite's own code (record)"] = None
         if code and name in PLUGINS and "name" in part and code != now(f"{name}s", part, files or {}):
-            found[f"{name} {part['name']}"] = None
+            changed[f"{name} {part['name']}"] = None
+    return list(changed)
+
+
+def parts_of(key: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The parts of a key that may have code, with their names, breadth first; for many records this takes seconds."""
+    waiting: deque[tuple[str, Mapping[str, Any]]] = deque([("", key)])
+    while waiting:
+        name, part = waiting.popleft()
+        yield name, part
         for child, value in part.items():
-            if not isinstance(value, dict):  # most are none: this comes first
+            if not isinstance(value, dict):  # most are none, so this comes first
                 continue
             if child == "attacks":
-                parts += [("attack", attack) for attack in value.values()]
+                waiting.extend(("attack", attack) for attack in value.values())
             elif child not in VALUES:
-                parts.append((child, value))
-    return list(found)
+                waiting.append((child, value))
 
 
 def now(group: str, part: Mapping[str, Any], files: Mapping[str, str]) -> str:
-    """What stands in keys for the present code of a plugin; of a file that is gone, that which was recorded."""
+    """What stands in keys for the present code of a plugin; for a file that is gone, what was recorded."""
     if not part.get("from", "").startswith(f"{ORIGIN} "):
         return present(group, part["name"])
     path = Path(files.get(part["name"], ""))

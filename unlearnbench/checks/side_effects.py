@@ -64,7 +64,7 @@ def recording(effects: SideEffects) -> Iterator[None]:
 
     before, by_libraries = dict(os.environ), set[str]()
     threads, hooks = set(threading.enumerate()), count_global_hooks()
-    with global_state.kept(note), watching_libraries(effects.package, by_libraries):
+    with global_state.preserved(note), watching_libraries(effects.package, by_libraries):
         try:
             yield
         finally:

@@ -1,1 +1,1 @@
-"""The command line: words in, a Python function, text out."""
+"""The command line: parses options, calls a function, prints its result."""

@@ -1,7 +1,8 @@
-"""The command line: words in, a Python function, text out. Nothing heavy is imported before a command needs it."""
+"""The command `unlearnbench`. Heavy packages are imported only by the commands that need them."""
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import warnings
@@ -10,36 +11,49 @@ from typing import Any
 import click
 
 from unlearnbench.cli import plugins, results, running
+from unlearnbench.cli.streams import open_closed_streams, os_error_message
 from unlearnbench.errors import UserError
 from unlearnbench.runtime.garbage import collect_rarely
 
 
 class TerminatedError(BaseException):
-    """A batch system, or whoever, has sent SIGTERM."""
+    """The process received SIGTERM, e.g. from a batch system."""
 
 
 def terminated(*_: object) -> None:
-    """Ends a run as Ctrl-C does, so that nothing is left half-way and no process stays behind."""
+    """Ends a run like Ctrl-C: no file is left incomplete, and no process is left behind."""
     raise TerminatedError
 
 
 class Commands(click.Group):
-    """Commands whose `UserError` becomes one message and exit code 2."""
+    """Commands that turn a `UserError`, or an error of the operating system, into a message and exit code 2."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Runs the program; if not even a message can be printed, the exit code is 2."""
+        open_closed_streams()
+        try:
+            return super().main(*arguments, **options)
+        except OSError:
+            sys.exit(2)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, TerminatedError) as error:
-            click.echo("interrupted: what is finished is kept, and the same command goes on from here", err=True)
+            click.echo("interrupted: finished work is kept, and the same command continues from here", err=True)
             sys.exit(143 if isinstance(error, TerminatedError) else 130)
         except UserError as error:
             raise click.UsageError(str(error)) from error
         except PermissionError as error:
             raise click.UsageError(f"no permission to use {error.filename}: choose another folder") from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader, such as `head`, has seen enough
+                raise
+            raise click.UsageError(os_error_message(error)) from error
         finally:
             if pool := sys.modules.get("unlearnbench.engines.pool"):
-                pool.POOL.dismiss()  # a thread that a method left in a worker would keep this process waiting forever
+                pool.POOL.dismiss()  # threads that methods leave in workers would block the exit of this process
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,14 +62,13 @@ def main() -> None:
     """Which machine-unlearning methods really forget?
 
     \b
-    unlearnbench run --all             everything that the preset selects
-    unlearnbench table 1               Tables 1-6 from the records
-    unlearnbench reproduce D T M SEED  compute a recorded cell again and compare
-    unlearnbench export DIR, score     for networks that are made elsewhere
-    unlearnbench list methods          what is there, and what each may see
-    unlearnbench new method NAME       a package for a method of your own
-    unlearnbench check NAME            whether it keeps the contract
-    """  # noqa: D301 - click looks for this very character
+    unlearnbench run --all           run all cells of the preset demo
+    unlearnbench table 1             print a table of the results
+    unlearnbench reproduce ...       compute a recorded cell again, and compare
+    unlearnbench list methods        list methods, and what data each uses
+    unlearnbench new method NAME     create a package with a method of your own
+    unlearnbench check NAME          check that a plugin keeps its contract
+    """  # noqa: D301 - \b tells click not to wrap these lines
     signal.signal(signal.SIGTERM, terminated)
     collect_rarely()
     warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"warning: {message}", err=True)

@@ -1,4 +1,4 @@
-"""The options that several commands have, and how their values are read."""
+"""Options that several commands share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from unlearnbench.operations.work import Effort
     from unlearnbench.planning.selection import Selection, Workspace
 
-RESULTS = click.option("--results", default="results", metavar="DIR", help="Folder of records and tables.")
-PRESET = click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="What to run, and how. [demo]")
+RESULTS = click.option("--results", default="results", metavar="DIR", help="Folder of records and tables.  [results]")
+PRESET = click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="Name or file of the preset.  [demo]")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
 PARAMETERS = click.option(
-    "-p", "--param", "parameters", multiple=True, metavar="NAME.KEY=VALUE", help="E.g. laf.tau=5; repeatable."
+    "-p",
+    "--param",
+    "parameters",
+    multiple=True,
+    metavar="NAME.KEY=VALUE",
+    help="Set an option, e.g. laf.tau=5; repeatable.",
 )
 DATASETS = click.option(
     "-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set; repeatable."
@@ -29,16 +34,16 @@ METHODS = click.option(
     "methods",
     multiple=True,
     metavar="NAME|FILE.py:FUNCTION",
-    help="Only this one, installed or in a file, and Retrain; repeatable.",
+    help="Only this method, and Retrain; repeatable.",
 )
-SEEDS = click.option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [the preset's]")
-JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Workers, one thread each.  [number of cores]")
-DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Where to compute.  [auto]")
+SEEDS = click.option("--seeds", metavar="0-4|0,2,5", help="Seeds to run.  [those of the preset]")
+JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Number of workers.  [number of cores]")
+DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Device.  [auto]")
 ARITHMETIC = click.option(
     "--arithmetic",
     default="auto",
     metavar="auto|portable|native",
-    help="portable: the same numbers on every x86-64 processor with AVX2; native: faster.  [portable if possible]",
+    help="portable: same numbers on all x86-64 CPUs with AVX2; native: faster.  [portable if possible]",
 )
 CACHE = click.option(
     "--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache folder]"
@@ -46,7 +51,7 @@ CACHE = click.option(
 DATA = click.option(
     "--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]"
 )
-DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done and what it takes.")
+DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Print what would be run, and its cost.")
 ACCEPT = click.option("--accept-stale", is_flag=True, help="Reuse stale results, with a footnote.")
 ONE_DATASET = click.option("-d", "--dataset", required=True, metavar="NAME", help="The data set.")
 ONE_TASK = click.option("-t", "--task", required=True, metavar="NAME", help="The task.")
@@ -54,22 +59,22 @@ ONE_SEED = click.option("--seed", type=int, default=0, metavar="N", help="The se
 
 
 def selection_of(options: dict[str, Any]) -> Selection:
-    """The selection that a command's options describe; removes them from `options`."""
+    """The selection that options describe; removes these from `options`."""
     from unlearnbench.planning.selection import Selection
 
     overrides = parse_parameters(options.pop("parameters", ()))
-    one = {"datasets": "dataset", "tasks": "task", "seeds": "seed"}
+    singular = {"datasets": "dataset", "tasks": "task", "seeds": "seed"}
     values = {
         name: options.pop(key)
         for name in ("preset", "datasets", "tasks", "methods", "seeds")
-        for key in (name, one.get(name, name))
+        for key in (name, singular.get(name, name))
         if key in options
     }
     return Selection.of(**values, overrides=overrides)
 
 
 def workspace_of(options: dict[str, Any]) -> Workspace:
-    """The workspace that a command's options describe; removes them from `options`."""
+    """The workspace that options describe; removes these from `options`."""
     from unlearnbench.planning.selection import Workspace
 
     names = ("results", "cache", "data", "device", "arithmetic")
@@ -77,26 +82,26 @@ def workspace_of(options: dict[str, Any]) -> Workspace:
 
 
 def effort_of(options: dict[str, Any]) -> Effort:
-    """The effort that a command's options describe; removes them from `options`."""
+    """The effort that options describe; removes these from `options`."""
     from unlearnbench.operations.work import Effort
 
     return Effort(**{name: options.pop(name) for name in ("jobs", "timeout", "fail_fast") if name in options})
 
 
 def parse_parameters(parameters: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Reads NAME.KEY=VALUE; a value is TOML, or a word as it stands."""
+    """Parses NAME.KEY=VALUE; a value is TOML, or a plain word."""
     overrides: dict[str, dict[str, Any]] = {}
     for text in parameters:
         left, equals, right = text.partition("=")
         name, dot, key = left.rpartition(".")
         if not (equals and dot and name and key):
-            raise UserError(f"-p wants NAME.KEY=VALUE such as laf.tau=5, not {text!r}")
+            raise UserError(f"-p must be NAME.KEY=VALUE, such as laf.tau=5, not {text!r}")
         overrides.setdefault(name, {})[key] = parse_value(right)
     return overrides
 
 
 def parse_value(text: str) -> Any:
-    """A value as TOML has it, or a word as it stands."""
+    """Parses a TOML value; text that is none stays a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -1,9 +1,10 @@
-"""Commands about what is installed: methods and other plugins, and data sets."""
+"""Commands for plugins and data sets."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict
 
 import click
@@ -16,7 +17,10 @@ from unlearnbench.cli.printing import print_rows
 @click.argument("what", metavar="methods|tasks|datasets|models|attacks|presets")
 @JSON
 def list_plugins(what: str, as_json: bool) -> None:
-    """Lists what is installed, where it comes from, and what each method may see."""
+    """Lists plugins, or presets.
+
+    Shows where each comes from, its options, and the data that a method may access.
+    """
     from unlearnbench.operations.listing import listing
 
     print_rows(listing(what), as_json)
@@ -25,14 +29,15 @@ def list_plugins(what: str, as_json: bool) -> None:
 @click.command()
 @click.argument("plugin", metavar="NAME|FILE.py:FUNCTION")
 @click.option(
-    "--kind", metavar="KIND", help="method, task, dataset, model or attack, if there are several of that name."
+    "--kind", metavar="KIND", help="Kind, if several plugins have this name: method, task, dataset, model or attack."
 )
 @DATA
 @JSON
 def check(plugin: str, kind: str | None, data: str | None, as_json: bool) -> None:
-    """Checks whether a plugin keeps the contract, on a small problem, with its default options.
+    """Checks that a plugin keeps its contract.
 
-    Exit code 0: it does; 1: it does not, and what failed says what to change; 2: wrong usage.
+    Runs it on a small problem with default options. Exit code 0: all checks passed; 1: some failed, and their messages
+    say what to change; 2: wrong usage.
     """
     from unlearnbench.checks import examine
 
@@ -45,34 +50,34 @@ def check(plugin: str, kind: str | None, data: str | None, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps([asdict(result) for result in results], indent=1))
     else:
-        found = [result.status for result in results]
-        others = "".join(f", {found.count(status)} {status}" for status in ("expected", "skipped") if status in found)
-        click.echo(f"{plugin}: {found.count('ok')} ok, {found.count('failed')} failed{others}")
+        counts = Counter(result.status for result in results)
+        others = "".join(f", {counts[status]} {status}" for status in ("expected", "skipped") if counts[status])
+        click.echo(f"{plugin}: {counts['ok']} ok, {counts['failed']} failed{others}")
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
 
 
 @click.command()
 @click.argument("kind", metavar="method|task|dataset|model|attack")
 @click.argument("name")
-@click.option("--into", default=".", metavar="DIR", help="Where the new folder goes.  [.]")
+@click.option("--into", default=".", metavar="DIR", help="Folder to create it in.  [.]")
 def new(kind: str, name: str, into: str) -> None:
-    """Writes a small package with a plugin that works, a test of it, and what to do with it."""
+    """Creates a package with a working plugin and its test."""
     from unlearnbench.plugins.scaffold import write
 
     folder, steps = write(kind, name, into)
-    click.echo(f"{folder} is a package with a working {kind}, for you to change. Now:\n\n{steps}")
+    click.echo(f"{folder} is a package with a working {kind}. Next steps:\n\n{steps}")
 
 
 @click.group("data")
 def data_sets() -> None:
-    """Says where the data sets are, and downloads them."""
+    """Lists and downloads data sets."""
 
 
 @data_sets.command("list")
 @DATA
 @JSON
 def list_data(data: str | None, as_json: bool) -> None:
-    """Lists all data sets: where they are, how large, and whether their checksums are right."""
+    """Lists all data sets: state of their files, folder and size."""
     from unlearnbench.operations.listing import data_listing
 
     print_rows(data_listing(data), as_json)
@@ -82,7 +87,7 @@ def list_data(data: str | None, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @DATA
 def fetch(names: tuple[str, ...], data: str | None) -> None:
-    """Downloads data sets, and checks them."""
+    """Downloads data sets, and checks their files."""
     from unlearnbench.operations.listing import fetch_data
 
     for name in names:

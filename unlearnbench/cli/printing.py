@@ -1,10 +1,12 @@
-"""What commands print: plans, what a run did, rows of facts."""
+"""Prints plans, the results of runs, and rows of lists."""
 
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import sys
+import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,45 +18,50 @@ if TYPE_CHECKING:
     from unlearnbench.operations.run import Summary
 
 KINDS = {
-    "original": "originals",
-    "shadow": "shadow models",
-    "prepared": "preparations",
-    "network": "kept networks",
-    "outputs": "unlearnings",
+    "original": "original",
+    "shadow": "shadow model",
+    "prepared": "preparation",
+    "network": "saved network",
+    "outputs": "unlearning",
 }
-"""Kinds of artefacts in plain words."""
+"""Kinds of artefacts, as printed."""
 
 
 def show_plan(summary: Summary) -> None:
-    """Prints what a run would do."""
+    """Prints the state of each cell, and the work that a run would do."""
     plan = summary.plan
     for cell, status in zip(plan.cells, plan.statuses, strict=True):
         click.echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if status.why else ""))
-    kinds = [artefact.kind for artefact in plan.missing]
-    made = [f"{kinds.count(kind)} {name}" for kind, name in KINDS.items() if kinds.count(kind)]
-    what = f", with {', '.join(made)}" if made else ""
-    click.echo(f"\n{len(plan.to_run)} of {len(plan.cells)} cells to run{what}")
+    counts = Counter(artefact.kind for artefact in plan.missing)
+    parts = [counted(counts[kind], name) for kind, name in KINDS.items() if counts[kind]]
+    click.echo(f"\n{len(plan.to_run)} of {len(plan.cells)} cells to run")
     if plan.failed_before:
-        click.echo(f"{len(plan.failed_before)} cells failed before and are left as they are: see --retry-failed")
-    click.echo(f"about {plan.ep:.0f} passes over the training set, and {plan.size / 1e6:.1f} MB in {plan.store.root}")
+        click.echo(f"{len(plan.failed_before)} cells failed in an earlier run: see --retry-failed")
+    if parts:
+        click.echo(f"artefacts to make: {', '.join(parts)}")
+    click.echo(f"cost: about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB in {plan.store.root}")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and a noun, in the plural unless the number is 1."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def show_result(summary: Summary) -> None:
-    """Prints the tables of a run, the number of cells, the time, and failures."""
+    """Prints the tables of a run, its time, and the cells that failed."""
     from unlearnbench.reporting.rendering import render
 
     labels = {cell.info.task for cell in summary.plan.cells}
     for table in summary.tables.values():
         if table.task in labels:
             click.echo(render(table, default_format()))
-    done = [o for o in summary.outcomes if o.is_cell]
-    folder, total = summary.plan.results, len(summary.plan.cells)
-    bad = len([o for o in done if o.status != CellStatus.OK])
-    there = total - len(summary.plan.to_run)
-    left = total - there - len(done)
+    done = [outcome for outcome in summary.outcomes if outcome.is_cell]
+    failed = len([outcome for outcome in done if outcome.status != CellStatus.OK])
+    finished_before = len(summary.plan.cells) - len(summary.plan.to_run)
+    not_run = len(summary.plan.to_run) - len(done)
     click.echo(
-        f"{len(done)} cells run{f', {bad} of them failed' if bad else ''}; {there} were there"
-        f"{f'; {left} not run' if left else ''}; tables in {folder / 'tables'}"
+        f"{len(done)} cells run{f' ({failed} failed)' if failed else ''}, {finished_before} finished before"
+        f"{f', {not_run} not run' if not_run else ''}; tables in {summary.plan.results / 'tables'}"
     )
     if summary.outcomes:
         show_time(summary)
@@ -62,22 +69,26 @@ def show_result(summary: Summary) -> None:
 
 
 def show_time(summary: Summary) -> None:
-    """Prints where the time of a run went."""
-    whole, ep = summary.workers * summary.seconds, sum(outcome.ep for outcome in summary.outcomes)
-    shares = ", ".join(f"{kind} {seconds / whole:.0%}" for kind, seconds in summary.spent.items())
+    """Prints the time of a run by kind of work, and its speed."""
+    total, ep = summary.workers * summary.seconds, sum(outcome.ep for outcome in summary.outcomes)
+    shares = ", ".join(f"{kind} {seconds / total:.0%}" for kind, seconds in summary.spent.items())
     click.echo(f"{summary.seconds:.0f} s with {summary.workers} workers, {ep:.0f} passes: {shares}")
     if summary.speed:
-        click.echo(f"trainings: {', '.join(f'{rate:.0f} {unit}' for unit, rate in summary.speed.items())} a worker")
+        rates = ", ".join(f"{rate:.0f} {unit}" for unit, rate in summary.speed.items())
+        click.echo(f"training speed per worker: {rates}")
 
 
 def show_failures(summary: Summary) -> None:
-    """Says which cells did not work, and how to see more."""
+    """Prints the cells that failed, and how to see their records."""
     for outcome in summary.failed:
         click.echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
     if summary.failed:
-        click.echo("`unlearnbench show DATASET TASK METHOD SEED` prints all that is known of such a cell", err=True)
+        click.echo("`unlearnbench show DATASET TASK METHOD SEED` prints the record of a failed cell", err=True)
     if summary.plan.failed_before:
-        click.echo(f"{len(summary.plan.failed_before)} of them failed before: --retry-failed runs them again", err=True)
+        click.echo(
+            f"{len(summary.plan.failed_before)} of them failed in an earlier run: --retry-failed runs them again",
+            err=True,
+        )
 
 
 def show_reproduction(reproduction: Reproduction) -> None:
@@ -106,10 +117,10 @@ def shortened(value: Any) -> str:
 def as_data(summary: Summary) -> dict[str, Any]:
     """A run as JSON values."""
     plan = summary.plan
-    found = {o.name: o for o in summary.outcomes if o.is_cell}
+    outcomes = {outcome.name: outcome for outcome in summary.outcomes if outcome.is_cell}
     cells = []
     for cell, status in zip(plan.cells, plan.statuses, strict=True):
-        outcome = found.get(str(cell))
+        outcome = outcomes.get(str(cell))
         cells.append(
             {
                 **{name: getattr(cell.info, name) for name in ("dataset", "model", "task", "method", "seed")},
@@ -131,20 +142,24 @@ def as_data(summary: Summary) -> dict[str, Any]:
 
 
 def default_format() -> str:
-    """Markdown, or in a terminal that shows colours, the same with its bold type."""
-    return "terminal" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "markdown"
+    """The format of tables: what fits into a terminal, or markdown if the output goes elsewhere."""
+    return "terminal" if sys.stdout.isatty() else "markdown"
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Prints rows as JSON or for people."""
+    """Prints rows as JSON, or as blocks of text."""
     click.echo(json.dumps(rows, indent=1) if as_json else "\n\n".join(map(as_block, rows)))
 
 
 def as_block(row: dict[str, Any]) -> str:
-    """A row for people: its name, and a line for everything that there is to say."""
+    """A row as text: its name, and a paragraph for each field that is not empty."""
+    width, indent = shutil.get_terminal_size().columns, " " * 16
     lines = [click.style(row["name"], bold=True)]
     for name, value in row.items():
         text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
         if text not in (None, "", row["name"]):
-            lines.append(f"  {name:13} {text}")
+            line = f"  {name:13} {text}"
+            lines += textwrap.wrap(
+                line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
     return "\n".join(lines)

@@ -1,59 +1,67 @@
-"""Shows the progress of a run: a live bar in a terminal, a line for each finished cell elsewhere."""
+"""Shows the progress of a run: a bar in a terminal, otherwise a line for each finished artefact or cell."""
 
 from __future__ import annotations
 
 import sys
-import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
-from unlearnbench.artefacts.training import Training
-from unlearnbench.operations.work import Outcome
+from unlearnbench.operations.work import EVALUATION, MADE, Outcome, artefacts_in
 from unlearnbench.planning.plan import Plan
-from unlearnbench.runtime.timing import left
+from unlearnbench.runtime.timing import Forecast
 
 
 class Reporter:
-    """Writes to standard error."""
+    """Prints progress to standard error."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stderr)
+        # A bar that moves is for terminals only, whatever FORCE_COLOR says.
+        self._console = Console(file=sys.stderr, force_terminal=sys.stderr.isatty())
         self._bar: Progress | None = None
-        self._ep = self._total = 0.0
-        self._cells = self._done = 0
-        self._began = time.perf_counter()
+        self._cells = self._done_cells = self._artefacts = self._done_artefacts = 0
+        self._forecast = Forecast(0.0, 1)
 
-    def start(self, plan: Plan) -> None:
-        """The run begins."""
-        self._total, self._cells = plan.ep, len(plan.to_run)
-        self._began = time.perf_counter()
+    def start(self, plan: Plan, workers: int) -> None:
+        """The run starts with this number of workers."""
+        self._cells, self._artefacts = len(plan.to_run), sum(map(artefacts_in, plan.shared))
+        self._done_cells = self._done_artefacts = 0
+        self._forecast = Forecast(plan.ep + EVALUATION * self._cells, workers)
         if not self._cells:
             return
-        artefacts = sum(1 + len(one.beside) if isinstance(one, Training) else 1 for one in plan.shared)
         self._line(
-            f"{self._cells} of {len(plan.cells)} cells to run and {artefacts} artefacts to make for them: "
+            f"{self._cells} of {len(plan.cells)} cells to run, {self._artefacts} artefacts to make first; "
             f"about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB"
         )
         if self._console.is_terminal:
-            columns = (MofNCompleteColumn(), TextColumn("cells"), BarColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, TextColumn("{task.description}"), console=self._console)
-            self._task = self._bar.add_task("", total=self._cells)
+            self._bar = bar(self._console)
+            self._task = self._bar.add_task("", total=self._cells + self._artefacts, counts=self._counts(), left="")
             self._bar.start()
 
     def done(self, outcome: Outcome) -> None:
         """An artefact or a cell is finished."""
-        self._ep += outcome.ep
-        self._done += outcome.is_cell
-        if self._bar:
-            description = f"{self.left()}  {outcome.name}"
-            self._bar.update(self._task, completed=self._done, description=description)
-        elif outcome.is_cell or outcome.status != "made":
-            why = f": {outcome.reason}" if outcome.reason else ""
-            line = f"[{self._done}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{why}"
-            self._line(f"{line}  ({self.left()})")
+        self._forecast.add(outcome.ep + EVALUATION * outcome.is_cell, outcome.seconds)
+        self._done_cells += outcome.is_cell
+        self._done_artefacts += outcome.artefacts
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        if outcome.is_cell:
+            line = f"[{self._done_cells}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{reason}"
         else:
-            self._line(f"made {outcome.name} {outcome.seconds:.1f} s  ({self.left()})")
+            count = f"{self._done_artefacts}/{self._artefacts} artefacts"
+            line = f"[{count}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{reason}"
+        if not self._bar:
+            self._line(f"{line}  ({self._time_left()})")
+            return
+        if outcome.status not in (MADE, "ok"):
+            self._line(line)
+        completed, left = self._done_cells + self._done_artefacts, self._time_left()
+        self._bar.update(self._task, completed=completed, description=outcome.name, counts=self._counts(), left=left)
+
+    def _counts(self) -> str:
+        """The numbers of finished cells and artefacts."""
+        artefacts = f", {self._done_artefacts}/{self._artefacts} artefacts" if self._artefacts else ""
+        return f"{self._done_cells}/{self._cells} cells{artefacts}"
 
     def _line(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -63,10 +71,20 @@ class Reporter:
         if self._bar:
             self._bar.stop()
 
-    def left(self) -> str:
-        """An estimate of the time that is left, from the work done so far."""
-        if self._done == self._cells:
-            return "done"
-        if not self._ep or not self._total:
-            return "estimating"
-        return left(self._began, self._ep / self._total)
+    def _time_left(self) -> str:
+        """An estimate of the time left, from the work done so far."""
+        return "done" if self._done_cells == self._cells else str(self._forecast)
+
+
+def bar(console: Console) -> Progress:
+    """A line of counts, bar and times, and in the room that is left the name of what was finished last."""
+    name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    return Progress(
+        TextColumn("{task.fields[counts]}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=10),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", markup=False, table_column=name),
+        console=console,
+        expand=True,
+    )

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,11 +16,15 @@ from unlearnbench.cli.options import (
     ARITHMETIC,
     CACHE,
     DATA,
+    DATASETS,
     DEVICE,
     JOBS,
     JSON,
+    METHODS,
     PRESET,
     RESULTS,
+    SEEDS,
+    TASKS,
     effort_of,
     selection_of,
     workspace_of,
@@ -29,6 +32,7 @@ from unlearnbench.cli.options import (
 from unlearnbench.cli.printing import default_format
 from unlearnbench.errors import UserError
 from unlearnbench.reporting.views import STANDARD, VIEWS
+from unlearnbench.storage.folders import expanded
 
 
 def view_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -39,9 +43,13 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.argument("number", metavar="NUMBER|TASK")
+@click.argument("number", metavar="[NUMBER|TASK]", required=False)
 @click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper with --compare]")
 @RESULTS
+@DATASETS
+@TASKS
+@METHODS
+@SEEDS
 @click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
 @click.option(
     "--protocol", metavar="clean|released", help="How models are evaluated.  [clean; released with --compare]"
@@ -52,37 +60,52 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 @ACCEPT
 @CACHE
 @DATA
-def table(number: str, preset: str | None, results: str, form: str | None, **options: Any) -> None:
-    """Prints a table of the records: 1-3 (methods) and 4-6 (ablations) as in the paper, or that of a task."""
+def table(number: str | None, preset: str | None, results: str, form: str | None, **options: Any) -> None:
+    """Prints a table of the records: 1-3 (methods) and 4-6 (ablations) as in the paper, or that of a task.
+
+    Retrain and the controls are always shown. Variants take part in bold and underlined type if -m names them.
+    """
     from unlearnbench.reporting.tables import table as table_text
 
     views = [view.name for view in VIEWS if options.pop(view.name)]
     if len(views) > 1:
         raise UserError(f"{' and '.join(f'--{name}' for name in views)} do not go together: print one after the other")
     view = views[0] if views else STANDARD.name
-    which = int(number) if number.isdecimal() else number
+    which = int(number) if number and number.isdecimal() else number
     click.echo(table_text(which, preset, results, form or default_format(), view, **options), nl=False)
 
 
 @click.command()
 @click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="Whose results.  [demo]")
 @RESULTS
+@DATASETS
+@TASKS
+@METHODS
+@SEEDS
 @click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
 @click.option("--svg", metavar="FILE", help="Also draw the critical-difference diagram.")
 @ACCEPT
 @JSON
-def rank(preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool) -> None:
-    """Ranks methods by their distance to Retrain, with the significance that the number of tasks and seeds supports."""
+def rank(
+    preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool, **options: Any
+) -> None:
+    """Ranks methods by their distance to Retrain, with the significance that the number of tasks and seeds supports.
+
+    Methods that lack a task or a dataset are left out and named. Variants are ranked if -m names them.
+    """
     from unlearnbench.reporting import charts, ranking
+    from unlearnbench.reporting.choice import Choice
     from unlearnbench.reporting.rendering import render
 
-    ranked = ranking.rank(preset, results, accept_stale=accept_stale)
+    ranked = ranking.rank(preset, results, accept_stale, Choice.of(**options))
+    for note in ranked.absent if as_json or form == "csv" else ():
+        click.echo(f"warning: {note}", err=True)
     if svg:
-        Path(svg).write_text(charts.diagram(ranked), encoding="utf-8")
+        expanded(svg).write_text(charts.diagram(ranked), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(ranking.as_data(ranked), indent=1))
     else:
-        click.echo(render(ranking.view(ranked, preset), form or default_format()), nl=False)
+        click.echo(render(ranking.view(ranked), form or default_format()), nl=False)
 
 
 @click.command()
@@ -97,7 +120,7 @@ def show(dataset: str, task: str, method: str, seed: int, preset: str, results: 
     """Prints the record of a cell and the command that reproduces it."""
     from unlearnbench.reporting.show import describe, find_record
 
-    record = find_record(Path(results), preset, dataset, task, method, seed)
+    record = find_record(expanded(results), preset, dataset, task, method, seed)
     click.echo(json.dumps(record, indent=1) if as_json else describe(record))
 
 
@@ -172,18 +195,33 @@ def verify(rerun: int, as_json: bool, **options: Any) -> None:
 @click.command()
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...")
 @RESULTS
-def merge(folders: tuple[str, ...], results: str) -> None:
+@click.option(
+    "--cache", "caches", multiple=True, metavar="DIR", help="Also copy the artefacts of this cache; repeatable."
+)
+@click.option(
+    "--into-cache", "cache", metavar="DIR", help="Where to.  [$UNLEARNBENCH_CACHE or the user's cache folder]"
+)
+def merge(folders: tuple[str, ...], results: str, caches: tuple[str, ...], cache: str | None) -> None:
     """Copies the records of results folders DIR... into that of --results.
 
     Records of the same cell must agree in everything but times and places; otherwise nothing is changed.
     """
     from unlearnbench.operations.merge import merge as merge_folders
+    from unlearnbench.storage.folders import cache as cache_folder
 
-    done = merge_folders(folders, results)
+    done = merge_folders(folders, results, caches=caches, cache=cache)
     click.echo(
         f"{results}: {done.new} records added, {done.better} failures replaced, {done.more} records extended, "
         f"{done.same} already there"
     )
+    if caches:
+        click.echo(f"{cache_folder(cache)}: {done.artefacts} artefacts copied")
+    if done.incomplete:
+        click.echo(
+            f"{done.incomplete} of these records lack outputs in {cache_folder(cache)}: `measure`, `verify` and "
+            "`table --distance` leave them out; `merge --cache DIR` copies artefacts of other machines",
+            err=True,
+        )
 
 
 @click.command()
@@ -198,17 +236,17 @@ def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: boo
 
     Artefacts younger than an hour are kept, because a run may be using them.
     """
-    from unlearnbench.operations.prune import holdings
+    from unlearnbench.operations.prune import cache_usage
     from unlearnbench.operations.prune import prune as prune_cache
     from unlearnbench.storage import folders
 
-    held = holdings(results, cache)
+    usages = cache_usage(results, cache)
     if as_json:
-        click.echo(json.dumps([{**asdict(h), "unneeded": len(h.unneeded)} for h in held], indent=1))
+        click.echo(json.dumps([{**asdict(usage), "unneeded": len(usage.unneeded)} for usage in usages], indent=1))
     else:
-        for h in held:
-            click.echo(f"{h.kind:10} {h.files:6} files {h.size / 1e6:9.1f} MB, not needed {h.freed / 1e6:9.1f} MB")
+        for u in usages:
+            click.echo(f"{u.kind:10} {u.files:6} files {u.size / 1e6:9.1f} MB, not needed {u.freed / 1e6:9.1f} MB")
     if prune:
-        freed = prune_cache(held)
-        count = sum(len(h.unneeded) for h in held)
+        freed = prune_cache(usages)
+        count = sum(len(usage.unneeded) for usage in usages)
         click.echo(f"{count} files, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)

@@ -1,4 +1,4 @@
-"""Commands that compute: cells of a preset, given networks, more attacks, hyperparameters."""
+"""Commands that compute: run, score, export, measure and tune."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ from unlearnbench.errors import UserError
 
 @click.command()
 @click.option(
-    "--all", "everything", is_flag=True, help="All that the preset selects, less what -d, -t and -m leave out."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Run all cells that the preset, -d, -t and -m select; this is the default.",
 )
 @PRESET
 @DATASETS
@@ -57,22 +60,23 @@ from unlearnbench.errors import UserError
 @DATA
 @DRY_RUN
 @click.option("--force", is_flag=True, help="Unlearn and measure finished cells again.")
-@click.option("--retry-failed", is_flag=True, help="Run cells again that failed before.")
+@click.option("--retry-failed", is_flag=True, help="Run cells again that failed in an earlier run.")
 @ACCEPT
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]")
 @JSON
 def run(
-    everything: bool,  # what happens anyway: the flag is for saying so
+    everything: bool,  # the default; the flag makes it explicit
     datasets: tuple[str, ...],
     parameters: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Runs the cells of a preset that have no valid record yet, and writes the tables.
+    """Runs the cells of a preset, and writes its tables.
 
-    A run that was stopped goes on where it was. Exit code 0: all cells are done; 1: some failed; 2: wrong usage.
+    Cells with a valid record are not run again, so the same command continues an interrupted run. Exit code 0: all
+    cells are done; 1: some failed; 2: wrong usage.
     """
     from unlearnbench.cli.progress import Reporter
     from unlearnbench.operations.run import run as run_plan
@@ -94,7 +98,7 @@ def run(
 @ONE_DATASET
 @ONE_TASK
 @ONE_SEED
-@click.option("--name", metavar="NAME", help="What tables call it.  [the file's name]")
+@click.option("--name", metavar="NAME", help="Name in tables.  [name of the file]")
 @PRESET
 @PARAMETERS
 @JOBS
@@ -106,10 +110,11 @@ def run(
 @DRY_RUN
 @JSON
 def score(weights: str, name: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Evaluates a network that was made elsewhere, as a cell beside Retrain.
+    """Evaluates weights that were made outside of the suite.
 
-    The weights are those of the preset's network, as `unlearnbench export` writes them. Artefacts that the comparison
-    needs (the original, Retrain, the shadow models) are trained first: see --dry-run. Exit codes as of `run`.
+    They become a cell beside Retrain. The weights must be those of the preset's model, as `unlearnbench export` writes
+    them. Missing artefacts (the original, Retrain, the shadow models) are trained first: see --dry-run. Exit codes as
+    for `run`.
     """
     from unlearnbench.cli.progress import Reporter
     from unlearnbench.operations.score import score as score_weights
@@ -154,7 +159,7 @@ def score(weights: str, name: str | None, dry_run: bool, as_json: bool, **option
 @CACHE
 @DATA
 def export(folder: str, **options: Any) -> None:
-    """Writes the original's weights and its forget set, for methods that run elsewhere.
+    """Writes the original and its forget set, for external methods.
 
     DIR gets original.safetensors, forget.npy and retain.npy (positions in the training set), train_labels.npy (the
     labels that the original was trained on), and about.json.
@@ -173,9 +178,13 @@ def export(folder: str, **options: Any) -> None:
 @PARAMETERS
 @SEEDS
 @click.option(
-    "--unlearned-shadows", type=int, default=0, metavar="N", help="Train and unlearn N models for attack u-lira.  [0]"
+    "--unlearned-shadows",
+    type=int,
+    default=0,
+    metavar="N",
+    help="Train and unlearn N shadow models for attack u-lira.  [0]",
 )
-@click.option("--relearn", is_flag=True, help="Unlearn again, and measure how soon the forget set is relearned.")
+@click.option("--relearn", is_flag=True, help="Unlearn again, and measure how fast the forget set is relearned.")
 @JOBS
 @DEVICE
 @ARITHMETIC
@@ -187,14 +196,15 @@ def export(folder: str, **options: Any) -> None:
 def measure(
     attacks: tuple[str, ...], unlearned_shadows: int, relearn: bool, dry_run: bool, as_json: bool, **options: Any
 ) -> None:
-    """Adds attacks to the records of finished cells, from stored outputs: nothing is trained for that.
+    """Adds attacks to the records of finished cells.
 
-    All installed attacks if none is named. `table N --attack NAME --metric auc` shows their numbers. Only
-    --unlearned-shadows and --relearn train networks: see --dry-run. Exit code 0: all is measured; 1: something failed.
+    Computes them from stored outputs. The default is all installed attacks. `table N --attack NAME --metric auc` shows
+    the numbers. Only --unlearned-shadows and --relearn train networks: see --dry-run. Exit code 0: all cells are
+    measured; 1: something failed.
     """
     from unlearnbench.operations.measure import measure as measure_cells
 
-    done = measure_cells(
+    result = measure_cells(
         selection_of(options),
         workspace_of(options),
         attacks=attacks,
@@ -205,13 +215,13 @@ def measure(
         say=partial(click.echo, err=True),
     )
     if as_json:
-        click.echo(json.dumps(asdict(done), indent=1))
+        click.echo(json.dumps(asdict(result), indent=1))
     else:
-        new = "would be read" if dry_run else "have new numbers"
-        click.echo(f"{done.cells if dry_run else len(done.done)} of {done.cells} records {new}")
-        for name, reason in {**done.without, **done.failed}.items():
+        measured = f"{len(result.done)} of {result.cells} records have new numbers"
+        click.echo(f"{result.cells} cells are selected" if dry_run else measured)
+        for name, reason in {**result.without, **result.failed}.items():
             click.echo(f"not measured: {name}: {reason}", err=True)
-    sys.exit(1 if done.without or done.failed else 0)
+    sys.exit(1 if result.without or result.failed else 0)
 
 
 @click.command()
@@ -220,7 +230,7 @@ def measure(
 @ONE_TASK
 @PRESET
 @click.option(
-    "--grid", "grids", multiple=True, metavar="KEY=V1,V2", help="What to try; repeatable.  [the suite's grid]"
+    "--grid", "grids", multiple=True, metavar="KEY=V1,V2", help="Values of the grid; repeatable.  [the suite's grid]"
 )
 @JOBS
 @DEVICE
@@ -229,9 +239,10 @@ def measure(
 @CACHE
 @DATA
 def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
-    """Tries at most four points of a method's hyperparameters, and writes a log.
+    """Tunes the hyperparameters of a method on a small grid.
 
-    It uses training images only, some of them held out, with a seed, an original and a Retrain of its own.
+    The grid has at most four points. Uses training images only, some of them held out, with a seed, an original and a
+    Retrain of its own. Writes a log.
     """
     from unlearnbench.operations.tune import tune as tune_method
 
@@ -245,23 +256,22 @@ def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
         say=partial(click.echo, err=True),
     )
     click.echo(tuning.log.read_text(encoding="utf-8"), nl=False)
-    click.echo(f"\nwritten to {tuning.log}", err=True)
+    click.echo(f"\nwrote {tuning.log}", err=True)
 
 
 @click.command()
 @click.argument("cell", nargs=-1, metavar="[DATASET TASK METHOD SEED]")
-@click.option("--random", "count", type=int, default=0, metavar="N", help="Instead, N cells drawn at random.")
+@click.option("--random", "count", type=int, default=0, metavar="N", help="Draw N cells at random instead.")
 @PRESET
 @JOBS
-@DEVICE
 @RESULTS
 @DATA
 @JSON
 def reproduce(cell: tuple[str, ...], count: int, as_json: bool, **options: Any) -> None:
-    """Computes a recorded cell again, in an empty cache of its own, and compares every number with the record.
+    """Computes a recorded cell again, and compares all numbers.
 
-    Nothing that was computed before is used: the original, the shadow models and the method are computed anew. Exit
-    code 0: every number is equal to the last bit; 1: some differ, or a cell could not be computed.
+    Uses an empty cache: the original, the shadow models and the unlearned network are made again. Exit code 0: every
+    number equals that of the record to the last bit; 1: some differ, or a cell could not be computed.
     """
     from unlearnbench.cli.progress import Reporter
     from unlearnbench.operations.reproduce import drawn, record_of

@@ -52,7 +52,7 @@ def fetcher(name: str) -> Callable[[Path], None]:
 
 
 @dataset(
-    title="DIGITS",
+    title="MNIST",
     reference="LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998",
     files=idx_files("MNIST"),
     fetch=fetcher("MNIST"),

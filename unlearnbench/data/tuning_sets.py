@@ -25,7 +25,7 @@ def digits_8x8_tuning(root: Path) -> Dataset:
 
 
 @dataset(
-    title="DIGITS, tuning",
+    title="MNIST, tuning",
     reference="LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998",
     files={name: md5 for name, md5 in idx_files("MNIST").items() if "train" in name},
     fetch=fetcher("MNIST"),

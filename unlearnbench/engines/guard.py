@@ -18,8 +18,10 @@ Result = TypeVar("Result")
 
 def guarded(
     function: Callable[..., Result], arguments: tuple[Any, ...], marker: Path, limit: float | None, parent: int
-) -> Result:
-    """Calls a function; the marker file exists while it runs, and gets a trace if the time limit ends the process.
+) -> tuple[Result, float]:
+    """Calls a function and returns its result and its seconds.
+
+    The marker file exists while it runs, and gets a trace if the time limit ends the process.
 
     Args:
         function: The function.
@@ -32,13 +34,14 @@ def guarded(
     with marker.open("w") as file:
         if limit is not None:
             time_limit.present.append((limit, file))
+        start = time.perf_counter()
         try:
             result = function(*arguments)
         finally:
             time_limit.present.clear()
     marker.unlink()
     freeze_imports()
-    return result
+    return result, time.perf_counter() - start
 
 
 @cache

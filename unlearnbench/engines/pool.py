@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing import current_process, util
 from pathlib import Path
 
+from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+from unlearnbench.errors import UserError
 
 
 class WorkerPool:
@@ -44,8 +50,25 @@ class WorkerPool:
         self._idle.extend(executors)
 
     def start(self, environment: Mapping[str, str]) -> ProcessPoolExecutor:
-        """A new executor; its process starts with its first call."""
-        return ProcessPoolExecutor(max_workers=1, env=dict(environment))
+        """A new executor; its process starts with its first call.
+
+        Raises:
+            UserError: If this process cannot have children, or there is no room for semaphores.
+        """
+        if current_process().daemon:
+            raise UserError(
+                "a process of multiprocessing.Pool cannot start workers: call this in the main process, where jobs=N "
+                "starts N workers, or replace the pool by concurrent.futures.ProcessPoolExecutor"
+            )
+        hide_noise()
+        dismiss_at_exit(os.getpid())
+        try:
+            return ProcessPoolExecutor(max_workers=1, env=dict(environment))
+        except OSError as error:
+            raise UserError(
+                f"cannot make the semaphores of a worker: {error.strerror}. On Linux they lie in /dev/shm: make it "
+                "writable, or make room there"
+            ) from error
 
     def replace(
         self, executor: ProcessPoolExecutor, executors: list[ProcessPoolExecutor], environment: Mapping[str, str]
@@ -58,7 +81,6 @@ class WorkerPool:
 
     def stop(self, executor: ProcessPoolExecutor) -> None:
         """Ends an executor's process at once, whatever it is doing."""
-        ignore_errors_of_managers()
         executor.shutdown(wait=False, kill_workers=True)
 
     def dismiss(self) -> None:
@@ -72,8 +94,18 @@ POOL = WorkerPool()
 
 
 @cache
-def ignore_errors_of_managers() -> None:
-    """Hides the errors of loky's managing threads, which fail when their process is killed; once, as hooks stack."""
+def dismiss_at_exit(_: int) -> None:
+    """Ends idle workers when the process of this number ends; a child of multiprocessing would wait for them."""
+    util.Finalize(None, POOL.dismiss, exitpriority=100)
+
+
+@cache
+def hide_noise() -> None:
+    """Hides messages of loky that name nothing a user could mend; once in a process, as hooks stack.
+
+    They are: errors of managing threads, which fail when their process is killed; a warning when a worker is replaced
+    because its memory has grown; the resource tracker's list of semaphores that it removes when this process is killed.
+    """
     previous = threading.excepthook
 
     def hook(arguments: threading.ExceptHookArgs) -> None:
@@ -81,3 +113,20 @@ def ignore_errors_of_managers() -> None:
             previous(arguments)
 
     threading.excepthook = hook
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+    with warning_filter_of_children("ignore:resource_tracker:UserWarning"):
+        resource_tracker.ensure_running()
+
+
+@contextmanager
+def warning_filter_of_children(rule: str) -> Iterator[None]:
+    """Adds a warning filter to Python processes that are started in a block; `rule` as in PYTHONWARNINGS."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = f"{before},{rule}" if before else rule
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before

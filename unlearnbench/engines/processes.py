@@ -17,6 +17,8 @@ from unlearnbench.engines.guard import guarded
 from unlearnbench.engines.pool import POOL
 
 Result = TypeVar("Result")
+Timed = tuple[Result, float]
+"""A result, and the seconds that it took."""
 EMPTY: Mapping[str, str] = {}
 
 
@@ -28,6 +30,7 @@ class Done(Generic[Result]):
         index: Its number.
         result: The value that the function returned; None if the process died.
         reason: "timeout" or "crashed" if the process died.
+        seconds: How long the call took; 0 if the process died.
         trace: Where it was when its time was over.
     """
 
@@ -35,6 +38,7 @@ class Done(Generic[Result]):
     result: Result | None
     reason: str = ""
     trace: str = ""
+    seconds: float = 0.0
 
 
 def in_parallel(
@@ -59,9 +63,9 @@ def in_parallel(
     with tempfile.TemporaryDirectory(prefix="unlearnbench-", ignore_cleanup_errors=True) as folder:
         markers = [Path(folder, str(index)) for index in range(len(calls))]
 
-        def submit(executor: ProcessPoolExecutor, index: int) -> Future[Result]:
+        def submit(executor: ProcessPoolExecutor, index: int) -> Future[Timed[Result]]:
             arguments = function, calls[index], markers[index], limit, os.getpid()
-            future: Future[Result] = executor.submit(guarded, *arguments)
+            future: Future[Timed[Result]] = executor.submit(guarded, *arguments)
             return future
 
         suspects = []
@@ -83,15 +87,15 @@ def in_parallel(
 
 
 def spread(
-    submit: Callable[[ProcessPoolExecutor, int], Future[Result]],
+    submit: Callable[[ProcessPoolExecutor, int], Future[Timed[Result]]],
     count: int,
     workers: int,
     environment: Mapping[str, str],
-) -> Generator[tuple[int, Future[Result]], None, None]:
+) -> Generator[tuple[int, Future[Timed[Result]]], None, None]:
     """Makes calls 0, 1, ... in several processes, one at a time in each, and yields each call when it has ended."""
     indices = iter(range(count))
     with POOL.lend(min(workers, count), environment) as executors:
-        running: dict[Future[Result], tuple[int, ProcessPoolExecutor]] = {}
+        running: dict[Future[Timed[Result]], tuple[int, ProcessPoolExecutor]] = {}
 
         def begin(executor: ProcessPoolExecutor, index: int) -> None:
             try:
@@ -119,9 +123,10 @@ def died(future: Future[Any]) -> bool:
     return isinstance(future.exception(), TerminatedWorkerError)
 
 
-def ending(index: int, future: Future[Result], marker: Path) -> Done[Result]:
+def ending(index: int, future: Future[Timed[Result]], marker: Path) -> Done[Result]:
     """The result of a call, or how its process died."""
     if not died(future):
-        return Done(index, future.result())
+        result, seconds = future.result()
+        return Done(index, result, seconds=seconds)
     trace = marker.read_text(errors="replace") if marker.exists() else ""
     return Done(index, None, "timeout", trace) if trace.startswith("Timeout") else Done(index, None, "crashed")

@@ -1,1 +1,1 @@
-"""From outputs to the numbers of a record."""
+"""Computes the numbers of a record from outputs."""

@@ -1,4 +1,4 @@
-"""Evaluation: accuracies and attacks, as functions of outputs. Nothing here trains."""
+"""Computes the record of a cell, with accuracies and attacks, from outputs."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from unlearnbench.storage.keys import sha_of
 from unlearnbench.storage.records import SCHEMA
 
 Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
-"""Members and non-members, one entry for each shadow model."""
+"""The outputs on members and on non-members, one entry for each shadow model."""
 Samples = Mapping[str, tuple[Tensor, Tensor]]
-"""Positions among all images, training images first, and labels (int64 both), by part of an audit."""
+"""Positions among all images, training images first, and labels (both int64), by part of an audit."""
 
 
 class Evaluator:
     """Evaluates cells.
 
     Args:
-        context: Has, or makes, their outputs.
+        context: Loads or makes their outputs.
     """
 
     def __init__(self, context: WorkerContext) -> None:
@@ -53,15 +53,18 @@ class Evaluator:
         self._observations: dict[tuple[str, ...], Sides] = {}
 
     def record(self, cell: Cell) -> dict[str, Any]:
-        """The record of a cell: accuracies and attacks, as functions of its outputs."""
+        """The record of a cell: accuracies and attacks, computed from its outputs."""
         outputs, info = self.context.get(cell.outputs)
         loaded = self.context.load(cell.scenario)
-        values: dict[str, dict[str, Any]] = {"items": metrics.items(loaded.content, loaded.split), "attacks": {}}
+        values: dict[str, dict[str, Any]] = {
+            "items": metrics.sample_counts(loaded.content, loaded.split),
+            "attacks": {},
+        }
         with spending("attacks"):
             for protocol in PROTOCOLS.values():
                 values[protocol.name], values["attacks"][protocol.attack] = self.evaluate(cell, outputs, protocol)
         if cell.info.role != ELSEWHERE:
-            values["cost"] = passes(cell.outputs)
+            values["cost"] = cost_in_ep(cell.outputs)
         return {
             "schema": SCHEMA,
             "status": CellStatus.OK,
@@ -69,23 +72,28 @@ class Evaluator:
             "key": dict(cell.key),
             "metrics": values,
             "outputs": {part: digest_of(logits) for part, logits in outputs.items()},
-            "observed": observed(cell, {} if cell.info.role == ELSEWHERE else info["seconds"]),
+            "observed": observed_facts(cell, {} if cell.info.role == ELSEWHERE else info["seconds"]),
         }
 
     def evaluate(
         self, cell: Cell, outputs: dict[str, Tensor], protocol: Protocol
     ) -> tuple[dict[str, float], dict[str, Any]]:
-        """The columns of a protocol's tables, and all numbers of its attack."""
+        """The columns of a protocol's tables, and all numbers of the protocol's attack."""
         plain = outputs["train"]
         train = outputs.get("train_augmented", plain) if protocol.augmented else plain
         loaded = self.context.load(cell.scenario)
         audit = self.audit(cell, train, outputs["test"])
-        membership = attacked(audit, protocol.attack, cell.attacks[protocol.attack])
+        membership = run_attack(audit, protocol.attack, cell.attacks[protocol.attack])
         columns = metrics.accuracies(train, outputs["test"], loaded.content, loaded.split)
         return {**columns, "asr": membership[protocol.metric][0]}, membership
 
     def audit(
-        self, cell: Cell, train: Tensor, test: Tensor, again: Outputs | None = None, unlearned: Sequence[Outputs] = ()
+        self,
+        cell: Cell,
+        train: Tensor,
+        test: Tensor,
+        second_retrain: Outputs | None = None,
+        unlearned: Sequence[Outputs] = (),
     ) -> Audit:
         """The input of attacks on a cell.
 
@@ -93,7 +101,7 @@ class Evaluator:
             cell: The cell.
             train: Logits of its network on the training images, float32 [images, classes].
             test: Likewise on the test images.
-            again: The outputs of a second Retrain.
+            second_retrain: The outputs of a second Retrain.
             unlearned: The outputs of the cell's unlearned shadow models.
         """
         scenario = cell.scenario
@@ -101,7 +109,7 @@ class Evaluator:
         loaded = self.context.load(scenario)
         content, split = loaded.content, loaded.split
         labels = split.labels(content)
-        retained = torch.from_numpy(~metrics.positions(split.forget, len(labels)))
+        retained = torch.from_numpy(~metrics.as_mask(split.forget, len(labels)))
         members, nonmembers = self.shadow_observations(scenario, cell.shadows)
         sides = compared(content, split)
         samples = {
@@ -118,25 +126,29 @@ class Evaluator:
             shadow_nonmembers=nonmembers,
             seed=seeds.derive(scenario.dataset, scenario.task, "attack"),
             heldout_rows=split.heldout.numpy(),
-            load_references=lambda: self.references(cell, samples | {"test": all_test}, again),
-            load_unlearned_shadows=lambda: tuple(known(*self.unlearned_shadow(one), samples) for one in unlearned),
+            load_references=lambda: self.references(cell, samples | {"test": all_test}, second_retrain),
+            load_unlearned_shadows=lambda: tuple(
+                known_outputs(*self.unlearned_shadow(outputs), samples) for outputs in unlearned
+            ),
             same_labels=split.train_labels is None,
         )
 
-    def references(self, cell: Cell, samples: Samples, again: Outputs | None) -> tuple[Mapping[str, Known], ...]:
-        """What models of known membership give on some samples: the shadow models, and a second Retrain."""
+    def references(
+        self, cell: Cell, samples: Samples, second_retrain: Outputs | None
+    ) -> tuple[Mapping[str, Known], ...]:
+        """The outputs of models of known membership on some samples: the shadow models, and a second Retrain."""
         shadows = [self.context.get(shadow)[0] for shadow in cell.shadows]
         models = [(tensors["logits"], tensors["member"]) for tensors in shadows]
-        if again:
-            outputs, split = self.context.get(again)[0], self.context.load(cell.scenario).split
+        if second_retrain:
+            outputs, split = self.context.get(second_retrain)[0], self.context.load(cell.scenario).split
             logits = torch.cat([outputs["train"], outputs["test"]])
             member = torch.arange(len(logits)) < len(outputs["train"])
             member[split.forget] = False
             models.append((logits, member))
-        return tuple(known(logits, member, samples) for logits, member in models)
+        return tuple(known_outputs(logits, member, samples) for logits, member in models)
 
     def unlearned_shadow(self, artefact: Outputs) -> tuple[Tensor, Tensor]:
-        """The logits of an unlearned shadow model on all images, and which of them it was trained on."""
+        """The logits of an unlearned shadow model on all images, and a mask of its training images."""
         scenario = artefact.scenario
         assert scenario.shadow is not None
         outputs, _ = self.context.get(artefact)
@@ -146,9 +158,9 @@ class Evaluator:
         return logits, member
 
     def shadow_observations(self, scenario: Scenario, shadows: Sequence[Shadow]) -> Sides:
-        """The outputs of shadow models on samples such as the task forgets: those of its training half, and others."""
-        name = (scenario.task, repr(scenario.task_options), *(shadow.digest for shadow in shadows))
-        if name not in self._observations:
+        """The outputs of shadow models on samples that the task selects: on members, and on non-members."""
+        key = (scenario.task, repr(scenario.task_options), *(shadow.digest for shadow in shadows))
+        if key not in self._observations:
             pool = self.context.load(scenario).content.pool
             inside: list[Observed] = []
             outside: list[Observed] = []
@@ -159,21 +171,26 @@ class Evaluator:
                 member = tensors["member"][split.forget]
                 for side, rows in ((inside, split.forget[member]), (outside, split.forget[~member])):
                     side.append(observation(tensors["logits"][rows], labels[rows]))
-            self._observations[name] = tuple(inside), tuple(outside)
-        return self._observations[name]
+            self._observations[key] = tuple(inside), tuple(outside)
+        return self._observations[key]
 
 
-def known(logits: Tensor, member: Tensor, samples: Samples) -> dict[str, Known]:
-    """The outputs of a model of known membership on some samples, by part of an audit, from those on all images."""
+def known_outputs(logits: Tensor, member: Tensor, samples: Samples) -> dict[str, Known]:
+    """Selects the outputs on some samples, by part of an audit, of a model of known membership.
+
+    Args:
+        logits: Of the model on all images, float32 [images, classes].
+        member: True for its training images, bool [images].
+        samples: The samples.
+    """
     return {
-        part: Known(observation(logits[where], labels), member[where].numpy())
-        for part, (where, labels) in samples.items()
+        part: Known(observation(logits[rows], labels), member[rows].numpy()) for part, (rows, labels) in samples.items()
     }
 
 
-def attacked(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of an attack, as in `metrics.membership`; or under "n/a" the reason why it does not apply."""
-    import sklearn.ensemble  # noqa: F401 - the first import takes a second, which is not the attack's time
+def run_attack(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of an attack, as in `metrics.membership`; or, under "n/a", why it does not apply."""
+    import sklearn.ensemble  # noqa: F401 - imported before the time limit starts: it takes a second
 
     try:
         with limited():
@@ -182,35 +199,36 @@ def attacked(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, A
         return {"n/a": str(reason)}
 
 
-def passes(artefact: Artefact) -> dict[str, float]:
-    """The cost of a network in passes over the training set, by phase, that of the networks it starts from included.
+def cost_in_ep(artefact: Artefact) -> dict[str, float]:
+    """The cost of a network in ep, by phase, including the networks that it starts from.
 
-    Shared work is charged in full to every cell that uses it.
+    Every cell that uses shared work is charged for all of it.
     """
     needs = artefact.needs
-    spent = {"prepare": needs["prepared"].ep if "prepared" in needs else 0.0, "unlearn": artefact.ep}
-    before = passes(needs["parent"]) if "parent" in needs else {}
-    return {phase: ep + before.get(phase, 0.0) for phase, ep in spent.items()}
+    cost = {"prepare": needs["prepared"].ep if "prepared" in needs else 0.0, "unlearn": artefact.ep}
+    parent_cost = cost_in_ep(needs["parent"]) if "parent" in needs else {}
+    return {phase: ep + parent_cost.get(phase, 0.0) for phase, ep in cost.items()}
 
 
 def observation(logits: Tensor, labels: Tensor) -> Observed:
-    """Logits and labels as an attack sees them."""
+    """Logits and labels in the form that attacks receive."""
     return Observed(logits.double().numpy(), labels.numpy())
 
 
 def digest_of(logits: Tensor) -> str:
-    """The SHA-256 of the bytes of outputs; equal if a cell is recomputed to the bit."""
+    """The SHA-256 of the bytes of outputs; equal if and only if all bits are."""
     return sha_of(logits.cpu().contiguous().numpy().tobytes())
 
 
 @cache
 def own_version() -> str:
-    """The suite's version; a lookup takes a millisecond."""
+    """The suite's version; cached, because a lookup takes a millisecond."""
     return version("unlearnbench")
 
 
-def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
+def observed_facts(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
     """The part of a record that may differ between two runs of the same cell."""
+    files = method_files(cell.outputs)
     return {
         "seconds": seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -221,13 +239,13 @@ def observed(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
         "torch": torch.__version__,
         "unlearnbench": own_version(),
         "command": cell.command,
-        **({"files": found} if (found := files_of(cell.outputs)) else {}),
+        **({"files": files} if files else {}),
     }
 
 
-def files_of(artefact: Artefact) -> dict[str, str]:
-    """The files of a cell's method, and of those it starts from, where they are not installed; by name."""
+def method_files(artefact: Artefact) -> dict[str, str]:
+    """The files of a cell's method and of the methods that it starts from, by name; without installed methods."""
     own = {}
     if isinstance(artefact, MethodArtefact) and isinstance(artefact.method, Local):
         own = {str(artefact.method): str(artefact.method.path)}
-    return own | (files_of(artefact.needs["parent"]) if "parent" in artefact.needs else {})
+    return own | (method_files(artefact.needs["parent"]) if "parent" in artefact.needs else {})

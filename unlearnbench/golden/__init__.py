@@ -44,27 +44,30 @@ class Output:
     made_of: frozenset[tuple[str, str]] = frozenset()
 
 
-def of_tensors(tensors: Mapping[str, Tensor], key: Mapping[str, Any]) -> Output:
-    """The output for an artefact."""
+def of_tensors(tensors: Mapping[str, Tensor], key: Mapping[str, Any], task: str) -> Output:
+    """The output for an artefact of a scenario with this task."""
     sha, sample = hashlib.sha256(), []
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha.update(tensor.contiguous().numpy().tobytes())
         values = tensor.double().flatten()
         sample += values[:: max(1, len(values) // SAMPLE)][:SAMPLE].tolist()
-    return Output(sha.hexdigest(), tuple(round(value, 6) for value in sample), *versions_in(key))
+    return Output(sha.hexdigest(), tuple(round(value, 6) for value in sample), *versions_in(key, task))
 
 
-def of_numbers(numbers: Mapping[str, Any], key: Mapping[str, Any]) -> Output:
-    """The output for metrics."""
-    return Output(hashlib.sha256(canonical(numbers).encode()).hexdigest(), (), *versions_in(key))
+def of_numbers(numbers: Mapping[str, Any], key: Mapping[str, Any], task: str) -> Output:
+    """The output for numbers of a record of a scenario with this task."""
+    return Output(hashlib.sha256(canonical(numbers).encode()).hexdigest(), (), *versions_in(key, task))
 
 
-def versions_in(key: Mapping[str, Any]) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
-    """The versions in a key: of the code that made the artefact, and of the code that made its inputs."""
-    every = frozenset(walked(key, "", deep=True))
-    own = frozenset(walked(key, "", deep=False))
-    return own, every - own
+def versions_in(key: Mapping[str, Any], task: str) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
+    """The versions in a key: of the code that made the artefact, and of the code that made its inputs.
+
+    The task counts as code that made it: every artefact and every record uses the task's split or labels, even where
+    these stand in the key by their values.
+    """
+    own = frozenset([*walked(key, "", deep=False), ("tasks", task)])
+    return own, frozenset(walked(key, "", deep=True)) - own
 
 
 def walked(part: Mapping[str, Any], name: str, deep: bool) -> Iterator[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""What people do, one file for each verb; each is a function."""
+"""The operations of the command line, each a function in a file of its name."""

@@ -1,4 +1,4 @@
-"""Computes the golden plan: does this machine, and does the present code, give the numbers of the published results?"""
+"""Computes the golden plan, to confirm that this machine and the present code give the published numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.artefacts.versions import Version
 from unlearnbench.errors import UserError
 from unlearnbench.golden import HERE, Golden, Output
-from unlearnbench.operations.measure import measure
+from unlearnbench.operations.measure import RELEARNING, measure
 from unlearnbench.operations.run import Summary, carry_out
 from unlearnbench.operations.work import Effort, Progress
 from unlearnbench.planning.cells import planned
@@ -28,7 +28,7 @@ from unlearnbench.storage.records import read_record
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 TOLERANCE = 0.1
-"""How far values may lie from the golden ones where bits cannot be equal, in units of the largest of them."""
+"""The largest allowed difference where bits cannot be compared, relative to the largest golden value of an output."""
 CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 Name = tuple[str, str]
 """The group and the name of a version."""
@@ -36,17 +36,17 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What the golden plan showed.
+    """The result of `confirm`.
 
     Attributes:
-        bits: Whether bits were compared; otherwise values, within a tolerance.
-        why: Why bits were not.
-        outputs: How many outputs were compared.
-        different: The names of the outputs that differ from the golden ones.
-        problem: Why nothing was confirmed, and what to do; "" if all is well.
+        bits: True if bits were compared; otherwise values were, within a tolerance.
+        why: Why bits were not compared; "" if they were.
+        outputs: Number of outputs that were compared.
+        different: Names of the outputs that differ from the golden ones.
+        problem: Why nothing was confirmed, and what to do; "" if there is no problem.
         raised: The versions that were raised.
         confirmed: The versions whose present source was confirmed.
-        new: The versions that there were not.
+        new: The versions that were added.
     """
 
     bits: bool
@@ -69,87 +69,93 @@ def confirm(
     say: Callable[[str], object] = print,
     progress: Progress | None = None,
 ) -> Confirmation:
-    """Computes the golden plan and compares what comes out with the golden outputs, bit by bit.
+    """Computes the golden plan and compares its outputs with the golden ones, bit by bit.
 
-    In a checkout whose code was edited, it then writes for which sources the versions hold. Where other numbers come
-    out, the versions of the code that was edited must be raised, or the code be mended.
+    In a checkout with edited code, it then writes the confirmed sources to versions.toml. If outputs differ, either the
+    versions of the edited code must be raised, or the code must be fixed.
 
     Args:
         bump: The versions to raise, as GROUP.NAME, e.g. "methods.laf" or "kinds.original".
         because: Why numbers change, for the changelog.
         arithmetic: As in `run`.
-        jobs: Workers; None: one for each core.
-        check: Write nothing, even if all is well.
-        say: Receives what happens, in lines.
-        progress: Receives the progress of runs.
+        jobs: Number of workers; None: one for each core.
+        check: Write nothing, even without a problem.
+        say: Receives progress lines.
+        progress: Receives progress events of runs.
 
     Raises:
         UserError: If an argument is wrong, or a cell of the golden plan fails.
     """
-    wanted = {parsed(name) for name in bump}
+    to_raise = {parsed(name) for name in bump}
     if bool(bump) != bool(because.strip()):
-        raise UserError('--bump and --because go together, e.g. --bump methods.laf --because "Equation 5 had ..."')
-    there, presets = golden.stored(), golden.presets()
-    before = {name: output for name, output in there.outputs.items() if unchanged(name, there.presets, presets)}
+        raise UserError('--bump and --because need each other, e.g. --bump methods.laf --because "Equation 5 had ..."')
+    stored, presets = golden.stored(), golden.presets()
+    expected = {name: output for name, output in stored.outputs.items() if unchanged(name, stored.presets, presets)}
     with tempfile.TemporaryDirectory(prefix="unlearnbench-golden-") as folder:
-        found, portable = computed(Path(folder), arithmetic, jobs, say, progress)
-    here = {library: minor(version(library)) for library in LIBRARIES}
-    why = why_no_bits(portable, here, there.libraries)
+        outputs, portable = golden_outputs(Path(folder), arithmetic, jobs, say, progress)
+    compared = expected.keys() & outputs.keys()
+    libraries = {library: minor(version(library)) for library in LIBRARIES}
+    why = why_no_bits(portable, libraries, stored.libraries)
     if why:
-        far_off = sorted(name for name in before.keys() & found.keys() if far(before[name], found[name]))
-        problem = f"{len(far_off)} outputs are far from the golden ones, such as {far_off[0]}" if far_off else ""
-        return Confirmation(False, why, len(before.keys() & found.keys()), far_off, problem)
-    different = sorted(name for name in before.keys() & found.keys() if before[name].sha256 != found[name].sha256)
-    known, sources = versions.confirmed(), versions.sources()
-    edited = {name for name in known.keys() & sources.keys() if known[name].source != sources[name]}
-    problem = unexplained({name: found[name] for name in different}, edited, wanted)
+        distant = sorted(name for name in compared if is_far(expected[name], outputs[name]))
+        problem = f"{len(distant)} outputs are far from the golden ones, e.g. {distant[0]}" if distant else ""
+        return Confirmation(False, why, len(compared), distant, problem)
+    different = sorted(name for name in compared if expected[name].sha256 != outputs[name].sha256)
+    confirmed, sources = versions.confirmed(), versions.sources()
+    edited = {name for name in confirmed.keys() & sources.keys() if confirmed[name].source != sources[name]}
+    removed = confirmed.keys() - sources.keys()
+    problem = unexplained({name: outputs[name] for name in different}, edited, to_raise)
+    if not removed:
+        problem = problem or lost(sorted(expected.keys() - outputs.keys()))
     if problem:
-        return Confirmation(True, "", len(found), different, problem)
-    new = {name: Version(1, sources[name]) for name in sources.keys() - known.keys()}
-    if not check and (edited or new or wanted or presets != there.presets):
-        kept = {name: replace(old, source=sources.get(name, old.source)) for name, old in known.items()}
-        raised = {name: replace(kept[name], number=kept[name].number + 1) for name in wanted}
-        versions.write(dict(sorted({**kept, **raised, **new}.items(), key=in_order)))
-        golden.write(Golden(here, presets, found))
+        return Confirmation(True, "", len(compared), different, problem)
+    new = {name: Version(1, sources[name]) for name in sources.keys() - confirmed.keys()}
+    if not check and (edited or new or to_raise or presets != stored.presets):
+        present = {name: replace(old, source=sources[name]) for name, old in confirmed.items() if name in sources}
+        raised = {name: replace(present[name], number=present[name].number + 1) for name in to_raise}
+        versions.write(dict(sorted({**present, **raised, **new}.items(), key=file_order)))
+        golden.write(Golden(libraries, presets, outputs))
         if raised:
-            note(raised, because)
-    return Confirmation(True, "", len(found), different, "", labels(wanted), labels(edited - wanted), labels(new))
+            write_to_changelog(raised, because)
+    return Confirmation(
+        True, "", len(compared), different, "", labels(to_raise), labels(edited - to_raise), labels(new)
+    )
 
 
 def unchanged(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether an output of this name is of a preset that is as it was."""
+    """True if the preset of the output of this name has not changed; by name of the preset, the texts of both."""
     preset = name.partition(":")[0]
     return preset in now and now[preset] == before.get(preset)
 
 
 def parsed(name: str) -> Name:
-    """GROUP.NAME as a name of a version.
+    """Splits GROUP.NAME, the name of a version.
 
     Raises:
-        UserError: If there is none of that name.
+        UserError: If there is no such version.
     """
     group, _, rest = name.partition(".")
     if (group, rest) not in versions.confirmed():
-        known = ", ".join(sorted({of for of, _ in versions.confirmed()}))
+        known = ", ".join(sorted({group for group, _ in versions.confirmed()}))
         raise UserError(f"there is no version {name!r}: versions.toml has GROUP.NAME, in groups {known}")
     return group, rest
 
 
 def labels(names: Iterable[Name]) -> list[str]:
-    """Names of versions as GROUP.NAME, in order."""
+    """Names of versions as GROUP.NAME, sorted."""
     return sorted(f"{group}.{name}" for group, name in names)
 
 
-def in_order(entry: tuple[Name, Version]) -> tuple[int, Name]:
-    """Where a version stands in its file: artefact kinds first, then plugins by group."""
+def file_order(entry: tuple[Name, Version]) -> tuple[int, Name]:
+    """The sort key of a version in its file: artefact kinds first, then plugins by group."""
     (group, name), _ = entry
     return (group != versions.KINDS, (group, name))
 
 
-def computed(
+def golden_outputs(
     folder: Path, arithmetic: str, jobs: int | None, say: Callable[[str], object], progress: Progress | None
 ) -> tuple[dict[str, Output], bool]:
-    """Runs the golden plan in a folder; returns its outputs by name, and whether arithmetic was portable."""
+    """Computes the golden plan in a folder; returns its outputs by name, and True if arithmetic was portable."""
     workspace = Workspace.of(folder / "results", folder / "cache", device="cpu", arithmetic=arithmetic)
     selections, effort = [Selection.of(path) for path in sorted(HERE.glob("*.toml"))], Effort(jobs)
     say("computing the golden plan, which takes about half a minute on two cores")
@@ -160,8 +166,8 @@ def computed(
     failed = [f"{outcome.name}: {outcome.reason}" for summary in summaries for outcome in summary.failed]
     if failed:
         raise UserError(f"{len(failed)} cells of the golden plan failed, the first is {failed[0]}")
-    few = replace(selections[0], tasks=["class-removal"], methods=["laf"])
-    measure(few, workspace, unlearned_shadows=4, relearn=True, effort=effort, say=lambda line: None)
+    one_method = replace(selections[0], tasks=["class-removal"], methods=["laf"])
+    measure(one_method, workspace, unlearned_shadows=4, relearn=True, effort=effort, say=lambda line: None)
     outputs: dict[str, Output] = {}
     for selection, summary in zip(selections, summaries, strict=True):
         name = Path(selection.preset_name).stem
@@ -170,48 +176,54 @@ def computed(
 
 
 def outputs_of(summary: Summary) -> Iterator[tuple[str, Output]]:
-    """The outputs of a run by name: of artefacts, of records, and of what was measured later."""
+    """The outputs of a run by name: of artefacts, of records, and of added measures."""
     artefacts: dict[str, Artefact] = {}
     for cell in summary.plan.cells:
         for artefact in (*cell.shadows, cell.outputs, Relearning.of(cell.outputs)):
             collect(artefact, artefacts)
     for artefact in artefacts.values():
-        made = summary.plan.store.load(artefact.key)
-        if made is not None:
-            yield str(artefact), golden.of_tensors(made[0], artefact.key)
+        content = summary.plan.store.load(artefact.key)
+        if content is not None:
+            yield str(artefact), golden.of_tensors(content[0], artefact.key, artefact.scenario.task)
     for cell in summary.plan.cells:
-        yield from measured(cell)
+        yield from record_outputs(cell)
 
 
 def collect(artefact: Artefact, artefacts: dict[str, Artefact]) -> None:
-    """Adds an artefact and its needs to those that are known, by digest."""
+    """Adds an artefact and its needs to a dict of artefacts by digest."""
     if artefact.digest not in artefacts:
         artefacts[artefact.digest] = artefact
         for needed in artefact.needs.values():
             collect(needed, artefacts)
 
 
-def measured(cell: Cell) -> Iterator[tuple[str, Output]]:
-    """What a cell's record has, by name."""
+def record_outputs(cell: Cell) -> Iterator[tuple[str, Output]]:
+    """The metrics and added measures in a cell's record, by name."""
     record = read_record(cell.path)
     assert record is not None
-    yield f"record {cell}", golden.of_numbers(record["metrics"], record["key"])
+    task = cell.scenario.task
+    yield f"record {cell}", golden.of_numbers(record["metrics"], record["key"], task)
     for name, entry in record.get("more", {}).items():
-        if name != "relearning":  # an artefact, which has an output of its own
-            key = {"outputs": record["key"]["outputs"], "shadows": record["key"]["shadows"], "attack": entry["key"]}
-            yield f"{name} {cell}", golden.of_numbers(entry["found"], key)
+        key = {"outputs": record["key"]["outputs"], "shadows": record["key"]["shadows"]}
+        if name == RELEARNING:
+            yield (
+                f"{name} numbers {cell}",
+                golden.of_numbers(entry["found"], {**key, "kind": name, **entry["key"]}, task),
+            )
+        else:
+            yield f"{name} {cell}", golden.of_numbers(entry["found"], {**key, "attack": entry["key"]}, task)
 
 
-def why_no_bits(portable: bool, here: Mapping[str, str], libraries: Mapping[str, str]) -> str:
-    """Why bits cannot be compared; "" if they can."""
+def why_no_bits(portable: bool, installed: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """Why bits cannot be compared; "" if they can. Takes the minor versions of libraries, by name."""
     if not portable:
         return "arithmetic is native"
-    other = [f"{name} {here[name]} instead of {libraries[name]}" for name in libraries if here[name] != libraries[name]]
-    return f"there is {', '.join(other)}" if other else ""
+    different = [name for name in expected if installed[name] != expected[name]]
+    return ", ".join(f"{name} is {installed[name]}, not {expected[name]}" for name in different)
 
 
-def far(golden_output: Output, output: Output) -> bool:
-    """Whether values differ by more than the tolerance; what is measured has none, and is not compared."""
+def is_far(golden_output: Output, output: Output) -> bool:
+    """True if values differ by more than the tolerance. Outputs without values are not compared."""
     if len(golden_output.sample) != len(output.sample):
         return True
     pairs = list(zip(golden_output.sample, output.sample, strict=True))
@@ -219,32 +231,42 @@ def far(golden_output: Output, output: Output) -> bool:
     return any(abs(one - other) > TOLERANCE * scale for one, other in pairs)
 
 
-def unexplained(different: Mapping[str, Output], edited: Collection[Name], wanted: Collection[Name]) -> str:
-    """What is wrong unless every difference is explained by versions that are to be raised; "" if nothing is."""
-    needed: set[Name] = set()
-    strange = []
+def lost(names: Sequence[str]) -> str:
+    """The problem if the golden plan no longer has outputs of these names; "" if there are none."""
+    if not names:
+        return ""
+    return (
+        f"{len(names)} golden outputs cannot be compared, because the golden plan no longer has them, e.g. {names[0]}: "
+        "the names of artefacts and cells must stay as they are"
+    )
+
+
+def unexplained(different: Mapping[str, Output], edited: Collection[Name], to_raise: Collection[Name]) -> str:
+    """The problem if `to_raise` does not explain every different output; "" if it does."""
+    required: set[Name] = set()
+    unrelated = []
     for name, output in different.items():
-        own, whole = output.made_by & set(edited), output.made_by | output.made_of
-        needed |= own
-        if not own and not whole & {*edited, *wanted}:
-            strange.append(name)
-    lacking = needed - set(wanted)
-    if lacking:
-        flags = " ".join(f"--bump {name}" for name in labels(lacking))
+        edited_makers, all_code = output.made_by & set(edited), output.made_by | output.made_of
+        required |= edited_makers
+        if not edited_makers and not all_code & set(to_raise):
+            unrelated.append(name)
+    missing = required - set(to_raise)
+    if missing:
+        flags = " ".join(f"--bump {name}" for name in labels(missing))
         return (
-            f"{len(different)} outputs of the golden plan changed, such as {next(iter(different))}. If they should "
-            f'not, mend the code. If they should, raise the versions: unlearnbench confirm {flags} --because "..."'
+            f"{len(different)} outputs of the golden plan changed, e.g. {next(iter(different))}. If this is a mistake, "
+            f'fix the code. If it is intended, raise the versions: unlearnbench confirm {flags} --because "..."'
         )
-    if strange:
+    if unrelated:
         return (
-            f"{len(strange)} outputs of the golden plan differ though no code in their keys was edited, such as "
-            f"{strange[0]}: this machine or a library computes otherwise, or CODE in versions.py lacks a module"
+            f"{len(unrelated)} outputs of the golden plan changed although no code in their keys was edited, e.g. "
+            f"{unrelated[0]}: this machine or a library computes differently, or CODE in versions.py lacks a module"
         )
     return ""
 
 
-def note(raised: Mapping[Name, Version], because: str) -> None:
-    """Adds why numbers changed to the changelog, if this is a checkout."""
+def write_to_changelog(raised: Mapping[Name, Version], because: str) -> None:
+    """Adds the reason for raised versions to the changelog, if this is a checkout."""
     if not CHANGELOG.exists():
         return
     text = CHANGELOG.read_text(encoding="utf-8")

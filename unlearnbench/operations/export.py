@@ -1,4 +1,4 @@
-"""Writes the original and its forget set, for methods that run elsewhere."""
+"""Writes the original and its forget set, for methods that run outside of the suite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unlearnbench.operations.score import score_command
 from unlearnbench.operations.work import work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
-from unlearnbench.planning.presets import NOTHING
+from unlearnbench.planning.presets import ORIGINAL
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.storage import folders
 from unlearnbench.storage.files import write_atomically
@@ -35,37 +35,37 @@ def export(
 
     `original.safetensors` has the weights; `forget.npy` and `retain.npy` (int64) positions in the training set, in the
     order in which the suite reads it (torchvision's, for its data sets); `train_labels.npy` (int64) the labels that
-    the original was trained on; `about.json` the rest.
+    the original was trained on; `about.json` all other facts.
 
     Args:
-        folder: Where to write; created if needed.
-        selection: One data set, one task and one seed.
-        workspace: Where the original is trained if the cache lacks it.
-        say: Receives a line before something takes time.
+        folder: The folder to write to; created if needed.
+        selection: One data set, task and seed.
+        workspace: The cache with the original, which is trained if it is missing.
+        say: Receives progress lines.
 
     Returns:
-        What was written and how to go on, in a sentence.
+        A message: what was written, and the command that evaluates an unlearned network.
 
     Raises:
         UserError: If an argument is wrong or the folder cannot be written to.
     """
-    folder = Path(folder)
-    plan = planned(replace(selection, methods=[NOTHING]), workspace)
-    cell = next(cell for cell in plan.cells if cell.method == NOTHING)
+    folder = folders.expanded(folder)
+    plan = planned(replace(selection, methods=[ORIGINAL]), workspace)
+    cell = next(cell for cell in plan.cells if cell.method == ORIGINAL)
     loaded = LoadedScenario.of(cell.scenario, workspace.datasets)
     folders.check_writable(folder)
-    write_atomically(folder / "original.safetensors", original(plan, cell, say))
-    about = described(cell, loaded)
+    write_atomically(folder / "original.safetensors", original_weights(plan, cell, say))
+    about = facts_of(cell, loaded)
     about["score"] = score_command("WEIGHTS.safetensors", cell, selection)
-    for name, tensor in arrays(loaded).items():
+    for name, tensor in arrays_of(loaded).items():
         write_atomically(folder / f"{name}.npy", as_npy(tensor))
         about["files"][f"{name}.npy"] = f"int64, {len(tensor)} values"
     write_atomically(folder / "about.json", json.dumps(about, indent=1).encode())
-    return f"{folder} has the original and its forget set; evaluate an unlearned network with\n{about['score']}"
+    return f"wrote the original and its forget set to {folder}; to evaluate an unlearned network:\n{about['score']}"
 
 
-def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
-    """The weights of the original, as a safetensors file."""
+def original_weights(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
+    """The weights of the original, as the content of a safetensors file."""
     from safetensors.torch import save
 
     artefact = cell.outputs.needs["original"]
@@ -78,20 +78,20 @@ def original(plan: Plan, cell: Cell, say: Callable[[str], object]) -> bytes:
     return save({name: tensor.contiguous() for name, tensor in tensors.items()})
 
 
-def arrays(loaded: LoadedScenario) -> dict[str, Tensor]:
+def arrays_of(loaded: LoadedScenario) -> dict[str, Tensor]:
     """The forget set, the retain set, and the labels that the original was trained on."""
     scenario, split = loaded.scenario, loaded.split
     labels = split.labels(loaded.content)
-    retain = torch.from_numpy(~metrics.positions(split.forget, len(labels))).nonzero()[:, 0]
+    retain = torch.from_numpy(~metrics.as_mask(split.forget, len(labels))).nonzero()[:, 0]
     positions = positions_of(scenario, loaded.datasets)
-    whole, _ = loaded.datasets.load(scenario.dataset, scenario.root)
-    all_labels = whole.train_labels.clone()
+    dataset, _ = loaded.datasets.load(scenario.dataset, scenario.root)
+    all_labels = dataset.train_labels.clone()
     all_labels[positions] = labels
     return {"forget": positions[split.forget], "retain": positions[retain], "train_labels": all_labels}
 
 
 def as_npy(tensor: Tensor) -> bytes:
-    """A tensor as NumPy's file format."""
+    """A tensor in NumPy's file format."""
     import io
 
     import numpy as np
@@ -101,15 +101,15 @@ def as_npy(tensor: Tensor) -> bytes:
     return file.getvalue()
 
 
-def described(cell: Cell, loaded: LoadedScenario) -> dict[str, Any]:
-    """All facts about a cell that are not in the arrays."""
+def facts_of(cell: Cell, loaded: LoadedScenario) -> dict[str, Any]:
+    """All facts about a cell that are not in the arrays, for `about.json`."""
     scenario = cell.scenario
     content, checksum = loaded.datasets.load(scenario.dataset, scenario.root)
     channels, height, width = scenario.shape(content)
-    how = "pixels divided by 255"
+    scaling = "pixels divided by 255"
     if scenario.recipe.resize:
-        stored = " x ".join(map(str, content.shape[1:]))
-        how = f"{how} and resized from {stored} (bilinear, antialiased)"
+        stored_size = " x ".join(map(str, content.shape[1:]))
+        scaling = f"{scaling} and resized from {stored_size} (bilinear, antialiased)"
     return {
         "unlearnbench": version("unlearnbench"),
         "dataset": {"name": scenario.dataset, "sha256": checksum, "classes": content.num_classes},
@@ -118,8 +118,8 @@ def described(cell: Cell, loaded: LoadedScenario) -> dict[str, Any]:
         "network": {
             "model": scenario.model,
             "options": dict(scenario.model_options),
-            "input": f"float32 [n, {channels}, {height}, {width}], {how}; any normalisation is in the network",
+            "input": f"float32 [n, {channels}, {height}, {width}], {scaling}; the network normalises them itself",
         },
         "recipe": scenario.recipe.values(),
-        "files": {"original.safetensors": "the weights, by name as in PyTorch's state_dict"},
+        "files": {"original.safetensors": "the weights, with the names of PyTorch's state_dict"},
     }

@@ -1,4 +1,4 @@
-"""What is installed and what is recorded, for people to read."""
+"""Lists plugins, presets and data sets; downloads data sets."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from unlearnbench.storage import folders
 
 
 def listing(what: str) -> list[dict[str, Any]]:
-    """What is installed of a kind.
+    """Lists the installed plugins of a group, or the presets.
 
     Args:
         what: "methods", "tasks", "datasets", "models", "attacks" or "presets".
 
     Returns:
-        One row for each, as JSON values; for one that cannot be used only "name", "from" and why it is "unusable".
+        One row for each, as JSON values; plugins that cannot be loaded have only "name", "from" and "unusable" (why).
+
+    Raises:
+        UserError: If there is no such list.
     """
     if what == "presets":
         return [preset_row(name) for name in presets.names()]
     if what not in registry.GROUPS:
         raise unknown("list", what, [*registry.GROUPS, "presets"])
-    more: dict[str, Callable[[Any], dict[str, Any]]] = {"methods": method_row, "tasks": task_row}
+    details: dict[str, Callable[[Any], dict[str, Any]]] = {"methods": method_row, "tasks": task_row}
     rows = []
     for entry in [*registry.entries(what).values(), *registry.shadowed(what)]:
         row: dict[str, Any] = {"name": entry.name, "from": f"{entry.origin} {entry.version}".strip()}
@@ -44,8 +47,10 @@ def listing(what: str) -> list[dict[str, Any]]:
             {
                 **row,
                 "title": plugin.title,
-                **(more[what](plugin) if what in more else {}),
-                "options": {k: list(v) if isinstance(v, tuple) else v for k, v in plugin.defaults.items()},
+                **(details[what](plugin) if what in details else {}),
+                "options": {
+                    name: list(value) if isinstance(value, tuple) else value for name, value in plugin.defaults.items()
+                },
                 "summary": plugin.summary,
                 "notes": plugin.notes,
                 "reference": plugin.reference,
@@ -55,7 +60,7 @@ def listing(what: str) -> list[dict[str, Any]]:
 
 
 def method_row(method: Method) -> dict[str, Any]:
-    """What a method is and what it may see of the training set."""
+    """The role of a method, and its access to the training set by phase."""
     access = {f"sees {phase}": getattr(method.access, phase) for phase in LEVELS}
     return {"role": method.role, **access, "starts from": method.start or None}
 
@@ -66,9 +71,9 @@ def task_row(task: Task) -> dict[str, Any]:
 
 
 def data_listing(folder: str | None) -> list[dict[str, Any]]:
-    """What is there of the datasets: one row for each, as JSON values."""
+    """Lists all datasets and the state of their files: one row for each, as JSON values."""
     root = folders.data(folder)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, source in registry.usable("datasets").items():
         assert isinstance(source, Source)
         try:
@@ -83,7 +88,7 @@ def data_listing(folder: str | None) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "title": source.title,
-                "state": state_of(len(states), wrong),
+                "state": state_of(len(states), wrong) if source.kept else "not checked: files= is not declared",
                 "files": wrong,
                 "where": str(root) if states else None,
                 "megabytes": round(sum(p.stat().st_size for p in paths if p.exists()) / 1e6, 1) if states else None,
@@ -94,22 +99,22 @@ def data_listing(folder: str | None) -> list[dict[str, Any]]:
 
 
 def state_of(files: int, wrong: dict[str, str]) -> str:
-    """The state of a dataset in a few words."""
+    """The state of a dataset, from the number of its files and the states of the bad ones."""
     if not wrong:
-        return "ok, checksums are right" if files else "ok, needs no files"
+        return "ok, checksums are correct" if files else "ok, needs no files"
     if "damaged" in wrong.values():
         return "damaged"
     return "missing" if len(wrong) == files else "incomplete"
 
 
 def fetch_data(name: str, folder: str | None) -> str:
-    """Downloads a dataset if it is not there, and checks it.
+    """Downloads a dataset if files are missing or damaged, and checks it.
 
     Files that are missing or damaged are downloaded into a folder of their own and checked there; only then do they
     take their places, so that a download that fails changes nothing.
 
     Returns:
-        What was done, in a sentence.
+        A message: what was done.
 
     Raises:
         UserError: If it cannot be downloaded; the message says what is wrong with each file.
@@ -118,7 +123,7 @@ def fetch_data(name: str, folder: str | None) -> str:
     root = folders.data(folder)
     faults = source.faults(root)
     if not faults:
-        return f"{name} is there: {root}" if source.files else f"{name} needs no files"
+        return f"{name} is already in {root}" if source.files else f"{name} needs no files"
     if source.fetch is None:
         raise UserError(f"{name} cannot be downloaded: put its files into {root} ({in_words(faults)})")
     folders.check_writable(root)
@@ -174,14 +179,14 @@ def in_words(faults: Mapping[str, str]) -> str:
 
 
 def preset_row(name: str) -> dict[str, Any]:
-    """What a preset selects."""
+    """The selection of a preset."""
     preset = presets.read(name)
     return {
         "name": name,
         "title": preset.title,
         "datasets": ", ".join(preset.datasets),
-        "tasks": ", ".join(preset.tasks or ["every installed"]),
-        "methods": ", ".join(preset.methods or ["every installed"]),
+        "tasks": ", ".join(preset.tasks or ["all installed"]),
+        "methods": ", ".join(preset.methods or ["all installed"]),
         "seeds": ", ".join(map(str, preset.seeds)),
         "shadows": preset.shadows,
     }

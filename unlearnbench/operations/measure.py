@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,28 +13,28 @@ from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.evaluation.record import Evaluator, attacked
-from unlearnbench.operations.work import Effort, evaluator_of, perished, reason_of, work
+from unlearnbench.evaluation.record import Evaluator, run_attack
+from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
-from unlearnbench.planning.presets import AGAIN, REFERENCE
+from unlearnbench.planning.presets import REFERENCE, SECOND_RETRAIN
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace, several
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit
 from unlearnbench.runtime.threads import one_thread
-from unlearnbench.runtime.timing import left
+from unlearnbench.runtime.timing import Forecast
 from unlearnbench.storage.keys import canonical
 from unlearnbench.storage.records import read_record, write_record
 from unlearnbench.storage.store import Store
 
-EVERY = 10
-"""Number of progress lines, about."""
+PROGRESS_LINES = 10
+"""Approximate number of progress lines."""
 RELEARNING = "relearning"
-"""Its name in records, beside those of attacks."""
+"""The name of relearning in records, beside the names of attacks."""
 U_LIRA = "u-lira"
 """The attack that needs unlearned shadow models."""
-GONE = "its outputs, or those of shadow models, are no longer in the cache"
+NOT_CACHED = "its outputs, or those of shadow models, are not in the cache"
 Key = tuple[str, str, str, int]
 """Data set, task, method and seed."""
 
@@ -48,7 +47,7 @@ class Measured:
         attacks: The attacks that were requested.
         cells: Number of cells that were requested.
         done: Names of the cells that have new numbers.
-        failed: Why something failed, by cell and attack.
+        failed: Why an attack or an artefact failed, by its name.
         without: Why a cell could not be measured, by its name.
     """
 
@@ -66,20 +65,21 @@ class Request:
     Attributes:
         cell: The cell.
         attacks: The options of the attacks, by name.
-        again: The outputs of a second Retrain (of the first, if the cell is the second): one more reference model.
+        second_retrain: The outputs of the second Retrain, one more reference model; for the cell of the second Retrain
+            itself, those of the first.
         unlearned: The outputs of the cell's unlearned shadow models.
-        relearning: Its relearning, if that is requested.
+        relearning: Its relearning, if requested.
     """
 
     cell: Cell
     attacks: Mapping[str, Mapping[str, Any]]
-    again: Outputs | None = None
+    second_retrain: Outputs | None = None
     unlearned: Sequence[Outputs] = ()
     relearning: Relearning | None = None
 
     @property
     def artefacts(self) -> list[Artefact]:
-        """The artefacts that it needs beside stored outputs."""
+        """The artefacts that the request needs beside stored outputs."""
         return [*self.artefacts_of(U_LIRA), *self.artefacts_of(RELEARNING)]
 
     def artefacts_of(self, name: str) -> list[Artefact]:
@@ -89,7 +89,7 @@ class Request:
         return list(self.unlearned) if name == U_LIRA else []
 
     def feasible(self, name: str, store: Store) -> bool:
-        """Whether the cache has the artefacts that one attack, or relearning, needs."""
+        """True if the cache has the artefacts that one attack, or relearning, needs."""
         return all(store.has(artefact.key) for artefact in self.artefacts_of(name))
 
     def keys(self) -> dict[str, dict[str, Any]]:
@@ -100,10 +100,11 @@ class Request:
             key = {
                 **attack_key(name, options),
                 "core": core("record"),
-                "again": bool(self.again),
+                "again": bool(self.second_retrain),
                 "fleet": len(unlearned),
             }
-            keys[name] = {"key": key, "of": {"again": self.again and self.again.digest, "fleet": unlearned}}
+            of = {"again": self.second_retrain and self.second_retrain.digest, "fleet": unlearned}
+            keys[name] = {"key": key, "of": of}
         if self.relearning:
             key = {"how": self.relearning.key["how"], "code": self.relearning.key["code"]}
             keys[RELEARNING] = {"key": key, "of": self.relearning.digest}
@@ -118,11 +119,11 @@ class Request:
 
 @dataclass(frozen=True)
 class References:
-    """The networks that cells are compared with.
+    """The outputs of other networks that measures need.
 
     Attributes:
         retrained: The stored outputs of both Retrains.
-        unlearned: The outputs of every cell's unlearned shadow models, one entry for each index.
+        unlearned: The outputs of all cells' unlearned shadow models; one entry for each shadow index.
     """
 
     retrained: Mapping[Key, Outputs]
@@ -137,17 +138,19 @@ class References:
             selection: Its selection.
             count: The number of unlearned shadow models of each cell.
         """
-        outputs = {key_of(cell): cell.outputs for cell in plan.cells if cell.method in (REFERENCE, AGAIN)}
-        retrained = {key: made for key, made in outputs.items() if plan.store.has(made.key)}
+        outputs = {key_of(cell): cell.outputs for cell in plan.cells if cell.method in (REFERENCE, SECOND_RETRAIN)}
+        retrained = {key: artefact for key, artefact in outputs.items() if plan.store.has(artefact.key)}
         plans = [planned(selection, plan.workspace, shadow=index) for index in range(count)]
         return cls(retrained, [{key_of(cell): cell.outputs for cell in plan.cells} for plan in plans])
 
     def request(self, cell: Cell, attacks: Mapping[str, Mapping[str, Any]], relearn: bool) -> Request:
-        """A request for a cell, with all of its references."""
+        """The request for a cell, with its references."""
         return Request(
             cell=cell,
             attacks=attacks,
-            again=self.retrained.get(key_of(cell, REFERENCE if cell.method == AGAIN else AGAIN)),
+            second_retrain=self.retrained.get(
+                key_of(cell, REFERENCE if cell.method == SECOND_RETRAIN else SECOND_RETRAIN)
+            ),
             unlearned=[outputs[key_of(cell)] for outputs in self.unlearned],
             relearning=Relearning.of(cell.outputs) if relearn else None,
         )
@@ -164,16 +167,16 @@ def measure(
     dry_run: bool = False,
     say: Callable[[str], object] = print,
 ) -> Measured:
-    """Adds attacks to the records of finished cells, from their stored outputs; no attack trains a network.
+    """Adds attacks to the records of finished cells, computed from stored outputs without training.
 
     Args:
-        selection: The cells. Its overrides also have options by name of an attack.
-        workspace: Where they were computed.
-        attacks: Names of attacks; all that are installed and that runs do not measure if empty.
-        unlearned_shadows: Unlearned shadow models for attack u-lira, trained and unlearned for every method; even.
-        relearn: Also unlearn every cell again and measure how soon it relearns the forget set.
+        selection: The cells. Its overrides may contain options of attacks, by name.
+        workspace: The folders with their records and artefacts.
+        attacks: Names of attacks; empty: all installed ones that runs do not measure.
+        unlearned_shadows: Number of unlearned shadow models per method, for attack u-lira; 0, or even and at least 4.
+        relearn: Also unlearn every cell again and measure how fast it relearns the forget set.
         effort: Workers.
-        dry_run: Only print what it takes.
+        dry_run: Only report the work.
         say: Receives progress lines.
 
     Raises:
@@ -181,12 +184,12 @@ def measure(
     """
     of_attacks = {name: o for name, o in selection.overrides.items() if name in registry.entries("attacks")}
     of_cells = {name: o for name, o in selection.overrides.items() if name not in of_attacks}
-    requested = chosen(several(attacks), of_attacks, unlearned_shadows)
+    requested = attacks_of(several(attacks), of_attacks, unlearned_shadows)
     names = selection.methods
-    selection = replace(selection, methods=[*names, AGAIN] if names else [], overrides=of_cells)
+    selection = replace(selection, methods=[*names, SECOND_RETRAIN] if names else [], overrides=of_cells)
     plan = planned(selection, workspace)
     cells = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE)]
-    without = reasons_not_to(plan, cells)
+    without = unmeasurable(plan, cells)
     ready = [cell for cell in cells if str(cell) not in without]
     if not ready:
         preset = selection.preset_name
@@ -195,7 +198,7 @@ def measure(
     requests = [references.request(cell, requested, relearn) for cell in ready]
     requests = [request for request in requests if request.missing(read_record(request.cell.path) or {})]
     what = ", ".join([*requested, *([RELEARNING] if relearn else [])])
-    say(f"{what}: {len(requests)} of {len(cells)} cells lack some of it; attacks need stored outputs only")
+    say(f"{what}: missing in {len(requests)} of {len(cells)} cells; attacks use stored outputs")
     failed = make_artefacts(requests, plan, effort, dry_run, say)
     done: list[str] = []
     if not dry_run:
@@ -209,32 +212,34 @@ def add_numbers(
     """Adds the requested numbers to records.
 
     Returns:
-        The names of the cells that have new numbers; `failed` gets the reasons of those that have not.
+        The names of the cells that have new numbers; adds the reasons of failures to `failed`.
     """
-    began, done = time.perf_counter(), []
+    names: list[str] = []
     workers = effort.workers(plan.workspace.device, len(requests))
+    forecast = Forecast(len(requests), workers)
     calls = [(request, plan.store) for request in requests]
-    for count, end in enumerate(in_parallel(audit, calls, workers, None, plan.environment), start=1):
-        name, new, reasons = end.result or (str(requests[end.index].cell), False, {"measuring": end.reason})
+    for count, done in enumerate(in_parallel(measure_cell, calls, workers, None, plan.environment), start=1):
+        name, changed, reasons = done.result or (str(requests[done.index].cell), False, {"measuring": done.reason})
         failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
-        done += [name] if new else []
-        if count == 1 or count % max(1, len(requests) // EVERY) == 0:
-            say(f"[{count}/{len(requests)}] {left(began, count / len(requests))}")
-    return done
+        names += [name] if changed else []
+        forecast.add(1, done.seconds)
+        if count == 1 or count % max(1, len(requests) // PROGRESS_LINES) == 0:
+            say(f"[{count}/{len(requests)} records] {forecast}")
+    return names
 
 
-def reasons_not_to(plan: Plan, cells: Sequence[Cell]) -> dict[str, str]:
+def unmeasurable(plan: Plan, cells: Sequence[Cell]) -> dict[str, str]:
     """Why cells cannot be measured, by their names."""
     to_run = {str(cell) for cell in plan.to_run}
     missing = {str(cell): f"no valid record in {plan.results}: run it first" for cell in cells if str(cell) in to_run}
-    gone = {str(cell): GONE for cell in cells if str(cell) not in to_run and not complete(cell, plan.store)}
-    return missing | gone
+    finished = [cell for cell in cells if str(cell) not in to_run]
+    return missing | {str(cell): NOT_CACHED for cell in finished if not has_outputs(cell, plan.store)}
 
 
-def chosen(names: Sequence[str], overrides: Overrides, unlearned_shadows: int) -> dict[str, dict[str, Any]]:
-    """The attacks with their options; raises as `measure`."""
+def attacks_of(names: Sequence[str], overrides: Overrides, unlearned_shadows: int) -> dict[str, dict[str, Any]]:
+    """The options of the requested attacks, by name; raises as `measure`."""
     known = registry.entries("attacks")
-    ordinary = {protocol.attack for protocol in PROTOCOLS.values()}
+    in_every_run = {protocol.attack for protocol in PROTOCOLS.values()}
     for name in (*names, *overrides):
         if name not in known:
             raise unknown("attack", name, known)
@@ -244,22 +249,22 @@ def chosen(names: Sequence[str], overrides: Overrides, unlearned_shadows: int) -
             f"{unlearned_shadows}"
         )
     if U_LIRA in names and not unlearned_shadows:
-        raise UserError(f"{U_LIRA} needs unlearned shadow models: say how many, e.g. --unlearned-shadows 16")
-    names = names or [name for name in registry.usable("attacks") if name not in (*ordinary, U_LIRA)]
+        raise UserError(f"{U_LIRA} needs unlearned shadow models, e.g. --unlearned-shadows 16")
+    names = names or [name for name in registry.usable("attacks") if name not in (*in_every_run, U_LIRA)]
     for name in names:
-        if name in ordinary:
-            raise UserError(f"every run measures attack {name}: its numbers are in the records")
+        if name in in_every_run:
+            raise UserError(f"every run measures attack {name}, so its numbers are in the records already")
     names = list(dict.fromkeys([*names, *([U_LIRA] if unlearned_shadows else [])]))
     return {name: registry.get(Attack, name).resolve(name, overrides.get(name, {})) for name in names}
 
 
 def key_of(cell: Cell, method: str = "") -> Key:
-    """The name that a cell shares with its unlearned shadow models; with another method, that of the other's cell."""
+    """The key that a cell shares with its unlearned shadow models; or that of another method in the same scenario."""
     return cell.scenario.dataset, cell.scenario.task, method or cell.method, cell.scenario.seed
 
 
-def complete(cell: Cell, store: Store) -> bool:
-    """Whether the cache has all that attacks look at."""
+def has_outputs(cell: Cell, store: Store) -> bool:
+    """True if the cache has the outputs of a cell and of its shadow models."""
     return all(store.has(artefact.key) for artefact in (cell.outputs, *cell.shadows))
 
 
@@ -273,72 +278,76 @@ def make_artefacts(
     """
     needed = [artefact for request in requests for artefact in request.artefacts]
     missing = {one.digest: one for artefact in needed for one in unmade(artefact, plan.store)}
-    by_products = {one.network.digest for one in missing.values() if isinstance(one, Outputs) and one.network}
-    missing = {digest: one for digest, one in missing.items() if digest not in by_products}
+    networks = {one.network.digest for one in missing.values() if isinstance(one, Outputs) and one.network}
+    missing = {digest: one for digest, one in missing.items() if digest not in networks}  # made with outputs
     if not missing:
         return {}
     total = sum(map(passes, missing.values()))
-    say(f"{len(missing)} artefacts to make for that, about {total:.0f} passes over the training set")
+    say(f"{len(missing)} artefacts to make first, about {total:.0f} passes over the training set")
     if dry_run:
         return {}
-    began, ep, failed = time.perf_counter(), 0.0, {}
+    failed: dict[str, str] = {}
     first = ("original", "prepared")
     queue = sorted(missing.values(), key=lambda one: first.index(one.kind) if one.kind in first else len(first))
     size = {str(artefact): passes(artefact) for artefact in queue}
     calls = [(artefact, plan.store, False) for artefact in queue]
     workers = effort.workers(plan.workspace.device, len(calls))
-    for count, end in enumerate(in_parallel(work, calls, workers, None, plan.environment)):
-        made = end.result or perished(queue[end.index], end, None)
-        ep += size[made.name]
-        if made.status != "made":
-            failed[made.name] = made.reason
-        if count % max(1, len(queue) // (2 * EVERY)) == 0:
-            say(f"[{count + 1}/{len(queue)}] {made.name}  ({left(began, ep / total if ep else 1 / len(queue))})")
+    forecast = Forecast(total, workers)
+    for count, done in enumerate(in_parallel(work, calls, workers, None, plan.environment)):
+        outcome = done.result or outcome_of_death(queue[done.index], done, None)
+        forecast.add(size[outcome.name], outcome.seconds)
+        if outcome.status != MADE:
+            failed[outcome.name] = outcome.reason
+        if count % max(1, len(queue) // (2 * PROGRESS_LINES)) == 0:
+            say(f"[{count + 1}/{len(queue)} artefacts] {outcome.name}  ({forecast})")
     return failed
 
 
 def passes(artefact: Artefact) -> float:
-    """The cost in passes over the data set's training set; that of an unlearned shadow model is about half as large."""
+    """The cost in passes over the whole training set; an unlearned shadow model has about half of its samples."""
     return artefact.ep * (1 if artefact.scenario.shadow is None else 0.5)
 
 
-def audit(request: Request, store: Store) -> tuple[str, bool, dict[str, str]]:
+def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, str]]:
     """In a worker: adds the requested numbers that a cell's record lacks.
 
     Returns:
-        The cell's name, whether anything was added, and why attacks failed, by name.
+        The cell's name, True if its record has new numbers, and why attacks failed, by name.
     """
     cell = request.cell
     record = read_record(cell.path)
     assert record is not None
     more = record.setdefault("more", {})
-    # Artefacts that could not be made are reported where they failed.
+    # `make_artefacts` reports the artefacts that failed.
     missing = {name: key for name, key in request.missing(record).items() if request.feasible(name, store)}
     failed: dict[str, str] = {}
     if missing:
         evaluator = evaluator_of(store)
         with one_thread():
-            seen = audit_of(request, evaluator)
+            try:
+                audit = audit_of(request, evaluator)
+            except Exception as error:  # a damaged artefact is made again, by plugins that may raise anything
+                return str(cell), False, dict.fromkeys(missing, reason_of(error))
             for name, key in missing.items():
                 try:
-                    numbers = measured(request, name, seen, evaluator)
-                    canonical(numbers)  # raises for values that are not finite, or not JSON
+                    numbers = numbers_of(request, name, audit, evaluator)
+                    canonical(numbers)  # raises for numbers that are not finite, and for what is not JSON
                     more[name] = {**key, "found": numbers}
-                except Exception as error:  # whatever a plugin raised
+                except Exception as error:  # plugins may raise anything
                     failed[name] = reason_of(error)
         write_record(cell.path, record)
     return str(cell), len(missing) > len(failed), failed
 
 
 def audit_of(request: Request, evaluator: Evaluator) -> Audit:
-    """The input of attacks on a cell, with its references."""
+    """The input of attacks on a cell."""
     outputs, _ = evaluator.context.get(request.cell.outputs)
-    return evaluator.audit(request.cell, outputs["train"], outputs["test"], request.again, request.unlearned)
+    return evaluator.audit(request.cell, outputs["train"], outputs["test"], request.second_retrain, request.unlearned)
 
 
-def measured(request: Request, name: str, seen: Audit, evaluator: Evaluator) -> dict[str, Any]:
+def numbers_of(request: Request, name: str, audit: Audit, evaluator: Evaluator) -> dict[str, Any]:
     """The numbers of one attack, or of relearning, by its name."""
     if name != RELEARNING:
-        return attacked(seen, name, request.attacks[name])
+        return run_attack(audit, name, request.attacks[name])
     assert request.relearning is not None
     return summary(evaluator.context.get(request.relearning)[0])

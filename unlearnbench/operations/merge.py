@@ -1,88 +1,145 @@
-"""One folder of results out of several, made on different machines."""
+"""Merges results folders of several machines into one, and the artefacts of their records into one cache."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError
+from unlearnbench.operations.prune import KINDS, is_needed, keys_for_attacks, needed_digests
 from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.storage import folders
+from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import read_record, write_record
+from unlearnbench.storage.store import DamagedError, Store, read_checked
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What `merge` did.
+    """The result of `merge`.
 
     Attributes:
-        new: How many records came in.
-        same: How many were there already, with the same numbers.
-        better: How many failures were replaced by a result.
-        more: How many got what `measure` has found elsewhere.
+        new: Number of records that were added.
+        same: Number of records that existed already, with the same numbers.
+        better: Number of failures that were replaced by results.
+        more: Number of records that got further measures, made by `measure` on another machine.
+        artefacts: Number of artefacts that were copied.
+        incomplete: Number of merged records with results whose outputs, or those of their shadow models, are not in
+            the cache.
     """
 
     new: int
     same: int
     better: int
     more: int
+    artefacts: int
+    incomplete: int
 
 
-def merge(sources: Sequence[str | Path], results: str | Path = "results") -> Merged:
-    """Brings the records of several results folders into one. All or nothing: first everything is compared.
+def merge(
+    sources: Sequence[str | Path],
+    results: str | Path = "results",
+    *,
+    caches: Sequence[str | Path] = (),
+    cache: str | Path | None = None,
+) -> Merged:
+    """Merges the records of several results folders into one, after checking all of them.
 
     Args:
-        sources: Folders as `--results` names them.
-        results: Where the records shall be.
+        sources: The folders to read, as given to `--results` of runs.
+        results: The folder to write to.
+        caches: The folders of artefacts of these runs; what the records need is copied.
+        cache: The folder of artefacts to write to; None: $UNLEARNBENCH_CACHE or the user's cache folder.
 
     Raises:
-        UserError: If a folder has no records, a record is damaged, or two of one cell differ in more than times and
-            places; the message names all of them.
+        UserError: If a folder has no records or no artefacts, a record is damaged, or two records of one cell
+            contradict each other; the message names all of them, and nothing is written.
     """
-    target = Path(results)
+    target, store = folders.expanded(results), Store(folders.cache(cache))
+    places = [folders.expanded(folder) for folder in caches]
+    for place in places:
+        if not any((place / kind).is_dir() for kind in KINDS):
+            raise UserError(f"there are no artefacts in {place}: give the --cache folder of a run")
+    read: set[Path] = set()
     chosen: dict[Path, dict[str, Any]] = {}
     conflicts: list[str] = []
     same = better = more = 0
-    for source in map(Path, sources):
+    origins = [folders.expanded(source) for source in sources]
+    for source in origins:
         paths = sorted(source.glob("*/records/*/*/*/*/*.json"))
         if not paths:
             raise UserError(
-                f"there are no records in {source}: name a folder that holds presets' folders, as --results"
+                f"there are no records in {source}: give the --results folder of a run, which holds a folder per preset"
             )
         for path in paths:
-            place = path.relative_to(source)
+            relative = path.relative_to(source)
+            read.add(relative)
             record = read_record(path)
-            known = chosen.get(place) or read_record(target / place)
+            known = chosen.get(relative) or read_record(target / relative)
             if record is None:
                 conflicts.append(f"{path} is damaged")
             elif known is None:
-                chosen[place] = record
+                chosen[relative] = record
             elif why := conflict(known, record):
-                conflicts.append(f"{path} contradicts what is there: {why}")
+                conflicts.append(f"{path} contradicts another record of the cell: {why}")
             elif known["status"] != CellStatus.OK and record["status"] == CellStatus.OK:
-                chosen[place], better = record, better + 1
+                chosen[relative], better = record, better + 1
             elif record.get("more", {}).keys() - known.get("more", {}).keys():
-                chosen[place] = {**known, "more": {**record["more"], **known.get("more", {})}}
+                chosen[relative] = {**known, "more": {**record["more"], **known.get("more", {})}}
                 more += 1
             else:
                 same += 1
     if conflicts:
         raise UserError("nothing was merged:\n" + "\n".join(conflicts))
-    for place, record in chosen.items():
-        write_record(target / place, record)
-    return Merged(len(chosen) - better - more, same, better, more)
+    for relative, record in chosen.items():
+        write_record(target / relative, record)
+    copied = sum(copy_artefacts(places, store, source) for source in origins) if places else 0
+    incomplete = sum(lacks_outputs(target / relative, store) for relative in read)
+    return Merged(len(chosen) - better - more, same, better, more, copied, incomplete)
+
+
+def copy_artefacts(caches: Sequence[Path], store: Store, results: Path) -> int:
+    """Copies the artefacts that the records of a folder need and the store lacks; skips damaged ones with a warning.
+
+    Returns:
+        How many were copied.
+    """
+    digests, originals = needed_digests(results)
+    copied = 0
+    for path in (path for cache in caches for kind in KINDS for path in sorted((cache / kind).glob("*.safetensors"))):
+        copy = store.root / path.parent.name / path.name
+        needed = path.stem in digests or is_needed(path, digests, originals)  # a damaged file is needed by its name
+        if path.parent.name == "damaged" or copy.exists() or not needed:
+            continue
+        try:
+            _, facts = read_checked(path)
+        except DamagedError as error:
+            warnings.warn(f"the artefact {path} is damaged and was not copied: {error}", stacklevel=2)
+            continue
+        if store.path(facts["key"]) == copy:
+            write_atomically(copy, path.read_bytes(), durable=False)
+            copied += 1
+    return copied
+
+
+def lacks_outputs(path: Path, store: Store) -> bool:
+    """True if a record has results, but the store lacks outputs that attacks on it need."""
+    record = read_record(path)
+    return record is not None and not all(store.has(key) for key in keys_for_attacks(record))
 
 
 def conflict(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """How two records of one cell contradict each other; "" if they do not."""
+    """How two records of one cell contradict each other, apart from `observed`; "" if they do not."""
     reasons = differences(one["key"], other["key"])
     if reasons:
-        return f"they were made of different things: {'; '.join(reasons[:3])}"
+        return f"their keys differ in {'; '.join(reasons[:3])}"
     if one["status"] == other["status"] == CellStatus.OK and canonical(one["metrics"]) != canonical(other["metrics"]):
-        return "the same cell has other numbers, so one of the two machines computes differently"
+        return "the same cell has other numbers, so the two machines compute differently"
     for name in one.get("more", {}).keys() & other.get("more", {}).keys():
         if canonical(one["more"][name]) != canonical(other["more"][name]):
-            return f"{name} was measured differently: run `unlearnbench measure` again on one side"
+            return f"{name} was measured differently: run `unlearnbench measure` again on one of the machines"
     return ""

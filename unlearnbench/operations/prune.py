@@ -1,9 +1,9 @@
-"""What the cache holds, and what of it no record needs any more."""
+"""Shows the use of the cache by kind of artefact, and deletes artefacts that no record needs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +13,24 @@ from unlearnbench.errors import UserError
 from unlearnbench.reporting.frame import records
 from unlearnbench.storage import folders
 from unlearnbench.storage.keys import digest
-from unlearnbench.storage.store import DamagedError, facts_of
+from unlearnbench.storage.store import DamagedError, read_facts
 
 KINDS = ("dataset", "original", "shadow", "prepared", "network", "outputs", "relearning", "given", "damaged")
-"""The folders of the cache; whatever else lies there is not the suite's."""
-YOUNG = 3600.0
-"""Seconds; what is younger may belong to a run that is going on, and is left alone."""
+"""The folders of the cache; other files there do not belong to the suite."""
+MINIMUM_AGE = 3600.0
+"""Seconds; younger files are not deleted, because they may belong to a run in progress."""
 
 
 @dataclass(frozen=True)
-class Holding:
-    """Some files of the cache.
+class Usage:
+    """The files of one kind in the cache.
 
     Attributes:
-        kind: Such as "original", or "damaged", or "left over" by runs that were killed.
-        files: How many there are.
-        size: Their bytes.
-        unneeded: Those that no record needs.
-        freed: Their bytes.
+        kind: Such as "original"; or "damaged"; or "left over", the temporary files of killed runs.
+        files: Number of files.
+        size: Their size in bytes.
+        unneeded: The files that no record needs.
+        freed: The size of these in bytes.
     """
 
     kind: str
@@ -40,103 +40,111 @@ class Holding:
     freed: int
 
 
-def holdings(results: str | Path | Sequence[str | Path] = "results", cache: str | Path | None = None) -> list[Holding]:
-    """What the cache holds, by kind.
+def cache_usage(results: str | Path | Sequence[str | Path] = "results", cache: str | Path | None = None) -> list[Usage]:
+    """The use of the cache, by kind of artefact.
 
     Args:
-        results: The folder, or folders, of the records, of all presets, that say what is needed.
-        cache: Folder of artefacts.
+        results: One or several results folders; artefacts that their records do not need count as unneeded.
+        cache: The folder of artefacts.
 
     Raises:
-        UserError: If a results folder has no records, or a damaged one: then too little would seem to be needed.
+        UserError: If a results folder has no records, or a damaged one; too many artefacts would seem unneeded.
     """
     root = folders.cache(cache)
-    wanted: set[str] = set()
+    digests: set[str] = set()
     originals: set[str] = set()
     for folder in [results] if isinstance(results, str | Path) else results:
-        more_wanted, more_originals = needed(Path(folder))
-        wanted |= more_wanted
-        originals |= more_originals
-    found: dict[str, list[tuple[Path, bool]]] = {}
+        folder_digests, folder_originals = needed_digests(folders.expanded(folder))
+        digests |= folder_digests
+        originals |= folder_originals
+    files: dict[str, list[tuple[Path, bool]]] = {}
     for path in sorted(path for kind in KINDS for path in (root / kind).glob("*") if path.is_file()):
         if path.parent.name == "damaged":
-            found.setdefault("damaged", []).append((path, False))
-        elif path.name.startswith(".") and ".safetensors." in path.name:  # see `store.replace_whole`
-            found.setdefault("left over", []).append((path, False))
+            files.setdefault("damaged", []).append((path, False))
+        elif path.name.startswith(".") and ".safetensors." in path.name:  # see `files.write_and_rename`
+            files.setdefault("left over", []).append((path, False))
         elif path.suffix == ".safetensors":
-            found.setdefault(path.parent.name, []).append((path, is_needed(path, wanted, originals)))
-    return [holding(kind, paths) for kind, paths in found.items()]
+            files.setdefault(path.parent.name, []).append((path, is_needed(path, digests, originals)))
+    return [usage_of(kind, paths) for kind, paths in files.items()]
 
 
-def holding(kind: str, paths: list[tuple[Path, bool]]) -> Holding:
-    """Adds up the files of a kind."""
-    sizes, old = 0, []
-    for path, keep in paths:
-        with suppress(FileNotFoundError):  # of a run that goes on
+def usage_of(kind: str, paths: list[tuple[Path, bool]]) -> Usage:
+    """The usage of a kind, from its paths and whether each is needed."""
+    total, unneeded = 0, []
+    for path, needed in paths:
+        with suppress(FileNotFoundError):  # a run in progress may rename or delete files
             stat = path.stat()
-            sizes += stat.st_size
-            if not keep and time.time() - stat.st_mtime > YOUNG:
-                old.append((path, stat.st_size))
-    return Holding(kind, len(paths), sizes, [path for path, _ in old], sum(size for _, size in old))
+            total += stat.st_size
+            if not needed and time.time() - stat.st_mtime > MINIMUM_AGE:
+                unneeded.append((path, stat.st_size))
+    return Usage(kind, len(paths), total, [path for path, _ in unneeded], sum(size for _, size in unneeded))
 
 
-def needed(results: Path) -> tuple[set[str], set[str]]:
-    """What records were made of: the names of all artefacts, and of the originals among them."""
-    wanted: set[str] = set()
+def needed_digests(results: Path) -> tuple[set[str], set[str]]:
+    """The digests of all artefacts that records were made from, and of the originals among them."""
+    digests: set[str] = set()
     originals: set[str] = set()
-    found = list(records(results))
+    readable = list(records(results))
     paths = list(results.glob("*/records/*/*/*/*/*.json"))
-    if not found or len(found) < len(paths):
-        what = "a record is damaged" if paths else "there are no records"
+    if not readable or len(readable) < len(paths):
+        problem = "a record is damaged" if paths else "there are no records"
         raise UserError(
-            f"{what} in {results}, so nobody knows what is needed: name the folder of --results of your runs"
+            f"{problem} in {results}, so it is unknown what is needed: give the --results folders of your runs"
         )
-    for record in found:
-        outputs, shadows = record["key"].get("outputs"), record["key"].get("shadows")
-        if not outputs or not shadows:
+    for record in readable:
+        needed = keys_for_attacks(record)
+        if not needed:
             continue
-        wanted |= {digest(key) for key in chain(outputs)}
-        wanted |= {digest({**shadows["like"], "index": index}) for index in range(shadows["count"])}
+        outputs = needed[0]
+        digests |= {digest(key) for key in (*keys_in(outputs), *needed[1:])}
         for entry in record.get("more", {}).values():
-            wanted |= set(names_in(entry.get("of")))
+            digests |= set(strings_in(entry.get("of")))
         originals.add(digest(outputs["original"]))
-    return wanted, originals
+    return digests, originals
 
 
-def chain(key: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The keys of an artefact and of those that it was made of."""
+def keys_for_attacks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The keys of a record's outputs and of its shadow models, in this order; none if the record has no outputs."""
+    outputs, shadows = record["key"].get("outputs"), record["key"].get("shadows")
+    if not outputs or not shadows:
+        return []
+    return [outputs, *({**shadows["like"], "index": index} for index in range(shadows["count"]))]
+
+
+def keys_in(key: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The keys of an artefact, its original and the artefacts that it starts from."""
     yield key
     for role in ("original", "parent"):
         if key.get(role):
-            yield from chain(key[role])
+            yield from keys_in(key[role])
 
 
-def names_in(value: Any) -> Iterator[str]:
-    """All words in a value of JSON."""
+def strings_in(value: Any) -> Iterator[str]:
+    """All strings in a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from names_in(part)
+            yield from strings_in(part)
 
 
-def is_needed(path: Path, wanted: set[str], originals: set[str]) -> bool:
-    """Whether a record was made of an artefact, or would be again: preparations and decoded data are such."""
+def is_needed(path: Path, digests: set[str], originals: set[str]) -> bool:
+    """True if a record was made from an artefact, or if the artefact may be needed again, such as a preparation."""
     try:
-        key = facts_of(path)["key"]
+        key = read_facts(path)["key"]
     except DamagedError:
         return False
     if key.get("kind") == "prepared":
         return digest(key["original"]) in originals
-    if key.get("kind") in ("dataset", "given"):  # decoded data, and networks that were made elsewhere
+    if key.get("kind") in ("dataset", "given"):  # decoded data, and weights given to `score`
         return True
-    return path.stem in wanted
+    return path.stem in digests
 
 
-def prune(found: list[Holding]) -> int:
-    """Deletes what no record needs; returns the bytes that are free now."""
-    for entry in found:
-        for path in entry.unneeded:
+def prune(usages: list[Usage]) -> int:
+    """Deletes unneeded files; returns their size in bytes."""
+    for usage in usages:
+        for path in usage.unneeded:
             path.unlink(missing_ok=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
-    return sum(entry.freed for entry in found)
+    return sum(usage.freed for usage in usages)

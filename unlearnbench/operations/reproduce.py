@@ -14,10 +14,10 @@ from unlearnbench.operations.work import Effort, Progress, execute
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.cells import planned, record_path
 from unlearnbench.planning.presets import ELSEWHERE
-from unlearnbench.planning.selection import Selection, Workspace
+from unlearnbench.planning.selection import Selection, Workspace, choose_device
 from unlearnbench.reporting.frame import record_paths
 from unlearnbench.reporting.show import find_record
-from unlearnbench.runtime.arithmetic import NATIVE, processor
+from unlearnbench.runtime.arithmetic import NATIVE, processor, resolved
 from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import read_record
 from unlearnbench.storage.store import Store
@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether both are equal to the last bit."""
+        """True if both are equal to the last bit."""
         return canonical(self.recorded) == canonical(self.computed)
 
 
@@ -48,12 +48,12 @@ class Reproduction:
     """The result of computing a cell again.
 
     Attributes:
-        cell: The cell, in words.
-        path: The file of its record.
+        cell: The name of the cell.
+        path: The path of its record.
         comparisons: All numbers of both.
-        changes: What the present code, data or libraries have in another way than the record's key.
+        changes: The differences between the record's key and that of the present code, data and libraries.
         failure: Why it could not be computed; "" if it could.
-        other_processor: The processor of the record, if arithmetic is native and it is another one than here.
+        other_processor: The processor of the record, if arithmetic is native and this processor differs; otherwise "".
     """
 
     cell: str
@@ -65,7 +65,7 @@ class Reproduction:
 
     @property
     def equal(self) -> bool:
-        """Whether the cell was reproduced to the last bit."""
+        """True if the cell was reproduced to the last bit."""
         return bool(self.comparisons) and all(one.equal for one in self.comparisons)
 
     @property
@@ -99,7 +99,7 @@ def reproduce(
     Args:
         paths: The files of the records.
         selection: The preset of the records.
-        workspace: Where their data is, and which device to use. Arithmetic is that of each record.
+        workspace: The folders of results and datasets. Device and arithmetic are those of each record.
         effort: Workers.
         progress: Receives progress events.
 
@@ -132,11 +132,12 @@ def again(
     progress: Progress | None,
 ) -> Reproduction:
     """Computes one cell again; arguments as of `reproduce`."""
-    arithmetic = record["key"]["outputs"]["original"]["on"]["arithmetic"]
+    on = record["key"]["outputs"]["original"]["on"]
+    device = choose_device(on["device"])
+    arithmetic = resolved(on["arithmetic"], device)
     with tempfile.TemporaryDirectory(prefix="unlearnbench-reproduce-") as folder:
-        empty = replace(
-            workspace, results=Path(folder, "results"), store=Store(Path(folder, "cache")), arithmetic=arithmetic
-        )
+        results, store = Path(folder, "results"), Store(Path(folder, "cache"))
+        empty = Workspace(results, store, workspace.root, device, arithmetic)
         plan = planned(selection_of(record, selection), empty)
         cell = next(one for one in plan.cells if one.method == CellInfo.from_json(record["cell"]).method_name)
         plan = replace(plan, cells=[cell])
@@ -156,18 +157,19 @@ def again(
 
 
 def selection_of(record: Mapping[str, Any], selection: Selection) -> Selection:
-    """The selection of a record's cell, with the options that the record has."""
+    """The selection of a record's cell, with the options in the record."""
     info, outputs = CellInfo.from_json(record["cell"]), record["key"]["outputs"]
     options: dict[str, Mapping[str, Any]] = {outputs["task"]["name"]: outputs["task"]["options"]}
-    made = outputs
-    while made:
-        options[made["method"]["name"]] = made["method"]["options"]
-        made = made.get("parent")
+    key = outputs
+    while key:
+        options[key["method"]["name"]] = key["method"]["options"]
+        key = key.get("parent")
     options |= {attack["name"]: attack["options"] for attack in record["key"]["attacks"].values()}
     files = record["observed"].get("files", {})
-    method = f"{files[info.method_name]}:{info.method_name.rpartition('.')[2]}" if files else info.method_name
+    methods = [info.method_name, *(name for name in files if name != info.method_name)]
+    places = [f"{files[name]}:{name.rpartition('.')[2]}" if name in files else name for name in methods]
     return replace(
-        Selection.of(selection.preset_name, info.dataset, info.task_name, method, info.seed),
+        Selection.of(selection.preset_name, info.dataset, info.task_name, places, info.seed),
         overrides={name: values for name, values in options.items() if values},
     )
 
@@ -202,6 +204,16 @@ def record_of(selection: Selection, workspace: Workspace, dataset: str, task: st
 
 
 def drawn(selection: Selection, workspace: Workspace, count: int) -> list[Path]:
-    """The files of records, drawn at random from those of a preset; all of them if there are no more."""
+    """The files of records with numbers, drawn at random from those of a preset; all if there are no more.
+
+    Networks that were made elsewhere cannot be made again, so they do not take part.
+    """
     paths = record_paths(workspace.results, selection.preset_name)
-    return random.sample(paths, min(count, len(paths)))
+    with_numbers = [path for path in paths if (record := read_record(path)) and can_be_made(record)]
+    return random.sample(with_numbers, min(count, len(with_numbers)))
+
+
+def can_be_made(record: Mapping[str, Any]) -> bool:
+    """True if a record has numbers of a network that the suite made."""
+    made_here: bool = record["cell"]["role"] != ELSEWHERE
+    return made_here and record["status"] == CellStatus.OK

@@ -1,9 +1,9 @@
-"""Runs a plan: makes the artefacts that are missing, then the cells, over several workers."""
+"""Runs the cells of a preset, and writes its tables."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -22,14 +22,14 @@ from unlearnbench.storage import folders
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        plan: What was wanted.
-        outcomes: Of everything that was not there before.
-        tables: All tables for which the preset has records by now, by the name of their files.
-        seconds: How long that took, the tables not included.
-        workers: How many there were.
+        plan: The plan.
+        outcomes: The outcomes of all artefacts and cells that were not cached.
+        tables: All tables that the preset has records for, by file name.
+        seconds: Wall-clock time, without planning and tables.
+        workers: Number of workers.
     """
 
     plan: Plan
@@ -40,22 +40,23 @@ class Summary:
 
     @property
     def failed(self) -> list[Outcome]:
-        """The cells that failed now, or in an earlier run and were not tried again."""
-        before = self.plan.failed_before.items()
-        earlier = [Outcome(name, status.failure, 0.0, 0.0, status.why) for name, status in before]
-        return earlier + [o for o in self.outcomes if o.is_cell and o.status != CellStatus.OK]
+        """The cells that failed in this run, or in an earlier run and were not run again."""
+        failed_before = self.plan.failed_before.items()
+        earlier = [Outcome(name, status.failure, 0.0, 0.0, status.why) for name, status in failed_before]
+        return earlier + [outcome for outcome in self.outcomes if outcome.is_cell and outcome.status != CellStatus.OK]
 
     @property
     def speed(self) -> dict[str, float]:
-        """The median speed of trainings, each by one worker; empty if nothing was trained."""
-        rates = {unit: [o.speed[unit] for o in self.outcomes if unit in o.speed] for unit in ("images/s", "GFLOP/s")}
-        return {unit: median(found) for unit, found in rates.items() if found}
+        """The median speed of trainings on one worker, by unit; empty if nothing was trained."""
+        speeds = [outcome.speed for outcome in self.outcomes]
+        rates = {unit: [speed[unit] for speed in speeds if unit in speed] for unit in ("images/s", "GFLOP/s")}
+        return {unit: median(values) for unit, values in rates.items() if values}
 
     @property
     def spent(self) -> dict[str, float]:
-        """The seconds of all workers by kind of work; those in which a worker had nothing to do are "idle"."""
-        found = {kind: sum(o.spent.get(kind, 0.0) for o in self.outcomes) for kind in timing.KINDS}
-        return {**found, "idle": max(0.0, self.workers * self.seconds - sum(found.values()))}
+        """The seconds of all workers by kind of work; "idle" is the time without work."""
+        spent = {kind: sum(outcome.spent.get(kind, 0.0) for outcome in self.outcomes) for kind in timing.KINDS}
+        return {**spent, "idle": max(0.0, self.workers * self.seconds - sum(spent.values()))}
 
 
 def run(
@@ -65,7 +66,7 @@ def run(
     tasks: str | Sequence[str] = (),
     methods: str | Sequence[str] = (),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    seeds: str | int | Sequence[int] | None = None,
+    seeds: str | int | Iterable[int] | None = None,
     jobs: int | None = None,
     device: str = "auto",
     arithmetic: str = "auto",
@@ -84,31 +85,31 @@ def run(
 
     Args:
         preset: The name of a preset, or the path of a TOML file.
-        datasets: Names to run; everything that the preset selects if empty, likewise for the next two.
+        datasets: Names of data sets; empty: all that the preset selects, likewise for the next two.
         tasks: Names of tasks.
-        methods: Names of methods; FILE.py:FUNCTION for one that is not installed.
+        methods: Names of methods, or FILE.py:FUNCTION.
         overrides: Options by name of a method or task, e.g. `{"laf": {"tau": 5.0}}`.
-        seeds: Such as "0-4", 3 or [0, 2]; the preset's if None.
+        seeds: Such as "0-4", 3 or [0, 2]; None: those of the preset.
         jobs: Workers, one thread each; None: one for each core, or one on a GPU.
         device: "auto", "cpu" or "cuda".
-        arithmetic: "portable": the same bits on every x86-64 processor with AVX2; "native": faster, and other bits on
-            other processors; "auto": portable where that can be had.
+        arithmetic: "portable": the same bits on every x86-64 processor with AVX2; "native": faster, but bits depend
+            on the processor; "auto": portable if available.
         results: Folder of records and tables.
         cache: Folder of artefacts; None: $UNLEARNBENCH_CACHE or the user's cache folder.
         data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA or the user's data folder.
-        dry_run: Only plan.
-        force: Run finished cells again; shared artefacts, such as originals and shadow models, are kept.
-        retry_failed: Run cells again that failed before.
-        accept_stale: Reuse cells that were made by other code, options or data, with a footnote in the tables.
+        dry_run: Plan, but compute nothing.
+        force: Run finished cells again; shared artefacts, such as originals and shadow models, are reused.
+        retry_failed: Run cells again that failed in an earlier run.
+        accept_stale: Reuse stale cells (made by other code, options or data), with a footnote in the tables.
         fail_fast: Stop at the first cell that fails.
         timeout: Seconds after which the method or attack of a cell is stopped.
         progress: Receives progress events; `unlearnbench.Reporter()` prints them. None: no progress is shown.
 
     Returns:
-        The plan, what was done, and the tables.
+        The plan, the outcomes and the tables.
 
     Raises:
-        UserError: If something about the arguments is wrong; nothing has been computed then.
+        UserError: If an argument is wrong; nothing is computed then.
     """
     selection = Selection.of(preset, datasets, tasks, methods, seeds, overrides)
     workspace = Workspace.of(results, cache, data, device, arithmetic)
@@ -118,7 +119,7 @@ def run(
 
 
 def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool, progress: Progress | None) -> Summary:
-    """Does the work of a plan and writes the tables; arguments as in `run`."""
+    """Carries out a plan and writes the tables; arguments as in `run`."""
     if dry_run:
         return Summary(plan)
     folders.check_writable(plan.results)
@@ -126,5 +127,5 @@ def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool
     workers = effort.workers(plan.workspace.device, len(plan.shared) + len(plan.to_run))
     outcomes = execute(plan, workers, effort, progress)
     seconds = time.perf_counter() - start
-    made = tables.write(plan.workspace.results, selection.preset, plan.rerun.accept_stale, plan.records)
-    return Summary(plan, outcomes, made, seconds, workers)
+    written = tables.write(plan.workspace.results, selection.preset, plan.rerun.accept_stale, plan.records)
+    return Summary(plan, outcomes, written, seconds, workers)

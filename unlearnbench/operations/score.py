@@ -1,4 +1,4 @@
-"""Evaluates networks that were made elsewhere."""
+"""Evaluates networks that were made outside of the suite."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from unlearnbench.operations.run import Summary, carry_out
 from unlearnbench.operations.work import Effort, Progress
 from unlearnbench.planning.cells import parameters, planned, record_path
 from unlearnbench.planning.plan import Cell
-from unlearnbench.planning.presets import ELSEWHERE, NOTHING, REFERENCE
+from unlearnbench.planning.presets import ELSEWHERE, ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
+from unlearnbench.storage.folders import expanded
 from unlearnbench.storage.records import read_record
 
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 
 
 def score(
@@ -32,30 +33,33 @@ def score(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Evaluates given weights as a cell beside Retrain; it gets a record, and a row of its own in the tables.
+    """Evaluates weights as a cell beside Retrain, with a record and a row in the tables.
 
     Args:
         weights: A safetensors file with the weights of the preset's network.
-        selection: One data set, one task and one seed: those of the original and of the forget set.
-        workspace: Where to compute.
-        name: Its name in records and tables; None: the name of the file.
+        selection: One data set, task and seed: those of the original and of the forget set.
+        workspace: The folders, device and arithmetic.
+        name: The name of the network in records and tables; None: the name of the file.
         effort: Workers and limits.
-        dry_run: Only plan.
+        dry_run: Plan, but compute nothing.
         progress: Receives progress events.
 
     Returns:
-        As `run`; the plan's cells are Retrain's and the given network's.
+        As `run`; the plan has two cells, Retrain and the network.
 
     Raises:
         UserError: If the weights are not those of the preset's network, or another argument is wrong.
     """
-    path = Path(weights)
+    path = expanded(weights)
     name = path.stem if name is None else name
     check_name(name)
-    plan = planned(replace(selection, methods=[NOTHING]), workspace)
-    reference, untouched = (next(c for c in plan.cells if c.method == m) for m in (REFERENCE, NOTHING))
-    given = Given.of(path, LoadedScenario.of(untouched.scenario, workspace.datasets))
-    cell = scored(untouched, given, name, score_command(path, untouched, selection, "--name", name), plan.results)
+    plan = planned(replace(selection, methods=[ORIGINAL]), workspace)
+    cells = {cell.method: cell for cell in plan.cells}
+    reference, original = cells[REFERENCE], cells[ORIGINAL]
+    given = Given.of(path, LoadedScenario.of(original.scenario, workspace.datasets))
+    cell = cell_of_weights(
+        original, given, name, score_command(path, original, selection, "--name", name), plan.results
+    )
     existing = read_record(cell.path)
     if existing is not None and existing["cell"]["role"] != ELSEWHERE:
         raise UserError(f"{cell.path} is the record of a method: choose another --name")
@@ -63,15 +67,18 @@ def score(
 
 
 def check_name(name: str) -> None:
-    """Raises `UserError` for a name that methods or their variants have, or that would make no file."""
+    """Raises `UserError` for the name of a method, and for names that cannot be file names."""
     if name in registry.entries("methods"):
-        raise UserError(f"{name} is the name of a method: give the network another one with --name")
-    if not name.strip(". ") or "+" in name or len(name) > LONGEST_NAME:
-        raise UserError(f"a --name has up to {LONGEST_NAME} characters, no plus sign, and not only dots: not {name!r}")
+        raise UserError(f"{name} is the name of a method: choose another name with --name")
+    if not name.strip(". ") or "+" in name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise UserError(
+            f"--name must have 1 to {MAX_NAME_LENGTH} characters, no plus sign, no control characters such as "
+            f"line breaks, and not only dots, not {name!r}"
+        )
 
 
 def score_command(weights: Path | str, cell: Cell, selection: Selection, *more: str) -> str:
-    """The command line that evaluates weights as a cell of this scenario."""
+    """The command that evaluates weights in the scenario of a cell."""
     scenario = cell.scenario
     words: Sequence[str] = [
         *("unlearnbench", "score", str(weights), "-d", scenario.dataset, "-t", scenario.task),
@@ -82,19 +89,19 @@ def score_command(weights: Path | str, cell: Cell, selection: Selection, *more: 
     return shlex.join(words)
 
 
-def scored(untouched: Cell, given: Given, name: str, command: str, results: Path) -> Cell:
+def cell_of_weights(original: Cell, given: Given, name: str, command: str, results: Path) -> Cell:
     """The cell of given weights, derived from the cell of the original."""
     outputs = replace(
-        untouched.outputs,
-        key={**untouched.outputs.key, "parent": given.key},
-        needs={**untouched.outputs.needs, "parent": given},
+        original.outputs,
+        key={**original.outputs.key, "parent": given.key},
+        needs={**original.outputs.needs, "parent": given},
         network=None,
     )
-    info = replace(untouched.info, method=name, method_title=name, role=ELSEWHERE, access="not enforced")
+    info = replace(original.info, method=name, method_title=name, role=ELSEWHERE, access="not enforced")
     return replace(
-        untouched,
+        original,
         outputs=outputs,
-        key={**untouched.key, "outputs": outputs.key},
+        key={**original.key, "outputs": outputs.key},
         path=record_path(results, info),
         info=info,
         command=command,

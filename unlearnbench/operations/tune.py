@@ -1,8 +1,8 @@
-"""Tunes hyperparameters that nobody published: by one rule, with the same budget for every method.
+"""Tunes hyperparameters without published values, by the same rule and with the same budget for every method.
 
-The rule: on a tuning set (training images only, some of them held out, with an original and a Retrain of its own), the
-point of a grid of at most four that is closest to Retrain. The test set is not loaded, and no network that is trained
-on the tuning set enters a table.
+The rule: of at most four points of a grid, choose the one that is closest to Retrain on a tuning set. This has training
+images only, some of them held out, with an original and a Retrain of its own. The test set is not loaded, and no
+network that is trained on the tuning set enters a table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from unlearnbench.evaluation import metrics
 from unlearnbench.operations.work import Effort, evaluator_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell
-from unlearnbench.planning.presets import NOTHING, REFERENCE
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.files import named, place_of
@@ -39,8 +39,8 @@ from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.store import Store
 
 SEED = 1000
-"""The seed on tuning sets; the tables have smaller ones."""
-MOST_POINTS = 4
+"""The seed on tuning sets, which no table uses."""
+MAX_POINTS = 4
 SUFFIX = "-tuning"
 GRIDS = Path(__file__).with_name("grids.toml")
 Point = Mapping[str, Any]
@@ -48,14 +48,14 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Trial:
-    """A network on the tuning set.
+    """A network that was evaluated on the tuning set.
 
     Attributes:
         name: Title of its method.
-        point: The hyperparameters that were tried; empty for Retrain and the original.
-        measures: In percent: accuracies on retained, forgotten and held-out samples, and the AUC of a loss attack;
+        point: Its hyperparameters in the grid; empty for Retrain and the original.
+        measures: In percent: accuracies on the retain set, forget set and held-out set, and the AUC of a loss attack;
             empty if it failed.
-        distance: Mean absolute difference of these to Retrain's, in percentage points; nan if it failed.
+        distance: Mean absolute difference to the measures of Retrain, in percentage points; nan if it failed.
         reason: Why it failed.
     """
 
@@ -73,7 +73,7 @@ class Tuning:
     Attributes:
         trials: Retrain, the original, and the points of the grid.
         best: The point that is closest to Retrain.
-        log: The file with all of it.
+        log: The path of the log.
     """
 
     trials: Sequence[Trial]
@@ -90,35 +90,38 @@ def tune(
     effort: Effort = Effort(),
     say: Callable[[str], object] = print,
 ) -> Tuning:
-    """Tries a grid of hyperparameters, and writes a log.
+    """Evaluates the points of a grid of hyperparameters, and writes a log.
 
     Args:
         method: Name of the method, or FILE.py:FUNCTION.
-        selection: One data set and one task; the tuning set is the data set of that name followed by "-tuning". Its
-            preset has the recipe, the network and the hyperparameters that are not in the grid.
-        workspace: Where to compute; the log goes to `tuning/` in the results folder.
-        grid: Values to try, by name; the suite's own grid for this method if None.
+        selection: One data set and one task; the tuning set is the data set of that name followed by "-tuning". The
+            preset has the recipe, the model and the hyperparameters that are not in the grid.
+        workspace: The folders, device and arithmetic; the log goes to `tuning/` in the results folder.
+        grid: Values by name; None: the suite's own grid for this method.
         effort: Workers.
         say: Receives progress lines.
 
     Raises:
-        UserError: If a name or value is wrong, or if every point failed.
+        UserError: If a name or value is wrong, or every point failed.
     """
     (method,) = named([method])
     (dataset,), (task,) = selection.datasets, selection.tasks
     points = points_of(method, grid)
     log = workspace.results / "tuning" / selection.preset.name / dataset / task / f"{method}.md"
     folders.check_writable(log.parent)
-    tried = cells_of(method, points, on_tuning_set(selection), workspace)
-    ep = sum({one.digest: one.ep for cell, _ in tried for one in unmade(cell.outputs, workspace.store)}.values())
+    cells = cells_of(method, points, on_tuning_set(selection), workspace)
+    missing = {one.digest: one for cell, _ in cells for one in unmade(cell.outputs, workspace.store)}
+    ep = sum(artefact.ep for artefact in missing.values())
     say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {ep:.0f} passes over its training set")
     trials: list[Trial] = []
-    for trial in trials_of(tried, workspace, effort):
+    for trial in trials_of(cells, workspace, effort):
         trials.append(trial)
-        say(f"[{len(trials)}/{len(tried)}] {sentence(trial)}")
-    best = min(trials[2:], key=lambda t: (math.isnan(t.distance), round(t.distance, 2)))  # of equals the first
+        say(f"[{len(trials)}/{len(cells)}] {as_line(trial)}")
+    best = min(trials[2:], key=lambda trial: (math.isnan(trial.distance), round(trial.distance, 2)))
     if math.isnan(best.distance):
-        raise UserError(f"every point of {method} failed, the last with {trials[-1].reason}: give others with --grid")
+        raise UserError(
+            f"every point of {method} failed, the last with {trials[-1].reason}: choose other points with --grid"
+        )
     words = ["unlearnbench", "tune", place_of(method), "-d", dataset, "-t", task, "--preset", selection.preset_name]
     title = f"{method} on {dataset}, {task}, preset {selection.preset.name}"
     text = log_of(trials, best, title, shlex.join([*words, *grid_options(grid or {})]))
@@ -135,32 +138,32 @@ def cells_of(
         cells = planned(replace(selection, methods=[name], overrides=overrides), workspace).cells
         return next(cell for cell in cells if cell.method == name)
 
-    fixed: list[tuple[Cell, Point]] = [(cell(REFERENCE, {}), {}), (cell(NOTHING, {}), {})]
+    fixed: list[tuple[Cell, Point]] = [(cell(REFERENCE, {}), {}), (cell(ORIGINAL, {}), {})]
     return fixed + [(cell(method, {method: point}), point) for point in points]
 
 
-def trials_of(tried: Sequence[tuple[Cell, Point]], workspace: Workspace, effort: Effort) -> Iterator[Trial]:
-    """Makes and measures cells; yields their trials in order, because all are compared with the first, Retrain."""
-    workers = effort.workers(workspace.device, len(tried))
-    calls = [(cell, workspace.store) for cell, _ in tried]
-    ended: dict[int, tuple[dict[str, float], str]] = {}
+def trials_of(cells: Sequence[tuple[Cell, Point]], workspace: Workspace, effort: Effort) -> Iterator[Trial]:
+    """Makes and measures cells; yields their trials in order, because each is compared with the first, Retrain."""
+    workers = effort.workers(workspace.device, len(cells))
+    calls = [(cell, workspace.store) for cell, _ in cells]
+    results: dict[int, tuple[dict[str, float], str]] = {}
     count = 0
     reference: dict[str, float] = {}
     for done in in_parallel(attempt, calls, workers, None, workspace.environment):
-        ended[done.index] = done.result or ({}, done.reason)
-        while count in ended:
-            yield trial_of(*tried[count], *ended[count], reference)
-            reference = reference or ended[0][0]
+        results[done.index] = done.result or ({}, done.reason)
+        while count in results:
+            yield trial_of(*cells[count], *results[count], reference)
+            reference = reference or results[0][0]
             count += 1
 
 
 def grid_options(grid: Mapping[str, Sequence[Any]]) -> list[str]:
-    """A grid as options of the command line."""
+    """The command-line options for a grid."""
     return [word for key, values in grid.items() for word in ("--grid", f"{key}={','.join(map(str, values))}")]
 
 
 def points_of(method: str, grid: Mapping[str, Sequence[Any]] | None) -> list[Point]:
-    """Every combination of a grid's values.
+    """All combinations of a grid's values.
 
     Raises:
         UserError: If there is no grid, or it has too many points.
@@ -169,16 +172,16 @@ def points_of(method: str, grid: Mapping[str, Sequence[Any]] | None) -> list[Poi
     if grid is None:
         grids = tomllib.loads(GRIDS.read_text(encoding="utf-8"))
         if method not in grids:
-            raise UserError(f"there is no grid for {method}: say what to try, e.g. --grid lr=1e-4,1e-3")
+            raise UserError(f"there is no grid for {method}: give one, e.g. --grid lr=1e-4,1e-3")
         grid = grids[method]
     points: list[Point] = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    if not 0 < len(points) <= MOST_POINTS:
-        raise UserError(f"every method gets at most {MOST_POINTS} points, and this grid has {len(points)}")
+    if not 0 < len(points) <= MAX_POINTS:
+        raise UserError(f"a grid may have at most {MAX_POINTS} points, and this grid has {len(points)}")
     return points
 
 
 def on_tuning_set(selection: Selection) -> Selection:
-    """The selection with the tuning set in place of its data set, the tuning seed, and as few shadow models as can be.
+    """The selection with the tuning set as data set, the tuning seed, and the fewest possible shadow models.
 
     Raises:
         UserError: If there is no tuning set.
@@ -190,27 +193,25 @@ def on_tuning_set(selection: Selection) -> Selection:
     known = registry.entries("datasets")
     if name not in known:
         tunable = [entry.removesuffix(SUFFIX) for entry in known if entry.endswith(SUFFIX)]
-        raise UserError(
-            f"{dataset} has no tuning set; {', '.join(tunable)} have one, as a data set of the name NAME{SUFFIX}"
-        )
+        raise UserError(f"{dataset} has no tuning set; {', '.join(tunable)} have one, i.e. a data set NAME{SUFFIX}")
     preset = replace(preset, seeds=(SEED,), datasets={name: preset.datasets[dataset]}, shadows=2)
     return replace(selection, preset=preset, datasets=[name], seeds=())
 
 
 def attempt(cell: Cell, store: Store) -> tuple[dict[str, float], str]:
-    """In a worker: makes the outputs of a cell and measures them; returns the measures, or the reason of a failure."""
+    """In a worker: makes the outputs of a cell; returns their measures, and the reason of a failure."""
     outcome = work(cell.outputs, store, False)
-    made = store.load(cell.outputs.key)
-    if made is None:
+    outputs = store.load(cell.outputs.key)
+    if outputs is None:
         return {}, outcome.reason
     with one_thread():
-        return measures_of(evaluator_of(store).context.load(cell.scenario), made[0]), ""
+        return measures_of(evaluator_of(store).context.load(cell.scenario), outputs[0]), ""
 
 
 def trial_of(
     cell: Cell, point: Point, measures: Mapping[str, float], reason: str, reference: Mapping[str, float]
 ) -> Trial:
-    """The trial of a cell; `reference` has the measures of Retrain, and is empty for Retrain itself."""
+    """The trial of a cell. `reference` holds the measures of Retrain; it is empty for Retrain itself."""
     title = registry.get(Method, cell.method).title
     if not measures:
         return Trial(title, point, {}, reason=reason)
@@ -230,34 +231,33 @@ def measures_of(loaded: LoadedScenario, outputs: Mapping[str, Tensor]) -> dict[s
     return {name: 100 * value for name, value in measures.items()}
 
 
-def sentence(trial: Trial) -> str:
-    """A trial in a line."""
+def as_line(trial: Trial) -> str:
+    """A trial as a progress line."""
     name = " ".join([trial.name, *(f"{key}={value}" for key, value in trial.point.items())])
     if trial.reason:
         return f"{name}: {trial.reason}"
-    return (
-        f"{name}: " + ", ".join(f"{k} {v:.2f}" for k, v in trial.measures.items()) + f", distance {trial.distance:.2f}"
-    )
+    measures = ", ".join(f"{measure} {value:.2f}" for measure, value in trial.measures.items())
+    return f"{name}: {measures}, distance {trial.distance:.2f}"
 
 
 def log_of(trials: Sequence[Trial], best: Trial, title: str, command: str) -> str:
-    """The log: the points that were tried, their measures, and which was chosen by which rule."""
+    """The text of the log: all points, their measures, the chosen point and the rule."""
     from tabulate import tabulate
 
     names = list(trials[0].measures)
     lines = []
-    for one in trials:
-        point = ", ".join(f"{key} = {value}" for key, value in one.point.items())
-        numbers = [f"{one.measures[name]:.2f}" if one.measures else "-" for name in names]
-        distance = one.reason or f"{one.distance:.2f}" if one is not trials[0] else ""
-        lines.append([one.name, point, *numbers, distance])
-    headers = ["Network", "Tried", "Train_r", "Train_f", "Held out", "AUC (loss)", "Distance"]
+    for trial in trials:
+        point = ", ".join(f"{key} = {value}" for key, value in trial.point.items())
+        numbers = [f"{trial.measures[name]:.2f}" if trial.measures else "-" for name in names]
+        distance = trial.reason or f"{trial.distance:.2f}" if trial is not trials[0] else ""
+        lines.append([trial.name, point, *numbers, distance])
+    headers = ["Network", "Point", "Train_r", "Train_f", "Held out", "AUC (loss)", "Distance"]
     chosen = ", ".join(f"{key} = {value}" for key, value in best.point.items())
-    idle = " No point is closer than the original, to which nothing was done."
+    no_gain = " No point is closer than the original." if trials[1].distance <= best.distance else ""
     return (
         f"# {title}\n\n{tabulate(lines, headers, tablefmt='pipe', disable_numparse=True)}\n\n"
-        f"Chosen: {chosen}. The rule: least mean absolute difference to Retrain over these four, in percentage points, "
-        f"and of equals the first; with seed {SEED} on the tuning set: training images, some of them held out; the "
-        f"test set is not used.{idle if trials[1].distance <= best.distance else ''}\n\n"
+        f"Chosen: {chosen}. The rule: the least mean absolute difference to Retrain over these four measures, in "
+        f"percentage points; the first point of equals. With seed {SEED} on the tuning set, which has training images "
+        f"only, some of them held out; the test set is not used.{no_gain}\n\n"
         f"    {command}\n"
     )

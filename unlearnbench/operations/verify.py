@@ -1,4 +1,4 @@
-"""Verifies results: is each record what its artefacts say, and does a cell come out the same again?"""
+"""Verifies that records agree with their artefacts, and that cells give the same outputs when run again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError
 from unlearnbench.evaluation.record import digest_of
-from unlearnbench.operations.measure import RELEARNING, U_LIRA, References, Request, audit_of, measured
+from unlearnbench.operations.measure import RELEARNING, U_LIRA, References, Request, audit_of, numbers_of
 from unlearnbench.operations.work import Effort, evaluator_of, reason_of
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned
@@ -26,12 +26,11 @@ from unlearnbench.runtime.arithmetic import NATIVE, processor
 from unlearnbench.runtime.threads import one_thread
 from unlearnbench.storage.keys import canonical
 from unlearnbench.storage.records import read_record, record_problem
-from unlearnbench.storage.store import DamagedError, Store, opened
+from unlearnbench.storage.store import DamagedError, Store, read_checked
 
-EVERY = 10
-"""Number of progress lines, about."""
-GONE = "its outputs, or those of shadow models, are damaged, or no longer in the cache"
-
+PROGRESS_LINES = 10
+"""Approximate number of progress lines."""
+UNAVAILABLE = "its outputs, or those of shadow models, are damaged or not in the cache"
 
 Recorded = tuple[dict[str, Any], Cell]
 """A record and its cell."""
@@ -44,10 +43,10 @@ class Verified:
     Attributes:
         records: Number of records that were read.
         artefacts: Number of artefacts that were read.
-        measured: Number of records that were computed again from their outputs.
+        measured: Number of records that were recomputed from their outputs.
         rerun: Names of the cells that were unlearned again.
-        problems: What is wrong, a sentence each.
-        unmeasured: Number of records that could not be computed again, by the reason.
+        problems: One message for each problem.
+        unmeasured: Number of records that could not be recomputed, by the reason.
     """
 
     records: int
@@ -68,13 +67,13 @@ def verify(
 ) -> Verified:
     """Checks every record of a preset and every artefact in the cache.
 
-    Metrics, and the numbers that `measure` added, are computed again from stored outputs.
+    Metrics, and the numbers that `measure` added, are recomputed from stored outputs.
 
     Args:
         selection: The preset.
-        workspace: Where its records and artefacts are.
-        rerun: Number of cells, drawn at random, to unlearn again; the same bits must come out, whatever machine the
-            record was made on. Artefacts that the cache lacks are made first.
+        workspace: The folders with its records and artefacts.
+        rerun: Number of cells, drawn at random, to unlearn again. They must give the same bits, also if the record was
+            made on another machine. Missing artefacts are made first.
         effort: Workers.
         say: Receives progress lines.
 
@@ -87,70 +86,75 @@ def verify(
     paths = sorted(plan.results.glob("records/*/*/*/*/*.json"))
     if not paths:
         raise UserError(
-            f"there are no records in {plan.results}: run `unlearnbench run --preset {selection.preset_name}`"
+            f"there are no records in {plan.results}: run `unlearnbench run --preset {selection.preset_name}` first"
         )
     files = [path for path in sorted(plan.store.root.glob("*/*.safetensors")) if path.parent.name != "damaged"]
     say(f"{len(paths)} records and {len(files)} artefacts to read")
-    bad_records = {path: why for path in paths if (why := record_problem(path))}
-    bad_files = dict(damaged(files))
-    problems = [f"{path}: {why}" for path, why in {**bad_records, **bad_files}.items()]
-    records = {path: record for path in paths if path not in bad_records and (record := read_record(path)) is not None}
+    damaged_records = {path: why for path in paths if (why := record_problem(path))}
+    damaged_files = dict(find_damaged(files))
+    problems = [f"{path}: {why}" for path, why in {**damaged_records, **damaged_files}.items()]
+    sound = [path for path in paths if path not in damaged_records]
+    records = {path: record for path in sound if (record := read_record(path)) is not None}
     cells = {cell.path: cell for cell in plan.cells}
-    reasons = {path: why_unmeasured(record, cells.get(path), plan, bad_files) for path, record in records.items()}
+    reasons = {path: why_unmeasured(record, cells.get(path), plan, damaged_files) for path, record in records.items()}
     measurable = [(records[path], cells[path]) for path, why in reasons.items() if not why]
-    differences, not_measured = measure_again(measurable, plan, selection, bad_files, effort, say)
-    sound = [(records[path], cells[path]) for path, why in reasons.items() if why in ("", GONE)]
-    drawn = random.sample(sound, min(rerun, len(sound)))
-    problems += [*differences, *run_again(drawn, plan, effort, say)]
+    differences, not_measured = recompute(measurable, plan, selection, damaged_files, effort, say)
+    can_rerun = [(records[path], cells[path]) for path, why in reasons.items() if why in ("", UNAVAILABLE)]
+    drawn = random.sample(can_rerun, min(rerun, len(can_rerun)))
+    problems += [*differences, *rerun_cells(drawn, plan, effort, say)]
     unmeasured = Counter([*filter(None, reasons.values()), *not_measured])
     names = [str(cell) for _, cell in drawn]
     return Verified(len(paths), len(files), len(measurable), names, problems, dict(unmeasured))
 
 
-def measure_again(
+def recompute(
     recorded: Sequence[Recorded],
     plan: Plan,
     selection: Selection,
-    bad: Container[Path],
+    damaged: Container[Path],
     effort: Effort,
     say: Callable[[str], object],
 ) -> tuple[list[str], list[str]]:
-    """Computes records again from stored outputs.
+    """Recomputes records from stored outputs.
 
     Returns:
-        The differences, and why numbers that `measure` added cannot be computed again, a sentence each.
+        One message for each difference, and for each number that `measure` added and that cannot be recomputed.
     """
     references = cache(partial(References.of, plan, selection))
     calls: list[tuple[Any, ...]] = []
     not_measured: list[str] = []
     for record, cell in recorded:
-        request, names, reasons = measured_more(record, cell, plan.store, references, bad)
+        request, names, reasons = added_numbers(record, cell, plan.store, references, damaged)
         not_measured += reasons
         calls.append((record, cell, plan.store, request, names))
     problems: list[str] = []
     workers = effort.workers(plan.workspace.device, len(calls))
-    for count, done in enumerate(in_parallel(remeasured, calls, workers, None, plan.environment), start=1):
-        problems += done.result if done.result is not None else [f"{calls[done.index][1]}: measuring {done.reason}"]
-        if count % max(1, len(calls) // EVERY) == 0:
-            say(f"[{count}/{len(calls)}] records measured again")
+    for count, done in enumerate(in_parallel(recompute_record, calls, workers, None, plan.environment), start=1):
+        failure = [f"{recorded[done.index][1]}: recomputing failed: {done.reason}"]
+        problems += failure if done.result is None else done.result
+        if count % max(1, len(calls) // PROGRESS_LINES) == 0:
+            say(f"[{count}/{len(calls)}] records recomputed")
     return problems, not_measured
 
 
-def run_again(recorded: Sequence[Recorded], plan: Plan, effort: Effort, say: Callable[[str], object]) -> Iterator[str]:
+def rerun_cells(
+    recorded: Sequence[Recorded], plan: Plan, effort: Effort, say: Callable[[str], object]
+) -> Iterator[str]:
     """Unlearns cells again; yields the differences."""
     if recorded:
         say(f"running again: {', '.join(str(cell) for _, cell in recorded)}")
     calls = [(record, cell, plan.store) for record, cell in recorded]
     workers = effort.workers(plan.workspace.device, len(calls))
-    for done in in_parallel(repeated, calls, workers, None, plan.environment):
-        yield from done.result if done.result is not None else [f"{calls[done.index][1]}: run again, it {done.reason}"]
+    for done in in_parallel(rerun_cell, calls, workers, None, plan.environment):
+        failure = [f"{recorded[done.index][1]}: running it again failed: {done.reason}"]
+        yield from failure if done.result is None else done.result
 
 
-def damaged(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """The artefacts that are damaged, and how."""
+def find_damaged(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Yields the damaged artefacts, and why each cannot be used."""
     for path in files:
         try:
-            _, facts = opened(path)
+            _, facts = read_checked(path)
         except DamagedError as error:
             yield path, str(error)
             continue
@@ -158,81 +162,88 @@ def damaged(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             yield path, "its name does not match its key"
 
 
-def why_unmeasured(record: dict[str, Any], cell: Cell | None, plan: Plan, bad: Container[Path]) -> str:
-    """Why a record cannot be computed again; "" if it can."""
+def why_unmeasured(record: dict[str, Any], cell: Cell | None, plan: Plan, damaged: Container[Path]) -> str:
+    """Why a record cannot be recomputed; "" if it can."""
     if record["status"] != CellStatus.OK:
         return "no numbers"
     if cell is None:
         return "not in the preset's plan"
     if plan.status(cell).state == State.STALE:
-        return "stale: made by other code, data or options than the present ones"
+        return "stale: made by other code, data or options"
     if cell.scenario.arithmetic == NATIVE and record["observed"].get("processor") != processor():
         return "made with native arithmetic on another processor, where rounding differs"
-    if not intact((cell.outputs, *cell.shadows), plan.store, bad):
-        return GONE
+    if not intact((cell.outputs, *cell.shadows), plan.store, damaged):
+        return UNAVAILABLE
     return ""
 
 
-def intact(artefacts: Iterable[Artefact], store: Store, bad: Container[Path]) -> bool:
-    """Whether the cache has artefacts, undamaged."""
+def intact(artefacts: Iterable[Artefact], store: Store, damaged: Container[Path]) -> bool:
+    """True if the cache has all of these artefacts, undamaged."""
     paths = [store.path(artefact.key) for artefact in artefacts]
-    return all(path.exists() and path not in bad for path in paths)
+    return all(path.exists() and path not in damaged for path in paths)
 
 
-def measured_more(
+def added_numbers(
     record: Mapping[str, Any],
     cell: Cell,
     store: Store,
     references: Callable[[int], References],
-    bad: Container[Path],
+    damaged: Container[Path],
 ) -> tuple[Request, list[str], list[str]]:
-    """The numbers that `measure` added to a record and that can be computed again.
+    """The numbers that `measure` added to a record.
 
     Returns:
-        The request that they came from, the names of those that can be computed again, and why the others cannot.
+        The request that they came from, the names of those that can be recomputed, and why the others cannot.
     """
     more, known = record.get("more", {}), registry.entries("attacks")
     unlearned = more[U_LIRA]["key"]["fleet"] if U_LIRA in more else 0
-    attacks = {name: entry["key"]["options"] for name, entry in more.items() if name in known and usable(name, entry)}
+    attacks = {
+        name: entry["key"]["options"] for name, entry in more.items() if name in known and is_usable(name, entry)
+    }
     request = references(unlearned).request(cell, attacks, RELEARNING in more)
     outdated = {*request.missing(record), *(more.keys() - attacks.keys() - {RELEARNING})}
-    again = [request.again] if request.again else []
-    gone = {n for n in more.keys() - outdated if not intact([*request.artefacts_of(n), *again], store, bad)}
-    reasons = [f"{name}: measured by other code, or beside other networks, than there are now" for name in outdated]
-    reasons += [f"{name}: an artefact that it needs is damaged, or no longer in the cache" for name in gone]
-    return request, sorted(more.keys() - outdated - gone), reasons
+    present = more.keys() - outdated
+    shared = [request.second_retrain] if request.second_retrain else []
+    unavailable = {name for name in present if not intact([*request.artefacts_of(name), *shared], store, damaged)}
+    reasons = [f"{name}: made by other code, or with other reference models" for name in outdated]
+    reasons += [f"{name}: an artefact that it needs is damaged or not in the cache" for name in unavailable]
+    return request, sorted(present - unavailable), reasons
 
 
-def remeasured(record: dict[str, Any], cell: Cell, store: Store, request: Request, names: Sequence[str]) -> list[str]:
-    """In a worker: the numbers of a record that differ from those that its outputs give."""
+def recompute_record(
+    record: dict[str, Any], cell: Cell, store: Store, request: Request, names: Sequence[str]
+) -> list[str]:
+    """In a worker: the differences between a record and the numbers that its stored outputs give."""
     with one_thread():
         evaluator = evaluator_of(store)
-        again = evaluator.record(cell)
-        problems = [
-            f"{cell}: the cache has other outputs {where}" for where in other(record["outputs"], again["outputs"])
-        ]
-        problems += differing(record["metrics"], again["metrics"], str(cell))
-        seen = audit_of(request, evaluator) if names else None
+        try:
+            recomputed = evaluator.record(cell)
+            audit = audit_of(request, evaluator) if names else None
+        except (Exception, SystemExit) as error:  # plugins may raise anything
+            return [f"{cell}: recomputing it fails: {reason_of(error)}"]
+        changed = changed_outputs(record["outputs"], recomputed["outputs"])
+        problems = [f"{cell}: the cache has other outputs {where}" for where in changed]
+        problems += changed_numbers(record["metrics"], recomputed["metrics"], str(cell))
         for name in names:
-            assert seen is not None
+            assert audit is not None
             try:
-                numbers = measured(request, name, seen, evaluator)
-                problems += differing(record["more"][name]["found"], numbers, f"{cell} {name}")
-            except Exception as error:  # whatever a plugin raises
-                problems.append(f"{cell} {name}: computed again, it fails: {reason_of(error)}")
+                numbers = numbers_of(request, name, audit, evaluator)
+                problems += changed_numbers(record["more"][name]["found"], numbers, f"{cell} {name}")
+            except Exception as error:  # plugins may raise anything
+                problems.append(f"{cell} {name}: recomputing it fails: {reason_of(error)}")
     return problems
 
 
-def usable(name: str, entry: dict[str, Any]) -> bool:
-    """Whether an attack can be loaded and takes the options that it was measured with."""
+def is_usable(name: str, entry: dict[str, Any]) -> bool:
+    """True if an attack can be loaded and accepts the options in an entry of a record."""
     try:
         attack_key(name, entry["key"]["options"])
-    except Exception:  # whatever a plugin raises
+    except Exception:  # plugins may raise anything
         return False
     return True
 
 
-def repeated(record: dict[str, Any], cell: Cell, store: Store) -> list[str]:
+def rerun_cell(record: dict[str, Any], cell: Cell, store: Store) -> list[str]:
     """In a worker: the differences between a record and its cell, unlearned and measured again."""
     evaluator = evaluator_of(store)
     try:
@@ -240,24 +251,24 @@ def repeated(record: dict[str, Any], cell: Cell, store: Store) -> list[str]:
             outputs, info = evaluator.context.make(replace(cell.outputs, network=None))
             if not store.has(cell.outputs.key):
                 store.save(cell.outputs.key, outputs, info)
-            again = evaluator.record(cell)
-    except (Exception, SystemExit) as error:  # whatever a plugin raised
-        return [f"{cell}: run again, it fails: {reason_of(error)}"]
+            repeated = evaluator.record(cell)
+    except (Exception, SystemExit) as error:  # plugins may raise anything
+        return [f"{cell}: running it again fails: {reason_of(error)}"]
     digests = {part: digest_of(logits) for part, logits in outputs.items()}
     return [
-        *(f"{cell}: run again, it gives other outputs {where}" for where in other(record["outputs"], digests)),
-        *differing(record["metrics"], again["metrics"], f"{cell}, run again,"),
+        *(f"{cell}: run again, it gives other outputs {part}" for part in changed_outputs(record["outputs"], digests)),
+        *changed_numbers(record["metrics"], repeated["metrics"], f"{cell}, run again,"),
     ]
 
 
-def other(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """The parts in which the digests of two networks' outputs differ, in words."""
+def changed_outputs(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """The parts whose digests of outputs differ, as text."""
     return [f"on {part} samples" for part in sorted({*old, *new}) if old.get(part) != new.get(part)]
 
 
-def differing(old: Any, new: Any, path: str) -> list[str]:
-    """The numbers in which two records differ."""
+def changed_numbers(old: Any, new: Any, path: str) -> list[str]:
+    """The differences between the numbers of a record and recomputed ones, one message each."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted({*old, *new})
-        return [text for name in names for text in differing(old.get(name), new.get(name), f"{path} {name}")]
-    return [] if canonical(old) == canonical(new) else [f"{path}: the record says {old}, its outputs say {new}"]
+        return [text for name in names for text in changed_numbers(old.get(name), new.get(name), f"{path} {name}")]
+    return [] if canonical(old) == canonical(new) else [f"{path}: the record has {old}, its outputs give {new}"]

@@ -1,4 +1,4 @@
-"""The work of a plan: missing artefacts, then cells, by several worker processes."""
+"""Makes the missing artefacts and then the cells of a plan, in several worker processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unlearnbench.artefacts.training import Training
 from unlearnbench.artefacts.unlearned import ParentFailedError
 from unlearnbench.engines.processes import Done, in_parallel
 from unlearnbench.errors import StorageError, UserError
-from unlearnbench.evaluation.record import Evaluator, observed
+from unlearnbench.evaluation.record import Evaluator, observed_facts
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.runtime import timing
@@ -33,27 +33,31 @@ from unlearnbench.storage.records import SCHEMA, read_record, write_record
 from unlearnbench.storage.store import Store
 
 MADE = "made"
-"""The status of an artefact that is made."""
-FATES = {
-    CellStatus.TIMEOUT: "its method or an attack was not done within {limit:g} s: see --timeout",
-    CellStatus.CRASHED: "its process died, alone too: it was killed, perhaps for lack of memory, or it exited",
+"""The status of an artefact that was made."""
+DEATH_REASONS = {
+    CellStatus.TIMEOUT: "its method or an attack exceeded the time limit of {limit:g} s: see --timeout",
+    CellStatus.CRASHED: "its process died, even alone: it was killed, perhaps for lack of memory, or it exited",
 }
-"""What is known of work whose process did not survive."""
+"""Why a job has no result, by status, if its process died."""
+EVALUATION = 0.5
+"""What a cell costs beside its ep, in ep and roughly: outputs on all samples, and attacks."""
+Job = Artefact | Cell
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job or a cell.
+    """The outcome of a job: an artefact or a cell.
 
     Attributes:
-        name: What it was.
-        status: That of the cell's record; for an artefact `MADE`, or why it failed.
-        seconds: How long it took.
-        ep: How much work it was, in passes over the training set.
-        reason: Why it did not work.
-        is_cell: Whether it was a cell.
+        name: The name of the artefact or the cell.
+        status: That of the cell's record; for an artefact `MADE`, or the kind of failure.
+        seconds: Wall-clock time.
+        ep: The amount of work, in ep.
+        reason: Why it failed; "" if it did not.
+        is_cell: True for a cell.
         spent: Its seconds by kind of work; see `timing.KINDS`.
-        speed: Of a training: "images/s", and "GFLOP/s" where they can be counted.
+        artefacts: For artefacts that are made before the cells: how many were made together.
+        speed: Of a training: "images/s", and "GFLOP/s" where operations can be counted.
     """
 
     name: str
@@ -64,13 +68,14 @@ class Outcome:
     is_cell: bool = True
     spent: Mapping[str, float] = field(default_factory=dict)
     speed: Mapping[str, float] = field(default_factory=dict)
+    artefacts: int = 0
 
 
 class Progress(Protocol):
     """Receives the events of a run."""
 
-    def start(self, plan: Plan) -> None:
-        """The run begins."""
+    def start(self, plan: Plan, workers: int) -> None:
+        """The run starts with this number of workers."""
 
     def done(self, outcome: Outcome) -> None:
         """An artefact or a cell is finished."""
@@ -81,12 +86,12 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Effort:
-    """How the work is done; the numbers do not depend on it.
+    """Workers and limits of a run; they do not change any number.
 
     Attributes:
         jobs: Number of workers, one thread each; None: one for each core, or one on a GPU.
         timeout: Seconds after which the method or attack of a cell is stopped; None: never.
-        fail_fast: Whether to stop at the first cell that fails.
+        fail_fast: Stop at the first cell that fails.
 
     Raises:
         UserError: If a number is out of range.
@@ -108,20 +113,21 @@ class Effort:
 
 
 def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None) -> list[Outcome]:
-    """Does the work of a plan.
+    """Makes the missing artefacts and the cells of a plan.
 
-    In the queue, artefacts come after their needs, so a worker seldom waits. A worker that lacks an artefact makes it,
-    or waits for the lock of the worker that is making it.
+    In the queue, artefacts come after their needs, so workers seldom wait. A worker that needs a missing artefact makes
+    it, or waits for the lock of the worker that is making it.
     """
-    queue: list[Artefact | Cell] = [*plan.shared, *plan.to_run]
+    queue: list[Job] = [*plan.shared, *plan.to_run]
     outcomes: list[Outcome] = []
     if progress:
-        progress.start(plan)
+        progress.start(plan, workers)
     try:
-        calls = [(item, plan.store, is_forced(item, plan)) for item in queue]
-        with closing(in_parallel(work, calls, workers, effort.timeout, plan.environment)) as found:
-            for done in found:
-                outcome = done.result or perished(queue[done.index], done, effort.timeout)
+        calls = [(job, plan.store, is_forced(job, plan)) for job in queue]
+        with closing(in_parallel(work, calls, workers, effort.timeout, plan.environment)) as results:
+            for done in results:
+                job = queue[done.index]
+                outcome = done.result or outcome_of_death(job, done, effort.timeout, is_forced(job, plan))
                 outcomes.append(outcome)
                 if progress:
                     progress.done(outcome)
@@ -133,44 +139,62 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
     return outcomes
 
 
-def perished(item: Artefact | Cell, done: Done[Outcome], limit: float | None) -> Outcome:
-    """What became of an item whose process did not survive it; for a cell, there is a record of it."""
-    reason = FATES[CellStatus(done.reason)].format(limit=limit or 0.0)
-    if isinstance(item, Cell) and made_meanwhile(item):
-        return Outcome(str(item), CellStatus.OK, 0.0, item.outputs.ep)
-    if isinstance(item, Cell):
+def outcome_of_death(job: Job, done: Done[Outcome], limit: float | None, force: bool = False) -> Outcome:
+    """The outcome of a job whose process died; writes a record of the failure for a cell.
+
+    Args:
+        job: The job.
+        done: The call that ended.
+        limit: The time limit in seconds.
+        force: True if the cell was to be unlearned again, so that a record from before says nothing.
+    """
+    reason = DEATH_REASONS[CellStatus(done.reason)].format(limit=limit or 0.0)
+    if isinstance(job, Cell) and not force and has_valid_record(job):
+        return Outcome(str(job), CellStatus.OK, 0.0, job.outputs.ep)
+    if isinstance(job, Cell):
         trace = {"traceback": done.trace} if done.trace else {}
-        write_record(item.path, {**failure(item, done.reason, reason), **trace})
-    ep = item.total_ep if isinstance(item, Artefact) else item.outputs.ep
-    return Outcome(str(item), done.reason, 0.0, ep, reason, isinstance(item, Cell))
+        write_record(job.path, {**failure_record(job, done.reason, reason), **trace})
+    return Outcome(str(job), done.reason, 0.0, ep_of(job), reason, isinstance(job, Cell), artefacts=artefacts_in(job))
 
 
-def is_forced(item: Artefact | Cell, plan: Plan) -> bool:
-    """Whether an item is a cell that shall be unlearned even if its outputs are there."""
-    return isinstance(item, Cell) and item.method in plan.forced
+def is_forced(job: Job, plan: Plan) -> bool:
+    """True for a cell that must be unlearned again although its outputs are cached."""
+    return isinstance(job, Cell) and job.method in plan.forced
 
 
-def work(item: Artefact | Cell, store: Store, force: bool) -> Outcome:
-    """What a worker does: makes an artefact or a cell, on one thread; whatever goes wrong stays in its outcome."""
+def ep_of(job: Job) -> float:
+    """The amount of work of a job, in ep."""
+    return job.total_ep if isinstance(job, Artefact) else job.outputs.ep
+
+
+def artefacts_in(job: Job) -> int:
+    """The number of artefacts that a job makes for cells; 0 if it is a cell itself."""
+    return 1 + len(job.beside) if isinstance(job, Training) else int(isinstance(job, Artefact))
+
+
+def work(job: Job, store: Store, force: bool) -> Outcome:
+    """In a worker: makes an artefact or a cell, on one thread; errors become part of the outcome."""
     start = time.perf_counter()
-    if parent_process() is not None:  # Ctrl-C is for the main process, which ends its workers
+    if parent_process() is not None:  # the main process handles Ctrl-C, and ends its workers
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         warnings.showwarning = lambda message, *_args, **_kwargs: print(f"warning: {message}", file=sys.stderr)  # noqa: T201
-    timing.taken()
+    timing.read_and_reset()
     speed: Mapping[str, float] = {}
-    with one_thread(), redirect_stdout(sys.stderr), timing.spending("overhead"):  # what plugins print is no result
-        if isinstance(item, Artefact):
-            status, reason, speed = make_artefact(item, store)
+    # Plugins may print: standard output is for results.
+    with one_thread(), redirect_stdout(sys.stderr), timing.spending("overhead"):
+        if isinstance(job, Artefact):
+            status, reason, speed = make_artefact(job, store)
         else:
-            status, reason = make_cell(item, store, force)
-    ep = item.total_ep if isinstance(item, Artefact) else item.outputs.ep
-    seconds = time.perf_counter() - start
-    return Outcome(str(item), status, seconds, ep, reason, isinstance(item, Cell), timing.taken(), speed)
+            status, reason = make_cell(job, store, force)
+    seconds, spent = time.perf_counter() - start, timing.read_and_reset()
+    return Outcome(
+        str(job), status, seconds, ep_of(job), reason, isinstance(job, Cell), spent, speed, artefacts_in(job)
+    )
 
 
 @lru_cache(maxsize=1)
 def evaluator_of(store: Store) -> Evaluator:
-    """The evaluator of this worker process, with the data that it keeps from call to call."""
+    """The evaluator of this worker process; it caches data from call to call."""
     return Evaluator(WorkerContext(store))
 
 
@@ -186,48 +210,58 @@ def make_artefact(artefact: Artefact, store: Store) -> tuple[str, str, Mapping[s
         _, info = evaluator_of(store).context.get(artefact)
     except StorageError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a plugin raised
+    except (Exception, SystemExit) as error:  # plugins may raise anything
         return status_of(error), reason_of(error), {}
     return MADE, "", info if isinstance(artefact, Training) else {}
 
 
 def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
-    """Makes a cell's record, of success or of failure."""
+    """Makes a cell and writes its record; returns its status, and the reason if it failed."""
     if force:
         store.remove(cell.outputs.key)
-    elif made_meanwhile(cell):
+    elif has_valid_record(cell):
         return CellStatus.OK, ""
     try:
         record = evaluator_of(store).record(cell)
-        write_record(cell.path, record)  # fails if something in it is no number, or no JSON at all
+        record |= added_numbers(cell)
+        write_record(cell.path, record)  # raises for numbers that are not finite, and for what is not JSON
     except StorageError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a plugin raised
-        record = {**failure(cell, status_of(error), reason_of(error)), "traceback": traceback.format_exc()}
+    except (Exception, SystemExit) as error:  # plugins may raise anything
+        record = {**failure_record(cell, status_of(error), reason_of(error)), "traceback": traceback.format_exc()}
         write_record(cell.path, record)
     return record["status"], record.get("reason", "")
 
 
-def made_meanwhile(cell: Cell) -> bool:
-    """Whether another run on the same folder has made a cell's record since this one was planned."""
+def added_numbers(cell: Cell) -> dict[str, Any]:
+    """The numbers that `measure` added to the record of the same outputs and shadow models, under "more"."""
+    record = read_record(cell.path)
+    if record is None or "more" not in record:
+        return {}
+    same = all(not differences(record["key"][part], cell.key[part]) for part in ("outputs", "shadows"))
+    return {"more": record["more"]} if same else {}
+
+
+def has_valid_record(cell: Cell) -> bool:
+    """True if another run in the same folder has finished the cell since this run was planned."""
     record = read_record(cell.path)
     return record is not None and record["status"] == CellStatus.OK and not differences(record["key"], cell.key)
 
 
-def failure(cell: Cell, status: str, reason: str) -> dict[str, Any]:
-    """The record of a cell that has no numbers."""
+def failure_record(cell: Cell, status: str, reason: str) -> dict[str, Any]:
+    """The record of a cell that failed."""
     return {
         "schema": SCHEMA,
         "status": status,
         "reason": reason,
         "cell": cell.info.as_json(),
         "key": dict(cell.key),
-        "observed": observed(cell, {}),
+        "observed": observed_facts(cell, {}),
     }
 
 
 def status_of(error: BaseException) -> CellStatus:
-    """What kind of failure an exception is."""
+    """The kind of failure of a cell that raised this exception."""
     if isinstance(error, ParentFailedError):
         return CellStatus.SKIPPED
     if isinstance(error, FloatingPointError):
@@ -238,5 +272,5 @@ def status_of(error: BaseException) -> CellStatus:
 
 
 def reason_of(error: BaseException) -> str:
-    """An exception in one line."""
+    """The type and message of an exception in one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,4 +1,4 @@
-"""The two ways to evaluate a network: the suite's own, and the one that the published tables were made with."""
+"""The two protocols of evaluation: the suite's own, and that of the published tables."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from unlearnbench.plugins import registry
 
 @dataclass(frozen=True)
 class Protocol:
-    """What the columns of a table mean.
+    """Defines the columns of a table.
 
     Attributes:
-        name: On the command line and in records.
+        name: Its name on the command line and in records.
         attack: The name of the attack whose success rate is the ASR.
-        metric: Which of that attack's numbers it is.
-        augmented: Whether training items are changed as in training, where the recipe augments.
-        note: What a reader must know; `{shadows}` is the number of shadow models, and other names are options of
+        metric: The metric of that attack.
+        augmented: True if training samples are augmented, where the recipe augments.
+        note: The note below tables; `{shadows}` stands for the number of shadow models, other names for options of
             the attack.
     """
 
@@ -34,7 +34,7 @@ CLEAN = Protocol(
     metric="balanced_accuracy",
     augmented=False,
     note="Protocol clean: no augmentation. ASR: balanced accuracy of a shadow-model attack ({shadows} shadow models) "
-    "on all forgotten against class-matched held-out items; 50 is blind guessing, closeness to Retrain is what counts. "
+    "on all forgotten against class-matched held-out samples; 50 is chance level, the target is Retrain's value. "
     "The attack does not adapt to unlearning, so it is a lower bound on leakage.",
 )
 RELEASED = Protocol(
@@ -42,30 +42,30 @@ RELEASED = Protocol(
     attack="released",
     metric="accuracy",
     augmented=True,
-    note="Protocol released, as in the code behind the published tables: training items are augmented where the recipe "
-    "augments. ASR: plain accuracy of a classifier that is trained on the unlearned network itself and scored on an "
-    "unbalanced set, so 50 is not blind guessing; `unlearnbench show` has the accuracy of a constant answer. The "
-    "classifier is gradient boosting of {classifier}; that of the released code is of xgboost.",
+    note="Protocol released, as in the code of the published tables: training samples are augmented where the recipe "
+    "augments. ASR: plain accuracy of a classifier that is trained on the unlearned network itself and evaluated on an "
+    "unbalanced set, so 50 is not chance level; `unlearnbench show` has the accuracy of a constant prediction. The "
+    "classifier is the gradient boosting of {classifier}; the released code uses that of xgboost.",
 )
 PROTOCOLS = {protocol.name: protocol for protocol in (CLEAN, RELEASED)}
 
 
 METRICS = ("auc", "balanced_accuracy", "tpr@1%", "tpr@0.1%")
-"""What there is of every attack."""
+"""The metrics of every attack that tables can show."""
 
 
 def get(name: str, attack: str | None = None, metric: str | None = None) -> Protocol:
-    """A protocol by name, or the clean one with a number of another attack in the place of the ASR.
+    """A protocol by name, or protocol clean with a metric of another attack instead of the ASR.
 
     Raises:
-        UserError: If there is none of that name, or no such attack or metric.
+        UserError: If there is no such protocol, attack or metric.
     """
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
     if attack is None and metric is None:
         return PROTOCOLS[name]
     if name != CLEAN.name:
-        raise UserError("--attack and --metric go with protocol clean only")
+        raise UserError("--attack and --metric need protocol clean")
     known = registry.entries("attacks")
     if attack is not None and attack not in known:
         raise unknown("attack", attack, known)
@@ -77,7 +77,7 @@ def get(name: str, attack: str | None = None, metric: str | None = None) -> Prot
         attack=attack,
         metric=metric,
         note=f"Protocol clean: no augmentation. The last column is {metric} of attack {attack}, on forgotten against "
-        "class-matched held-out items; closeness to Retrain is what counts. See `unlearnbench list attacks`.",
+        "class-matched held-out samples; the target is Retrain's value. See `unlearnbench list attacks`.",
     )
 
 
@@ -89,4 +89,4 @@ COLUMNS = {
     "test_f": "Test_f",
     "asr": "ASR",
 }
-"""Metrics as the paper writes them."""
+"""The names of metrics in tables, as in the paper."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +50,7 @@ class Selection:
         datasets: str | Sequence[str] = (),
         tasks: str | Sequence[str] = (),
         methods: str | Sequence[str] = (),
-        seeds: str | int | Sequence[int] | None = None,
+        seeds: str | int | Iterable[int] | None = None,
         overrides: Overrides | None = None,
     ) -> Selection:
         """Reads a selection as people write it.
@@ -118,7 +118,7 @@ class Workspace:
         """
         device, store = choose_device(device), Store(folders.cache(cache))
         folders.check_writable(store.root)
-        return cls(Path(results), store, folders.data(data), device, resolved(arithmetic, device))
+        return cls(folders.expanded(results), store, folders.data(data), device, resolved(arithmetic, device))
 
     @property
     def environment(self) -> Mapping[str, str]:

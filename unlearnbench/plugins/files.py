@@ -17,6 +17,7 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.fingerprint import fingerprint, sources
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.plugins.registry import Entry
+from unlearnbench.storage.folders import expanded
 
 ORIGIN = "file"
 """The origin of these plugins, in place of a distribution."""
@@ -89,7 +90,7 @@ def placed(name: str) -> str:
             place = ".py:".join(name.rsplit(".", 1))
             raise UserError(f"{name} is not installed; if it is in a file, say where: {place}")
         return name
-    return Local(Path(path).expanduser().resolve(), function)
+    return Local(expanded(path).resolve(), function)
 
 
 def place_of(name: str) -> str:

@@ -45,10 +45,16 @@ def sources(*modules: str, folder: Path | None = None) -> dict[str, tuple[Path, 
         name, path = queue.pop()
         if name in by_module or path is None:
             continue
-        source = path.read_text(encoding="utf-8")
+        source = source_text(path)
         by_module[name] = path, normalised(source)
         queue += [(other, followed(name, other, path)) for other in imported(source, name, path)]
     return by_module
+
+
+def source_text(path: Path) -> str:
+    """The text of a source file, in the encoding that Python reads it in: see PEP 263."""
+    with tokenize.open(path) as file:
+        return file.read()
 
 
 def located(folder: Path, module: str) -> Path | None:
@@ -102,7 +108,7 @@ def functions_of(module: str) -> set[str]:
     """The names of the functions that a module's source defines; none if the source cannot be read."""
     path = source_of(module)
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8")) if path else ast.Module([], [])
+        tree = ast.parse(source_text(path)) if path else ast.Module([], [])
     except (SyntaxError, UnicodeError):
         return set()
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

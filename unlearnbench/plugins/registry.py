@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.plugins.contract import CONTRACT, upgrade
-from unlearnbench.plugins.fingerprint import CORE, source_of
+from unlearnbench.plugins.fingerprint import CORE, source_of, source_text
 from unlearnbench.plugins.plugin import Plugin
 
 P = TypeVar("P", bound=Plugin)
@@ -91,7 +91,7 @@ def check_contract(label: str, *modules: str) -> None:
     """
     for module in modules:
         path = source_of(module)
-        source = path.read_text(encoding="utf-8") if path else ""
+        source = source_text(path) if path else ""
         for version in map(int, re.findall(r"^contract *= *(\d+)\b", source, re.MULTILINE)):
             if version != CONTRACT:
                 raise UserError(

@@ -40,10 +40,10 @@ def write(kind: str, name: str, into: str | Path = ".") -> tuple[Path, str]:
         raise UserError(f"{name} is a {kind} of {taken.origin}: choose another name")
     if importable(module):
         raise UserError(f"Python has a module {module}, which {name} would hide: choose another name")
-    folder = Path(into) / name
+    folder = folders.expanded(into) / name
     if folder.exists():
         raise UserError(f"{folder} exists already: choose another name, or another folder with --into")
-    folders.check_writable(Path(into))
+    folders.check_writable(folder.parent)
     folder.mkdir()
     for source in sorted(path for part in (SHARED, kind) for path in (TEMPLATES / part).iterdir() if path.is_file()):
         if source.name != STEPS:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellStatus, plugin_name
-from unlearnbench.planning.presets import NOTHING, REFERENCE, Preset
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE, Preset
 from unlearnbench.plugins import registry
+from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known, marked_records, record_paths
 from unlearnbench.reporting.numbering import ABLATIONS, TABLES, number_of, position, task_of
 from unlearnbench.reporting.record import Record
@@ -30,11 +31,13 @@ class Cells:
         number: 1 to 6 as in the paper, or the name of another task.
         preset: Whose cells.
         records: Their records, at least one; marked as stale if they do not belong beside the others.
+        choice: Which cells were asked for.
     """
 
     number: int | str
     preset: Preset
     records: Sequence[Record]
+    choice: Choice = EVERYTHING
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -86,7 +89,9 @@ def groups(frame: pd.DataFrame) -> Iterator[Group]:
             yield Group(first["dataset"], method, first["dataset_title"], first["method_title"], cells)
 
 
-def cells_of_table(number: int | str, preset: str, results: Path, accept_stale: bool = False) -> list[Cells]:
+def cells_of_table(
+    number: int | str, preset: str, results: Path, accept_stale: bool = False, choice: Choice = EVERYTHING
+) -> list[Cells]:
     """The cells of a table, first those with the preset's options of the task.
 
     Args:
@@ -94,6 +99,7 @@ def cells_of_table(number: int | str, preset: str, results: Path, accept_stale: 
         preset: The name or the file of a preset.
         results: The folder of the records.
         accept_stale: Whether stale cells count.
+        choice: Which cells.
 
     Raises:
         UserError: If a name is wrong or there are no records.
@@ -105,7 +111,7 @@ def cells_of_table(number: int | str, preset: str, results: Path, accept_stale: 
     wanted = number_of(task) if isinstance(number, str) else number
     here = [
         cells
-        for cells in cells_of_preset(results, chosen, accept_stale, task=task)
+        for cells in cells_of_preset(results, chosen, accept_stale, task=task, choice=choice)
         if cells.number == wanted and label in (task, cells.task)
     ]
     if not here:
@@ -119,7 +125,12 @@ def cells_of_table(number: int | str, preset: str, results: Path, accept_stale: 
 
 
 def cells_of_preset(
-    results: Path, preset: Preset, accept_stale: bool = False, known: Known = NOTHING_KNOWN, task: str = ""
+    results: Path,
+    preset: Preset,
+    accept_stale: bool = False,
+    known: Known = NOTHING_KNOWN,
+    task: str = "",
+    choice: Choice = EVERYTHING,
 ) -> Iterator[Cells]:
     """The cells of each table for which a preset has records, first the paper's tables.
 
@@ -129,16 +140,22 @@ def cells_of_preset(
         accept_stale: Whether stale cells count.
         known: Records that have been read already.
         task: Only tables of tasks whose names begin like this.
+        choice: Which cells.
+
+    Raises:
+        UserError: If there is no results folder, or no record of a chosen name.
     """
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
-    read = marked_records(record_paths(results, preset.name, task), preset, accept_stale, known)
+    read = marked_records(record_paths(results, preset.source, task), preset, accept_stale, known)
     records = [record for record in read if record.cell.model == models.get(record.cell.dataset, record.cell.model)]
+    choice.check(record.cell for record in records)
+    records = [record for record in records if choice.includes(record.cell)]
     others = {record.cell.task_name for record in records} - {*TABLES.values()}
     tables: list[tuple[int | str, str]] = [*TABLES.items(), *((name, name) for name in sorted(others))]
     for number, name in tables:
         here = shown([record for record in records if record.cell.task_name == name], number)
         for label in sorted({record.cell.task for record in here}, key=lambda label: (label != name, label)):
-            yield Cells(number, preset, comparable([record for record in here if record.cell.task == label]))
+            yield Cells(number, preset, comparable([record for record in here if record.cell.task == label]), choice)
 
 
 def shown(records: Sequence[Record], number: int | str) -> list[Record]:
@@ -148,5 +165,5 @@ def shown(records: Sequence[Record], number: int | str) -> list[Record]:
         return [record for record in records if record.cell.role != "ablation"]
     if not ablations:
         return []
-    beside = {REFERENCE, NOTHING, *(record.cell.like for record in ablations)}
+    beside = {REFERENCE, ORIGINAL, *(record.cell.like for record in ablations)}
     return [record for record in records if record.cell.role == "ablation" or record.cell.method in beside]

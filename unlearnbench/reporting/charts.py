@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unlearnbench.reporting.formats import printable
 from unlearnbench.reporting.ranking import Ranking
 
 
@@ -40,7 +41,7 @@ def diagram(ranking: Ranking) -> str:
         y = below + line * (place if near else count - 1 - place)
         edge, anchor = (left - 10, "start") if near else (right + 10, "end")
         parts.append(f'<path d="M{x(rank):.1f} {top}V{y}H{edge}" fill="none" stroke="gray"/>')
-        text = f"{escape(name)} ({rank:.2f})"
+        text = f"{escape(printable(name))} ({rank:.2f})"
         parts.append(f'<text x="{edge}" y="{y - 4}" text-anchor="{anchor}">{text}</text>')
     return "\n".join([*parts, "</svg>", ""])
 

@@ -12,9 +12,9 @@ from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import COLUMNS, Protocol
 from unlearnbench.reporting import standard
 from unlearnbench.reporting.cells import Cells
-from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.numbering import task_of
-from unlearnbench.reporting.published import SEEDS, Published
+from unlearnbench.reporting.published import SEEDS, TITLES, Published
 from unlearnbench.reporting.rendering import Number, Table
 from unlearnbench.statistics import Interval
 
@@ -27,7 +27,7 @@ class Pair:
     """A published number and ours.
 
     Attributes:
-        dataset: Its title.
+        dataset: Its title in print.
         method: Its title.
         metric: Its name, e.g. "train_r".
         published: In percent, over five seeds.
@@ -78,9 +78,9 @@ def view(cells: Cells, protocol: Protocol, published: Published) -> Grid:
         )
     reasons = list(dict.fromkeys(pair.wrong for pair in pairs if pair.wrong))
     columns = [
-        Column("Data"),
-        Column("Method"),
-        Column("Metric", lambda metric: COLUMNS.get(metric, metric)),
+        DATA,
+        METHOD,
+        Column("Metric", lambda metric: COLUMNS.get(metric, metric), is_key=True),
         Column("Published", lambda number: number.text(SEEDS)),
         Column("Ours", lambda number: number.text(table.seeds)),
         Column("Difference", "{:+.2f}".format),
@@ -90,7 +90,7 @@ def view(cells: Cells, protocol: Protocol, published: Published) -> Grid:
     rows = [(p.dataset, p.method, p.metric, p.published, p.ours, p.difference, p.interval, p.wrong) for p in pairs]
     numbered = [f"({i}) {reason}" for i, reason in enumerate(reasons, start=1)]
     notes = [*summary(table, pairs, published), *numbered, *table.notes[1:]]
-    title = f"{cells.title}, protocol {protocol.name}, beside the published numbers (five seeds)"
+    title = f"{cells.title}, protocol {protocol.name}, beside the published numbers ({SEEDS} seeds; ours {table.seeds})"
     return Grid(title, columns, rows, notes, tidy(pairs))
 
 
@@ -102,7 +102,9 @@ def paired(table: Table, published: Published) -> Iterator[Pair]:
                 place, ours = (dataset, row.method, metric), row.numbers[dataset, metric]
                 if place in published.numbers and ours.n:
                     theirs, wrong = published.numbers[place], published.wrong.get(place, "")
-                    yield Pair(title, row.title, metric, theirs, ours, row.method == REFERENCE, wrong)
+                    yield Pair(
+                        TITLES.get(dataset, title), row.title, metric, theirs, ours, row.method == REFERENCE, wrong
+                    )
 
 
 def tidy(pairs: Sequence[Pair]) -> Data:

@@ -7,7 +7,7 @@ from typing import Any
 
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.reporting.cells import Cells, groups
-from unlearnbench.reporting.grid import Column, Grid
+from unlearnbench.reporting.grid import DATA, METHOD, Column, Grid
 
 UNITS = {"ep": "ep", "seconds": "s"}
 """The units of costs, with their symbols."""
@@ -26,7 +26,7 @@ def view(cells: Cells) -> Grid:
     by_unit = [
         [*(f"{phase} ({symbol})" for phase in PHASES), f"beside Retrain ({symbol})"] for symbol in UNITS.values()
     ]
-    columns = [Column("Data"), Column("Method"), *(Column(header, shown) for unit in by_unit for header in unit)]
+    columns = [DATA, METHOD, *(Column(header, shown) for unit in by_unit for header in unit)]
     return Grid(f"{cells.title}: cost", columns, rows(cells), NOTES)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.reporting.cells import Cells, groups
-from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.noise_floor import floor
 from unlearnbench.reporting.rendering import Number
 from unlearnbench.statistics import Floats
@@ -45,19 +45,69 @@ def view(cells: Cells, outputs: Outputs) -> Grid:
 
     Args:
         cells: What it shows.
-        outputs: A cell without outputs has neither JSD nor disagreement.
+        outputs: A cell without outputs has neither JSD nor disagreement; a note names it.
     """
     by_seed = by_records(cells.ok)
+    missing: list[Key] = []
     for (dataset, seed), methods in in_scenarios(by_seed).items():
         reference = outputs.probabilities(dataset, REFERENCE, seed)
-        for method in methods:
-            if reference and (own := outputs.probabilities(dataset, method, seed)):
+        if not reference:
+            missing.append((dataset, REFERENCE, seed))
+        for method in (method for method in methods if method != REFERENCE):
+            own = outputs.probabilities(dataset, method, seed)
+            if not own:
+                missing.append((dataset, method, seed))
+            elif reference:
                 by_seed[dataset, method, seed] |= compared(own, reference)
     lines = list(rows(cells, by_seed))
-    columns = [Column("Data"), Column("Method"), *(Column(header, shown) for header in HEADERS.values())]
+    columns = [DATA, METHOD, *(Column(header, shown) for header in HEADERS.values())]
     headers = ["Data", "Method", *(f"{h}{end}" for h in HEADERS.values() for end in (" mean", " std", " n"))]
     tidy = [[*row[:2], *(value for n in row[2:] for value in (n.mean, n.deviation, n.n))] for row in lines]
-    return Grid(f"{cells.title}: distance to Retrain", columns, lines, NOTES, Data(headers, tidy))
+    return Grid(
+        f"{cells.title}: distance to Retrain",
+        columns,
+        lines,
+        [*NOTES, *left_out(cells, by_seed, missing)],
+        Data(headers, tidy),
+    )
+
+
+def left_out(cells: Cells, by_seed: Mapping[Key, object], missing: Collection[Key]) -> Iterator[str]:
+    """Notes on the seeds that numbers leave out.
+
+    Args:
+        cells: What the table shows.
+        by_seed: The cells with numbers.
+        missing: Those of them without outputs.
+    """
+    alone: list[tuple[str, int]] = []
+    without: list[tuple[str, int]] = []
+    for group in groups(cells.ok):
+        label = f"{group.dataset_title} {group.method_title}"
+        for seed in sorted(group.cells["seed"]):
+            key = group.dataset, group.method, int(seed)
+            alone += [] if key in by_seed else [(label, seed)]
+            without += [(label, seed)] if key in missing else []
+    if alone:
+        yield f"Left out, because Retrain lacks the seed: {by_label(alone)}."
+    if without and len(missing) == len(by_seed):
+        yield (
+            "Neither JSD nor Dis: no outputs of these cells are in the cache. `merge --cache` copies those of other "
+            "machines."
+        )
+    elif without:
+        yield (
+            f"JSD and Dis leave out cells whose outputs are not in the cache: {by_label(without)}. A seed without "
+            "Retrain's outputs is left out for every method. `merge --cache` copies outputs of other machines."
+        )
+
+
+def by_label(cells: Sequence[tuple[str, int]]) -> str:
+    """Cells in words, e.g. "DIGITS-8x8 LAF (seeds 0, 2)"."""
+    seeds: dict[str, list[str]] = {}
+    for label, seed in cells:
+        seeds.setdefault(label, []).append(str(seed))
+    return "; ".join(f"{label} (seed{'s' if len(of) > 1 else ''} {', '.join(of)})" for label, of in seeds.items())
 
 
 def by_records(frame: pd.DataFrame) -> dict[Key, dict[str, float]]:

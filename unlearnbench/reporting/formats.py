@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from unlearnbench.errors import UserError
 
 FILES = {"markdown": ".md", "latex": ".tex", "csv": ".csv"}
 """The formats that are written to disk, with the ending of their files."""
-STYLES = {"markdown": "pipe", "terminal": "simple", "latex": "latex_booktabs", "csv": ""}
-"""Formats, with their names in tabulate."""
+FORMATS = ("markdown", "terminal", "latex", "csv")
 LATEX = {character: rf"\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -25,6 +26,10 @@ LATEX = {character: rf"\{character}" for character in "&%$#_{}"} | {
 }
 """What LaTeX prints otherwise, or not at all, by character."""
 LATEX_NEEDS = r"% needs \usepackage{booktabs}"
+MARKDOWN = re.compile(r"[\\`*|~$<]|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^(?:[#>]|[-+](?=\s))|&(?=#|\w+;)")
+"""What markdown does not print as it is; an underscore within a word stands for itself."""
+MARKDOWN_ENTITIES = {"<": "&lt;", "&": "&amp;"}
+CODE_SPAN = re.compile(r"(`[^`]+`)")
 
 
 def check_format(form: str) -> None:
@@ -33,8 +38,8 @@ def check_format(form: str) -> None:
     Raises:
         UserError: If there is no such format.
     """
-    if form not in STYLES:
-        raise UserError(f"format must be one of {', '.join(STYLES)}, not {form!r}")
+    if form not in FORMATS:
+        raise UserError(f"format must be one of {', '.join(FORMATS)}, not {form!r}")
 
 
 def csv_text(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -46,11 +51,38 @@ def csv_text(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
+def latex_text(caption: str, tabulars: Iterable[str], notes: Sequence[str]) -> str:
+    """A LaTeX table of tabulars, with raw caption and notes."""
+    above = [LATEX_NEEDS, r"\begin{table}", r"\centering", rf"\caption{{{escape_latex(caption)}}}"]
+    below = [rf"\par\footnotesize {escape_latex(note)}" for note in notes]
+    return "\n".join([*above, *tabulars, *below, r"\end{table}"]) + "\n"
+
+
+def printable(text: str) -> str:
+    """Text in one line: control characters and line breaks become spaces."""
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
+
+
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(LATEX.get(character, character) for character in text)
+    escaped = "".join(LATEX.get(character, character) for character in printable(text))
+    return re.sub("-(?=-)", "-{}", escaped)  # otherwise two hyphens become a dash
 
 
 def escape_markdown(text: str) -> str:
-    """Text that markdown prints as it is."""
-    return text.replace("*", r"\*").replace("_", r"\_").replace("<", "&lt;")
+    """Text that markdown prints as it is, in a paragraph and in a cell of a table."""
+    return MARKDOWN.sub(lambda match: MARKDOWN_ENTITIES.get(match[0], rf"\{match[0]}"), printable(text))
+
+
+def markdown_note(text: str) -> str:
+    """A note for markdown: as `escape_markdown`, but parts in backticks are code."""
+    return "".join(part if CODE_SPAN.fullmatch(part) else escape_markdown(part) for part in CODE_SPAN.split(text))
+
+
+ESCAPES: Mapping[str, Callable[[str], str]] = {
+    "markdown": escape_markdown,
+    "terminal": printable,
+    "latex": escape_latex,
+    "csv": str,
+}
+"""How each format prints a cell, a header or a title as it is."""

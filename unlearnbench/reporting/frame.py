@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.artefacts.versions import outdated
 from unlearnbench.errors import UserError
+from unlearnbench.planning import presets
 from unlearnbench.planning.presets import Preset
-from unlearnbench.reporting.record import Record
+from unlearnbench.reporting.absent import causes
+from unlearnbench.reporting.record import STALE, Record
 from unlearnbench.reporting.stale import changes, marked
-from unlearnbench.storage.folders import folder_name
+from unlearnbench.storage.folders import expanded, folder_name
 from unlearnbench.storage.records import read_record
 
 if TYPE_CHECKING:
@@ -23,15 +27,17 @@ Known = Mapping[Path, Mapping[str, Any]]
 NOTHING_KNOWN: Known = {}
 
 
-def load(results: str | Path = "results", preset: str | None = None) -> pd.DataFrame:
+def load(results: str | Path = "results", preset: str | None = None, accept_stale: bool = False) -> pd.DataFrame:
     """Reads records into a frame with one row for each cell.
 
     Args:
         results: The folder of the records.
         preset: The name or the file of a preset; None: all presets.
+        accept_stale: Do not warn of stale records.
 
     Returns:
-        Names and titles (`dataset`, `model`, `task`, `method`, `role`, `seed`, ...), `status`, and the metrics of
+        Names and titles (`dataset`, `model`, `task`, `method`, `role`, `seed`, ...), `status`, `stale` (what has
+        changed since: code or, if a preset is named, what it says; "" for nothing), and the metrics of
         protocol `clean` as fractions in [0, 1] (`train_r`, `train_f`, `test`, `test_r`, `test_f`, `asr`), those of
         protocol `released` as `released.train_r` and so on; those of attacks as e.g. `shadow.auc`, `shadow.auc_low`,
         `shadow.auc_high`; the number of samples behind an accuracy as `items.train_r` and so on; the cost in
@@ -43,7 +49,17 @@ def load(results: str | Path = "results", preset: str | None = None) -> pd.DataF
     """
     import pandas as pd
 
-    return pd.DataFrame([Record.from_json(record).row() for record in records(Path(results), preset)])
+    chosen = presets.read(preset) if preset else None
+    read = [Record.from_json(record) for record in records(expanded(results), preset)]
+    changed = [changes(r, chosen) if chosen else ", ".join(outdated(r.key, r.files)) for r in read]
+    stale = [marked(record, text, accept_stale=False) for record, text in zip(read, changed, strict=True)]
+    if (number := sum(record.state == STALE for record in stale)) and not accept_stale:
+        warnings.warn(
+            f"{number} of {len(read)} records are stale because of changes in {causes(stale)}: run again, or see "
+            "column `stale`; accept_stale=True silences this",
+            stacklevel=2,
+        )
+    return pd.DataFrame([{**r.row(), "stale": text} for r, text in zip(read, changed, strict=True)])
 
 
 def records(results: Path, preset: str | None = None) -> Iterator[Mapping[str, Any]]:
@@ -66,13 +82,11 @@ def record_paths(results: Path, preset: str | None = None, task: str = "") -> li
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
     if not os.access(results, os.R_OK | os.X_OK):
         raise UserError(f"cannot read the results folder {results}: check its permissions")
-    preset = Path(preset).stem if preset and preset.endswith(".toml") else preset
-    if preset and not (results / preset).is_dir():
-        raise UserError(
-            f"there are no results of preset {preset} in {results}: run `unlearnbench run --preset {preset}`"
-        )
+    name = Path(preset).stem if preset and preset.endswith(".toml") else preset
+    if name and not (results / name).is_dir():
+        raise UserError(f"there are no results of preset {name} in {results}: run `unlearnbench run --preset {preset}`")
     of_task = escape(folder_name(task)) if task else ""
-    return sorted(results.glob(f"{escape(preset) if preset else '*'}/records/*/*/{of_task}*/*/*.json"))
+    return sorted(results.glob(f"{escape(name) if name else '*'}/records/*/*/{of_task}*/*/*.json"))
 
 
 def marked_records(paths: Iterable[Path], preset: Preset, accept_stale: bool, known: Known) -> Iterator[Record]:

@@ -11,12 +11,17 @@ from unlearnbench.errors import UserError
 from unlearnbench.planning import protocols
 from unlearnbench.planning.protocols import CLEAN, Protocol
 from unlearnbench.reporting.cells import Cells
+from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.published import Published
 from unlearnbench.reporting.published import read as read_published
 from unlearnbench.reporting.standard import success_of
 
 if TYPE_CHECKING:
     from unlearnbench.reporting.outputs import Outputs
+
+
+U_LIRA = "u-lira"
+"""The attack that needs models of its own."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Request:
     metric: str | None = None
     cache: str | Path | None = None
     data: str | Path | None = None
+    choice: Choice = EVERYTHING
 
 
 def protocol(request: Request, tables: Sequence[Cells]) -> Protocol:
@@ -49,16 +55,21 @@ def protocol(request: Request, tables: Sequence[Cells]) -> Protocol:
 
 def why_not(tables: Sequence[Cells], preset: str, protocol: Protocol) -> str:
     """Why no record has the metric of an attack."""
+    models = " --unlearned-shadows 16" if protocol.attack == U_LIRA else ""
+    command = f"unlearnbench measure --preset {preset} --attack {protocol.attack}{models}"
     frames = [cells.frame for cells in tables]
     reasons = [
         reason for frame in frames if (name := f"{protocol.attack}.n/a") in frame for reason in frame[name].dropna()
     ]
     if reasons:
         return str(reasons[0])
+    added = [record.more[protocol.attack] for c in tables for record in c.records if protocol.attack in record.more]
+    if added and not any(one.numbers for one in added):
+        return f"its numbers are stale: run `{command}` again; --accept-stale shows them"
     if any(f"{protocol.attack}.auc" in frame for frame in frames):
         few = "the held-out samples are too few for it"
         return few if protocol.metric.startswith("tpr") else "the attack has no threshold here"
-    return f"run `unlearnbench measure --preset {preset} --attack {protocol.attack}`"
+    return f"run `{command}`"
 
 
 def published(request: Request, tables: Sequence[Cells]) -> Published:

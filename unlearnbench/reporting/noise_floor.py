@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unlearnbench.planning.cell_info import CellStatus
-from unlearnbench.planning.presets import AGAIN, REFERENCE
+from unlearnbench.planning.presets import REFERENCE, SECOND_RETRAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def floor(frame: pd.DataFrame, column: str) -> float | None:
     Returns:
         In [0, 1], or None if there is no second Retrain.
     """
-    between = of_method(differences(frame, column), AGAIN)
+    between = of_method(differences(frame, column), SECOND_RETRAIN)
     if not len(between):
         return None
     return max(float(np.sqrt(np.mean(between**2))), resolution(frame, column))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unlearnbench import statistics
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
-from unlearnbench.planning.presets import NOTHING, REFERENCE
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE
 from unlearnbench.planning.protocols import COLUMNS, Protocol
 from unlearnbench.reporting.noise_floor import differences, floor, of_method
 from unlearnbench.reporting.rendering import Number
@@ -44,7 +44,7 @@ def remarks(
             for m, row in rows.items()
             if utility in row and m != REFERENCE and methods[m].role != "control"
         ]
-        retrain, original = rows.get(REFERENCE, {}), rows.get(NOTHING, {})
+        retrain, original = rows.get(REFERENCE, {}), rows.get(ORIGINAL, {})
         if retrain and original and near(retrain, original, 2 * IDLE):
             yield (
                 f"{title}: Retrain is within {2 * IDLE:.0f} points of the original in every column, so this table can "
@@ -74,16 +74,17 @@ def overdone(frame: pd.DataFrame, protocol: Protocol) -> Iterator[str]:
         frame: The cells of a table, as in `load`.
         protocol: Whose attack is looked at.
     """
-    for dataset, group in frame[frame["status"] == CellStatus.OK].groupby("dataset_title"):
+    for _, group in frame[frame["status"] == CellStatus.OK].groupby("dataset"):
         reasons = [below_guessing(group, protocol.attack), below_retrain(group)]
         about = group.drop_duplicates("method")
+        title_of_data = group["dataset_title"].iloc[0]
         competing = about[about["role"].isin(["method", "variant", "ablation"]) & (about["method"] != REFERENCE)]
         names = []
         for method, title in zip(competing["method"], competing["method_title"], strict=True):
             if why := [reason[method] for reason in reasons if method in reason]:
                 names.append(f"{title} ({'; '.join(why)})")
         if names:
-            yield f"{dataset}: over-unlearned, which also exposes the forget set: {', '.join(sorted(names))}."
+            yield f"{title_of_data}: over-unlearned, which also exposes the forget set: {', '.join(sorted(names))}."
 
 
 def below_guessing(group: pd.DataFrame, attack: str) -> dict[str, str]:

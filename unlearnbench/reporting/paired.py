@@ -11,12 +11,14 @@ from unlearnbench import statistics
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import COLUMNS
 from unlearnbench.reporting.cells import Cells, groups
-from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.noise_floor import differences, floor, of_method
 
 if TYPE_CHECKING:
     from unlearnbench.statistics import Floats
 
+FEWEST = 3
+"""The smallest number of seeds with an interval: of two, it is 13 times as wide as their range."""
 LEVEL = 0.05
 """The level of significance; intervals have a confidence of 1 - LEVEL."""
 
@@ -41,8 +43,8 @@ class Difference:
 
     @property
     def spread(self) -> bool:
-        """Whether seeds differ; if all agree, they do not tell how much others would differ."""
-        return self.seeds > 1 and self.high > self.low
+        """Whether it has an interval: not of two seeds, whose is too wide to tell anything, nor where all agree."""
+        return self.seeds >= FEWEST and self.high > self.low
 
     @property
     def floors(self) -> float | None:
@@ -61,7 +63,7 @@ Row = tuple[str, str, list[Difference | None]]
 def view(cells: Cells) -> Grid:
     """The difference of each method to Retrain in each metric of the task."""
     lines = list(rows(cells))
-    columns = [Column("Data"), Column("Method")]
+    columns = [DATA, METHOD]
     columns += [Column(COLUMNS.get(c, c), lambda difference: str(difference or "-")) for c in cells.columns]
     seeds = max((d.seeds for *_, by_metric in lines for d in by_metric if d), default=0)
     title = f"{cells.title}: difference to Retrain with the same seed"
@@ -106,12 +108,13 @@ def notes(seeds: int) -> Iterator[str]:
         "mean square over seeds of the difference between two Retrains (control `retrain-2`), at least one sample. "
         f"With {seeds} seeds, another Retrain stays within {reach(seeds):.1f} noise floors in 95 % of cases."
     )
-    if seeds < 2:
-        yield "One seed has no interval: two are needed."
+    if seeds < FEWEST:
+        yield f"{'One seed has' if seeds == 1 else f'{seeds} seeds have'} no interval: {FEWEST} are needed."
         return
     yield (
         f"In brackets: the {1 - LEVEL:.0%} t-interval over {seeds} seeds, not corrected for multiple comparisons. It "
-        "assumes normal differences, which so few seeds cannot show. None where all seeds agree."
+        "assumes normal differences, which so few seeds cannot show. None where all seeds agree or "
+        f"fewer than {FEWEST} have numbers."
     )
     enough = next(n for n in range(2, 100) if statistics.least_p(n) < LEVEL)
     if seeds < enough:

@@ -13,12 +13,17 @@ import numpy as np
 from unlearnbench import statistics
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
-from unlearnbench.planning.presets import REFERENCE
-from unlearnbench.reporting.cells import cells_of_preset, groups
+from unlearnbench.planning.cell_info import CellInfo
+from unlearnbench.planning.presets import Preset
+from unlearnbench.reporting import absent
+from unlearnbench.reporting.cells import cells_of_preset
+from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.distance import by_records
-from unlearnbench.reporting.grid import Column, Data, Grid
+from unlearnbench.reporting.grid import METHOD, Column, Data, Grid
 from unlearnbench.reporting.numbering import ABLATIONS
+from unlearnbench.reporting.record import Record
 from unlearnbench.statistics import Floats
+from unlearnbench.storage.folders import expanded
 
 LEVEL = 0.05
 RESAMPLES = 2000
@@ -33,30 +38,37 @@ class Ranking:
     """Mean ranks by the gap to Retrain.
 
     Attributes:
+        preset: The name of the preset.
         methods: Titles, the best first.
         roles: Their roles.
         blocks: Tasks and data sets, each of which ranks all methods.
         seeds: The smallest number of seeds in a block that all methods have; gaps are means over these.
-        dropped: Blocks that are left out, each with the methods that it lacks.
+        dropped: Titles of the methods that are left out, each with the blocks that it lacks; none if it only has no
+            seed in common with the others.
+        few: Blocks that are left out, because less than half of the methods have them.
         ranks: Mean rank of each method, float64 [methods].
         low: The lower end of the central 95 % of resamples of the seeds, float64 [methods].
         high: The upper end.
         first: The share of resamples in which a method is first, float64 [methods].
         friedman: The p-value of the hypothesis that all methods are alike; None for too few blocks.
         pairs: Holm-corrected p-values of pairs of methods over blocks, by their titles.
+        absent: Which records have no numbers, and why.
     """
 
+    preset: str
     methods: Sequence[str]
     roles: Sequence[str]
     blocks: Sequence[Block]
     seeds: int
-    dropped: Mapping[Block, Sequence[str]]
+    dropped: Mapping[str, Sequence[Block]]
+    few: Sequence[Block]
     ranks: Floats
     low: Floats
     high: Floats
     first: Floats
     friedman: float | None
     pairs: Mapping[tuple[str, str], float]
+    absent: Sequence[str]
 
     @property
     def critical_difference(self) -> float | None:
@@ -66,55 +78,108 @@ class Ranking:
         return statistics.critical_difference(len(self.methods), len(self.blocks))
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """What a ranking is computed from.
+
+    Attributes:
+        gaps: In percentage points, by block, method and seed.
+        titles: Of the methods, by label.
+        roles: Likewise.
+        absent: Which records have no numbers, and why.
+    """
+
+    gaps: Gaps
+    titles: Mapping[str, str]
+    roles: Mapping[str, str]
+    absent: Sequence[str]
+
+
 def rank(
     preset: str = "demo",
     results: str | Path = "results",
-    roles: Sequence[str] = ("method", "variant"),
     accept_stale: bool = False,
+    choice: Choice = EVERYTHING,
 ) -> Ranking:
-    """Ranks methods by their mean absolute gap to Retrain, over all tasks and data sets that have all of them.
+    """Ranks methods by their mean absolute gap to Retrain, over tasks and data sets.
+
+    A block, a task on a data set, counts if at least half of the methods have it. A method that lacks such a block is
+    left out.
 
     Args:
         preset: Whose results.
         results: The folder of the records.
-        roles: Which methods take part.
         accept_stale: As in `table`.
+        choice: Which cells. Variants and networks that were made elsewhere take part if it names them.
 
     Raises:
-        UserError: If there are no records, or fewer than two methods in any block.
+        UserError: If there are no records with numbers, or fewer than two methods have all blocks.
     """
-    gaps, titles, role_of = gathered(preset, Path(results), roles, accept_stale)
-    methods = sorted(titles)
-    shared = {block: table for block in sorted(gaps) if len(table := in_common(gaps[block], methods))}
+    chosen = presets.read(preset)
+    source = gathered(chosen, expanded(results), accept_stale, choice)
+    blocks = [block for block in sorted(source.gaps) if 2 * len(source.gaps[block]) >= len(source.titles)]
+    methods = comparable_methods(source.gaps, blocks, sorted(source.titles))
+    dropped = {source.titles[m]: lacking(source.gaps, blocks, m) for m in sorted(source.titles) if m not in methods}
     if len(methods) < 2:
-        only = f"only {titles[methods[0]]} has" if methods else "none has"
-        raise UserError(f"a ranking needs two methods, but {only} up-to-date records in {Path(results) / preset}")
-    if not shared:
-        raise UserError(f"no task and data set has a seed of all of {', '.join(titles.values())}: run them first")
+        raise too_few([source.titles[m] for m in methods], dropped, expanded(results) / chosen.name)
+    shared = {block: in_common(source.gaps[block], methods) for block in blocks}
     means = np.array([table.mean(axis=0) for table in shared.values()])
     ranks = statistics.mean_ranks(means)
     order = np.argsort(ranks, kind="stable")
     ranks, means, methods = ranks[order], means[:, order], [methods[i] for i in order]
     resampled = np.array(list(resamples(list(shared.values()))))[:, order]
     low, high = np.quantile(resampled, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
-    names = [titles[method] for method in methods]
-    lacking = {
-        block: [titles[m] for m in sorted(methods) if m not in gaps[block]] or ["a seed that all have"]
-        for block in sorted(gaps.keys() - shared.keys())
-    }
+    names = [source.titles[method] for method in methods]
     return Ranking(
+        preset=chosen.name,
         methods=names,
-        roles=[role_of[method] for method in methods],
-        blocks=list(shared),
+        roles=[source.roles[method] for method in methods],
+        blocks=blocks,
         seeds=min(map(len, shared.values())),
-        dropped=lacking,
+        dropped=dropped,
+        few=[block for block in sorted(source.gaps) if block not in blocks],
         ranks=ranks,
         low=low,
         high=high,
         first=(resampled == resampled.min(axis=1, keepdims=True)).mean(axis=0),
         friedman=statistics.friedman(means),
         pairs=pairwise(names, means),
+        absent=source.absent,
     )
+
+
+def too_few(titles: Sequence[str], dropped: Mapping[str, Sequence[Block]], folder: Path) -> UserError:
+    """The error for fewer than two methods with all blocks.
+
+    Args:
+        titles: Of the methods that have them.
+        dropped: Of the others, with the blocks that they lack.
+        folder: Of the records.
+    """
+    only = f"only {titles[0]} has" if titles else "none has"
+    if not dropped:
+        return UserError(f"a ranking needs two methods, but {only} up-to-date records in {folder}")
+    others = "; ".join(f"{title} {lack_text(blocks)}" for title, blocks in dropped.items())
+    return UserError(f"a ranking needs two methods, but {only} all tasks and datasets: {others}; choose with -t and -d")
+
+
+def comparable_methods(gaps: Gaps, blocks: Sequence[Block], methods: Sequence[str]) -> list[str]:
+    """The methods that have all blocks, and in each of them a seed in common.
+
+    Where there is none, the method with the fewest seeds that others have is left out, until there is one.
+    """
+    kept = [method for method in methods if all(method in gaps[block] for block in blocks)]
+    for block in blocks:
+        while len(kept) > 1 and not len(in_common(gaps[block], kept)):
+            seeds = {method: set(gaps[block][method]) for method in kept}
+            shared = {m: sum(len(seeds[m] & seeds[other]) for other in kept if other != m) for m in kept}
+            kept.remove(min(kept, key=lambda m: (shared[m], m)))
+    return kept
+
+
+def lacking(gaps: Gaps, blocks: Sequence[Block], method: str) -> list[Block]:
+    """The blocks that a method lacks; none if it only shares no seed with the others."""
+    return [block for block in blocks if method not in gaps[block]]
 
 
 def pairwise(names: Sequence[str], means: Floats) -> dict[tuple[str, str], float]:
@@ -129,27 +194,28 @@ def pairwise(names: Sequence[str], means: Floats) -> dict[tuple[str, str], float
     return {(names[a], names[b]): p for (a, b), p in zip(together, p_values, strict=True)}
 
 
-def gathered(
-    preset: str, results: Path, roles: Sequence[str], accept_stale: bool
-) -> tuple[Gaps, dict[str, str], dict[str, str]]:
-    """The gaps by block, method and seed, and the methods' titles and roles."""
+def gathered(preset: Preset, results: Path, accept_stale: bool, choice: Choice) -> Gathered:
+    """The gaps of the methods that take part in a ranking; see `rank`."""
     gaps: Gaps = {}
-    titles: dict[str, str] = {}
-    role_of: dict[str, str] = {}
-    for cells in cells_of_preset(results, presets.read(preset), accept_stale):
+    infos: dict[str, CellInfo] = {}
+    records: list[Record] = []
+    for cells in cells_of_preset(results, preset, accept_stale, choice=choice):
         if cells.number in ABLATIONS:
             continue
+        records += cells.records
         by_seed = by_records(cells.ok)
-        for group in groups(cells.ok):
-            role = str(group.cells["role"].iloc[0])
-            seeds = {seed: by_seed[key] for seed in group.cells["seed"] if (key := (*group[:2], seed)) in by_seed}
-            if group.method != REFERENCE and role in roles and seeds:
-                titles[group.method], role_of[group.method] = group.method_title, role
-                block = gaps.setdefault((cells.task, group.dataset), {})
-                block[group.method] = {seed: distances["gap"] for seed, distances in sorted(seeds.items())}
+        for record in cells.records:
+            key = (record.cell.dataset, record.cell.method, record.cell.seed)
+            if choice.ranks(record.cell) and key in by_seed:
+                infos[record.cell.method] = record.cell
+                block = gaps.setdefault((cells.task, record.cell.dataset), {})
+                block.setdefault(record.cell.method, {})[record.cell.seed] = by_seed[key]["gap"]
     if not gaps:
-        raise UserError(f"there are no records to rank in {results}: run `unlearnbench run --preset {preset}`")
-    return gaps, titles, role_of
+        nothing = f"there are no records to rank in {results / preset.name}: run `unlearnbench run --preset"
+        raise UserError(absent.stale_message(records) or f"{nothing} {preset.source}`")
+    titles = {method: info.method_title for method, info in infos.items()}
+    roles = {method: info.role for method, info in infos.items()}
+    return Gathered(gaps, titles, roles, list(absent.left_out(records)))
 
 
 def in_common(block: Mapping[str, Mapping[int, float]], methods: Sequence[str]) -> Floats:
@@ -173,16 +239,11 @@ def resamples(blocks: Sequence[Floats]) -> Iterator[Floats]:
         yield statistics.mean_ranks(np.array(drawn))
 
 
-def view(ranking: Ranking, preset: str) -> Grid:
-    """A ranking as a table.
-
-    Args:
-        ranking: What it shows.
-        preset: The name of the preset.
-    """
+def view(ranking: Ranking) -> Grid:
+    """A ranking as a table."""
     stable = ranking.seeds > 1
     columns = [
-        Column("Method"),
+        METHOD,
         Column("Mean rank", "{:.2f}".format),
         Column("Seeds drawn again", lambda ends: "{:.2f} to {:.2f}".format(*ends) if stable else "-"),
         Column("First", lambda share: f"{100 * share:.0f} %" if stable else "-"),
@@ -190,14 +251,14 @@ def view(ranking: Ranking, preset: str) -> Grid:
     each = list(zip(ranking.methods, ranking.ranks, ranking.low, ranking.high, ranking.first, strict=True))
     rows = [(name, rank, (low, high), first) for name, rank, low, high, first in each]
     tidy = Data(["method", "rank", "low", "high", "first"], each)
-    return Grid(f"Ranks by the gap to Retrain, preset {preset}", columns, rows, notes(ranking), tidy)
+    return Grid(f"Ranks by the gap to Retrain, preset {ranking.preset}", columns, rows, notes(ranking), tidy)
 
 
 def notes(ranking: Ranking) -> Sequence[str]:
     """What a ranking is, and what it cannot show."""
     blocks = len(ranking.blocks)
     text = [
-        f"Ranked in each of {blocks} blocks ({', '.join(' on '.join(block) for block in ranking.blocks)}) by the mean "
+        f"Ranked in each of {counted(blocks, 'block')} ({blocks_text(ranking.blocks)}) by the mean "
         "absolute difference to Retrain over the columns of the table; 1 is the closest."
     ]
     if ranking.seeds > 1:
@@ -208,8 +269,11 @@ def notes(ranking: Ranking) -> Sequence[str]:
         )
     else:
         text.append("One seed cannot show how stable ranks are: two or more are needed.")
-    for block, missing in ranking.dropped.items():
-        text.append(f"Left out: {' on '.join(block)}, which lacks {', '.join(missing)}.")
+    for title, lacked in ranking.dropped.items():
+        text.append(f"Left out: {title}, which {lack_text(lacked)}.")
+    if ranking.few:
+        text.append(f"Left out: {blocks_text(ranking.few)}, which less than half of the methods have.")
+    text += ranking.absent
     significant = [f"{a} before {b}" for (a, b), p in ranking.pairs.items() if p < LEVEL]
     tests = len(ranking.pairs)
     enough = next(n for n in range(2, 100) if tests * statistics.least_p(n) < LEVEL)
@@ -217,20 +281,35 @@ def notes(ranking: Ranking) -> Sequence[str]:
         text.append(f"Different at {LEVEL:.0%} over blocks (Wilcoxon, Holm): {'; '.join(significant)}.")
     elif tests * statistics.least_p(blocks) >= LEVEL:
         text.append(
-            f"No pair can differ at {LEVEL:.0%} with {blocks} blocks, whatever the numbers: {tests} pairs need "
+            f"No pair can differ at {LEVEL:.0%} with {counted(blocks, 'block')}, whatever the numbers: "
+            f"{counted(tests, 'pair')} need{'s' * (tests == 1)} "
             f"{enough} blocks (Wilcoxon, Holm)."
         )
     else:
         text.append(f"No pair differs at {LEVEL:.0%} over blocks (Wilcoxon, Holm).")
     if ranking.friedman is not None:
-        text.append(
-            f"Hypothesis that all methods are alike: p = {ranking.friedman:.3g} (Friedman over {blocks} blocks)."
-        )
+        over = counted(blocks, "block")
+        text.append(f"Hypothesis that all methods are alike: p = {ranking.friedman:.3g} (Friedman over {over}).")
     if ranking.critical_difference is not None:
         text.append(
             f"Mean ranks closer than {ranking.critical_difference:.2f} do not differ significantly (Nemenyi, 95 %)."
         )
     return text
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def blocks_text(blocks: Sequence[Block]) -> str:
+    """Blocks in words."""
+    return ", ".join(" on ".join(block) for block in blocks)
+
+
+def lack_text(blocks: Sequence[Block]) -> str:
+    """What a method lacks, in words; see `lacking`."""
+    return f"lacks {blocks_text(blocks)}" if blocks else "has no seed in common with the others"
 
 
 def as_data(ranking: Ranking) -> dict[str, Any]:
@@ -243,7 +322,9 @@ def as_data(ranking: Ranking) -> dict[str, Any]:
         ],
         "blocks": [list(block) for block in ranking.blocks],
         "seeds": ranking.seeds,
-        "dropped": [[*block, list(missing)] for block, missing in ranking.dropped.items()],
+        "dropped": [[title, [list(block) for block in blocks]] for title, blocks in ranking.dropped.items()],
+        "few": [list(block) for block in ranking.few],
+        "absent": list(ranking.absent),
         "friedman": ranking.friedman,
         "critical_difference": ranking.critical_difference,
         "pairs": [[a, b, p] for (a, b), p in ranking.pairs.items()],

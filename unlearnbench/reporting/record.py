@@ -41,7 +41,7 @@ class Record:
         more: What `measure` added.
         reason: Why there are no numbers.
         stale: Why its numbers do not belong beside those of the other cells; "" if they do.
-        accepted: What has changed since it was made, if it is shown nevertheless.
+        changed: What has changed since it was made; "" if nothing is known.
     """
 
     cell: CellInfo
@@ -52,7 +52,7 @@ class Record:
     more: Mapping[str, Measure] = field(default_factory=dict)
     reason: str = ""
     stale: str = ""
-    accepted: str = ""
+    changed: str = ""
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
@@ -71,6 +71,11 @@ class Record:
     def ok(self) -> bool:
         """Whether a table shows its numbers."""
         return self.status is CellStatus.OK and not self.stale
+
+    @property
+    def accepted(self) -> str:
+        """What has changed since it was made, if its numbers are shown nevertheless."""
+        return self.changed if self.ok else ""
 
     @property
     def state(self) -> str:

@@ -10,7 +10,7 @@ from unlearnbench.artefacts.relearning_rule import BACK, SAMPLES
 from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.reporting.cells import Cells, groups
-from unlearnbench.reporting.grid import Column, Grid
+from unlearnbench.reporting.grid import DATA, METHOD, Column, Grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +40,9 @@ def view(cells: Cells) -> Grid:
     """
     frame = cells.ok
     if "relearning.limit" not in frame or frame["relearning.limit"].isna().all():
-        preset = cells.preset.name
+        preset = cells.preset.source
         raise UserError(f"no record has relearning: run `unlearnbench measure --relearn --preset {preset}`")
-    columns = [Column("Data"), Column("Method"), Column("n")]
+    columns = [DATA, METHOD, Column("n")]
     columns += [Column(header, shown) for header in ("Steps", "Not back", "Before", "After", "AIN")]
     lines = list(rows(frame[frame["relearning.limit"].notna()]))
     return Grid(f"{cells.title}: relearning", columns, lines, list(notes(frame)))

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from unlearnbench.planning.cell_info import plugin_name
 from unlearnbench.planning.protocols import COLUMNS
-from unlearnbench.reporting.formats import LATEX_NEEDS, check_format, csv_text, escape_latex, escape_markdown
+from unlearnbench.reporting import terminal
+from unlearnbench.reporting.formats import (
+    ESCAPES,
+    check_format,
+    csv_text,
+    escape_latex,
+    escape_markdown,
+    latex_text,
+    markdown_note,
+    printable,
+)
 from unlearnbench.reporting.grid import Grid, grid_text
 from unlearnbench.reporting.numbering import GROUPS
 
+MARKDOWN_MARKS = {1: "**{}**", 2: "<u>{}</u>"}
+"""How the best and the second best number are marked in markdown, by rank."""
 SIDE_BY_SIDE = 2
 """How many data sets stand next to each other, as in the paper."""
 
@@ -36,11 +49,11 @@ class Number:
         """The distance to Retrain's number in percentage points, both as printed."""
         return round(abs(round(self.mean, 2) - round(reference.mean, 2)), 2)
 
-    def text(self, seeds: int, plus_minus: str = "±") -> str:
+    def text(self, seeds: int) -> str:
         """The number as the paper prints it, with n if there are fewer than `seeds`."""
         if self.n == 0:
             return "-"
-        deviation = "" if math.isnan(self.deviation) else f"{plus_minus}{self.deviation:.2f}"
+        deviation = "" if math.isnan(self.deviation) else f"±{self.deviation:.2f}"
         return f"{self.mean:.2f}{deviation}" + (f" (n={self.n})" if self.n < seeds else "")
 
 
@@ -52,6 +65,13 @@ class Row:
     title: str
     role: str
     numbers: Mapping[tuple[str, str], Number]
+
+    def labelled(self, seeds: int) -> tuple[str, int]:
+        """The title, with n where all numbers have the same fewer seeds; and the number of seeds that needs no n."""
+        counts = {number.n for number in self.numbers.values()} - {0}
+        if len(counts) == 1 and (n := counts.pop()) < seeds:
+            return f"{self.title} (n={n})", n
+        return self.title, seeds
 
 
 @dataclass(frozen=True)
@@ -108,67 +128,81 @@ def render(table: Table | Grid, form: str) -> str:
     check_format(form)
     if isinstance(table, Grid):
         return grid_text(table, form)
-    return {"markdown": markdown, "terminal": terminal, "latex": latex, "csv": tidy}[form](table)
+    return {"markdown": markdown, "terminal": in_terminal, "latex": latex, "csv": tidy}[form](table)
 
 
 def markdown(table: Table) -> str:
     """GitHub's markdown: best in bold, second best underlined."""
-    text = drawn(table, "pipe", {1: "**{}**", 2: "<u>{}</u>"}, "*{}*")
-    notes = "\n".join(f"- {escape_markdown(note)}" for note in table.notes)
-    return f"**{table.title}**\n\n{text}\n{notes}\n"
-
-
-def terminal(table: Table) -> str:
-    """As markdown, but with the terminal's own bold and underline."""
-    text = drawn(table, "simple", {1: "\033[1m{}\033[0m", 2: "\033[4m{}\033[0m"}, "{}")
-    return f"{table.title}\n\n{text}\n" + "".join(f"{note}\n" for note in table.notes)
-
-
-def drawn(table: Table, style: str, marks: Mapping[int, str], group: str) -> str:
-    """The blocks of a table, drawn by tabulate."""
     from tabulate import tabulate
 
     blocks = []
     for block in table.blocks():
-        headers = ["Method"] + ["Data", *(COLUMNS.get(c, c) for c in table.columns)] * len(block)
-        lines: list[list[str]] = []
-        for row, heading in table.headed():
-            if heading:
-                lines.append([group.format(heading), *[""] * (len(headers) - 1)])
-            lines.append([row.title, *values(table, row, block, marks)])
-        blocks.append(tabulate(lines, headers, tablefmt=style, disable_numparse=True) + "\n")
-    return "\n".join(blocks)
+        headers, lines = drawn(table, block, "markdown", MARKDOWN_MARKS, "*{}*")
+        blocks.append(tabulate(lines, headers, tablefmt="pipe", disable_numparse=True) + "\n")
+    text, notes = "\n".join(blocks), "\n".join(f"- {markdown_note(note)}" for note in table.notes)
+    return f"**{escape_markdown(table.title)}**\n\n{text}\n{notes}\n"
 
 
-def values(
-    table: Table, row: Row, block: Mapping[str, str], marks: Mapping[int, str], plus_minus: str = "±"
-) -> Iterator[str]:
+def in_terminal(table: Table) -> str:
+    """A table that fits into the terminal, with its bold and underlined type unless NO_COLOR is set."""
+    marks = MARKDOWN_MARKS if os.environ.get("NO_COLOR") else {1: "\033[1m{}\033[0m", 2: "\033[4m{}\033[0m"}
+    blocks = []
+    for name, title in table.datasets.items():
+        headers, lines = drawn(table, {name: title}, "terminal", marks, "{}")
+        without_data = [[line[0], *line[2:]] for line in lines]
+        blocks.append(f"{printable(title)}\n\n{terminal.table_text([headers[0], *headers[2:]], without_data, 1)}")
+    return "\n".join([terminal.wrapped(table.title), "", *blocks, *map(terminal.wrapped, table.notes), ""])
+
+
+def drawn(
+    table: Table, block: Mapping[str, str], form: str, marks: Mapping[int, str], group: str
+) -> tuple[list[str], list[list[str]]]:
+    """The headers and the lines of a block, as escaped texts.
+
+    Args:
+        table: The table.
+        block: Titles of data sets by name.
+        form: The format.
+        marks: How numbers of rank 1 and 2 are marked.
+        group: How the heading of a group of rows is marked.
+    """
+    escape = ESCAPES[form]
+    headers = ["Method"] + ["Data", *(escape(COLUMNS.get(c, c)) for c in table.columns)] * len(block)
+    lines: list[list[str]] = []
+    for row, heading in table.headed():
+        if heading:
+            lines.append([group.format(heading), *[""] * (len(headers) - 1)])
+        lines.append([escape(row.labelled(table.seeds)[0]), *values(table, row, block, form, marks)])
+    return headers, lines
+
+
+def values(table: Table, row: Row, block: Mapping[str, str], form: str, marks: Mapping[int, str]) -> list[str]:
     """The texts of a row of a block: of each data set its title, in the first row only, and the numbers."""
+    escape, seeds, texts = ESCAPES[form], row.labelled(table.seeds)[1], []
     for name, title in block.items():
-        yield title if row is table.rows[0] else ""
+        texts.append(escape(title) if row is table.rows[0] else "")
         for column in table.columns:
             number = row.numbers[name, column]
-            yield marks.get(number.rank, "{}").format(number.text(table.seeds, plus_minus))
+            texts.append(marks.get(number.rank, "{}").format(escape(number.text(seeds))))
+    return texts
 
 
 def latex(table: Table) -> str:
     """A LaTeX table for the package booktabs."""
     marks = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
-    caption = escape_latex(table.title.removeprefix(f"Table {table.number}: "))  # LaTeX counts tables itself
-    lines = [LATEX_NEEDS, r"\begin{table}", r"\centering", rf"\caption{{{caption}}}"]
+    caption = table.title.removeprefix(f"Table {table.number}: ")  # LaTeX counts tables itself
     columns = [subscripted(COLUMNS.get(column, column)) for column in table.columns]
+    lines = []
     for block in table.blocks():
         lines += [r"\begin{tabular}{l" + ("l" + "r" * len(columns)) * len(block) + "}", r"\toprule"]
         lines += [" & ".join(["Method"] + ["Data", *columns] * len(block)) + r" \\", r"\midrule"]
-        titles = {name: escape_latex(title) for name, title in block.items()}
         for row, heading in table.headed():
             if heading:
                 lines.append(r"\midrule")
-            cells = [escape_latex(row.title), *values(table, row, titles, marks, r"$\pm$")]
+            cells = [escape_latex(row.labelled(table.seeds)[0]), *values(table, row, block, "latex", marks)]
             lines.append(" & ".join(cells) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in table.notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+    return latex_text(caption, lines, table.notes)
 
 
 def tidy(table: Table) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unlearnbench.planning.presets import ELSEWHERE, REFERENCE
 from unlearnbench.planning.protocols import CLEAN, PROTOCOLS, Protocol
+from unlearnbench.reporting import absent
 from unlearnbench.reporting.cells import Cells
+from unlearnbench.reporting.degenerate import degenerate
+from unlearnbench.reporting.degenerate import notes as degenerate_notes
 from unlearnbench.reporting.notes import Numbers, overdone, remarks
 from unlearnbench.reporting.numbering import place, position
 from unlearnbench.reporting.record import Record, column_of
@@ -26,14 +29,17 @@ def view(cells: Cells, protocol: Protocol) -> Table:
         protocol: Which numbers.
     """
     infos = [record.cell for record in cells.records]
-    seeds = max(len(cells.preset.seeds), len({info.seed for info in infos}))
     columns = [success_of(protocol) if column == "asr" else column for column in cells.columns]
     names = sorted({info.dataset for info in infos}, key=lambda name: place(name, cells.preset.datasets))
     datasets = {name: next(info.dataset_title for info in infos if info.dataset == name) for name in names}
     methods = {info.method: info for info in infos}
-    competing = [m for m, info in methods.items() if info.role in ("method", "ablation") and m != REFERENCE]
+    competing = [m for m, info in methods.items() if cells.choice.ranks(info)]
     numbers = averages(cells.ok, columns, protocol)
-    numbers |= ranked(numbers, competing, datasets, columns)
+    requested = max(len(cells.choice.seeds or cells.preset.seeds), len({info.seed for info in infos}))
+    seeds = seeds_of(numbers, requested)
+    faults = degenerate(cells.frame, protocol)
+    unranked = {(dataset, method, success_of(protocol)) for dataset in faults for method in faults[dataset].unranked}
+    numbers |= ranked(numbers, competing, datasets, columns, unranked)
     too_much = overdone(cells.frame, protocol) if protocol.name == CLEAN.name else ()
     return Table(
         number=cells.number,
@@ -51,7 +57,12 @@ def view(cells: Cells, protocol: Protocol) -> Table:
             for m, info in sorted(methods.items(), key=lambda item: position(item[0], item[1].role))
         ],
         seeds=seeds,
-        notes=[*notes(cells.records, seeds, protocol), *remarks(numbers, methods, datasets, columns), *too_much],
+        notes=[
+            *notes(cells.records, seeds, requested, protocol),
+            *degenerate_notes(faults),
+            *remarks(numbers, methods, datasets, columns),
+            *too_much,
+        ],
     )
 
 
@@ -74,8 +85,22 @@ def averages(frame: pd.DataFrame, columns: Sequence[str], protocol: Protocol) ->
     return numbers
 
 
-def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], columns: Sequence[str]) -> Numbers:
-    """Marks the closest and the second closest to Retrain's mean, as printed; ties share."""
+def ranked(
+    numbers: Numbers,
+    competing: Sequence[str],
+    datasets: Iterable[str],
+    columns: Sequence[str],
+    unranked: Container[tuple[str, str, str]] = (),
+) -> Numbers:
+    """Marks the closest and the second closest to Retrain's mean, as printed; ties share.
+
+    Args:
+        numbers: Of the table.
+        competing: Labels of the methods that are ranked.
+        datasets: Names.
+        columns: Of the table.
+        unranked: Data set, method and column of numbers that are not ranked.
+    """
     marked = {}
     for dataset in datasets:
         for column in columns:
@@ -85,7 +110,7 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
             distances = {
                 (dataset, m, column): number.distance(reference)
                 for m in competing
-                if (number := numbers.get((dataset, m, column)))
+                if (number := numbers.get((dataset, m, column))) and (dataset, m, column) not in unranked
             }
             for rank, distance in enumerate(sorted(set(distances.values()))[:2], start=1):
                 for key in (k for k, d in distances.items() if d == distance):
@@ -93,34 +118,27 @@ def ranked(numbers: Numbers, competing: Sequence[str], datasets: Iterable[str], 
     return marked
 
 
-def notes(records: Sequence[Record], seeds: int, protocol: Protocol) -> Iterator[str]:
+def seeds_of(numbers: Numbers, requested: int) -> int:
+    """The number of seeds of a table: that of all its numbers, or the requested one if these differ."""
+    counts = {number.n for number in numbers.values()}
+    return counts.pop() if len(counts) == 1 else requested
+
+
+def notes(records: Sequence[Record], seeds: int, requested: int, protocol: Protocol) -> Iterator[str]:
     """The notes below a table: what its numbers are, what methods saw, and which cells are stale or missing."""
-    several = f"Mean ± sample standard deviation over {seeds} seeds (n where fewer), in percent."
-    single = "One seed, in percent: chance contributes to every difference."
+    of = f" of {requested}" if seeds < requested else ""
+    several = f"Mean ± sample standard deviation over {seeds} seeds{of} (n where fewer), in percent."
+    single = f"One seed{of}, in percent: chance contributes to every difference."
     yield f"{several if seeds > 1 else single} Bold: closest to Retrain; underlined: second closest."
     shadows = max(record.shadows for record in records)
     yield protocol.note.format(shadows=shadows, **records[0].attack_options(protocol.attack))
     elsewhere = [record for record in records if record.cell.role == ELSEWHERE]
     if elsewhere:
-        yield f"Made elsewhere, with unknown access to training data: {titles_of(elsewhere)}."
+        yield f"Made elsewhere, with unknown access to training data: {absent.titles_of(elsewhere)}."
     access: dict[str, str] = {}
     for record in records:
         if record.cell.role != ELSEWHERE:
             start = f"; starts from {record.cell.start}" if record.cell.start else ""
             access.setdefault(record.cell.method, f"{record.cell.method_title} ({record.cell.access}{start})")
     yield f"Enforced access to training data: {'; '.join(access.values())}."
-    for changed in sorted({record.accepted for record in records} - {""}):
-        titles = titles_of(record for record in records if record.accepted == changed)
-        yield f"Stale, shown because of --accept-stale: {titles}. Changed since: {changed}."
-    for gone in sorted({record.gone for record in records} - {""}):
-        titles = titles_of(record for record in records if record.gone == gone)
-        yield f"Not checked for changes, because {gone} no longer exists: {titles}."
-    for record in records:
-        if not record.ok:
-            cell = f"{record.cell.method_title} on {record.cell.dataset_title}, seed {record.cell.seed}"
-            yield f"Missing: {cell}: {record.state}, {record.why}"
-
-
-def titles_of(records: Iterable[Record]) -> str:
-    """The titles of the methods of records, each once."""
-    return ", ".join(dict.fromkeys(record.cell.method_title for record in records))
+    yield from absent.notes(records)

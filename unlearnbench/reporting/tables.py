@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.presets import Preset
 from unlearnbench.planning.protocols import CLEAN
-from unlearnbench.reporting import rendering, standard
+from unlearnbench.reporting import absent, rendering, standard
 from unlearnbench.reporting.cells import cells_of_preset, cells_of_table
+from unlearnbench.reporting.choice import Choice
 from unlearnbench.reporting.formats import FILES, check_format
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known
 from unlearnbench.reporting.grid import Grid
@@ -19,48 +22,61 @@ from unlearnbench.reporting.needs import NEEDS, Request
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.reporting.views import STANDARD, VIEWS, View
 from unlearnbench.storage.files import write_atomically
-from unlearnbench.storage.folders import folder_name
+from unlearnbench.storage.folders import expanded, folder_name
+
+CHOICES = ("datasets", "tasks", "methods", "seeds")
+"""The options that choose cells; see `Choice`."""
 
 
 def table(
-    number: int | str,
+    number: int | str | None = None,
     preset: str | None = None,
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - the command line calls it so
     view: str = STANDARD.name,
     accept_stale: bool = False,
-    **options: str | Path | None,
+    **options: Any,
 ) -> str:
     """A table as text, from the records.
 
     Args:
         number: 1 (data removal), 2 (class removal) or 3 (noisy-label removal); 4 to 6: the ablations on these; or the
-            name of a task.
+            name of a task. None: the table of each of `tasks`.
         preset: Whose results; None: "demo", or "paper" for view "compare".
         results: The folder of the records.
-        format: "markdown", "latex", "csv" or "terminal".
+        format: "markdown", "latex", "csv" (without notes; warns of records without numbers) or "terminal".
         view: "standard"; "compare": beside the published numbers; "cost": ep and seconds; "distance": distances to
             Retrain; "paired": differences to Retrain with the same seed; "relearning": how fast forgotten samples are
             relearned.
         accept_stale: Show stale cells too, with a footnote.
-        options: `protocol` of views "standard" and "compare": "clean", or "released" as in the code behind the
-            published tables. `attack` and `metric` of view "standard": replace the ASR by a metric ("auc",
+        options: `datasets`, `tasks`, `methods` and `seeds`: which cells, as in `run`; Retrain and the controls are
+            always shown. `protocol` of views "standard" and "compare": "clean", or "released" as in the code behind
+            the published tables. `attack` and `metric` of view "standard": replace the ASR by a metric ("auc",
             "balanced_accuracy", "tpr@1%" or "tpr@0.1%") of an attack. `cache` and `data` of view "distance": the
             folders of artefacts and of data sets.
 
     Raises:
-        UserError: If a name is wrong, or the records lack what the view shows.
+        UserError: If a name is wrong, the records lack what the view shows, or a view other than "standard" and
+            "compare" has stale records only.
     """
     check_format(format)
     chosen = view_named(view)
+    choice = Choice.of(**{name: options.pop(name) for name in CHOICES if name in options})
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for option in ("attack", "metric", "protocol"):
         if option in given and option not in chosen.options:
             raise UserError(f"--{view} and --{option} do not go together: print one after the other")
     if preset is not None:
         given["preset"] = str(preset)
-    request = Request(number, results=Path(results), accept_stale=accept_stale, **{**chosen.defaults, **given})
-    return "\n".join(rendering.render(shown, format) for shown in views_of(request, chosen))
+    if number is None and not choice.tasks:
+        raise UserError("say which table: 1 to 6, or the name of a task")
+    common = {**chosen.defaults, **given, "results": expanded(results), "accept_stale": accept_stale}
+    if number is None:
+        requests = [Request(task, choice=replace(choice, tasks=[task]), **common) for task in choice.tasks]
+    else:
+        requests = [Request(number, choice=choice, **common)]
+    shown = [one for request in requests for one in views_of(request, chosen, warn=format == "csv")]
+    return "\n".join(rendering.render(one, format) for one in shown)
 
 
 def view_named(name: str) -> View:
@@ -71,12 +87,31 @@ def view_named(name: str) -> View:
     return views[name]
 
 
-def views_of(request: Request, view: View) -> list[Table | Grid]:
-    """What a view shows of each table of a request."""
-    tables = cells_of_table(request.number, request.preset, request.results, request.accept_stale)
+def views_of(request: Request, view: View, warn: bool = False) -> list[Table | Grid]:
+    """What a view shows of each table of a request, with notes about records that have no numbers.
+
+    Args:
+        request: Which tables.
+        view: How they are shown.
+        warn: Also warn of records that have no numbers, because the format has no notes.
+
+    Raises:
+        UserError: If the view is no table of means and all records are stale, or they lack what it shows.
+    """
+    tables = cells_of_table(request.number, request.preset, request.results, request.accept_stale, request.choice)
+    tables = tables if view.variants else tables[:1]
+    if view is not STANDARD and (message := absent.stale_message(tables[0].records, f" of {tables[0].task}")):
+        raise UserError(message)
+    for note in (note for cells in tables if warn for note in absent.missing(cells.records)):
+        warnings.warn(note, stacklevel=3)
     needs = {name: NEEDS[name](request, tables) for name in view.needs}
     show: Callable[..., Table | Grid] = import_module(f"{__package__}.{view.name}").view
-    return [show(cells, **needs) for cells in (tables if view.variants else tables[:1])]
+    return [with_notes(show(cells, **needs), absent.notes(cells.records)) for cells in tables]
+
+
+def with_notes(shown: Table | Grid, notes: Iterable[str]) -> Table | Grid:
+    """A table with further notes, each once."""
+    return replace(shown, notes=list(dict.fromkeys([*shown.notes, *notes])))
 
 
 def write(results: Path, preset: Preset, accept_stale: bool = False, known: Known = NOTHING_KNOWN) -> dict[str, Table]:

@@ -1,1 +1,1 @@
-"""What a process has once: random numbers, arithmetic, global state, time."""
+"""The state of a process: random numbers, arithmetic, global settings, time limits and timing."""

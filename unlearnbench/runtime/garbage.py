@@ -1,4 +1,4 @@
-"""Python's garbage collector: plans, records and imported modules are many small objects that stay."""
+"""Settings of Python's garbage collector: plans, records and imports create many small objects that live long."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import cache
 
 
 def collect_rarely() -> None:
-    """Lets the collector run after a million new objects, and not at the end of the process; it saves seconds."""
+    """Runs the collector once per million new objects, and not at the end of the process, which saves seconds."""
     gc.set_threshold(1_000_000)
     atexit.register(gc.freeze)
 
 
 @cache
 def freeze_imports() -> None:
-    """Excludes all present objects from collection: a worker collects every second, and these stay."""
+    """Excludes all present objects from collection: workers collect every second, and these objects stay alive."""
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What a process has only once, and plugins may change: how to read it, and how to put it back."""
+"""Process-wide settings that plugins may change: how to read and how to restore them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn.modules import module as modules
 
-KINDS = ("cpu", "cuda")
+DEVICES = ("cpu", "cuda")
 AUTOCAST = (
     (torch.is_autocast_enabled, torch.set_autocast_enabled),
     (torch.get_autocast_dtype, torch.set_autocast_dtype),
@@ -26,35 +26,35 @@ BACKENDS = (
 
 
 def restore_autocast(values: list[Any]) -> None:
-    """Puts back whether, and in what type, each kind of device computes in mixed precision."""
-    places = [(put_back, kind) for _, put_back in AUTOCAST for kind in KINDS]
-    for (put_back, kind), value in zip(places, values, strict=True):
-        put_back(kind, value)
+    """Restores the mixed precision of each kind of device: whether it is enabled, and its dtype."""
+    setters = [(restore, device) for _, restore in AUTOCAST for device in DEVICES]
+    for (restore, device), value in zip(setters, values, strict=True):
+        restore(device, value)
 
 
 def restore_backends(values: list[Any]) -> None:
-    """Puts back what torch's backends may do."""
+    """Restores the settings of torch's backends."""
     for (backend, name), value in zip(BACKENDS, values, strict=True):
         setattr(backend, name, value)
 
 
 def restore_hooks(registered: list[dict[int, Any]]) -> None:
-    """Puts back the hooks that all modules have in common."""
-    for name, there in zip(HOOKS, registered, strict=True):
+    """Restores the hooks that apply to all modules."""
+    for name, before in zip(HOOKS, registered, strict=True):
         hooks = getattr(modules, name)
         hooks.clear()
-        hooks.update(there)
+        hooks.update(before)
 
 
 def restore_environment(variables: dict[str, str]) -> None:
-    """Puts back the environment, variable by variable."""
+    """Restores the environment variables."""
     for name in os.environ.keys() - variables.keys():
         del os.environ[name]
     os.environ.update(variables)
 
 
 def working_directory() -> Path | None:
-    """Where the process is; None if that folder is gone."""
+    """The working directory; None if it was deleted."""
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def working_directory() -> Path | None:
 
 
 def return_to(path: Path | None) -> None:
-    """Goes to a folder again, if it was there."""
+    """Changes back to a directory; None: does nothing."""
     if path:
         os.chdir(path)
 
@@ -74,15 +74,15 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda device: torch.set_default_device(None if device.type == "cpu" else device),
     ),
     "whether torch computes gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "whether torch wants deterministic algorithms": (
+    "whether torch uses deterministic algorithms": (
         torch.get_deterministic_debug_mode,
         torch.set_deterministic_debug_mode,
     ),
     "whether torch detects anomalies": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
     "torch's precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    "torch's mixed precision": (lambda: [read(kind) for read, _ in AUTOCAST for kind in KINDS], restore_autocast),
-    "torch's backends": (lambda: [getattr(*place) for place in BACKENDS], restore_backends),
+    "torch's mixed precision": (lambda: [read(device) for read, _ in AUTOCAST for device in DEVICES], restore_autocast),
+    "torch's backends": (lambda: [getattr(backend, name) for backend, name in BACKENDS], restore_backends),
     "hooks on all modules": (lambda: [dict(getattr(modules, name)) for name in HOOKS], restore_hooks),
     "NumPy's handling of errors": (np.geterr, lambda modes: np.seterr(**modes)),
     "environment variables": (lambda: dict(os.environ), restore_environment),
@@ -91,13 +91,16 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 
 
 @contextmanager
-def kept(changed: Callable[[str], object] = lambda name: None) -> Iterator[None]:
-    """Puts back whatever a block changes, and says what that was; to put back what is as it was can take seconds."""
+def preserved(report: Callable[[str], object] = lambda name: None) -> Iterator[None]:
+    """Restores the settings that a block changes; calls `report` with the name of each.
+
+    Unchanged settings are not written, because some take seconds.
+    """
     before = {name: read() for name, (read, _) in SETTINGS.items()}
     try:
         yield
     finally:
-        for name, (read, put_back) in SETTINGS.items():
+        for name, (read, restore) in SETTINGS.items():
             if read() != before[name]:
-                changed(name)
-                put_back(before[name])
+                report(name)
+                restore(before[name])

@@ -1,4 +1,4 @@
-"""The time limit of the call that this process is at."""
+"""The time limit of the current call of this process."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from typing import TextIO
 
 present: list[tuple[float, TextIO]] = []
-"""The limit of the call that this process is at, and its marker."""
+"""The limit of the current call in seconds, and the file for its traceback; at most one entry."""
 
 
 @contextmanager
 def limited() -> Iterator[None]:
-    """A block that must be left within the seconds of the present call's limit; otherwise this process ends.
+    """Ends this process if a block takes longer than the limit of the current call.
 
-    It is put around what plugins do, not around what cells share. The traceback is written to the call's marker, by a
-    thread that needs no lock of the interpreter.
+    Applies to the code of plugins, not to the making of shared artefacts. The traceback is written to the call's file
+    by a thread that does not need the interpreter's lock.
     """
     if not present:
         yield

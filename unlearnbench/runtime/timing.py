@@ -1,4 +1,4 @@
-"""Where the time goes: the seconds of a process by kind of work, each of them counted once."""
+"""The seconds of a process by kind of work, each counted once."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _open: list[tuple[str, float]] = []
 
 @contextmanager
 def spending(kind: str) -> Iterator[None]:
-    """Books the time of a block under a kind; blocks inside it book theirs under their own."""
-    _turn(kind)
+    """Counts the time of a block as this kind of work; nested blocks count as their own kinds."""
+    _enter(kind)
     try:
         yield
     finally:
         now = time.perf_counter()
-        ended, since = _open.pop()
-        _spent[ended] += now - since
+        kind, since = _open.pop()
+        _spent[kind] += now - since
         if _open:
             _open[-1] = (_open[-1][0], now)
 
 
-def _turn(kind: str) -> None:
-    """Begins to book under a kind."""
+def _enter(kind: str) -> None:
+    """Stops counting for the enclosing block, and starts for this one."""
     now = time.perf_counter()
     if _open:
         outer, since = _open[-1]
@@ -38,14 +38,41 @@ def _turn(kind: str) -> None:
     _open.append((kind, now))
 
 
-def left(began: float, share: float) -> str:
-    """An estimate of the time left, if this share (0, 1] of the work was done since `began` (of `perf_counter`)."""
-    seconds = (time.perf_counter() - began) * max(0.0, 1 / share - 1)
-    return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
+class Forecast:
+    """Estimates the time left from the seconds that finished jobs took in their workers.
+
+    The time since the start would mislead at first: it includes the start of the workers, and when the first of several
+    workers finishes its job, the others have nearly finished theirs.
+
+    Args:
+        total: The amount of all work, in any unit.
+        workers: Number of workers.
+    """
+
+    def __init__(self, total: float, workers: int) -> None:
+        self._total, self._workers = total, workers
+        self._done = self._seconds = 0.0
+
+    def add(self, amount: float, seconds: float) -> None:
+        """A job of this amount took these seconds of a worker."""
+        self._done += amount
+        self._seconds += seconds
+
+    @property
+    def seconds(self) -> float | None:
+        """The estimate in seconds; None before anything is done."""
+        if not self._done:
+            return None
+        return self._seconds / self._done * max(0.0, self._total - self._done) / self._workers
+
+    def __str__(self) -> str:
+        if (seconds := self.seconds) is None:
+            return "estimating"
+        return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
 
 
-def taken() -> dict[str, float]:
-    """The seconds by kind since this was last asked."""
-    found = dict(_spent)
+def read_and_reset() -> dict[str, float]:
+    """The seconds by kind of work since the last call."""
+    seconds = dict(_spent)
     _spent.clear()
-    return found
+    return seconds

@@ -1,6 +1,6 @@
 """The one place that imports torchvision.
 
-Some torchvision builds come without their native operators (a CUDA build beside a CPU-only torch, for one). They then
+Some torchvision builds come without their native operators (e.g. a CUDA build beside a CPU-only torch). They then
 fail on import, because the schemas of `nms` and `qnms` are looked up. Declaring these two is enough for data sets,
 models and transforms, which never call them.
 """

@@ -5,50 +5,46 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from unlearnbench.errors import StorageError
 
-if TYPE_CHECKING:
-    pass
 
-
-def write_atomically(path: Path, content: bytes, lasting: bool = True) -> None:
-    """Writes a file so that a reader finds all of it or the old one, whenever this process is killed.
+def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
+    """Writes a file so that readers see the old content or all of the new, even if this process is killed.
 
     Args:
         path: The file.
-        content: All of it.
-        lasting: Whether all of the new one must be there even if the machine stops right afterwards. To wait for the
-            disk takes longer than all else here; what has a checksum and can be made again need not wait.
+        content: Its whole content.
+        durable: Wait until the disk has it, so that it survives a crash of the machine. This is slow; files that have
+            a checksum and can be made again do not need it.
 
     Raises:
-        StorageError: If it cannot be written.
+        StorageError: If the file cannot be written.
     """
     try:
-        replace_whole(path, content, lasting)
-        if lasting:
-            keep_name(path)
+        write_and_rename(path, content, durable)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
 
 
-def unwritable(path: Path, error: OSError) -> StorageError:
-    """What to say when a file cannot be written."""
+def write_error(path: Path, error: OSError) -> StorageError:
+    """The error for a file that cannot be written."""
     return StorageError(
-        f"cannot write {path}: {error.strerror}. What is finished is kept: "
-        "make room, or choose another folder, and run the same command again"
+        f"cannot write {path}: {error.strerror}. Finished work is kept: "
+        "make room or choose another folder, and run the same command again"
     )
 
 
-def replace_whole(path: Path, content: bytes, lasting: bool) -> None:
-    """A temporary file, fsync if it must last, rename; nothing is left behind if that fails."""
+def write_and_rename(path: Path, content: bytes, durable: bool) -> None:
+    """Writes a temporary file, with fsync if durable, and renames it; removes it if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            if lasting:
+            if durable:
                 file.flush()
                 os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -58,12 +54,12 @@ def replace_whole(path: Path, content: bytes, lasting: bool) -> None:
         raise
 
 
-def keep_name(path: Path) -> None:
-    """Has the disk keep the name of a new file, by fsync of its folder."""
-    if os.name == "nt":  # where a folder cannot be opened
+def sync_folder(folder: Path) -> None:
+    """Writes the names of new files in a folder to the disk, by fsync."""
+    if os.name == "nt":  # folders cannot be opened there
         return
-    folder = os.open(path.parent, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

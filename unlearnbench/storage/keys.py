@@ -1,18 +1,14 @@
-"""Keys: everything that went into an artefact or a record, as JSON values, and its hash."""
+"""Keys: everything that an artefact or a record depends on, as JSON values, and its hash."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any
 
 Key = Mapping[str, Any]
-"""Everything that went into an artefact, as JSON values."""
+"""Everything that an artefact depends on, as JSON values."""
 
 
 def canonical(value: object) -> str:
@@ -26,12 +22,13 @@ def digest(key: Key) -> str:
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """The places in which two keys differ, in words, e.g. `["recipe.epochs: 16 -> 20"]`."""
-    if old == new or canonical(old) == canonical(new):  # the first is fast, but a tuple is no list
+    """The differences between two keys as text, e.g. `["recipe.epochs: 16 -> 20"]`."""
+    if old == new or canonical(old) == canonical(new):  # == is fast, but distinguishes tuples from lists
         return []
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         names = sorted({*old, *new})
-        return [d for n in names for d in differences(old.get(n), new.get(n), f"{path}.{n}" if path else n)]
+        paths = {name: f"{path}.{name}" if path else name for name in names}
+        return [text for name in names for text in differences(old.get(name), new.get(name), paths[name])]
     if path.endswith("code"):
         versions = all(str(value).startswith("version ") for value in (old, new))
         return [f"{path}: {old} -> {new}" if versions else f"{path} changed"]

@@ -1,4 +1,4 @@
-"""Artefacts and records on disk: content-addressed, written whole or not at all, and never able to run code."""
+"""Artefacts on disk: content-addressed, written whole or not at all, in a format that cannot run code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.storage.files import unwritable, write_atomically
+from unlearnbench.storage.files import write_atomically, write_error
 from unlearnbench.storage.keys import Key, canonical, digest
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 Made = tuple[dict[str, "Tensor"], dict[str, Any]]
-"""An artefact: tensors by name, and facts about its making as JSON values."""
+"""The content of an artefact: tensors by name, and info about its making as JSON values."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,23 @@ class Store:
     """A folder of artefacts.
 
     Args:
-        root: The folder; made when something is first written.
+        root: The folder; created with the first artefact.
     """
 
     root: Path
 
     def path(self, key: Key) -> Path:
-        """Where the artefact of this key lies or would lie."""
+        """The path for the artefact of this key, whether it exists or not."""
         return self.root / str(key["kind"]) / f"{digest(key)}.safetensors"
 
     def has(self, key: Key) -> bool:
-        """Whether the artefact is there."""
+        """True if the file of the artefact exists."""
         return self.path(key).exists()
 
     def load(self, key: Key) -> Made | None:
-        """Reads an artefact, its tensors mapped from the file; None if it is not there.
+        """Reads an artefact, its tensors mapped from the file; None if there is none.
 
-        One that is damaged, or of another key, is warned of, and is not there either.
+        Warns and returns None if it is damaged or has another key.
         """
         return read_artefact(self.path(key), key)
 
@@ -52,24 +52,24 @@ class Store:
         write_artefact(self.path(key), key, tensors, info)
 
     def remove(self, key: Key) -> None:
-        """Forgets an artefact, if it is there."""
+        """Deletes an artefact, if it exists."""
         self.path(key).unlink(missing_ok=True)
 
     def get_or_make(self, key: Key, make: Callable[[], Made]) -> Made:
-        """Reads an artefact as `load`, or makes and keeps it; of several processes that want it, one makes it."""
+        """Reads an artefact as `load` does, or makes and saves it; a lock lets only one process make it."""
         path = self.path(key)
-        found = read_artefact(path, key)
-        if found is not None:
-            return found
+        artefact = read_artefact(path, key)
+        if artefact is not None:
+            return artefact
         with lock(path):
-            found = read_artefact(path, key)
-            if found is None:
+            artefact = read_artefact(path, key)
+            if artefact is None:
                 self.set_aside(path)
-                found = write_artefact(path, key, *make())
-        return found
+                artefact = write_artefact(path, key, *make())
+        return artefact
 
     def set_aside(self, path: Path) -> None:
-        """Moves the file of an artefact away if it cannot be used; the caller holds its lock."""
+        """Moves an unusable artefact to the folder of damaged files; the caller must hold its lock."""
         if path.exists():
             aside = self.root / "damaged" / f"{path.parent.name}-{path.name}"
             aside.parent.mkdir(parents=True, exist_ok=True)
@@ -77,31 +77,31 @@ class Store:
 
 
 def lock(path: Path) -> BaseFileLock:
-    """What one process at a time holds to make an artefact; the system lets go of it when the process dies.
+    """The lock for making an artefact; the system releases it when the process dies.
 
     Raises:
-        StorageError: If there can be none.
+        StorageError: If its file cannot be written.
     """
     from filelock import FileLock
 
-    beside = path.with_suffix(".lock")
+    lock_path = path.with_suffix(".lock")
     try:
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
+        lock_path.parent.mkdir(parents=True, exist_ok=True)
+        lock_path.touch()
     except OSError as error:
-        raise unwritable(beside, error) from error
-    return FileLock(beside)
+        raise write_error(lock_path, error) from error
+    return FileLock(lock_path)
 
 
 def read_artefact(path: Path, key: Key) -> Made | None:
-    """As `Store.load`, from this file."""
+    """Reads an artefact from this file, as `Store.load`."""
     if not path.exists():
         return None
     try:
-        tensors, facts = opened(path)
+        tensors, facts = read_checked(path)
         if canonical(facts["key"]) == canonical(key):
             return tensors, facts["info"]
-        why = "it was made of something else than its name says"
+        why = "its key is another one than its name says"
     except DamagedError as error:
         why = str(error)
     warnings.warn(f"the artefact {path} is damaged and is not used: {why}", stacklevel=3)
@@ -109,26 +109,26 @@ def read_artefact(path: Path, key: Key) -> Made | None:
 
 
 def write_artefact(path: Path, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Made:
-    """As `Store.save`, into this file; returns what `read_artefact` would find there, in memory of its own."""
+    """Writes an artefact to this file; returns a copy of it in memory, equal to what `read_artefact` would return."""
     from safetensors.torch import load, save
 
     facts = canonical({"key": key, "info": info})
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"facts": facts, "sha256": checksum(facts, whole)}
-    content = save(whole, metadata=metadata)
-    write_atomically(path, content, lasting=False)  # a run makes what is not there, or not whole
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"facts": facts, "sha256": checksum(facts, contiguous)}
+    content = save(contiguous, metadata=metadata)
+    write_atomically(path, content, durable=False)  # a missing or damaged artefact is made again
     return load(content), json.loads(facts)["info"]
 
 
 class DamagedError(Exception):
-    """A file of the store that is not as it was written; the message says how."""
+    """A file was changed or truncated after it was written; the message says how."""
 
 
-def opened(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of an artefact, mapped from its file, and its facts ("key" and "info").
+def read_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads an artefact and checks its checksum: its tensors, mapped from the file, and its facts ("key" and "info").
 
     Raises:
-        DamagedError: If anything in the file is not as it was written.
+        DamagedError: If the file is damaged in any way.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -145,8 +145,8 @@ def opened(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise DamagedError(f"it cannot be read ({type(error).__name__}: {error})") from error
 
 
-def facts_of(path: Path) -> dict[str, Any]:
-    """The facts of an artefact, without looking at its tensors.
+def read_facts(path: Path) -> dict[str, Any]:
+    """Reads the facts of an artefact ("key" and "info"), without its tensors.
 
     Raises:
         DamagedError: If the file cannot be read.
@@ -162,7 +162,7 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 
 def checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of everything in an artefact: its facts, and name, type, shape and bytes of each tensor."""
+    """SHA-256 of an artefact's facts, and of the name, dtype, shape and bytes of each tensor."""
     import torch
 
     sha = hashlib.sha256(facts.encode())

@@ -1,40 +1,42 @@
-"""Presets: files that select data sets, tasks, methods and seeds and say how networks are trained."""
+"""Presets: TOML files that select data sets, tasks, methods and seeds, and configure the training."""
 
 from __future__ import annotations
 
+import operator
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.plugins.plugin import like
+from unlearnbench.storage.folders import expanded
 from unlearnbench.training.recipe import Recipe
 
 HERE = Path(__file__).parent
 REFERENCE = "retrain"
-"""The method that every other one is measured against."""
-AGAIN = "retrain-2"
-"""The method that is the reference once more, with other random numbers."""
-NOTHING = "original"
-"""The method that returns the network that it starts from as it is."""
+"""The method that all others are compared with."""
+SECOND_RETRAIN = "retrain-2"
+"""A second reference, with other random numbers."""
+ORIGINAL = "original"
+"""The method that returns the original unchanged."""
 ELSEWHERE = "elsewhere"
-"""The role of a network that the suite did not make: what it cost and what was seen for it, nobody here knows."""
-MOST_SEEDS = 10_000
-"""More than this is a slip of the finger."""
+"""The role of networks that were made outside of the suite; their cost and their access to data are unknown."""
+MAX_SEEDS = 10_000
+"""The largest allowed range of seeds; larger ones are probably typing errors."""
 RECIPE = vars(Recipe())
 
 
 @dataclass(frozen=True)
 class Training:
-    """How networks of a data set are trained.
+    """How models of a data set are trained.
 
     Attributes:
         model: The name of the model.
         options: The model's options.
-        recipe: The rest.
+        recipe: The training recipe.
     """
 
     model: str
@@ -44,19 +46,20 @@ class Training:
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset as its file has it, checked for spelling.
+    """The content of a preset, with checked keys.
 
     Attributes:
-        name: Also the name of the folder that holds its results.
-        title: What it is for, in a line.
-        seeds: Which seeds to run.
-        shadows: How many shadow models the attacks get; even.
-        datasets: What to train, by name of the data set.
-        tasks: Names of tasks; None for every one that is installed.
-        methods: Names of methods; None for every one that is installed.
+        name: Its title in tables, and the name of the folder that holds its results.
+        title: Its purpose, in one line.
+        seeds: The seeds to run.
+        shadows: The number of shadow models; even.
+        datasets: The model and recipe by name of the data set.
+        tasks: Names of tasks; None: all installed ones.
+        methods: Names of methods; None: all installed ones.
         task_options: Options by name of the task.
-        method_options: By name of the method: hyperparameters, and tables of them by task and then by model.
+        method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
         attack_options: Options by name of the attack.
+        source: The name or the file by which `--preset` reads it.
     """
 
     name: str
@@ -69,9 +72,10 @@ class Preset:
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source: str = ""
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
-        """The layers of hyperparameters for a method on a task and a model, the most specific last."""
+        """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
         layers, table = [], self.method_options.get(method, {})
         for step in (task, model, None):
             layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
@@ -80,7 +84,7 @@ class Preset:
 
 
 def names() -> list[str]:
-    """The presets that come with the suite."""
+    """The names of the suite's own presets."""
     return sorted(path.stem for path in HERE.glob("*.toml"))
 
 
@@ -91,25 +95,27 @@ def read(name: str) -> Preset:
         name: One of `names()`, or the path of a TOML file.
 
     Raises:
-        UserError: If there is no such preset, or its file is broken; the message has the line.
+        UserError: If there is no such preset, or its file is invalid; the message names the line or key.
     """
-    path = Path(name) if name.endswith(".toml") else HERE / f"{name}.toml"
+    path = expanded(name) if name.endswith(".toml") else HERE / f"{name}.toml"
     if not name.endswith(".toml") and not path.exists():
         raise unknown("preset", name, [*names(), "FILE.toml"])
+    if not path.stem.isprintable():
+        raise UserError(f"the name of a preset has no control characters such as line breaks: not {path.stem!r}")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"cannot read preset {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"preset {path} is no valid TOML: {error}") from error
+        raise UserError(f"preset {path} is not valid TOML: {error}") from error
     try:
-        return parsed(path.stem, content)
+        return replace(parsed(path.stem, content), source=name)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from error
 
 
 def parsed(name: str, content: Mapping[str, Any]) -> Preset:
-    """Makes a preset of the content of its file."""
+    """Builds a preset from the content of its file."""
     check_keys("", content, ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks"))
     select = table(content, "select")
     check_keys("select.", select, ("seeds", "tasks", "methods"))
@@ -126,7 +132,7 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
         raise UserError("needs at least one data set, e.g. [datasets.digits-8x8] with model = 'cnn'")
     shadows = like(8, content.get("shadows", 8), "shadows")
     if shadows < 2 or shadows % 2:
-        raise UserError(f"shadows come in complementary pairs, so there must be 2, 4, 6, ... of them, not {shadows}")
+        raise UserError(f"shadow models come in complementary pairs: shadows must be 2, 4, 6, ..., not {shadows}")
     return Preset(
         name=name,
         title=like("", content.get("title", ""), "title"),
@@ -141,18 +147,15 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
     )
 
 
-def parse_seeds(text: str | int | Sequence[int]) -> tuple[int, ...]:
-    """Reads seeds: "0-4", "0,2,5", "0-2,7", a number, or numbers.
+def parse_seeds(text: str | int | Iterable[int]) -> tuple[int, ...]:
+    """Parses seeds: "0-4", "0,2,5", "0-2,7", a number, or a sequence of numbers.
 
     Raises:
-        UserError: If they are none.
+        UserError: If they are not valid.
     """
-    if isinstance(text, int):
-        text = str(text)
-    if isinstance(text, Sequence) and not isinstance(text, str):
-        text = ",".join(map(str, text))
     if not isinstance(text, str):
-        raise UserError(f"seeds must be numbers such as 0-4 or 0,2,5, not {text!r}")
+        number = whole_number(text)
+        text = ",".join(map(whole_number, text)) if isinstance(text, Iterable) and not number.isdecimal() else number
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
@@ -160,22 +163,30 @@ def parse_seeds(text: str | int | Sequence[int]) -> tuple[int, ...]:
             raise UserError(f"seeds must be numbers such as 0-4 or 0,2,5, not {text!r}")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise UserError(f"seeds {part!r} run backwards: write {last}-{first}")
-        if last - first >= MOST_SEEDS:
-            raise UserError(f"seeds {part!r} are more than {MOST_SEEDS}; run them in parts")
+            raise UserError(f"seeds {part!r} are in reverse order: use {last}-{first}")
+        if last - first >= MAX_SEEDS:
+            raise UserError(f"seeds {part!r} are more than {MAX_SEEDS}: use several runs")
         seeds += range(first, last + 1)
     return tuple(dict.fromkeys(seeds))
 
 
+def whole_number(value: object) -> str:
+    """A whole number of any library as text; any other value as it is printed."""
+    try:
+        return str(value) if isinstance(value, bool) else str(operator.index(value))  # type: ignore[arg-type]
+    except TypeError:
+        return str(value)
+
+
 def check_keys(where: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raises `UserError` for a key that nobody reads."""
+    """Raises `UserError` for an unknown key."""
     for key in content:
         if key not in known:
             raise unknown("key", f"{where}{key}", [f"{where}{k}" for k in known])
 
 
 def table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A table of a TOML file; empty if it is not there."""
+    """A table of a TOML file; empty if it is missing."""
     value = content.get(key, {})
     if not isinstance(value, Mapping):
         raise UserError(f"{key} must be a table, [{key}], not {value!r}")
@@ -183,7 +194,7 @@ def table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def selection(content: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
-    """A list of names, or None if it is not there."""
+    """A list of names; None if it is missing."""
     value = content.get(key)
     if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
         raise UserError(f"select.{key} must be a list of names, not {value!r}")
@@ -191,6 +202,6 @@ def selection(content: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
 
 
 def recipe_of(where: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of a recipe, checked for spelling and type."""
+    """The values of a recipe, with checked keys and types."""
     check_keys(f"{where}.", content, list(RECIPE))
     return {key: like(RECIPE[key], value, f"{where}.{key}") for key, value in content.items()}

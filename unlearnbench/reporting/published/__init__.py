@@ -12,6 +12,8 @@ from unlearnbench.reporting.rendering import Number
 HERE = Path(__file__).parent
 SEEDS = 5
 """The number of seeds of the published means."""
+TITLES = {"mnist": "DIGITS", "fashion-mnist": "FASHION", "cifar10": "CIFAR10", "svhn": "SVHN"}
+"""The data sets as the paper calls them, by name."""
 Place = tuple[str, str, str]
 """Data set, method, metric."""
 
