@@ -283,11 +283,11 @@ NEUTRAL = {
     "artefacts.context",  # in the keys of all artefacts, which are in the keys of records
     "artefacts.loaded",  # likewise
     "artefacts.plugin_keys",  # its decisions are in the keys
-    "artefacts.sizes",  # likewise
     "artefacts.versions",  # names what goes into keys
     "errors",
     "planning.cell_info",  # names and titles, of which no number depends
     "planning.plan",
+    "plugins.contract",  # only raises errors
     "plugins.fingerprint",
     "plugins.plugin",  # resolves options, which are in the keys
     "plugins.registry",

@@ -79,7 +79,8 @@ def data_listing(folder: str | None) -> list[dict[str, Any]]:
         try:
             states = source.state(root)
         except UserError as error:  # its declaration is wrong
-            rows.append({"name": name, "title": source.title, "state": f"unusable: {error}", "summary": source.summary})
+            unusable: dict[str, Any] = {"name": name, "title": source.title, "state": f"unusable: {error}"}
+            rows.append(unusable)
             continue
         wrong = {file: state for file, state in states.items() if state != "ok"}
         paths = [root / file for file in states]
