@@ -298,7 +298,7 @@ def test_a_fetch_that_fails_says_what_is_wrong_with_which_file_and_changes_nothi
     done = fetch(root)
     assert done.exit_code == 2
     text = " ".join(done.stderr.split())
-    assert "mnist could not be downloaded: OSError: Name or service not known (in " in text
+    assert "mnist could not be downloaded: OSError: Name or service not known and more (in " in text
     assert f"{IMAGES} {message}" in text
     assert "data fetch" not in text
     assert "train-labels" not in text, "the others are right"
@@ -399,3 +399,15 @@ def test_a_damaged_dataset_that_cannot_be_fetched_gets_no_advice_to_fetch_it(tmp
         source = Source(lambda root: pytest.fail("read"), title="Mine", files={file: "0" * 32})
         with pytest.raises(UserError, match=message):
             source.read("mine", tmp_path)
+
+
+def test_a_dataset_with_wrong_names_of_files_is_listed_and_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.get(Source, "cifar10"), "files", {"../outside": "0" * 32})
+    listed = CliRunner().invoke(main, ["data", "list", "--data", str(tmp_path), "--json"])
+    rows = {row["name"]: row for row in json.loads(listed.stdout)}
+    assert rows["cifar10"]["state"] == "unusable: name file ../outside relative to the folder of datasets"
+    assert rows["mnist"]["state"] == "missing"
+    plain = CliRunner().invoke(main, ["data", "list", "--data", str(tmp_path)])
+    assert (plain.exit_code, "../outside" in plain.stdout) == (0, True)

@@ -1,4 +1,4 @@
-"""A run enforces what `check` enforces: a plugin that breaks the contract gets an error that says so, and no number."""
+"""A run enforces what `check` enforces: a plugin that breaks the contract gives an error that says so, no number."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-from broken import BROKEN
+import torch
+from broken import BROKEN, noise
 from conftest import small_model
 
 import unlearnbench
-from unlearnbench import UserError
+from unlearnbench import Access, Scores, Split, UserError, attack, dataset, method, model, task
+from unlearnbench.artefacts.sizes import flop_of, least_batch_of, weights_of
+from unlearnbench.operations.measure import measure
+from unlearnbench.operations.work import Effort
+from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.plugin import Plugin
 
@@ -29,7 +35,7 @@ MESSAGES = {
         "has-options-that-records-can-keep": "option sizes is (1, (3, 4)), which JSON does not keep",
         "runs-with-its-defaults": "RuntimeError: on purpose",
         "sees-only-what-it-declares": "problem.retain is not accessible",
-        "gives-logits": "gives outputs of shape (144, 9) instead of (144, 10)",
+        "gives-logits": "gives outputs of shape (149, 9) instead of (149, 10)",
         "gives-finite-logits": "gives outputs that are not finite",
         "prepares-what-can-be-kept": "again and mean share memory, clone one of them",
         "declares-its-cost": "its cost raises TypeError",
@@ -42,7 +48,7 @@ MESSAGES = {
         "gives-ascending-positions": "forget must be ascending",
         "gives-valid-held-out-samples": "heldout must be int64 positions from 0 to 359, none of them twice",
         "compares-like-with-like": "held-out samples are of classes [0, 1, 2, 4",
-        "gives-labels-in-range": "train_labels must be int64 [144], from 0 to 9",
+        "gives-labels-in-range": "train_labels must be int64 [149], from 0 to 9",
         "replaces-labels-on-both-sides": "return train_labels and heldout_labels, or neither",
         "does-not-write-on-the-data": "writes on the images",
         "has-known-columns": "columns must be some of train_r",
@@ -96,7 +102,7 @@ REPAIRED = {
     "task": {"is-reproducible", "restores-global-settings"},
     "dataset": {"is-reproducible", "restores-global-settings"},
     "model": {"restores-global-settings"},
-    "attack": {"restores-global-settings"},
+    "attack": {"is-reproducible", "restores-global-settings"},
 }
 """Faults that do not reach the numbers of a run, because the suite copies, seeds and restores."""
 UNSEEN = {
@@ -114,7 +120,6 @@ UNSEEN = {
     "model": {"is-documented", "is-reproducible", "changes-with-the-seed", "learns-with-all-its-weights"},
     "attack": {
         "is-documented",
-        "is-reproducible",
         "finds-an-obvious-leak",
         "finds-nothing-where-nothing-is",
         "copes-with-certain-networks",
@@ -161,11 +166,14 @@ def messages(
             by_group[f"{each.kind}s"] = {**by_group[f"{each.kind}s"], name: Offered(each)}
         monkeypatch.setattr(registry, "entries", by_group.__getitem__)
         monkeypatch.chdir(tmp_path)
-        usual = {"TASK": "data-removal", "METHOD": "neggrad", "DATASET": "digits-8x8", "MODEL": "small"}
+        for by_name in (weights_of, least_batch_of, flop_of):  # all are called "broken"
+            by_name.cache_clear()
+        model = "cnn" if plugin.kind == "method" else "small"
+        usual = {"TASK": "data-removal", "METHOD": "neggrad", "DATASET": "digits-8x8", "MODEL": model}
         text = PRESET.replace("HELD_OUT", "0.0" if plugin.kind == "dataset" else "0.9")
         for kind, name in usual.items():
             text = text.replace(kind, "broken" if kind.lower() == plugin.kind else name)
-        if plugin.kind == "dataset":
+        if plugin.kind in ("dataset", "attack"):
             text += "tasks.data-removal.classes = [0, 1]\n"
         preset = tmp_path / "broken.toml"
         preset.write_text(text)
@@ -174,8 +182,9 @@ def messages(
             summary = unlearnbench.run(preset, jobs=1, **places)
             if plugin.kind != "attack":
                 return [outcome.reason for outcome in summary.failed]
-            done = unlearnbench.measure(preset, attacks=["broken"], jobs=1, **places)
-            return [reason for failed in done.failed.values() for reason in failed.values()]
+            effort, workspace = Effort(jobs=1), Workspace.of(**places, device="cpu", arithmetic="native")
+            done = measure(Selection.of(preset), workspace, attacks=["broken"], effort=effort, say=lambda _: None)
+            return list(done.failed.values())
         except UserError as error:
             return [str(error)]
 
@@ -198,6 +207,81 @@ def test_a_run_is_not_disturbed_by_a_fault_that_the_suite_repairs(
     kind: str, check: str, messages: Callable[[Plugin], list[str]]
 ) -> None:
     assert messages(BROKEN[kind, check]) == []
+
+
+PREPARING = Access(prepare="images", forget="images")
+OTHER: dict[str, tuple[Callable[..., Plugin], Callable[..., Any], str]] = {
+    "no network": (method, lambda problem: None, "method broken returned NoneType, not a network"),
+    "numpy": (
+        method,
+        lambda problem: lambda images: np.zeros((len(images), 10)),
+        "its network returns <class 'numpy.ndarray'>: return floats",
+    ),
+    "whole numbers": (
+        method,
+        lambda problem: lambda images: torch.zeros(len(images), 10, dtype=torch.int64),
+        "torch.int64 on cpu: return floats",
+    ),
+    "a batch less": (
+        method,
+        lambda problem: lambda images: torch.zeros(1, 10),
+        "gives outputs of shape (1, 10) instead of (149, 10)",
+    ),
+    "no split": (task, lambda data, generator: (0, 1), "it returns tuple; it must return a Split"),
+    "a list": (task, lambda data, generator: Split([1, 2], torch.zeros(0).long()), "forget must be int64 positions"),
+    "a mask": (
+        task,
+        lambda data, generator: Split(data.train_labels > 5, torch.zeros(0).long()),
+        "forget must be int64 positions from 0 to",
+    ),
+    "no dataset": (dataset, lambda root: (1, 2), "dataset broken: it returns tuple; it must return a Dataset"),
+    "too few classes": (
+        dataset,
+        lambda root: noise(num_classes=3),
+        "dataset broken: training labels must be from 0 to 2",
+    ),
+    "two sizes": (
+        dataset,
+        lambda root: noise(test_images=torch.zeros(20, 1, 9, 9, dtype=torch.uint8)),
+        "training and test images must be of one size, not [(1, 8, 8), (1, 9, 9)]",
+    ),
+    "nothing": (model, lambda shape, num_classes: None, "it returns NoneType: return Network(features, head"),
+    "no model": (model, lambda shape, num_classes: 1 / 0, "cannot be built for images of 1 x 28 x 28"),
+    "no scores": (attack, lambda audit: None, "it returns NoneType; it must return Scores"),
+    "single precision": (
+        attack,
+        lambda audit: Scores(np.zeros(len(audit.forgotten.labels), np.float32), np.zeros(3)),
+        "forgotten scores are float32",
+    ),
+    "nothing compared": (
+        attack,
+        lambda audit: Scores(np.zeros(len(audit.forgotten.labels)), np.zeros(0)),
+        "heldout scores are float64 [0]",
+    ),
+}
+"""More faults by what is returned: the kind, the function, and what the message of a run says."""
+
+
+@pytest.mark.parametrize("fault", OTHER)
+def test_other_results_that_break_the_contract_are_named_too(
+    fault: str, messages: Callable[[Plugin], list[str]]
+) -> None:
+    decorator, function, message = OTHER[fault]
+    options: dict[Any, dict[str, Any]] = {
+        method: {"access": Access(forget="images")},
+        task: {"columns": ("train_r", "train_f", "test", "asr")},
+    }
+    reasons = messages(decorator(title="Broken", **options.get(decorator, {}))(function))
+    assert reasons
+    assert all(message in reason for reason in reasons), reasons
+
+
+@pytest.mark.parametrize("prepared", [None, [torch.zeros(1)], {"a": 1.0}, {0: torch.zeros(1)}])
+def test_a_preparing_phase_must_return_tensors_by_name(prepared: Any, messages: Callable[[Plugin], list[str]]) -> None:
+    plugin = method(title="Broken", access=PREPARING)(lambda problem: problem.network())
+    plugin.prepare(lambda problem: prepared)
+    (reason,) = messages(plugin)
+    assert "must return a dict of tensors by name" in reason
 
 
 def test_every_fault_that_check_finds_is_found_or_repaired_or_known_to_be_invisible() -> None:

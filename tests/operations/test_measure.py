@@ -95,6 +95,8 @@ def test_tables_show_measured_attacks_and_records_stay_valid(tiny: Path, finishe
     run_measure(tiny, finished, cache, tasks="data-removal")
     text = table(1, str(tiny), finished, attack="loss", metric="tpr@1%")
     assert "loss.tpr@1%" in text
+    with pytest.raises(UserError, match="measure --preset .* --attack u-lira --unlearned-shadows 16`"):
+        table(1, str(tiny), finished, attack="u-lira")
     with pytest.raises(UserError, match="no record has svc.auc: run `unlearnbench measure"):
         table(1, str(tiny), finished, attack="svc")
     frame = load(finished).query("task == 'data-removal'").set_index("method")

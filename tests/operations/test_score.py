@@ -145,6 +145,12 @@ def test_the_size_of_the_input_is_that_after_resizing(tiny: Path, store: Store, 
         (lambda w: w.update(extra=torch.zeros(2)), "extra has shape (2,) but is not there in that network"),
         (lambda w: w.update({"head.1.bias": torch.zeros(7)}), "head.1.bias has shape (7,) but has shape (10,) in that"),
         (lambda w: w["head.1.bias"].fill_(torch.nan), "has numbers in head.1.bias that are not finite"),
+        (lambda w: w.update({"head.1.bias": w["head.1.bias"].to(torch.int8)}), "has head.1.bias in torch.int8, and"),
+        (lambda w: w.update({"head.1.bias": w["head.1.bias"] > 0}), "has head.1.bias in torch.bool, and"),
+        (
+            lambda w: w.update({"head.1.bias": w["head.1.bias"].to(torch.float8_e4m3fn)}),
+            "float8_e4m3fn, and the net",
+        ),
     ],
 )
 def test_weights_of_another_network_are_refused(

@@ -105,6 +105,15 @@ def test_the_table_has_means_t_intervals_and_floors(results: tuple[str, Path]) -
     assert float(laf["Floors mean"]) == pytest.approx(-sample.mean() / 2.0 / 4)
 
 
+def test_two_seeds_have_no_interval(results: tuple[str, Path]) -> None:
+    text = table(1, *results, view="paired", seeds="0-1")
+    assert "- 2 seeds have no interval: 3 are needed." in text
+    assert "| -9.00 (" in text
+    assert "[" not in text.split("\n\n")[1]
+    rows = [line.split(",") for line in table(1, *results, format="csv", view="paired", seeds="0-1").splitlines()[1:]]
+    assert {(low, high, n) for *_, low, high, n, _ in rows} == {("", "", "2")}
+
+
 def test_methods_that_are_clearly_worse_on_the_forget_set_than_retrain_are_named(results: tuple[str, Path]) -> None:
     text = table(1, *results)
     assert "DIGITS: over-unlearned, which also exposes the forget set: laf (Train_f 9.7 points below Retrain" in text

@@ -13,8 +13,10 @@ import pytest
 from scipy.stats import ttest_ind_from_stats
 
 from unlearnbench import UserError, statistics, table
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.dataset import Source
 from unlearnbench.reporting.compare import Pair, rank_correlation
-from unlearnbench.reporting.published import read
+from unlearnbench.reporting.published import TITLES, read
 from unlearnbench.reporting.rendering import Number
 from unlearnbench.storage.records import write_record
 
@@ -129,6 +131,25 @@ def test_rank_correlation_is_that_of_the_distances_to_retrain() -> None:
     assert rank_correlation([reference, far, middle], "test") == "Test n/a (2 methods; needs three)"
     assert rank_correlation([far, middle, near], "test") == "Test n/a (no trusted Retrain)"
     assert rank_correlation([reference, near, near, near], "test") == "Test n/a (all equally close)"
+
+
+def test_mnist_has_the_papers_name_beside_the_papers_numbers_only(preset: str, tmp_path: Path) -> None:
+    for path in (tmp_path / "results").rglob("*.json"):
+        made = json.loads(path.read_text())
+        made["cell"]["dataset_title"] = registry.get(Source, "mnist").title
+        write_record(path, made)
+    assert {row["dataset"] for row in csv.DictReader(io.StringIO(table(1, preset, tmp_path / "results", "csv")))} == {
+        "MNIST"
+    }
+    compared = table(1, preset, tmp_path / "results", "csv", view="compare")
+    assert {row["dataset"] for row in csv.DictReader(io.StringIO(compared))} == {"DIGITS"}
+    assert set(TITLES) == set(read(1).datasets)
+
+
+def test_the_comparison_fits_into_a_terminal(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = table(1, preset, tmp_path / "results", "terminal", view="compare").splitlines()
+    assert max(map(len, lines)) <= 80
 
 
 def test_clean_numbers_can_be_compared_too(preset: str, tmp_path: Path) -> None:

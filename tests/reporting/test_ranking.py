@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -19,7 +20,7 @@ from unlearnbench.reporting import charts, ranking
 from unlearnbench.reporting.cells import cells_of_table
 from unlearnbench.reporting.distance import NOTES, PARTS, compared, jensen_shannon, view
 from unlearnbench.reporting.rendering import render
-from unlearnbench.storage.records import write_record
+from unlearnbench.storage.records import read_record, write_record
 
 GAPS = {"boundary": [0.10, 0.12], "laf": [0.02, 0.03], "scrub": [0.04, 0.01], "neggrad": [0.30, 0.20]}
 TASKS = {"data-removal": "Data removal", "class-removal": "Class removal", "noisy-label-removal": "Noisy labels"}
@@ -79,6 +80,68 @@ def test_seeds_are_paired_and_only_those_of_all_methods_count(results: tuple[str
     assert "Left out: Laf, which lacks class-removal on digits-8x8." in text
     assert "Ranked in each of 3 blocks" in text
     assert "| Laf " not in text
+
+
+def test_a_method_with_one_task_is_left_out_and_takes_no_task_from_the_others(results: tuple[str, Path]) -> None:
+    complete = ranking.rank(*results)
+    for path in sorted(results[1].glob("mine/records/*/*/data-removal/laf/*.json")):
+        record = read_record(path) or {}
+        cell = {**record["cell"], "method": "ssd", "method_title": "SSD"}
+        write_record(path.parents[1] / "ssd" / path.name, {**record, "cell": cell})
+    found = ranking.rank(*results)
+    assert (found.blocks, list(found.methods)) == (complete.blocks, list(complete.methods))
+    assert (found.ranks == complete.ranks).all()
+    text = render(ranking.view(found), "markdown")
+    assert "- Left out: SSD, which lacks class-removal on digits-8x8, noisy-label-removal on digits-8x8." in text
+
+
+def test_a_task_that_only_a_few_methods_have_is_left_out_and_named(results: tuple[str, Path]) -> None:
+    complete = ranking.rank(*results)
+    for path in sorted(results[1].glob("mine/records/*/*/data-removal/*/*.json")):
+        record = read_record(path) or {}
+        if record["cell"]["method"] in ("retrain", "laf"):
+            other = {**record, "cell": {**record["cell"], "task": "data-removal+fraction=0.1"}}
+            write_record(path.parents[2] / "data-removal+fraction=0.1" / path.parent.name / path.name, other)
+    found = ranking.rank(*results)
+    assert (found.blocks, list(found.methods)) == (complete.blocks, list(complete.methods))
+    text = render(ranking.view(found), "markdown")
+    assert "- Left out: data-removal+fraction=0.1 on digits-8x8, which less than half of the methods have." in text
+
+
+def test_a_method_with_other_seeds_than_all_others_is_left_out(results: tuple[str, Path]) -> None:
+    for path in sorted(results[1].glob("mine/records/*/*/*/*/*.json")):
+        record = read_record(path) or {}
+        if record["cell"]["method"] in ("retrain", "laf"):
+            cell = {**record["cell"], "seed": 7 + record["cell"]["seed"]}
+            write_record(path.with_name(f"{cell['seed']}.json"), {**record, "cell": cell})
+            if record["cell"]["method"] == "laf":
+                path.unlink()
+    found = ranking.rank(*results)
+    assert "Laf" not in found.methods
+    assert len(found.methods) == 3
+    text = render(ranking.view(found), "markdown")
+    assert "- Left out: Laf, which has no seed in common with the others." in text
+
+
+def test_methods_without_a_common_task_cannot_be_ranked(results: tuple[str, Path]) -> None:
+    for task, kept in (("data-removal", ("laf", "scrub")), ("class-removal", ("boundary", "neggrad"))):
+        for path in sorted(results[1].glob(f"mine/records/*/*/{task}/*/*.json")):
+            if path.parent.name not in (*kept, "retrain"):
+                path.unlink()
+    with pytest.raises(UserError, match="none has all tasks and datasets: Boundary lacks data-removal on digits-8x8"):
+        ranking.rank(*results)
+
+
+def test_the_title_and_messages_have_the_name_of_a_preset_and_advice_has_its_file(results: tuple[str, Path]) -> None:
+    assert ranking.view(ranking.rank(*results)).title == "Ranks by the gap to Retrain, preset mine"
+    assert "preset mine" in table(1, *results).splitlines()[0]
+    shutil.rmtree(results[1] / "mine" / "records")
+    with pytest.raises(UserError) as error:
+        ranking.rank(*results)
+    assert str(error.value).endswith(f"{results[1] / 'mine'}: run `unlearnbench run --preset {results[0]}`")
+    with pytest.raises(UserError) as error:
+        table(1, *results, view="relearning")
+    assert f"--preset {results[0]}" in str(error.value)
 
 
 def test_resamples_draw_the_same_seeds_for_all_methods() -> None:

@@ -140,6 +140,17 @@ def test_the_options_in_latex_notes_keep_their_hyphens() -> None:
     assert escape_latex("--accept-stale") == "-{}-accept-stale"
 
 
+def test_a_name_that_is_too_long_goes_on_in_the_next_line() -> None:
+    name = "My method with all its options " * 3 + "x" * 50
+    for shown in (
+        made(row(name, [Number(100.0, 10.25, 3)] * 4)),
+        Grid("Title", [DATA, METHOD, Column("Value")], [("D", name, "1")], []),
+    ):
+        lines = lines_of(render(shown, "terminal"))
+        assert max(map(len, lines)) <= 80
+        assert sum(line.startswith("My method") for line in lines) == (2 if isinstance(shown, Table) else 1)
+
+
 def test_a_narrow_terminal_breaks_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "10")
     lines = lines_of(render(made(row("A long name", [Number(100.0, 10.25, 3)] * 4)), "terminal"))

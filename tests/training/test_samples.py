@@ -8,6 +8,7 @@ import torch
 from unlearnbench import AccessError, Samples, concat
 from unlearnbench.runtime import seeds
 from unlearnbench.training.augmentation import Pipeline
+from unlearnbench.training.samples import side_by_side, sizes
 
 STORED = torch.arange(40, dtype=torch.uint8).reshape(40, 1, 1, 1).expand(40, 1, 2, 2).contiguous()
 
@@ -30,6 +31,36 @@ def test_batches_cover_every_sample_once_and_keep_the_short_one() -> None:
     batches = list(samples(10).batches(4))
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("total", "size", "least", "expected"),
+    [
+        (10, 4, 1, [4, 4, 2]),
+        (9, 4, 1, [4, 4, 1]),
+        (9, 4, 2, [4, 5]),
+        (8, 4, 2, [4, 4]),
+        (10, 4, 2, [4, 4, 2]),
+        (5, 4, 2, [5]),
+        (3, 2, 2, [3]),
+        (1, 4, 2, [1]),
+        (3, 4, 2, [3]),
+        (0, 4, 1, [0]),
+    ],
+)
+def test_a_sample_that_would_be_alone_joins_the_batch_before_where_the_network_needs_that(
+    total: int, size: int, least: int, expected: list[int]
+) -> None:
+    assert sizes(total, size, least) == expected
+    of_torch = [len(part) for part in torch.arange(total).split(size)]
+    assert sizes(total, size) == of_torch
+
+
+def test_all_ways_to_batches_have_these_sizes() -> None:
+    part = Samples(STORED, torch.arange(9), torch.arange(9), seeds.generator("s"), "x", Pipeline(least=2))
+    for batches in (part.batches(4), part.subset(part.index < 9).batches(4), concat(part).batches(4)):
+        assert [len(batch) for batch in batches] == [4, 5]
+    assert [images.shape[1] for images, _ in side_by_side([part, part], 4)] == [4, 5]
 
 
 def test_every_epoch_has_its_own_order_which_the_generator_determines() -> None:

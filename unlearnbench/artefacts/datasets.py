@@ -123,7 +123,8 @@ def decoded(source: Source, name: str, root: Path) -> Dataset:
         except (UserError, MemoryError):
             raise
         except Exception as error:  # whatever a plugin raises
-            raise UserError(f"dataset {name} cannot be read: {type(error).__name__}: {error}") from error
+            hint = ": name the folder that has its files with --data" if isinstance(error, FileNotFoundError) else ""
+            raise UserError(f"dataset {name} cannot be read: {type(error).__name__}: {error}{hint}") from error
     check_dataset(name, dataset)
     return dataset
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.model import Model, Network
+from unlearnbench.runtime import seeds
 
 Options = tuple[tuple[str, Any], ...]
 Shape = tuple[int, int, int]
@@ -41,8 +43,10 @@ def least_batch_of(model: str, options: Options, shape: Shape, num_classes: int)
     Arguments as of `weights_of`. 1, too, for a network that branches on values.
     """
     network = without_values(model, options, shape, num_classes).train()
+    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
+        return 1
     try:
-        with torch.device("meta"):
+        with seeds.pinned("sizes"), torch.device("meta"):
             network(torch.rand(1, *shape))
     except ValueError as error:
         return 2 if SINGLE in str(error) else 1
@@ -54,7 +58,7 @@ def least_batch_of(model: str, options: Options, shape: Shape, num_classes: int)
 def without_values(model: str, options: Options, shape: Shape, num_classes: int) -> Network:
     """A network on torch's device "meta"; arguments and errors as of `weights_of`."""
     try:
-        with torch.device("meta"):
+        with seeds.pinned("sizes"), torch.device("meta"):
             return registry.get(Model, model).build(shape, num_classes, **dict(options))
     except UserError:
         raise
@@ -76,7 +80,7 @@ def flop_of(model: str, options: Options, shape: Shape, num_classes: int) -> flo
     from torch.utils.flop_counter import FlopCounterMode
 
     try:
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        with seeds.pinned("sizes"), torch.device("meta"), FlopCounterMode(display=False) as counter:
             network = registry.get(Model, model).build(shape, num_classes, **dict(options))
             network(torch.rand(2, *shape)).sum().backward()
     except Exception:  # whatever a plugin's network raises where there are no values

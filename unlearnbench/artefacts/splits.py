@@ -56,7 +56,7 @@ def split_by(
     written = [part._version for part in images]
     with seeds.pinned(*axes):  # so that a task that draws from the global generators is the same in every process
         try:
-            split = task.split(own, seeds.generator(*axes), **options)
+            split: Split = task.function(own, seeds.generator(*axes), **options)
         except (UserError, MemoryError):
             raise
         except Exception as error:  # whatever a plugin raises
@@ -64,6 +64,7 @@ def split_by(
     if [part._version for part in images] != written:
         raise BrokenContractError(f"task {task_name} writes on the images: change a copy (`.clone()`)")
     check_split(task, split, content)
+    task.check_size(split, content, options)
     return split
 
 

@@ -98,6 +98,8 @@ def rank(
     from unlearnbench.reporting.rendering import render
 
     ranked = ranking.rank(preset, results, accept_stale, Choice.of(**options))
+    for note in ranked.absent if as_json or form == "csv" else ():
+        click.echo(f"warning: {note}", err=True)
     if svg:
         expanded(svg).write_text(charts.diagram(ranked), encoding="utf-8")
     if as_json:

@@ -73,17 +73,21 @@ def task_row(task: Task) -> dict[str, Any]:
 def data_listing(folder: str | None) -> list[dict[str, Any]]:
     """Lists all datasets and the state of their files: one row for each, as JSON values."""
     root = folders.data(folder)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, source in registry.usable("datasets").items():
         assert isinstance(source, Source)
-        states = source.state(root)
+        try:
+            states = source.state(root)
+        except UserError as error:  # its declaration is wrong
+            rows.append({"name": name, "title": source.title, "state": f"unusable: {error}", "summary": source.summary})
+            continue
         wrong = {file: state for file, state in states.items() if state != "ok"}
         paths = [root / file for file in states]
         rows.append(
             {
                 "name": name,
                 "title": source.title,
-                "state": state_of(len(states), wrong),
+                "state": state_of(len(states), wrong) if source.kept else "not checked: files= is not declared",
                 "files": wrong,
                 "where": str(root) if states else None,
                 "megabytes": round(sum(p.stat().st_size for p in paths if p.exists()) / 1e6, 1) if states else None,
@@ -128,7 +132,7 @@ def fetch_data(name: str, folder: str | None) -> str:
         try:
             source.fetch(fresh)
         except Exception as error:  # whatever the network or a server did
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(f"{name} could not be downloaded: {reason} (in {root}, {in_words(faults)})") from error
         if still := source.faults(fresh):
             raise UserError(

@@ -50,7 +50,8 @@ class CellInfo:
         start: Name of the method that it starts from; "" if none.
         like: Name of the method that it is an ablation of; "" if none.
         hyperparameters: Its hyperparameters.
-        sources: Where each hyperparameter comes from, in words.
+        sources: Where each hyperparameter comes from, in words; also those of the method that it starts from, as
+            METHOD.NAME.
     """
 
     preset: str = ""

@@ -180,11 +180,17 @@ class _Planner:
         return registry.get(Method, method).resolve(method, *(values for _, values in layers))
 
     def sources(self, method: str, scenario: Scenario) -> dict[str, str]:
-        """Where each hyperparameter of a method comes from: the last layer that has it, in words."""
-        sources = dict.fromkeys(registry.get(Method, method).defaults, "default of the method")
+        """Where each hyperparameter comes from: the last layer that has it, in words.
+
+        Returns:
+            The sources by name of the hyperparameter; those of the method that it starts from as METHOD.NAME.
+        """
+        chosen = registry.get(Method, method)
+        sources = dict.fromkeys(chosen.defaults, "default of the method")
         for name, values in self.layers(method, scenario):
             sources |= dict.fromkeys(values, name)
-        return sources
+        parents = self.sources(chosen.start, scenario) if chosen.start else {}
+        return sources | {f"{chosen.start}.{name}": source for name, source in parents.items()}
 
     def layers(self, method: str, scenario: Scenario) -> list[tuple[str, Mapping[str, Any]]]:
         """The layers of a method's hyperparameters over its defaults, with their names, the last one winning."""

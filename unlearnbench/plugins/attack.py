@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from unlearnbench.plugins.contract import Renamed, naming, require
 from unlearnbench.plugins.plugin import Plugin
+from unlearnbench.runtime import seeds
 from unlearnbench.statistics import Floats
 
 Integers = NDArray[np.int64]
@@ -208,14 +209,15 @@ class Attack(Plugin):
         self.libraries = libraries
 
     def score(self, audit: Audit, **options: Any) -> Scores:
-        """Runs the attack.
+        """Runs the attack; seeds the global generators for it, and restores global settings afterwards.
 
         Raises:
             NotApplicableError: If it cannot be applied to this cell.
             BrokenContractError: If its result is not as `Scores` documents, or it has written on the audit.
         """
         before = {part: copy.deepcopy(getattr(audit, part)) for part in PARTS}
-        scores: Scores = self.function(audit, **options)
+        with seeds.pinned("attack", audit.seed):
+            scores: Scores = self.function(audit, **options)
         with naming(f"attack {self.title!r}"):
             require(isinstance(scores, Scores), f"it returns {type(scores).__name__}; it must return Scores")
             require_scores(scores, len(audit.forgotten.labels))

@@ -172,10 +172,12 @@ def require_prepared(prepared: object) -> None:
 
 def require_outputs(logits: object, images: Tensor) -> None:
     """Raises unless a network has returned floats on the device of the images."""
-    is_tensor = isinstance(logits, Tensor)
-    what = f"{tuple(logits.shape)} {logits.dtype} on {logits.device}" if isinstance(logits, Tensor) else type(logits)
+    what, is_right = str(type(logits)), False
+    if isinstance(logits, Tensor):
+        what = f"{tuple(logits.shape)} {logits.dtype} on {logits.device}"
+        is_right = logits.is_floating_point() and logits.device == images.device
     require(
-        is_tensor and logits.is_floating_point() and logits.device == images.device,
+        is_right,
         f"for {len(images)} images its network returns {what}: return floats [B, num_classes] on the device of the "
         "images",
     )

@@ -135,7 +135,7 @@ def require_copies(network: nn.Module) -> None:
 
 def require_logits(logits: object, images: Tensor, classes: int) -> None:
     """Raises unless outputs are finite float32 [B, classes]."""
-    is_right = isinstance(logits, Tensor) and logits.shape == (len(images), classes) and logits.dtype == torch.float32
+    is_right = isinstance(logits, Tensor) and logits.shape == (len(images), classes) and logits.dtype == images.dtype
     what = f"{logits.dtype} {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
     require(is_right, f"for {len(images)} images and {classes} classes it gives {what}: give float32 [B, num_classes]")
     assert isinstance(logits, Tensor)

@@ -154,9 +154,9 @@ def _release(distribution: Distribution) -> tuple[str, str]:
 
     Without metadata (an installation that was interrupted) both come from the name of its folder.
     """
-    folder = getattr(distribution, "_path", None)
-    name, _, version = str(getattr(folder, "name", "?")).rpartition(".")[0].partition("-")
-    metadata = distribution.metadata or {}
+    folder = str(getattr(getattr(distribution, "_path", None), "name", ""))
+    name, _, version = folder.rpartition(".")[0].partition("-")
+    metadata: Any = distribution.metadata or {}
     return metadata.get("Name") or name or "?", metadata.get("Version") or version or "?"
 
 

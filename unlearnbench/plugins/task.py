@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -76,6 +76,11 @@ class Task(Plugin):
             UserError: If the options do not fit the data, e.g. the forget set or the retain set would be empty.
         """
         split: Split = self.function(data, generator, **options)
+        self.check_size(split, data, options)
+        return split
+
+    def check_size(self, split: Split, data: Dataset, options: Mapping[str, Any]) -> None:
+        """Raises `UserError` if too few samples are forgotten, retained or held out; arguments as of `split`."""
         total = len(data.train_labels)
         if not 0 < len(split.forget) < total:
             raise UserError(f"task {self.title!r} with {options} would forget {len(split.forget)} of {total} samples")
@@ -86,7 +91,6 @@ class Task(Plugin):
                 f"task {self.title!r} with {options} leaves too few samples: {len(split.forget)} forgotten and "
                 f"{len(split.heldout)} held-out ones; an attack needs two of each"
             )
-        return split
 
 
 def check_split(task: Task, split: object, data: Dataset) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unlearnbench.statistics import Floats
 
 FEWEST = 3
-"""The smallest number of seeds with an interval: of two, it is nine times as wide as their range."""
+"""The smallest number of seeds with an interval: of two, it is 13 times as wide as their range."""
 LEVEL = 0.05
 """The level of significance; intervals have a confidence of 1 - LEVEL."""
 
@@ -109,7 +109,7 @@ def notes(seeds: int) -> Iterator[str]:
         f"With {seeds} seeds, another Retrain stays within {reach(seeds):.1f} noise floors in 95 % of cases."
     )
     if seeds < FEWEST:
-        yield f"Intervals need {FEWEST} seeds or more."
+        yield f"{'One seed has' if seeds == 1 else f'{seeds} seeds have'} no interval: {FEWEST} are needed."
         return
     yield (
         f"In brackets: the {1 - LEVEL:.0%} t-interval over {seeds} seeds, not corrected for multiple comparisons. It "

@@ -258,7 +258,7 @@ def notes(ranking: Ranking) -> Sequence[str]:
     """What a ranking is, and what it cannot show."""
     blocks = len(ranking.blocks)
     text = [
-        f"Ranked in each of {blocks} blocks ({blocks_text(ranking.blocks)}) by the mean "
+        f"Ranked in each of {counted(blocks, 'block')} ({blocks_text(ranking.blocks)}) by the mean "
         "absolute difference to Retrain over the columns of the table; 1 is the closest."
     ]
     if ranking.seeds > 1:
@@ -281,20 +281,25 @@ def notes(ranking: Ranking) -> Sequence[str]:
         text.append(f"Different at {LEVEL:.0%} over blocks (Wilcoxon, Holm): {'; '.join(significant)}.")
     elif tests * statistics.least_p(blocks) >= LEVEL:
         text.append(
-            f"No pair can differ at {LEVEL:.0%} with {blocks} blocks, whatever the numbers: {tests} pairs need "
+            f"No pair can differ at {LEVEL:.0%} with {counted(blocks, 'block')}, whatever the numbers: "
+            f"{counted(tests, 'pair')} need{'s' * (tests == 1)} "
             f"{enough} blocks (Wilcoxon, Holm)."
         )
     else:
         text.append(f"No pair differs at {LEVEL:.0%} over blocks (Wilcoxon, Holm).")
     if ranking.friedman is not None:
-        text.append(
-            f"Hypothesis that all methods are alike: p = {ranking.friedman:.3g} (Friedman over {blocks} blocks)."
-        )
+        over = counted(blocks, "block")
+        text.append(f"Hypothesis that all methods are alike: p = {ranking.friedman:.3g} (Friedman over {over}).")
     if ranking.critical_difference is not None:
         text.append(
             f"Mean ranks closer than {ranking.critical_difference:.2f} do not differ significantly (Nemenyi, 95 %)."
         )
     return text
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def blocks_text(blocks: Sequence[Block]) -> str:
@@ -318,6 +323,8 @@ def as_data(ranking: Ranking) -> dict[str, Any]:
         "blocks": [list(block) for block in ranking.blocks],
         "seeds": ranking.seeds,
         "dropped": [[title, [list(block) for block in blocks]] for title, blocks in ranking.dropped.items()],
+        "few": [list(block) for block in ranking.few],
+        "absent": list(ranking.absent),
         "friedman": ranking.friedman,
         "critical_difference": ranking.critical_difference,
         "pairs": [[a, b, p] for (a, b), p in ranking.pairs.items()],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -73,23 +73,48 @@ def changes(record: Record, preset: Preset) -> str:
 
 
 def reset(record: Record, preset: Preset) -> Iterator[str]:
-    """The values of a preset that differ from those that a record was made with."""
+    """The values of a preset that differ from those that a record was made with, as NAME.OPTION.
+
+    Defaults of plugins are not known here, so a value that was removed from the preset is noticed only where the record
+    says that the preset was its source.
+    """
     outputs: Any = record.key.get("outputs", {})
-    recipe, training = outputs.get("original", {}).get("recipe"), preset.datasets.get(record.cell.dataset)
-    if recipe and training:
+    original, training = outputs.get("original", {}), preset.datasets.get(record.cell.dataset)
+    if training:
         values = training.recipe.values()
         if training.recipe.precision == "auto":  # the machine chooses
             del values["precision"]
-        yield from (f"recipe.{name}" for name in values if name in recipe and differ(recipe[name], values[name]))
-    if record.cell.method != record.cell.method_name:  # its hyperparameters are not the preset's
-        return
+        yield from differing("recipe", original.get("recipe", {}), values)
+        yield from differing(training.model, original.get("model", {}).get("options", {}), training.options)
+    if record.key.get("shadows", {}).get("count", preset.shadows) != preset.shadows:
+        yield "shadows"
+    for name, attack in record.key.get("attacks", {}).items():
+        yield from differing(name, attack["options"], preset.attack_options.get(name, {}))
+    name = record.cell.task_name
+    if record.cell.task == name:  # otherwise its options are not the preset's; likewise below
+        yield from differing(name, outputs.get("task", {}).get("options", {}), preset.task_options.get(name, {}))
+    if record.cell.method == record.cell.method_name:
+        yield from reset_hyperparameters(record, preset)
+
+
+def reset_hyperparameters(record: Record, preset: Preset) -> Iterator[str]:
+    """The hyperparameters of a preset that differ from those of a record, and of the methods that it starts from."""
+    cell, outputs, like, prefix = record.cell, record.key.get("outputs", {}), record.cell.like, ""
     while outputs:
         method = outputs.get("method", {})
         name, options = method.get("name", ""), method.get("options", {})
-        layers = preset.hyperparameters(name, record.cell.task_name, record.cell.model)
+        layers = [layer for n in (like, name) if n for layer in preset.hyperparameters(n, cell.task_name, cell.model)]
         values = {option: value for layer in layers for option, value in layer.items()}
-        yield from (f"{name}.{o}" for o in values if o in options and differ(options[o], values[o]))
-        outputs = outputs.get("parent")
+        yield from differing(name, options, values)
+        gone = [o for o in options if cell.sources.get(prefix + o, "").startswith("preset ") and o not in values]
+        yield from (f"{name}.{option}" for option in gone)
+        outputs, like = outputs.get("parent"), ""
+        prefix += f"{outputs['method']['name']}." if outputs and "method" in outputs else ""
+
+
+def differing(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """The options that have a new value, as NAME.OPTION; those that only one side has are not compared."""
+    yield from (f"{name}.{option}" for option in new if option in old and differ(old[option], new[option]))
 
 
 def differ(old: Any, new: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
@@ -43,7 +44,7 @@ def table(
             name of a task. None: the table of each of `tasks`.
         preset: Whose results; None: "demo", or "paper" for view "compare".
         results: The folder of the records.
-        format: "markdown", "latex", "csv" or "terminal".
+        format: "markdown", "latex", "csv" (without notes; warns of records without numbers) or "terminal".
         view: "standard"; "compare": beside the published numbers; "cost": ep and seconds; "distance": distances to
             Retrain; "paired": differences to Retrain with the same seed; "relearning": how fast forgotten samples are
             relearned.
@@ -69,9 +70,12 @@ def table(
         given["preset"] = str(preset)
     if number is None and not choice.tasks:
         raise UserError("say which table: 1 to 6, or the name of a task")
-    common = {**chosen.defaults, **given, "results": expanded(results), "accept_stale": accept_stale, "choice": choice}
-    requests = [Request(name, **common) for name in (choice.tasks if number is None else [number])]
-    shown = [one for request in requests for one in views_of(request, chosen)]
+    common = {**chosen.defaults, **given, "results": expanded(results), "accept_stale": accept_stale}
+    if number is None:
+        requests = [Request(task, choice=replace(choice, tasks=[task]), **common) for task in choice.tasks]
+    else:
+        requests = [Request(number, choice=choice, **common)]
+    shown = [one for request in requests for one in views_of(request, chosen, warn=format == "csv")]
     return "\n".join(rendering.render(one, format) for one in shown)
 
 
@@ -83,8 +87,13 @@ def view_named(name: str) -> View:
     return views[name]
 
 
-def views_of(request: Request, view: View) -> list[Table | Grid]:
+def views_of(request: Request, view: View, warn: bool = False) -> list[Table | Grid]:
     """What a view shows of each table of a request, with notes about records that have no numbers.
+
+    Args:
+        request: Which tables.
+        view: How they are shown.
+        warn: Also warn of records that have no numbers, because the format has no notes.
 
     Raises:
         UserError: If the view is no table of means and all records are stale, or they lack what it shows.
@@ -93,6 +102,8 @@ def views_of(request: Request, view: View) -> list[Table | Grid]:
     tables = tables if view.variants else tables[:1]
     if view is not STANDARD and (message := absent.stale_message(tables[0].records, f" of {tables[0].task}")):
         raise UserError(message)
+    for note in (note for cells in tables if warn for note in absent.missing(cells.records)):
+        warnings.warn(note, stacklevel=3)
     needs = {name: NEEDS[name](request, tables) for name in view.needs}
     show: Callable[..., Table | Grid] = import_module(f"{__package__}.{view.name}").view
     return [with_notes(show(cells, **needs), absent.notes(cells.records)) for cells in tables]

@@ -41,6 +41,7 @@ def table_text(headers: Sequence[str], lines: Sequence[Sequence[str]], keys: int
     """
     from tabulate import tabulate
 
+    lines = [[*(narrow(text) for text in line[:keys]), *line[keys:]] for line in lines]
     parts = []
     for chosen in column_parts(headers, lines, keys):
         columns = [*range(keys), *chosen]
@@ -52,7 +53,7 @@ def table_text(headers: Sequence[str], lines: Sequence[Sequence[str]], keys: int
 def column_parts(headers: Sequence[str], lines: Sequence[Sequence[str]], keys: int) -> Iterator[list[int]]:
     """The positions of the columns of each part, at least one, without the key columns."""
     padded = [f"{header}{PADDING}" for header in headers]
-    widths = [GAP + max(len(STYLE_CODES.sub("", line[i])) for line in [padded, *lines]) for i in range(len(headers))]
+    widths = [GAP + max(text_width(line[i]) for line in [padded, *lines]) for i in range(len(headers))]
     room = width() + GAP - sum(widths[:keys])
     part: list[int] = []
     for position in range(keys, len(headers)):
@@ -61,3 +62,13 @@ def column_parts(headers: Sequence[str], lines: Sequence[Sequence[str]], keys: i
             part = []
         part.append(position)
     yield part
+
+
+def narrow(text: str) -> str:
+    """The text of a key column in lines of at most half of the width, so that there is room for a number."""
+    return textwrap.fill(text, max(width() // 2, 1)) if text else text
+
+
+def text_width(text: str) -> int:
+    """The number of columns that a text takes in a terminal."""
+    return max(map(len, STYLE_CODES.sub("", text).split("\n")))

@@ -1,0 +1,123 @@
+"""Stale records are named wherever their numbers are missing, with the cause and the option that shows them."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from unlearnbench import UserError, load, table
+from unlearnbench.cli.main import main
+from unlearnbench.reporting import absent, ranking
+from unlearnbench.reporting.rendering import render
+from unlearnbench.reporting.views import VIEWS
+from unlearnbench.storage.records import read_record, write_record
+
+STALE = "all stale because of changes in method laf: run again; --accept-stale shows them"
+
+
+def changed(results: Path, pattern: str = "*/*") -> int:
+    """Makes records stale as an edit of LAF's code would; returns how many."""
+    paths = sorted(results.rglob(f"records/*/*/{pattern}/0.json"))
+    for path in paths:
+        record = read_record(path) or {}
+        record["key"]["outputs"]["method"] = {"name": "laf", "code": "of an older version"}
+        write_record(path, record)
+    return len(paths)
+
+
+@pytest.fixture
+def stale(tiny: Path, tiny_run: Path, tmp_path: Path) -> tuple[str, Path]:
+    """A preset, and results that are all stale."""
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    assert changed(results) == 15
+    return str(tiny), results
+
+
+@pytest.fixture
+def partly(tiny: Path, tiny_run: Path, tmp_path: Path) -> tuple[str, Path]:
+    """A preset, and results of which LAF's are stale."""
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    assert changed(results, "*/laf") == 3
+    return str(tiny), results
+
+
+@pytest.mark.parametrize("view", [view.name for view in VIEWS])
+def test_every_view_of_stale_records_says_so_instead_of_being_empty(view: str, stale: tuple[str, Path]) -> None:
+    words = ["table", "1", f"--{view}", "--preset", stale[0], "--results", str(stale[1])]
+    done = CliRunner().invoke(main, words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"5 records of data-removal, {STALE}" in " ".join(done.stderr.split())
+
+
+def test_the_standard_table_of_stale_records_has_one_note_about_them(stale: tuple[str, Path]) -> None:
+    text = table(1, *stale)
+    assert f"- Missing: 5 records, {STALE}." in text
+    assert text.count("Missing") == 1
+
+
+@pytest.mark.parametrize("view", ["standard", "cost", "paired", "distance"])
+def test_every_view_names_the_stale_records_that_it_lacks(view: str, partly: tuple[str, Path], cache: Path) -> None:
+    options: dict[str, Any] = {"cache": cache} if view == "distance" else {}
+    text = table(1, *partly, view=view, **options)
+    note = "- Missing: LAF on DIGITS-8x8, seed 0: stale, changed since: method laf; run again, or accept it with"
+    assert text.count(note) == 1
+    accepted = table(1, *partly, view=view, accept_stale=True, **options)
+    assert accepted.count("- Stale, shown because of --accept-stale: LAF. Changed since: method laf.") == 1
+    assert "Missing" not in accepted
+
+
+def test_what_has_no_notes_warns(partly: tuple[str, Path]) -> None:
+    with pytest.warns(UserWarning, match="Missing: LAF on DIGITS-8x8, seed 0: stale, changed since: method laf"):
+        table(1, *partly, format="csv")
+    places = ["--preset", partly[0], "--results", str(partly[1])]
+    for words in (["--json"], ["--format", "csv"]):
+        done = CliRunner().invoke(main, ["rank", *words, *places])
+        assert "warning: Left out: 3 of 15 records, stale because of changes in method laf" in done.stderr
+
+
+def test_failed_cells_are_named_in_every_view(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    (path,) = results.rglob("records/*/*/data-removal/laf/0.json")
+    record = {**(read_record(path) or {}), "status": "failed", "reason": "ValueError: no"}
+    del record["metrics"]
+    write_record(path, record)
+    for view in ("standard", "cost", "paired"):
+        assert "- Missing: LAF on DIGITS-8x8, seed 0: failed, ValueError: no" in table(1, str(tiny), results, view=view)
+
+
+def test_a_ranking_of_stale_records_says_so(stale: tuple[str, Path]) -> None:
+    with pytest.raises(UserError, match="15 records, all stale because of changes in method laf: run again; --accept"):
+        ranking.rank(*stale)
+    assert len(ranking.rank(*stale, accept_stale=True).methods) > 1
+
+
+def test_a_ranking_names_the_stale_records_that_it_lacks(partly: tuple[str, Path]) -> None:
+    text = render(ranking.view(ranking.rank(*partly)), "markdown")
+    assert "| LAF  " not in text
+    note = "- Left out: 3 of 15 records, stale because of changes in method laf: LAF. Run again; --accept-stale shows"
+    assert note in text
+
+
+def test_load_warns_of_stale_records_and_says_which(partly: tuple[str, Path]) -> None:
+    with pytest.warns(UserWarning, match="3 of 15 records are stale because of changes in method laf"):
+        frame = load(partly[1])
+    assert set(frame.loc[frame["stale"] != "", "method"]) == {"laf"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load(partly[1], accept_stale=True)) == 15
+
+
+def test_load_does_not_warn_of_records_that_are_not_stale(tiny: Path, tiny_run: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(load(tiny_run, str(tiny))["stale"]) == {""}
+
+
+def test_seeds_are_written_as_ranges() -> None:
+    assert absent.seeds_text([3]) == "seed 3"
+    assert absent.seeds_text([2, 0, 1, 5]) == "seeds 0-2, 5"
