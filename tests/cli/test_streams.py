@@ -83,4 +83,4 @@ def test_a_missing_temporary_folder_is_named(
     words = ["run", "-j", "1", *places, "-t", "class-removal", "-m", "neggrad", "--force", "--cache", tmp_path]
     done = CliRunner().invoke(main, list(map(str, words)))
     assert done.exit_code == 2
-    assert "No usable temporary directory found in ['/nowhere']. Finished work is kept" in done.stderr
+    assert "No usable temporary directory found in ['/nowhere']" in done.stderr

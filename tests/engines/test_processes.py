@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import unlearnbench
 from unlearnbench import UserError
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.runtime.time_limit import limited
@@ -165,3 +166,31 @@ def test_in_a_process_that_cannot_have_workers_it_is_said_what_to_do_instead() -
     assert "concurrent.futures.ProcessPoolExecutor" in str(error.value)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         assert list(executor.map(in_pool, [0])) != [[os.getpid()]]
+
+
+SCRIPT = """
+import joblib
+import unlearnbench
+from joblib.externals.loky import wrap_non_picklable_objects
+
+
+@wrap_non_picklable_objects
+def epochs(number):
+    return unlearnbench.Recipe(epochs=number).epochs
+
+
+if __name__ == "__main__":
+    print(*joblib.Parallel(2)(joblib.delayed(epochs)(number) for number in (3, 4)))
+"""
+
+
+def test_functions_of_a_script_that_imports_the_suite_run_in_processes_of_joblib(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("3 4\n", "")
+
+
+def test_the_package_can_be_pickled_by_reference() -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    assert cloudpickle.loads(cloudpickle.dumps(unlearnbench)) is unlearnbench
