@@ -355,7 +355,7 @@ def test_the_tuning_set_can_be_fetched_too(mnist: tuple[Path, Source], monkeypat
     root, whole = mnist
     tuning = registry.get(Source, "mnist-tuning")
     monkeypatch.setattr(tuning, "files", {file: whole.files[file] for file in tuning.files})
-    assert "mnist-tuning is there" in fetch(root, "mnist-tuning").stdout
+    assert "mnist-tuning is already in" in fetch(root, "mnist-tuning").stdout
     assert tuning.fetch is not None
 
 
