@@ -192,7 +192,7 @@ def messages(
 
 
 def cases(table: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(kind, check) for kind, checks in table.items() for check in checks]
+    return sorted([(kind, check) for kind, checks in table.items() for check in checks])
 
 
 @pytest.mark.parametrize(("kind", "check"), cases(MESSAGES))
