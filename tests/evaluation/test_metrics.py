@@ -82,3 +82,18 @@ def test_with_wrong_labels_on_held_out_samples_retrain_has_an_auc_of_one_half(
     interval = statistics.auc(forgotten, fair, level=0.999)
     assert interval.low < 0.5 < interval.high
     assert statistics.auc(forgotten, unfair, level=0.999).high < 0.2
+
+
+def test_the_counts_behind_accuracies_are_those_of_the_split(digits: Dataset, split: Callable[..., Split]) -> None:
+    task_split = split("class-removal")
+    assert task_split.test_forget is not None
+    forgotten, heldout = len(task_split.forget), len(task_split.heldout)
+    assert heldout < forgotten
+    assert metrics.sample_counts(digits, task_split) == {
+        "train_r": 1437 - forgotten,
+        "train_f": forgotten,
+        "test": 360,
+        "test_r": 360 - len(task_split.test_forget),
+        "test_f": len(task_split.test_forget),
+        "asr": forgotten,
+    }

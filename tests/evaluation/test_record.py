@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import plan_in
+from torch.nn.functional import one_hot
 
 from unlearnbench import Audit, Scores
 from unlearnbench.artefacts.context import WorkerContext
 from unlearnbench.artefacts.datasets import Datasets
-from unlearnbench.artefacts.scenario import split_of
+from unlearnbench.artefacts.scenario import shadow_split, split_of
 from unlearnbench.evaluation.record import Evaluator
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.protocols import CLEAN, RELEASED
@@ -83,3 +84,30 @@ def test_an_attack_receives_its_options(cell: Cell, store: Store, monkeypatch: p
     outputs = {"train": numbered(1437, 0), "test": numbered(360, 5000)}
     Evaluator(WorkerContext(store)).evaluate(changed, outputs, RELEASED)
     assert received == [{"classifier": "xgboost"}]
+
+
+def test_accuracies_of_protocol_released_are_those_on_augmented_images(
+    cell: Cell, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Attack, "score", lambda self, audit, **_: Scores(np.ones(3), np.zeros(3)))
+    labels = split_of(cell.scenario, Datasets(store)).train_labels
+    assert labels is not None
+    right = one_hot(labels, 10).float()
+    outputs = {"train": right, "train_augmented": right.roll(1, dims=1), "test": torch.zeros(360, 10)}
+    evaluator = Evaluator(WorkerContext(store))
+    clean, released = (evaluator.evaluate(cell, outputs, protocol)[0] for protocol in (CLEAN, RELEASED))
+    assert (clean["train_r"], clean["train_f"]) == (1.0, 1.0)
+    assert (released["train_r"], released["train_f"]) == (0.0, 0.0)
+
+
+def test_shadow_models_observe_the_samples_of_their_own_half_as_members(cell: Cell, store: Store) -> None:
+    evaluator = Evaluator(WorkerContext(store))
+    members, nonmembers = evaluator.shadow_observations(cell.scenario, cell.shadows)
+    pool = evaluator.context.load(cell.scenario).content.pool
+    for shadow, inside, outside in zip(cell.shadows, members, nonmembers, strict=True):
+        tensors, _ = evaluator.context.get(shadow)
+        split = shadow_split(cell.scenario, pool, shadow.index)
+        for side, is_member in ((inside, True), (outside, False)):
+            rows = split.forget[tensors["member"][split.forget] == is_member]
+            assert np.array_equal(side.logits, tensors["logits"][rows].double().numpy())
+            assert np.array_equal(side.labels, split.labels(pool)[rows].numpy())

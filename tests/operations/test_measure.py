@@ -23,8 +23,9 @@ from unlearnbench.artefacts.splits import shadow_members
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.cli.main import main
 from unlearnbench.evaluation.record import Evaluator
-from unlearnbench.operations.measure import measure
+from unlearnbench.operations.measure import References, measure
 from unlearnbench.operations.work import Effort
+from unlearnbench.planning.cells import planned
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.storage.records import write_record
 from unlearnbench.storage.store import Store
@@ -323,3 +324,20 @@ def test_added_numbers_survive_a_cell_that_is_made_again(tiny: Path, finished: P
     write_record(path, record)
     run(tiny, tasks="class-removal", methods="neggrad", results=finished, cache=cache, jobs=1)
     assert "neggrad" not in numbers_of(finished, "class-removal", "loss")
+
+
+def test_each_retrain_is_the_second_retrain_of_the_other_and_of_nobody_else(
+    tiny: Path, cache: Path, tmp_path: Path
+) -> None:
+    run(str(tiny), tasks="data-removal", methods=["retrain-2", "neggrad"], results=tmp_path, cache=cache, jobs=1)
+    selection = Selection.of(tiny, tasks="data-removal", methods=["retrain-2", "neggrad"])
+    plan = planned(selection, Workspace.of(tmp_path, cache))
+    references = References.of(plan, selection, 0)
+    cells = {cell.method: cell for cell in plan.cells}
+    second = {name: references.request(cell, {}, relearn=False).second_retrain for name, cell in cells.items()}
+    digests = {name: outputs and outputs.digest for name, outputs in second.items()}
+    assert digests == {
+        "retrain": cells["retrain-2"].outputs.digest,
+        "retrain-2": cells["retrain"].outputs.digest,
+        "neggrad": cells["retrain-2"].outputs.digest,
+    }

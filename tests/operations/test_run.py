@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import records
+from conftest import plan_in, records
 
 import unlearnbench
 from unlearnbench import Samples, UserError
 from unlearnbench.storage.records import read_record
+from unlearnbench.storage.store import Store
 from unlearnbench.training import loop
 from unlearnbench.training.loop import fit
 
@@ -259,3 +260,14 @@ def test_the_functions_of_the_package_are_not_hidden_by_its_modules() -> None:
     import unlearnbench.plugins.task
 
     assert all(callable(f) for f in (unlearnbench.run, unlearnbench.method, unlearnbench.task))
+
+
+def test_the_seconds_of_a_method_include_those_of_the_method_that_it_starts_from(
+    tiny: Path, tiny_run: Path, store: Store
+) -> None:
+    plan = plan_in(store, tiny_run, tiny, tasks="class-removal")
+    child = next(cell for cell in plan.cells if cell.method == "laf-r")
+    seconds = (read_record(child.path) or {})["observed"]["seconds"]
+    _, info = store.load(child.outputs.needs["parent"].key) or ({}, {})
+    assert seconds["prepare"] == info["seconds"]["prepare"] > 0
+    assert seconds["unlearn"] > info["seconds"]["unlearn"] > 0

@@ -49,7 +49,7 @@ def load(results: str | Path = "results", preset: str | None = None, accept_stal
     """
     import pandas as pd
 
-    chosen = presets.read(preset) if preset else None
+    chosen = presets.read(preset) if preset and (preset.endswith(".toml") or preset in presets.names()) else None
     read = [Record.from_json(record) for record in records(expanded(results), preset)]
     changed = [changes(r, chosen) if chosen else ", ".join(outdated(r.key, r.files)) for r in read]
     stale = [marked(record, text, accept_stale=False) for record, text in zip(read, changed, strict=True)]
