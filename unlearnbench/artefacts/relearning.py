@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from unlearnbench.artefacts.artefact import Context
-from unlearnbench.artefacts.relearning_rule import BACK, OTHERS, SAMPLES, STEPS
+from unlearnbench.artefacts.relearning_rule import BACK, OTHERS, RELEARNING, SAMPLES, STEPS
 from unlearnbench.artefacts.unlearned import Outputs, Unlearning
 from unlearnbench.artefacts.versions import core
 from unlearnbench.runtime import seeds
@@ -27,7 +27,7 @@ from unlearnbench.training.samples import Samples
 class Relearning(Unlearning):
     """The accuracy on forgotten samples while a few others of them are learned again."""
 
-    kind: ClassVar[str] = "relearning"
+    kind: ClassVar[str] = RELEARNING
 
     @classmethod
     def of(cls, outputs: Outputs) -> Relearning:

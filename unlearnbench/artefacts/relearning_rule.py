@@ -1,5 +1,7 @@
 """The numbers that define relearning; tables print them without loading a network."""
 
+RELEARNING = "relearning"
+"""The name of the artefact kind, and of its numbers in records, where the other names are those of attacks."""
 SAMPLES = 20
 """How many forgotten samples are learned again."""
 STEPS = 50

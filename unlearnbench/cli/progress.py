@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 from unlearnbench.operations.work import EVALUATION, MADE, Outcome, artefacts_in
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Plan
 from unlearnbench.runtime.timing import Forecast
 
@@ -53,7 +54,7 @@ class Reporter:
         if not self._bar:
             self._line(f"{line}  ({self._time_left()})")
             return
-        if outcome.status not in (MADE, "ok"):
+        if outcome.status not in (MADE, CellStatus.OK):
             self._line(line)
         completed, left = self._done_cells + self._done_artefacts, self._time_left()
         self._bar.update(self._task, completed=completed, description=outcome.name, counts=self._counts(), left=left)

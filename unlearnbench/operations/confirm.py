@@ -14,10 +14,11 @@ from unlearnbench.artefacts import versions
 from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.plugin_keys import minor
 from unlearnbench.artefacts.relearning import Relearning
+from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.versions import Version
 from unlearnbench.errors import UserError
 from unlearnbench.golden import HERE, Golden, Output
-from unlearnbench.operations.measure import RELEARNING, measure
+from unlearnbench.operations.measure import measure
 from unlearnbench.operations.run import Summary, carry_out
 from unlearnbench.operations.work import Effort, Progress
 from unlearnbench.planning.cells import planned
@@ -158,7 +159,7 @@ def golden_outputs(
     """Computes the golden plan in a folder; returns its outputs by name, and True if arithmetic was portable."""
     workspace = Workspace.of(folder / "results", folder / "cache", device="cpu", arithmetic=arithmetic)
     selections, effort = [Selection.of(path) for path in sorted(HERE.glob("*.toml"))], Effort(jobs)
-    say("computing the golden plan, which takes about half a minute on two cores")
+    say("computing the golden plan, which takes about a minute on two cores")
     summaries = [
         carry_out(planned(selection, workspace), selection, effort, dry_run=False, progress=progress)
         for selection in selections

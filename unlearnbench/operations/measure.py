@@ -9,6 +9,7 @@ from typing import Any
 from unlearnbench.artefacts.artefact import Artefact, unmade
 from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.artefacts.relearning import Relearning, summary
+from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.engines.processes import in_parallel
@@ -17,9 +18,9 @@ from unlearnbench.evaluation.record import Evaluator, run_attack
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
-from unlearnbench.planning.presets import REFERENCE, SECOND_RETRAIN
+from unlearnbench.planning.presets import REFERENCE, SECOND_RETRAIN, several
 from unlearnbench.planning.protocols import PROTOCOLS
-from unlearnbench.planning.selection import Overrides, Selection, Workspace, several
+from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit
 from unlearnbench.runtime.threads import one_thread
@@ -30,8 +31,6 @@ from unlearnbench.storage.store import Store
 
 PROGRESS_LINES = 10
 """Approximate number of progress lines."""
-RELEARNING = "relearning"
-"""The name of relearning in records, beside the names of attacks."""
 U_LIRA = "u-lira"
 """The attack that needs unlearned shadow models."""
 NOT_CACHED = "its outputs, or those of shadow models, are not in the cache"

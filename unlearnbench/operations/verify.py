@@ -12,10 +12,11 @@ from typing import Any
 
 from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.plugin_keys import attack_key
+from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError
 from unlearnbench.evaluation.record import digest_of
-from unlearnbench.operations.measure import RELEARNING, U_LIRA, References, Request, audit_of, numbers_of
+from unlearnbench.operations.measure import U_LIRA, References, Request, audit_of, numbers_of
 from unlearnbench.operations.work import Effort, evaluator_of, reason_of
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned

@@ -11,7 +11,7 @@ from typing import Any
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
-from unlearnbench.planning.presets import Preset
+from unlearnbench.planning.presets import Preset, several
 from unlearnbench.plugins.files import named
 from unlearnbench.runtime.arithmetic import environment, resolved
 from unlearnbench.storage import folders
@@ -129,11 +129,6 @@ class Workspace:
     def datasets(self) -> Datasets:
         """The data sets that this command keeps in memory."""
         return Datasets(self.store)
-
-
-def several(names: str | Sequence[str]) -> Sequence[str]:
-    """A sequence of names; a single name may stand alone."""
-    return (names,) if isinstance(names, str) else names
 
 
 def choose_device(name: str) -> str:

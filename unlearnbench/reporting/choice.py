@@ -8,7 +8,7 @@ from typing import Self
 
 from unlearnbench.errors import unknown
 from unlearnbench.planning.cell_info import CellInfo
-from unlearnbench.planning.presets import REFERENCE, parse_seeds
+from unlearnbench.planning.presets import REFERENCE, parse_seeds, several
 from unlearnbench.plugins.files import placed
 
 
@@ -101,8 +101,3 @@ EVERYTHING = Choice()
 def always_shown(cell: CellInfo) -> bool:
     """Whether a cell is Retrain's or a control's."""
     return cell.method == REFERENCE or cell.role == "control"
-
-
-def several(names: str | Sequence[str]) -> Sequence[str]:
-    """A sequence of names; a single name may stand alone."""
-    return (names,) if isinstance(names, str) else names

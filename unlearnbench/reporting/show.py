@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.protocols import COLUMNS, PROTOCOLS
 from unlearnbench.reporting.frame import records
-from unlearnbench.reporting.stale import RELEARNING
 from unlearnbench.statistics import proportion
 
 FEW = "too few held-out samples for so small a false-positive rate"

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.versions import outdated
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.reporting.record import Measure, Record
 from unlearnbench.storage.keys import canonical
 
-RELEARNING = "relearning"
-"""The name, in records, of a measure that is no attack."""
 ELSEWISE = "made with another recipe, data, attack or code than Retrain; run again"
 
 

@@ -147,6 +147,11 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
     )
 
 
+def several(names: str | Sequence[str]) -> Sequence[str]:
+    """A sequence of names; a single name may stand alone."""
+    return (names,) if isinstance(names, str) else names
+
+
 def parse_seeds(text: str | int | Iterable[int]) -> tuple[int, ...]:
     """Parses seeds: "0-4", "0,2,5", "0-2,7", a number, or a sequence of numbers.
 
