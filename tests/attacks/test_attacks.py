@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from unlearnbench import Audit, Observed, Scores, statistics
 from unlearnbench.attacks.lira import log_odds
 from unlearnbench.attacks.population import maximal_log_odds, minus_entropy, minus_loss, minus_modified_entropy
-from unlearnbench.evaluation import metrics
+from unlearnbench.evaluation import membership
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Known, NotApplicableError
 
@@ -254,7 +254,7 @@ def test_the_sign_of_scores_separates_members(name: str, audit: Audit) -> None:
 def test_without_samples_for_a_threshold_there_is_no_accuracy(audit: Audit) -> None:
     scores = registry.get(Attack, "loss").score(audit)  # the held-out set is the whole test set
     assert not scores.thresholded
-    result = metrics.membership(scores)
+    result = membership.success(scores)
     assert result["balanced_accuracy"] is None
     assert result["auc"][0] > 0.75
     assert not registry.get(Attack, "rmia").score(replace(audit, same_labels=False)).thresholded

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unlearnbench import Audit, Observed, Scores, UserError, statistics
-from unlearnbench.evaluation import metrics
+from unlearnbench.evaluation import membership
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack
 
@@ -50,7 +50,7 @@ def attack(forgotten: Observed, retained: Observed, test: Observed, **options: o
 def test_hard_votes_have_the_accuracy_of_a_constant_guess_as_published(name: str) -> None:
     train, test, forgotten, percent = CONSTANT[name]
     scores = attack(one_hot(forgotten, 0), one_hot(train - forgotten, 1), one_hot(test, 2))
-    result = metrics.membership(scores)
+    result = membership.success(scores)
     assert result["k"] == 4000
     assert round(100 * result["accuracy"][0], 2) == pytest.approx(percent, abs=0.011)
     assert result["accuracy"][0] == result["constant"]
@@ -111,7 +111,7 @@ def test_the_original_classifier_agrees_where_it_is_installed() -> None:
     pytest.importorskip("xgboost")
     sides = random_outputs(2000, 3, 0), random_outputs(3000, 3, 1), random_outputs(5000, 1, 2)
     ours, theirs = attack(*sides), attack(*sides, classifier="xgboost")
-    accuracy, original = (metrics.membership(scores)["accuracy"][0] for scores in (ours, theirs))
+    accuracy, original = (membership.success(scores)["accuracy"][0] for scores in (ours, theirs))
     assert abs(accuracy - original) < 0.02
     assert np.corrcoef(ours.forgotten, theirs.forgotten)[0, 1] > 0.9
 

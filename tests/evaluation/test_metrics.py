@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unlearnbench import Scores, Split, statistics
-from unlearnbench.evaluation import metrics
+from unlearnbench.evaluation import membership, metrics
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Builder
 from unlearnbench.runtime import seeds
@@ -54,7 +54,7 @@ def test_noisy_samples_are_compared_with_their_wrong_labels(digits: Dataset, spl
 
 def test_rates_that_too_few_held_out_samples_support_are_not_reported() -> None:
     rng = np.random.default_rng(0)
-    numbers = metrics.membership(Scores(rng.normal(1, 1, 50), rng.normal(-1, 1, 36)))
+    numbers = membership.success(Scores(rng.normal(1, 1, 50), rng.normal(-1, 1, 36)))
     assert numbers["tpr@1%"] is None
     assert numbers["balanced_accuracy"][1] < numbers["balanced_accuracy"][0] < numbers["balanced_accuracy"][2]
     assert (numbers["forgotten"], numbers["heldout"]) == (50, 36)

@@ -22,7 +22,8 @@ from unlearnbench.evaluation.record import Evaluator
 from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.cells import record_path
-from unlearnbench.planning.plan import Cell, Plan, Rerun, State
+from unlearnbench.planning.plan import Cell, Plan, Rerun
+from unlearnbench.planning.staleness import State
 from unlearnbench.plugins import fingerprint, registry
 from unlearnbench.plugins.method import Method
 from unlearnbench.storage.records import write_record
@@ -287,6 +288,7 @@ NEUTRAL = {
     "errors",
     "planning.cell_info",  # names and titles, of which no number depends
     "planning.plan",
+    "planning.staleness",
     "plugins.contract",  # only raises errors
     "plugins.fingerprint",
     "plugins.plugin",  # resolves options, which are in the keys

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.reporting.comparable import comparable, marked
 from unlearnbench.reporting.record import Record
-from unlearnbench.reporting.stale import comparable, marked
 
 
 def record(method: str, seed: int = 0, day: int = 1, dataset: str = "digits-8x8", **changes: Any) -> Record:

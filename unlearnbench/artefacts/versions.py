@@ -53,6 +53,7 @@ CODE = {
     "relearning": (*METHOD, "artefacts.unlearned", "artefacts.relearning", "artefacts.relearning_rule"),
     "record": (
         *DATA,
+        "evaluation.membership",
         "evaluation.metrics",
         "evaluation.record",
         "operations.measure",

@@ -19,7 +19,7 @@ from unlearnbench.artefacts.scenario import Scenario, shadow_split
 from unlearnbench.artefacts.shadow import Shadow
 from unlearnbench.artefacts.splits import compared, shadow_members
 from unlearnbench.artefacts.unlearned import Outputs
-from unlearnbench.evaluation import metrics
+from unlearnbench.evaluation import membership, metrics
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.presets import ELSEWHERE
@@ -83,9 +83,9 @@ class Evaluator:
         train = outputs.get("train_augmented", plain) if protocol.augmented else plain
         loaded = self.context.load(cell.scenario)
         audit = self.audit(cell, train, outputs["test"])
-        membership = run_attack(audit, protocol.attack, cell.attacks[protocol.attack])
+        numbers = run_attack(audit, protocol.attack, cell.attacks[protocol.attack])
         columns = metrics.accuracies(train, outputs["test"], loaded.content, loaded.split)
-        return {**columns, "asr": membership[protocol.metric][0]}, membership
+        return {**columns, "asr": numbers[protocol.metric][0]}, numbers
 
     def audit(
         self,
@@ -189,12 +189,12 @@ def known_outputs(logits: Tensor, member: Tensor, samples: Samples) -> dict[str,
 
 
 def run_attack(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of an attack, as in `metrics.membership`; or, under "n/a", why it does not apply."""
+    """The numbers of an attack, as in `membership.success`; or, under "n/a", why it does not apply."""
     import sklearn.ensemble  # noqa: F401 - imported before the time limit starts: it takes a second
 
     try:
         with limited():
-            return metrics.membership(registry.get(Attack, name).score(audit, **options))
+            return membership.success(registry.get(Attack, name).score(audit, **options))
     except NotApplicableError as reason:
         return {"n/a": str(reason)}
 

@@ -20,8 +20,9 @@ from unlearnbench.operations.measure import U_LIRA, References, Request, audit_o
 from unlearnbench.operations.work import Effort, evaluator_of, reason_of
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned
-from unlearnbench.planning.plan import Cell, Plan, State
+from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.planning.selection import Selection, Workspace
+from unlearnbench.planning.staleness import State
 from unlearnbench.plugins import registry
 from unlearnbench.runtime.arithmetic import NATIVE, processor
 from unlearnbench.runtime.threads import one_thread

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from unlearnbench.artefacts.scenario import Scenario
 from unlearnbench.artefacts.shadow import Shadow
 from unlearnbench.artefacts.training import Training, together
 from unlearnbench.artefacts.unlearned import Outputs
-from unlearnbench.planning.cell_info import CellInfo, CellStatus
+from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.selection import Workspace
-from unlearnbench.storage.keys import differences
-from unlearnbench.storage.records import read_record
+from unlearnbench.planning.staleness import State, Status, status_of
 from unlearnbench.storage.store import Store
 
 
@@ -52,35 +50,6 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.info.dataset} {self.info.task} {self.info.method} {self.info.seed}"
-
-
-class State(StrEnum):
-    """The state of a cell before a run."""
-
-    CACHED = "cached"
-    TO_RUN = "to run"
-    STALE = "stale"
-    ACCEPTED = "accepted"
-    """Stale, and reused because the user accepts it."""
-    FAILED = "failed"
-    """In an earlier run; tried again only with --retry-failed."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """The state of a cell, and why.
-
-    Attributes:
-        state: The state.
-        why: The reason, where the state is stale, accepted or failed.
-        record: The record of a cached cell.
-        failure: The status in the record of a failed cell.
-    """
-
-    state: State
-    why: str = ""
-    record: Mapping[str, Any] | None = field(default=None, repr=False)
-    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,18 +101,9 @@ class Plan:
         return [self.status(cell) for cell in self.cells]
 
     def status(self, cell: Cell) -> Status:
-        """Compares the record of a cell, if there is one, with the plan."""
-        record = None if cell.method in self.forced else read_record(cell.path)
-        if record is None:
-            return Status(State.TO_RUN)
-        reasons = differences(record["key"], cell.key)
-        if reasons:
-            accepted = self.rerun.accept_stale and record["status"] == CellStatus.OK
-            why = "; ".join(dict.fromkeys(short(reason) for reason in reasons))
-            return Status(State.ACCEPTED if accepted else State.STALE, why)
-        if record["status"] != CellStatus.OK:
-            return Status(State.FAILED, record.get("reason", "no reason is given"), failure=record["status"])
-        return Status(State.CACHED, record={**record, "key": cell.key})  # equal, and in memory already: keys are large
+        """The status of a cell; those of forced methods are run again whatever their records say."""
+        forced = cell.method in self.forced
+        return Status(State.TO_RUN) if forced else status_of(cell.path, cell.key, self.rerun.accept_stale)
 
     @cached_property
     def to_run(self) -> list[Cell]:
@@ -197,9 +157,3 @@ class Plan:
     def size(self) -> int:
         """The disk space that the work ahead will take, in bytes."""
         return sum(artefact.size for artefact in self.missing)
-
-
-def short(reason: str) -> str:
-    """A difference of two keys without the path that leads to it, e.g. "recipe.epochs: 16 -> 20"."""
-    path, colon, values = reason.partition(": ")
-    return ".".join(path.split(".")[-2:]) + colon + values

@@ -14,10 +14,10 @@ from unlearnbench.planning.cell_info import CellStatus, plugin_name
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE, Preset
 from unlearnbench.plugins import registry
 from unlearnbench.reporting.choice import EVERYTHING, Choice
+from unlearnbench.reporting.comparable import comparable
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known, marked_records, record_paths
 from unlearnbench.reporting.numbering import ABLATIONS, TABLES, number_of, position, task_of
 from unlearnbench.reporting.record import Record
-from unlearnbench.reporting.stale import comparable
 
 if TYPE_CHECKING:
     import pandas as pd

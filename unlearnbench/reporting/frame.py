@@ -14,8 +14,8 @@ from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
 from unlearnbench.planning.presets import Preset
 from unlearnbench.reporting.absent import causes
+from unlearnbench.reporting.comparable import changes, marked
 from unlearnbench.reporting.record import STALE, Record
-from unlearnbench.reporting.stale import changes, marked
 from unlearnbench.storage.folders import expanded, folder_name
 from unlearnbench.storage.records import read_record
 

@@ -10,9 +10,9 @@ from conftest import plan_in
 
 from unlearnbench.artefacts import plugin_keys
 from unlearnbench.planning import presets
-from unlearnbench.planning.plan import State
+from unlearnbench.planning.staleness import State
+from unlearnbench.reporting.comparable import reset
 from unlearnbench.reporting.record import Record
-from unlearnbench.reporting.stale import reset
 from unlearnbench.storage.records import read_record
 from unlearnbench.storage.store import Store
 
