@@ -110,7 +110,7 @@ def test_a_second_run_computes_nothing_and_reads_each_record_once(
     tiny: Path, tiny_run: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    for user in ("planning.plan", "reporting.frame"):
+    for user in ("planning.staleness", "reporting.frame"):
         counted = lambda path: read.append(path) or read_record(path)  # type: ignore[func-returns-value]  # noqa: E731
         monkeypatch.setattr(import_module(f"unlearnbench.{user}"), "read_record", counted)
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*.json")}
