@@ -67,7 +67,7 @@ def test_only_protocol_released_attacks_augmented_training_samples(
         evaluator.evaluate(cell, outputs, protocol)
         for part in (seen[-1].forgotten, seen[-1].retained):
             assert (part.logits[:, 0] // 10_000 * 10_000 == first).all()
-        assert (seen[-1].test.logits[:, 0] // 1000 == 5).all()
+        assert seen[-1].test.logits[:, 0].min() == 5000
     evaluator.evaluate(cell, {name: outputs[name] for name in ("train", "test")}, RELEASED)
     assert (seen[-1].forgotten.logits[:, 0] < 599).all()
 

@@ -189,7 +189,7 @@ def test_unlearned_shadow_models_are_made_once_and_used_for_every_compared_sampl
     for index, outputs in enumerate(unlearned):
         tensors, _ = evaluator.context.get(outputs)
         logits, member = evaluator.unlearned_shadow(outputs)
-        assert torch.equal(member, shadow_members(outputs.scenario.dataset, 149 + 360, index))
+        assert torch.equal(member, shadow_members(outputs.scenario.dataset, 149 + 1198, index))
         assert torch.equal(logits[member], tensors["train"])
         assert torch.equal(logits[~member], tensors["test"])
     scores = numbers_of(finished, task, "u-lira")

@@ -349,13 +349,13 @@ ulimit -S -f unlimited; cp -r disk room
 
 @pytest.mark.usefixtures("in_this_process")  # of the second run; the first has a process of its own
 def test_a_full_disk_is_reported_and_the_next_run_continues(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
-    """On a file system of 2 MB; where none may be mounted, no file may be larger than 100 kB."""
+    """On a file system of 500 kB; where none may be mounted, no file may be larger than 50 kB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    words, little_room = [], "ulimit -S -f 200"
+    words, little_room = [], "ulimit -S -f 100"
     mount = ["unshare", "--map-root-user", "--mount"]
     if shutil.which("unshare") and not subprocess.run([*mount, "mount", "-t", "tmpfs", "none", str(disk)]).returncode:
-        words, little_room = mount, "mount -t tmpfs -o size=2m none disk"
+        words, little_room = mount, "mount -t tmpfs -o size=500k none disk"
     words += ["sh", "-c", FULL_DISK.format(little_room=little_room), "sh"]
     words += [sys.executable, "-m", "unlearnbench", "run", "-j", "1", "--arithmetic", "native"]
     words += ["--preset", str(tiny), "-t", "data-removal", "-m", "neggrad", "--results", "disk/r", "--cache", "disk/c"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -160,6 +161,7 @@ def test_finished_cells_are_cached_and_changed_ones_stale_with_a_reason(plan_of:
     assert {s.state for s in plan_of().statuses} == {"cached"}
     text = (presets.HERE / "demo.toml").read_text().replace("\nbatch = 32", "\nbatch = 64")
     (tmp_path / "demo.toml").write_text(text)
+    shutil.copy(presets.HERE / "demo.tuned.toml", tmp_path)
     changed = plan_of(str(tmp_path / "demo.toml"))
     assert {(s.state, s.why) for s in changed.statuses} == {("stale", "recipe.batch: 32 -> 64")}
     forced = plan_of(rerun=Rerun(force=True))

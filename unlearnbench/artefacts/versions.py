@@ -25,6 +25,7 @@ DATA = (
     "artefacts.datasets",
     "artefacts.scenario",
     "artefacts.splits",
+    "artefacts.tuning_split",
     "plugins.dataset",
     "plugins.task",
     "runtime.seeds",
