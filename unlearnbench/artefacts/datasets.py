@@ -13,7 +13,7 @@ from unlearnbench.plugins.dataset import Dataset, Source, check_dataset
 from unlearnbench.plugins.fingerprint import fingerprint
 from unlearnbench.plugins.task import Split, Task
 from unlearnbench.runtime import seeds
-from unlearnbench.storage.store import Made, Store
+from unlearnbench.storage.store import Content, Store
 
 Options = tuple[tuple[str, object], ...]
 """The options of a plugin, as something that can be hashed."""
@@ -86,7 +86,7 @@ class Datasets:
             return dataset, checksum(dataset)
         key = {"kind": "dataset", "name": name, "files": source.files, "code": fingerprint(__name__, source.__module__)}
 
-        def decode() -> Made:
+        def decode() -> Content:
             dataset = decoded(source, name, root)
             pool, train = dataset.pool, len(dataset.train_labels)
             facts = {"train": train, "num_classes": dataset.num_classes, "checksum": checksum(dataset)}

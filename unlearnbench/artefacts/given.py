@@ -15,7 +15,7 @@ from unlearnbench.artefacts.artefact import Artefact, Context
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.sizes import weights_of
 from unlearnbench.errors import UserError
-from unlearnbench.storage.store import Made
+from unlearnbench.storage.store import Content
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The types of weights in files; the network computes in float32."""
@@ -53,7 +53,7 @@ class Given(Artefact):
         loaded.datasets.store.get_or_make(key, lambda: (tensors, {"seconds": {}}))
         return cls(key, loaded.scenario, 0, 0)
 
-    def make(self, context: Context) -> Made:
+    def make(self, context: Context) -> Content:
         """Raises `UserError`: only the user's file has the weights."""
         raise UserError("the given weights are no longer in the cache: run `unlearnbench score` with their file again")
 

@@ -42,9 +42,11 @@ class Reporter:
 
     def done(self, outcome: Outcome) -> None:
         """An artefact or a cell is finished."""
-        self._forecast.add(outcome.ep + EVALUATION * outcome.is_cell, outcome.seconds)
-        self._done_cells += outcome.is_cell
         self._done_artefacts += outcome.artefacts
+        if outcome.is_cell:
+            self._done_cells += 1
+        evaluation = EVALUATION if outcome.is_cell else 0.0
+        self._forecast.add(outcome.ep + evaluation, outcome.seconds)
         reason = f": {outcome.reason}" if outcome.reason else ""
         if outcome.is_cell:
             line = f"[{self._done_cells}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{reason}"

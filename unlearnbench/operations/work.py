@@ -169,7 +169,9 @@ def ep_of(job: Job) -> float:
 
 def artefacts_in(job: Job) -> int:
     """The number of artefacts that a job makes for cells; 0 if it is a cell itself."""
-    return 1 + len(job.beside) if isinstance(job, Training) else int(isinstance(job, Artefact))
+    if isinstance(job, Cell):
+        return 0
+    return 1 + len(job.beside) if isinstance(job, Training) else 1
 
 
 def work(job: Job, store: Store, force: bool) -> Outcome:
