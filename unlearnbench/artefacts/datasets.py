@@ -13,6 +13,7 @@ from unlearnbench.plugins.dataset import Dataset, Source, check_dataset
 from unlearnbench.plugins.fingerprint import fingerprint
 from unlearnbench.plugins.task import Split, Task
 from unlearnbench.runtime import seeds
+from unlearnbench.runtime.frames import at_line
 from unlearnbench.storage.store import Content, Store
 
 Options = tuple[tuple[str, object], ...]
@@ -124,7 +125,8 @@ def decoded(source: Source, name: str, root: Path) -> Dataset:
             raise
         except Exception as error:  # whatever a plugin raises
             hint = ": name the folder that has its files with --data" if isinstance(error, FileNotFoundError) else ""
-            raise UserError(f"dataset {name} cannot be read: {type(error).__name__}: {error}{hint}") from error
+            what = f"{type(error).__name__}: {error}{at_line(error, source.home)}{hint}"
+            raise UserError(f"dataset {name} cannot be read: {what}") from error
     check_dataset(name, dataset)
     return dataset
 

@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from unlearnbench.runtime import global_state
+from unlearnbench.runtime.frames import is_installed, package_of
 from unlearnbench.storage import store
 
 CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".txt", ".cfg", ".ini", ".yaml")
@@ -28,8 +29,6 @@ HOOKS_ON_ALL = "hooks on all modules"
 """The global setting that has a check of its own."""
 ENVIRONMENT = "environment variables"
 """The global setting that libraries change, too: torch sets variables for its own caches when it first needs them."""
-INSTALLED = {"site-packages", "dist-packages"}
-"""The names of the folders of all installed packages."""
 
 
 class ForbiddenDataError(Exception):
@@ -109,16 +108,9 @@ def caller() -> FrameType | None:
     return frame
 
 
-def package_of(frame: FrameType) -> str:
-    """The top-level package of the code of a frame."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
-
-
 def is_library(frame: FrameType | None, package: str) -> bool:
     """True if a frame runs code of an installed package other than the plugin's."""
-    if frame is None or package_of(frame) == package:
-        return False
-    return bool(INSTALLED & set(Path(frame.f_code.co_filename).parts))
+    return frame is not None and package_of(frame) != package and is_installed(frame)
 
 
 def count_global_hooks() -> int:

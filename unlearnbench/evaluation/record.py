@@ -197,6 +197,9 @@ def run_attack(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str,
             return membership.success(registry.get(Attack, name).score(audit, **options))
     except NotApplicableError as reason:
         return {"n/a": str(reason)}
+    except Exception as error:
+        error.add_note(f"attack {name}")  # so that a cell's failure names it
+        raise
 
 
 def cost_in_ep(artefact: Artefact) -> dict[str, float]:

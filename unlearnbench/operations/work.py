@@ -27,6 +27,7 @@ from unlearnbench.evaluation.record import Evaluator, observed_facts
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.runtime import timing
+from unlearnbench.runtime.frames import at_line
 from unlearnbench.runtime.threads import one_thread
 from unlearnbench.storage.keys import differences
 from unlearnbench.storage.records import SCHEMA, read_record, write_record
@@ -274,5 +275,6 @@ def status_of(error: BaseException) -> CellStatus:
 
 
 def reason_of(error: BaseException) -> str:
-    """The type and message of an exception in one line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    """An exception in one line: who raised it, if its notes say so, its type, message, and line of a plugin's code."""
+    message = f"{type(error).__name__}: {error}".splitlines()[0]
+    return ": ".join([*getattr(error, "__notes__", ()), message]) + at_line(error)
