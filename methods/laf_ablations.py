@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from unlearnbench import Access, Count, Network, Positive, Problem, Recipe, Size, descend, method
@@ -50,7 +52,7 @@ def none_l2(
     vae_lr: Positive = 1e-3,
     epochs: Count = 20,
     lr_unlearn: Positive = 5e-5,
-    phi: str = "exp-ratio",
+    phi: Literal["exp-ratio", "ratio"] = "exp-ratio",
     batch: Size = 32,
 ) -> Network:
     """LAF without L_RA: nothing brings retained embeddings back to where the head expects them."""

@@ -66,11 +66,19 @@ def test_run_prints_the_tables_of_its_tasks(places: list[object], cache: Path) -
 @pytest.mark.usefixtures("in_this_process")
 def test_run_prints_a_line_for_each_cell_and_fails_with_1(tiny: Path, cache: Path, tmp_path: Path) -> None:
     arguments = ["--preset", tiny, "--cache", cache, "--results", tmp_path, "-t", "data-removal", "-j", 1]
-    done = call("run", *arguments, "-m", "laf", "-p", "laf.phi=odd")
+    file = tmp_path / "unlucky.py"
+    file.write_text(
+        "from unlearnbench import Access, method\n"
+        "@method(title='Unlucky', access=Access())\n"
+        "def unlucky(problem):\n    'Raises.'\n    raise ValueError('no such luck')\n"
+    )
+    done = call("run", *arguments, "-m", f"{file}:unlucky")
     assert done.exit_code == 1
     assert "[2/2] ok digits-8x8 data-removal retrain 0" in done.stderr
-    assert "failed digits-8x8 data-removal laf+phi=odd 0" in done.stderr
-    assert "failed: digits-8x8 data-removal laf+phi=odd 0: UserError: phi must be one of" in done.stderr
+    cell = "digits-8x8 data-removal unlucky.unlucky 0"
+    assert f"failed {cell}" in done.stderr
+    place = "unlucky.py, line 5: raise ValueError('no such luck')"
+    assert f"failed: {cell}: ValueError: no such luck ({place})" in done.stderr
     assert "\x1b" not in done.stderr
 
 

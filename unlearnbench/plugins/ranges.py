@@ -9,7 +9,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from unlearnbench.errors import UserError, unknown
 
@@ -59,11 +59,14 @@ def allowed_values(function: Callable[..., Any]) -> dict[str, Allowed]:
 
 
 def hint_of(annotation: Any, function: Callable[..., Any]) -> Any:
-    """A type hint as an object; None if it is text that means nothing at run time."""
-    if not isinstance(annotation, str):
-        return annotation
+    """A type hint as an object; None if it means nothing at run time."""
+
+    def alone() -> None:
+        """Has this type hint only: another one of the function may mean nothing at run time."""
+
+    alone.__annotations__ = {"option": annotation}
     try:
-        return eval(annotation, getattr(function, "__globals__", {}))  # noqa: S307 - the plugin's code, run already
+        return get_type_hints(alone, getattr(function, "__globals__", {}), include_extras=True)["option"]
     except Exception:  # a name that is imported for type checkers only
         return None
 
