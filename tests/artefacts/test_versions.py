@@ -63,6 +63,18 @@ def test_keys_have_the_fingerprint_of_code_that_is_not_confirmed() -> None:
     assert in_key("methods", "unknown", version.source) == version.source
 
 
+@pytest.mark.parametrize("kind", ["original", "outputs", "network"])
+def test_code_that_is_edited_during_a_run_makes_nothing_under_the_old_key(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"kind": kind, "code": versions.core("outputs" if kind == "network" else kind)}
+    versions.check_code(key)
+    versions.check_code({"kind": "given"})  # no code makes it
+    monkeypatch.setattr(versions, "source_of_kind", lambda kind: "edited")
+    with pytest.raises(RuntimeError, match="the suite's own code .* was edited since this command began: run it again"):
+        versions.check_code(key)
+
+
 def test_versions_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "FILE", tmp_path / "versions.toml")
     versions.write(BEFORE)

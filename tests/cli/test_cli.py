@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -13,6 +15,8 @@ from click.testing import CliRunner, Result
 
 from unlearnbench.cli.main import main
 from unlearnbench.cli.printing import counted
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import Method
 
 
 def call(*words: object) -> Result:
@@ -74,7 +78,7 @@ def test_run_prints_a_line_for_each_cell_and_fails_with_1(tiny: Path, cache: Pat
     )
     done = call("run", *arguments, "-m", f"{file}:unlucky")
     assert done.exit_code == 1
-    assert "[2/2] ok digits-8x8 data-removal retrain 0" in done.stderr
+    assert "[1/2] ok digits-8x8 data-removal retrain 0" in done.stderr
     cell = "digits-8x8 data-removal unlucky.unlucky 0"
     assert f"failed {cell}" in done.stderr
     place = "unlucky.py, line 5: raise ValueError('no such luck')"
@@ -148,8 +152,35 @@ def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[ob
     assert "LAF+R on DIGITS-8x8, Class removal, seed 0" in text
     assert "tpr@1%             n/a (too few held-out samples" in text
     assert "reproduce   unlearnbench run --preset" in text
+    assert "stale       no: code and preset are as they were" in text
+    assert "access      " + str(registry.get(Method, "laf-r").access) in text
+    assert re.search(r"cost +\d+\.\d\d to prepare, \d+\.\d\d to unlearn; in passes over the training set", text)
     record = json.loads(call("show", "digits-8x8", "class-removal", "laf-r", 0, *places, "--json").stdout)
     assert record["cell"]["method"] == "laf-r"
+
+
+def test_show_says_what_has_changed_since(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    changed = tmp_path / tiny.name
+    changed.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 2\n[data"))
+    words = ["--preset", changed, "--results", tiny_run]
+    text = call("show", "digits-8x8", "class-removal", "retrain", 0, *words).stdout
+    assert "stale       yes, changed since: recipe.epochs" in text
+
+
+def test_show_of_a_cell_that_has_no_record_says_how_to_make_it(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(tiny_run, results)
+    for folder in results.glob("tiny/records/*/*/*/scrub"):
+        shutil.rmtree(folder)
+    words = ["--preset", tiny, "--results", results]
+    without = " ".join(call("show", "digits-8x8", "class-removal", "scrub", 0, *words).stderr.split())
+    assert "tiny has no record of digits-8x8 class-removal scrub 0: the methods there are " in without
+    assert f"run --preset {tiny} -d digits-8x8 -t class-removal -m scrub --seeds 0` makes it" in without
+    assert "unknown" not in without
+    no_seed = " ".join(call("show", "digits-8x8", "class-removal", "laf", 7, *words).stderr.split())
+    assert "the seeds there are 0; `unlearnbench run" in no_seed
+    variant = " ".join(call("show", "digits-8x8", "class-removal", "laf+tau=2.0", 0, *words).stderr.split())
+    assert "has no record of digits-8x8 class-removal laf+tau=2.0 0: the methods there are" in variant
 
 
 @pytest.mark.parametrize(
@@ -163,7 +194,7 @@ def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[ob
         (["run", "-p", "laf"], "-p must be NAME.KEY=VALUE"),
         (["run", "-p", "laf.tua=5"], "unknown option of method 'laf': 'tua': did you mean 'tau'?"),
         (["run", "-p", "laf.epochs=many"], "laf.epochs must be a whole number"),
-        (["run", "-p", "released.classifier=forest"], "unknown classifier of attack 'released': 'forest'"),
+        (["run", "-p", "released.classifier=forest"], "unknown value of released.classifier: 'forest'"),
         (["run", "-p", "relased.classifier=xgboost"], "unknown method, task or attack of this run: 'relased'"),
         (["table", "1", "--compare"], "there is no results folder results"),
         (["score", "w.safetensors", "-t", "class-removal"], "Missing option '-d'"),

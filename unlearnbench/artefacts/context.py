@@ -6,6 +6,7 @@ from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.scenario import Scenario
+from unlearnbench.artefacts.versions import check_code
 from unlearnbench.runtime.arithmetic import check_current
 from unlearnbench.runtime.timing import spending
 from unlearnbench.storage.store import Content, Store
@@ -29,6 +30,7 @@ class WorkerContext:
     def make(self, artefact: Artefact) -> Content:
         """Makes an artefact, whether it is there or not."""
         check_current(artefact.scenario.arithmetic)
+        check_code(artefact.key)
         self.check_data(artefact)
         with spending(artefact.work):
             return artefact.make(self)

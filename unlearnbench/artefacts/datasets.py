@@ -59,7 +59,8 @@ class Datasets:
         Returns:
             The data set without the held-out images, and one that has them in place of the test set.
         """
-        return self._parts(name, root, share)
+        _, sha = self.load(name, root)  # part of the key: files may have changed
+        return self._parts(name, root, share, sha)
 
     def split(self, name: str, root: Path, share: float, task_name: str, options: Options, seed: int) -> Split:
         """The split that a task draws of a data set; a copy, because plugins may change it.
@@ -98,7 +99,8 @@ class Datasets:
         tensors, info = self.store.get_or_make(key, decode)  # mapped from its file, so that processes share the memory
         return Dataset.of_pool(**tensors, train=info["train"], num_classes=info["num_classes"]), info["checksum"]
 
-    def _divide(self, name: str, root: Path, share: float) -> tuple[Dataset, Dataset]:
+    def _divide(self, name: str, root: Path, share: float, sha: str) -> tuple[Dataset, Dataset]:
+        del sha  # only part of the key
         whole, _ = self.load(name, root)
         held_out = held_out_of(name, whole, share)
         images, labels = whole.train_images[held_out], whole.train_labels[held_out]

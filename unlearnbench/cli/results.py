@@ -118,10 +118,11 @@ def rank(
 @JSON
 def show(dataset: str, task: str, method: str, seed: int, preset: str, results: str, as_json: bool) -> None:
     """Prints the record of a cell and the command that reproduces it."""
+    from unlearnbench.planning import presets
     from unlearnbench.reporting.show import describe, find_record
 
     record = find_record(expanded(results), preset, dataset, task, method, seed)
-    click.echo(json.dumps(record, indent=1) if as_json else describe(record))
+    click.echo(json.dumps(record, indent=1) if as_json else describe(record, presets.read(preset)))
 
 
 @click.command()

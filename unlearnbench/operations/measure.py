@@ -25,9 +25,9 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit
 from unlearnbench.runtime.threads import one_thread
 from unlearnbench.runtime.timing import Forecast
-from unlearnbench.storage.keys import canonical
+from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import read_record, write_record
-from unlearnbench.storage.store import Store
+from unlearnbench.storage.store import Store, lock
 
 PROGRESS_LINES = 10
 """Approximate number of progress lines."""
@@ -316,7 +316,7 @@ def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, s
     cell = request.cell
     record = read_record(cell.path)
     assert record is not None
-    more = record.setdefault("more", {})
+    added: dict[str, Any] = {}
     # `make_artefacts` reports the artefacts that failed.
     missing = {name: key for name, key in request.missing(record).items() if request.feasible(name, store)}
     failed: dict[str, str] = {}
@@ -331,11 +331,33 @@ def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, s
                 try:
                     numbers = numbers_of(request, name, audit, evaluator)
                     canonical(numbers)  # raises for numbers that are not finite, and for what is not JSON
-                    more[name] = {**key, "found": numbers}
+                    added[name] = {**key, "found": numbers}
                 except Exception as error:  # plugins may raise anything
                     failed[name] = reason_of(error)
-        write_record(cell.path, record)
-    return str(cell), len(missing) > len(failed), failed
+    if added and not extend_record(cell, store, record, added):
+        failed |= dict.fromkeys(added, "another run has replaced the record meanwhile: measure again")
+        added = {}
+    return str(cell), bool(added), failed
+
+
+def extend_record(cell: Cell, store: Store, record: Mapping[str, Any], added: Mapping[str, Any]) -> bool:
+    """Adds numbers to a record, and keeps what others have added to it since it was read.
+
+    Args:
+        cell: Its cell.
+        store: The cache, which has the lock.
+        record: The record from which the numbers were computed.
+        added: The numbers with their keys, by name.
+
+    Returns:
+        False if the record has been replaced by one of another key since.
+    """
+    with lock(store.path(cell.outputs.key)):
+        present = read_record(cell.path)
+        if present is None or differences(present["key"], record["key"]):
+            return False
+        write_record(cell.path, {**present, "more": {**present.get("more", {}), **added}})
+    return True
 
 
 def audit_of(request: Request, evaluator: Evaluator) -> Audit:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError
+from unlearnbench.evaluation.record import library_changes
 from unlearnbench.operations.work import Effort, Progress, execute
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.cells import planned, record_path
@@ -51,7 +52,7 @@ class Reproduction:
         cell: The name of the cell.
         path: The path of its record.
         comparisons: All numbers of both.
-        changes: The differences between the record's key and that of the present code, data and libraries.
+        changes: The differences between the record's key and that of the present code and data, and of libraries.
         failure: Why it could not be computed; "" if it could.
         other_processor: The processor of the record, if arithmetic is native and this processor differs; otherwise "".
     """
@@ -151,7 +152,7 @@ def again(
         cell=str(cell),
         path=path,
         comparisons=list(compared(record, computed)),
-        changes=differences(record["key"], computed["key"]),
+        changes=[*differences(record["key"], computed["key"]), *library_changes(record["observed"])],
         other_processor=record["observed"].get("processor", "unknown") if elsewhere else "",
     )
 

@@ -15,7 +15,7 @@ from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError
-from unlearnbench.evaluation.record import digest_of
+from unlearnbench.evaluation.record import digest_of, library_changes
 from unlearnbench.operations.measure import U_LIRA, References, Request, audit_of, numbers_of
 from unlearnbench.operations.work import Effort, evaluator_of, reason_of
 from unlearnbench.planning.cell_info import CellStatus
@@ -233,7 +233,8 @@ def recompute_record(
                 problems += changed_numbers(record["more"][name]["found"], numbers, f"{cell} {name}")
             except Exception as error:  # plugins may raise anything
                 problems.append(f"{cell} {name}: recomputing it fails: {reason_of(error)}")
-    return problems
+    libraries = "; ".join(library_changes(record["observed"]))
+    return [f"{problem} (since then {libraries})" if libraries else problem for problem in problems]
 
 
 def is_usable(name: str, entry: dict[str, Any]) -> bool:

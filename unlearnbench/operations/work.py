@@ -31,7 +31,7 @@ from unlearnbench.runtime.frames import at_line
 from unlearnbench.runtime.threads import one_thread
 from unlearnbench.storage.keys import differences
 from unlearnbench.storage.records import SCHEMA, read_record, write_record
-from unlearnbench.storage.store import Store
+from unlearnbench.storage.store import Store, lock
 
 MADE = "made"
 """The status of an artefact that was made."""
@@ -226,8 +226,9 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
         return CellStatus.OK, ""
     try:
         record = evaluator_of(store).record(cell)
-        record |= added_numbers(cell)
-        write_record(cell.path, record)  # raises for numbers that are not finite, and for what is not JSON
+        with lock(store.path(cell.outputs.key)):  # `measure` may be adding numbers
+            record |= added_numbers(cell)
+            write_record(cell.path, record)  # raises for numbers that are not finite, and for what is not JSON
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # plugins may raise anything
