@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from unlearnbench.cli.main import main
-from unlearnbench.cli.printing import counted
+from unlearnbench.errors import counted
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.method import Method
 

@@ -341,7 +341,9 @@ def test_a_failed_relearning_is_reported_once_per_cell(
 
     monkeypatch.setattr("unlearnbench.artefacts.relearning.curves", broken)
     done = run_measure(tiny, finished, cache, ("loss",), tasks="data-removal", methods="neggrad", relearn=True)
-    assert list(done.failed.values()) == ["TypeError: no weights"] * 2  # of Retrain, too
+    reasons = list(done.failed.values())
+    assert len(reasons) == 2  # of Retrain, too
+    assert all(reason.startswith("TypeError: no weights") for reason in reasons)
     assert numbers_of(finished, "data-removal", "relearning") == {}
     assert set(numbers_of(finished, "data-removal", "loss")) == {"retrain", "neggrad"}
 

@@ -13,7 +13,7 @@ from unlearnbench.checks.material import CLASSES, CPU, RECIPE, digits
 from unlearnbench.checks.method_runs import Bench, draw_forget_set
 from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import ForbiddenDataError
-from unlearnbench.errors import AccessError, UserError
+from unlearnbench.errors import AccessError, UserError, counted
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.contract import fail, require
 from unlearnbench.plugins.method import Method, require_prepared
@@ -178,7 +178,7 @@ def copes_with_one_class(bench: Bench) -> None:
 def copes_with_tiny_forget_sets(bench: Bench) -> None:
     """It forgets two samples, one, or none at all, or says in a UserError or ValueError why it cannot."""
     for count in (2, 1, 0):
-        require_result(bench, draw_forget_set(0)[:count], f"{count} samples")
+        require_result(bench, draw_forget_set(0)[:count], counted(count, "sample"))
 
 
 def require_result(bench: Bench, forget: Tensor, what: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unlearnbench.cli.options import DATA, JSON
+from unlearnbench.cli.options import DATA, JSON, option
 from unlearnbench.cli.printing import print_rows
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def list_plugins(what: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("plugin", metavar="NAME|FILE.py:FUNCTION")
-@click.option(
+@option(
     "--kind", metavar="KIND", help="Kind, if several plugins have this name: method, task, dataset, model or attack."
 )
 @DATA
@@ -84,7 +84,7 @@ def skipped_lines(results: Sequence[Result]) -> Iterator[str]:
 @click.command()
 @click.argument("kind", metavar="method|task|dataset|model|attack")
 @click.argument("name")
-@click.option("--into", default=".", metavar="DIR", help="Folder to create it in.  [.]")
+@option("--into", default=".", metavar="DIR", help="Folder to create it in.  [.]")
 def new(kind: str, name: str, into: str) -> None:
     """Creates a package with a working plugin and its test."""
     from unlearnbench.plugins.scaffold import write

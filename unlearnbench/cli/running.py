@@ -30,13 +30,14 @@ from unlearnbench.cli.options import (
     SEEDS,
     TASKS,
     effort_of,
+    option,
     parse_parameters,
     parse_value,
     selection_of,
     workspace_of,
 )
 from unlearnbench.cli.printing import as_data, show_failures, show_plan, show_reproduction, show_result
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 
 
 @click.command()
@@ -63,7 +64,7 @@ from unlearnbench.errors import UserError
 @click.option("--retry-failed", is_flag=True, help="Run cells again that failed in an earlier run.")
 @ACCEPT
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]")
+@option("--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]")
 @JSON
 def run(
     everything: bool,  # the default; the flag makes it explicit
@@ -98,7 +99,7 @@ def run(
 @ONE_DATASET
 @ONE_TASK
 @ONE_SEED
-@click.option("--name", metavar="NAME", help="Name in tables.  [name of the file]")
+@option("--name", metavar="NAME", help="Name in tables.  [name of the file]")
 @PRESET
 @PARAMETERS
 @JOBS
@@ -177,7 +178,7 @@ def export(folder: str, **options: Any) -> None:
 @METHODS
 @PARAMETERS
 @SEEDS
-@click.option(
+@option(
     "--unlearned-shadows",
     type=int,
     default=0,
@@ -217,8 +218,8 @@ def measure(
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
     else:
-        measured = f"{len(result.done)} of {result.cells} records have new numbers"
-        click.echo(f"{result.cells} cells are selected" if dry_run else measured)
+        measured = f"{len(result.done)} of {counted(result.cells, 'record')} got new numbers"
+        click.echo(f"{counted(result.cells, 'cell')} selected" if dry_run else measured)
         for name, reason in {**result.without, **result.failed}.items():
             click.echo(f"not measured: {name}: {reason}", err=True)
     sys.exit(1 if result.without or result.failed else 0)
@@ -261,7 +262,7 @@ def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
 
 @click.command()
 @click.argument("cell", nargs=-1, metavar="[DATASET TASK METHOD SEED]")
-@click.option("--random", "count", type=int, default=0, metavar="N", help="Draw N cells at random instead.")
+@option("--random", "count", type=int, default=0, metavar="N", help="Draw N cells at random instead.")
 @PRESET
 @JOBS
 @RESULTS
@@ -293,5 +294,7 @@ def reproduce(cell: tuple[str, ...], count: int, as_json: bool, **options: Any) 
             json.dumps([{**asdict(one), "path": str(one.path), "verdict": one.verdict} for one in done], indent=1)
         )
     elif count:
-        click.echo(f"\n{len([one for one in done if one.equal])} of {len(done)} cells reproduced to the last bit")
+        click.echo(
+            f"\n{len([one for one in done if one.equal])} of {counted(len(done), 'cell')} reproduced to the last bit"
+        )
     sys.exit(0 if all(one.equal for one in done) else 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from unlearnbench.artefacts.plugin_keys import minor
 from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.versions import Version
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.golden import HERE, Golden, Output
 from unlearnbench.operations.measure import measure
 from unlearnbench.operations.run import Summary, carry_out
@@ -28,8 +29,8 @@ from unlearnbench.runtime.arithmetic import PORTABLE
 from unlearnbench.storage.records import read_record
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
-TOLERANCE = 0.1
-"""The largest allowed difference where bits cannot be compared, relative to the largest golden value of an output."""
+FAR = 0.5
+"""The relative distance from which on an output is far from the golden one; see `is_far`."""
 CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 Name = tuple[str, str]
 """The group and the name of a version."""
@@ -45,9 +46,10 @@ class Confirmation:
         outputs: Number of outputs that were compared.
         different: Names of the outputs that differ from the golden ones.
         problem: Why nothing was confirmed, and what to do; "" if there is no problem.
-        raised: The versions that were raised.
-        confirmed: The versions whose present source was confirmed.
-        new: The versions that were added.
+        raised: The versions that are raised.
+        confirmed: The versions that stay, because their edited source gives equal bits.
+        new: The versions that are added.
+        written: True if versions or golden outputs were written.
     """
 
     bits: bool
@@ -58,6 +60,7 @@ class Confirmation:
     raised: Sequence[str] = ()
     confirmed: Sequence[str] = ()
     new: Sequence[str] = ()
+    written: bool = False
 
 
 def confirm(
@@ -67,6 +70,7 @@ def confirm(
     arithmetic: str = "auto",
     jobs: int | None = None,
     check: bool = False,
+    new_libraries: bool = False,
     say: Callable[[str], object] = print,
     progress: Progress | None = None,
 ) -> Confirmation:
@@ -81,6 +85,8 @@ def confirm(
         arithmetic: As in `run`.
         jobs: Number of workers; None: one for each core.
         check: Write nothing, even without a problem.
+        new_libraries: Where libraries have other versions than those of the golden outputs: store these outputs as
+            golden, if they are near.
         say: Receives progress lines.
         progress: Receives progress events of runs.
 
@@ -97,12 +103,17 @@ def confirm(
     compared = expected.keys() & outputs.keys()
     libraries = {library: minor(version(library)) for library in LIBRARIES}
     why = why_no_bits(portable, libraries, stored.libraries)
+    confirmed, sources = versions.confirmed(), versions.sources()
     if why:
         distant = sorted(name for name in compared if is_far(expected[name], outputs[name]))
-        problem = f"{len(distant)} outputs are far from the golden ones, e.g. {distant[0]}" if distant else ""
-        return Confirmation(False, why, len(compared), distant, problem)
+        problem = f"{counted(len(distant), 'output')} far from the golden ones, e.g. {distant[0]}" if distant else ""
+        if new_libraries:
+            problem = problem or why_not_stored(portable, confirmed, sources)
+        written = new_libraries and not problem
+        if written:
+            golden.write(Golden(libraries, presets, outputs))
+        return Confirmation(False, why, len(compared), distant, problem, written=written)
     different = sorted(name for name in compared if expected[name].sha256 != outputs[name].sha256)
-    confirmed, sources = versions.confirmed(), versions.sources()
     edited = {name for name in confirmed.keys() & sources.keys() if confirmed[name].source != sources[name]}
     removed = confirmed.keys() - sources.keys()
     problem = unexplained({name: outputs[name] for name in different}, edited, to_raise)
@@ -111,16 +122,16 @@ def confirm(
     if problem:
         return Confirmation(True, "", len(compared), different, problem)
     new = {name: Version(1, sources[name]) for name in sources.keys() - confirmed.keys()}
-    if not check and (edited or new or to_raise or presets != stored.presets):
+    written = not check and bool(edited or new or to_raise or presets != stored.presets)
+    if written:
         present = {name: replace(old, source=sources[name]) for name, old in confirmed.items() if name in sources}
         raised = {name: replace(present[name], number=present[name].number + 1) for name in to_raise}
         versions.write(dict(sorted({**present, **raised, **new}.items(), key=file_order)))
         golden.write(Golden(libraries, presets, outputs))
         if raised:
             write_to_changelog(raised, because)
-    return Confirmation(
-        True, "", len(compared), different, "", labels(to_raise), labels(edited - to_raise), labels(new)
-    )
+    lists = labels(to_raise), labels(edited - to_raise), labels(new)
+    return Confirmation(True, "", len(compared), different, "", *lists, written)
 
 
 def unchanged(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> bool:
@@ -160,14 +171,17 @@ def golden_outputs(
     workspace = Workspace.of(folder / "results", folder / "cache", device="cpu", arithmetic=arithmetic)
     selections, effort = [Selection.of(path) for path in sorted(HERE.glob("*.toml"))], Effort(jobs)
     say("computing the golden plan, which takes about a minute on two cores")
-    summaries = [
-        carry_out(planned(selection, workspace), selection, effort, dry_run=False, progress=progress)
-        for selection in selections
-    ]
+    summaries = []
+    for number, selection in enumerate(selections, start=1):
+        plan = planned(selection, workspace)
+        name, cells, ep = Path(selection.preset_name).stem, counted(len(plan.cells), "cell"), round(plan.ep)
+        say(f"[{number}/{len(selections)} presets] {name}: {cells}, about {counted(ep, 'pass')} over the training set")
+        summaries.append(carry_out(plan, selection, effort, dry_run=False, progress=progress))
     failed = [f"{outcome.name}: {outcome.reason}" for summary in summaries for outcome in summary.failed]
     if failed:
-        raise UserError(f"{len(failed)} cells of the golden plan failed, the first is {failed[0]}")
+        raise UserError(f"{counted(len(failed), 'cell')} of the golden plan failed, the first is {failed[0]}")
     one_method = replace(selections[0], tasks=["class-removal"], methods=["laf"])
+    say(f"[{len(selections)}/{len(selections)} presets] all attacks, unlearned shadow models, and relearning")
     measure(one_method, workspace, unlearned_shadows=4, relearn=True, effort=effort, say=lambda line: None)
     outputs: dict[str, Output] = {}
     for selection, summary in zip(selections, summaries, strict=True):
@@ -223,13 +237,36 @@ def why_no_bits(portable: bool, installed: Mapping[str, str], expected: Mapping[
     return ", ".join(f"{name} is {installed[name]}, not {expected[name]}" for name in different)
 
 
+def why_not_stored(portable: bool, confirmed: Mapping[Name, Version], sources: Mapping[Name, str]) -> str:
+    """Why outputs of other library versions cannot become golden; "" if they can.
+
+    Args:
+        portable: Whether their arithmetic is portable.
+        confirmed: The versions with the sources that they were confirmed for.
+        sources: The present sources.
+    """
+    if not portable:
+        return "golden outputs need portable arithmetic: run `unlearnbench confirm --new-libraries` without native"
+    edited = [name for name in sources if name not in confirmed or confirmed[name].source != sources[name]]
+    if edited:
+        names = ", ".join(labels(edited))
+        return f"code was edited, too ({names}): confirm it with the old libraries first, so that bits can be compared"
+    return ""
+
+
 def is_far(golden_output: Output, output: Output) -> bool:
-    """True if values differ by more than the tolerance. Outputs without values are not compared."""
+    """True if values are far from the golden ones. Outputs without values are not compared.
+
+    Rounding differs where bits are not equal, and training amplifies it: by little in most methods, but without bound
+    where a short training is at the edge of stability. So no small tolerance on single values separates another
+    rounding from another computation. What does is the distance of all values of an output together, relative to the
+    length of the golden ones, |x - g| / |g|: it is 0 for equal values, 1 for values that are all zero, and about 1.4
+    for values that have nothing in common with the golden ones. An output is far from half of the first on.
+    """
     if len(golden_output.sample) != len(output.sample):
         return True
-    pairs = list(zip(golden_output.sample, output.sample, strict=True))
-    scale = max((abs(value) for value, _ in pairs), default=1.0)
-    return any(abs(one - other) > TOLERANCE * scale for one, other in pairs)
+    length = math.hypot(*golden_output.sample)
+    return math.dist(golden_output.sample, output.sample) > FAR * length
 
 
 def lost(names: Sequence[str]) -> str:
@@ -237,8 +274,8 @@ def lost(names: Sequence[str]) -> str:
     if not names:
         return ""
     return (
-        f"{len(names)} golden outputs cannot be compared, because the golden plan no longer has them, e.g. {names[0]}: "
-        "the names of artefacts and cells must stay as they are"
+        f"{counted(len(names), 'golden output')} cannot be compared, because the golden plan no longer has them, e.g. "
+        f"{names[0]}: the names of artefacts and cells must stay as they are"
     )
 
 
@@ -255,13 +292,15 @@ def unexplained(different: Mapping[str, Output], edited: Collection[Name], to_ra
     if missing:
         flags = " ".join(f"--bump {name}" for name in labels(missing))
         return (
-            f"{len(different)} outputs of the golden plan changed, e.g. {next(iter(different))}. If this is a mistake, "
-            f'fix the code. If it is intended, raise the versions: unlearnbench confirm {flags} --because "..."'
+            f"{counted(len(different), 'output')} of the golden plan changed, e.g. {next(iter(different))}. If this is "
+            "a mistake, fix the code. If it is intended, raise the versions: "
+            f'unlearnbench confirm {flags} --because "..."'
         )
     if unrelated:
         return (
-            f"{len(unrelated)} outputs of the golden plan changed although no code in their keys was edited, e.g. "
-            f"{unrelated[0]}: this machine or a library computes differently, or CODE in versions.py lacks a module"
+            f"{counted(len(unrelated), 'output')} of the golden plan changed although no code in their keys was "
+            f"edited, e.g. {unrelated[0]}: this machine or a library computes differently, or CODE in versions.py "
+            "lacks a module"
         )
     return ""
 

@@ -13,7 +13,7 @@ from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.engines.processes import in_parallel
-from unlearnbench.errors import UserError, unknown
+from unlearnbench.errors import UserError, counted, unknown
 from unlearnbench.evaluation.record import Evaluator, run_attack
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
@@ -197,7 +197,7 @@ def measure(
     requests = [references.request(cell, requested, relearn) for cell in ready]
     requests = [request for request in requests if request.missing(read_record(request.cell.path) or {})]
     what = ", ".join([*requested, *([RELEARNING] if relearn else [])])
-    say(f"{what}: missing in {len(requests)} of {len(cells)} cells; attacks use stored outputs")
+    say(f"{what}: missing in {len(requests)} of {counted(len(cells), 'cell')}; attacks use stored outputs")
     failed = make_artefacts(requests, plan, effort, dry_run, say)
     done: list[str] = []
     if not dry_run:
@@ -282,7 +282,8 @@ def make_artefacts(
     if not missing:
         return {}
     total = sum(map(passes, missing.values()))
-    say(f"{len(missing)} artefacts to make first, about {total:.0f} passes over the training set")
+    work_ahead = f"about {counted(round(total), 'pass')} over the training set"
+    say(f"{counted(len(missing), 'artefact')} to make first, {work_ahead}")
     if dry_run:
         return {}
     failed: dict[str, str] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.evaluation.record import library_changes
 from unlearnbench.operations.work import Effort, Progress, execute
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
@@ -76,13 +76,13 @@ class Reproduction:
             return f"not computed: {self.failure}"
         unequal = [one.name for one in self.comparisons if not one.equal]
         if not unequal:
-            return f"reproduced: all {len(self.comparisons)} values are equal to the last bit"
+            return f"reproduced: all {counted(len(self.comparisons), 'value')} are equal to the last bit"
         why = "no reason is known: the record, this machine or a library is at fault"
         if self.changes:
             why = f"something has changed since: {'; '.join(self.changes)}"
         elif self.other_processor:
             why = f"the record has native arithmetic of another processor ({self.other_processor})"
-        return f"not reproduced: {len(unequal)} of {len(self.comparisons)} values differ ({why})"
+        return f"not reproduced: {len(unequal)} of {counted(len(self.comparisons), 'value')} differ ({why})"
 
 
 def reproduce(

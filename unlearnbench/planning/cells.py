@@ -113,7 +113,8 @@ class _Planner:
         registry.get(Source, dataset)
         training, workspace = self.preset.datasets.get(dataset), self.workspace
         if training is None:
-            raise UserError(f"preset {self.preset.name} does not say how to train {dataset}: add [datasets.{dataset}]")
+            name = self.preset.source
+            raise UserError(f"preset {name} does not say how to train {dataset}: add [datasets.{dataset}]")
         model, recipe = training.model, training.recipe
         precision = resolved(recipe.precision, dataset, model, workspace.device, workspace.arithmetic)
         task_options = registry.get(Task, task).resolve(
@@ -170,8 +171,9 @@ class _Planner:
             )
         if access.validation and not scenario.recipe.held_out:
             raise UserError(
-                f"{name} needs training images that no network is trained on, and {self.preset.name} holds none out "
-                f"for {scenario.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in [recipe]"
+                f"{name} needs training images that no network is trained on, and preset {self.preset.source} holds "
+                f"none out for {scenario.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in its "
+                "[recipe]"
             )
 
     def hyperparameters(self, method: str, scenario: Scenario) -> dict[str, Any]:
@@ -314,14 +316,14 @@ def check_names(preset: Preset) -> None:
         known = registry.entries(f"{what}s")
         for name in names:
             if name not in known:
-                raise unknown(f"{what} in preset {preset.name}:", name, known)
+                raise unknown(f"{what} in preset {preset.source}:", name, known)
 
     def tables(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         return {name: value for name, value in options.items() if isinstance(value, Mapping)}
 
     for name in preset.attack_options:
         if name not in (known := [protocol.attack for protocol in PROTOCOLS.values()]):
-            raise unknown(f"attack in preset {preset.name}:", name, known)
+            raise unknown(f"attack in preset {preset.source}:", name, known)
     check("task", preset.task_options)
     check("method", preset.method_options)
     for by_task in map(tables, preset.method_options.values()):

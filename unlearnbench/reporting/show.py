@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.artefacts.relearning_rule import RELEARNING
-from unlearnbench.errors import UserError, unknown
+from unlearnbench.errors import UserError, counted, unknown
 from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellInfo, plugin_name
 from unlearnbench.planning.presets import Preset
@@ -39,7 +39,7 @@ def find_record(results: Path, preset: str, dataset: str, task: str, method: str
         UserError: If there is none; the message names records that exist, or the command that makes this one.
     """
     folder = presets.read(preset).name
-    kept = list(records(results, folder))
+    kept = list(records(results, preset))
     if not kept:
         raise UserError(f"there are no records in {results / folder}: run `unlearnbench run --preset {preset}`")
     wanted: dict[str, str | int] = {"dataset": dataset, "task": task, "method": method, "seed": seed}
@@ -153,7 +153,7 @@ def accuracy(name: str, value: float, metrics: Mapping[str, Any]) -> str:
 def relearned(numbers: Mapping[str, Any]) -> str:
     """How fast a network relearned, in a sentence."""
     never, limit = numbers["steps"] is None, numbers["limit"]
-    steps = f"{limit} steps do not restore" if never else f"{numbers['steps']} steps restore"
+    steps = f"{limit} steps do not restore" if never else f"{counted(numbers['steps'], 'step')} restored"
     return (
         f"relearning {numbers['items']} forgotten samples: {steps} the accuracy on {numbers['others']} others "
         f"(original {100 * numbers['original']:.2f} %, before {100 * numbers['before']:.2f} %, "
