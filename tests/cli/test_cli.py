@@ -132,6 +132,13 @@ def test_lists_fit_into_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 60 < max(map(len, call("list", "methods").stdout.splitlines())) <= 70
 
 
+def test_no_number_is_one_in_the_plural(tiny: Path, tmp_path: Path) -> None:
+    words = ["--preset", tiny, "-t", "class-removal", "-m", "retrain", "--cache", tmp_path / "c"]
+    text = call("run", *words, "--results", tmp_path / "r", "-n").output
+    assert "1 of 1 cell to run" in text
+    assert not re.search(r"\b1 \w+s\b(?<!pass)", text), text
+
+
 def test_counts_are_in_the_plural_except_for_one() -> None:
     assert [counted(number, "shadow model") for number in (0, 1, 2)] == [
         "0 shadow models",
@@ -157,6 +164,64 @@ def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[ob
     assert re.search(r"cost +\d+\.\d\d to prepare, \d+\.\d\d to unlearn; in passes over the training set", text)
     record = json.loads(call("show", "digits-8x8", "class-removal", "laf-r", 0, *places, "--json").stdout)
     assert record["cell"]["method"] == "laf-r"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--preset", "demo", "--preset", "paper"], "--preset can be given once, not as demo and paper"),
+        (["table", "1", "--results", "a", "--results", "a"], "--results can be given once, not as a and a"),
+        (["run", "-j", "1", "--jobs", "2"], "--jobs can be given once, not as 1 and 2"),
+        (["tune", "laf", "-d", "mnist", "--dataset", "svhn", "-t", "x"], "--dataset can be given once"),
+        (["run", "-p", "laf.tau=5", "-p", "laf.tau=6"], "-p laf.tau can be given once: 5 and 6 contradict each other"),
+    ],
+)
+def test_an_option_with_one_value_is_given_once(words: list[str], message: str) -> None:
+    done = call(*words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_the_list_of_commands_shows_whole_sentences_in_80_columns() -> None:
+    for group in ([], ["data"]):
+        lines = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).stdout.split("Commands:\n")[1]
+        assert lines
+        for line in lines.splitlines():
+            assert line.endswith("."), line
+            assert not line.endswith("..."), line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run"], "interrupted: finished work is kept, and the same command continues from here"),
+        (["measure"], "interrupted: finished work is kept, and the same command continues from here"),
+        (["check", "laf"], "interrupted"),
+        (["confirm"], "interrupted"),
+        (["reproduce", "--random", "1"], "interrupted"),
+        (["verify"], "interrupted"),
+    ],
+)
+def test_an_interrupted_command_says_whether_work_is_kept(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.commands[words[0]], "invoke", interrupt)
+    done = call(*words)
+    assert done.exit_code == 130
+    assert done.stderr == f"{message}\n"
+
+
+def test_advice_names_the_file_of_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quick.toml").write_text("datasets.digits-8x8.model = 'cnn'\n")
+    Path("results").mkdir()
+    done = call("show", "digits-8x8", "class-removal", "laf", 0, "--preset", "quick.toml")
+    assert "run `unlearnbench run --preset quick.toml`" in " ".join(done.stderr.split())
+    done = call("run", "--preset", "quick.toml", "-d", "mnist", "-n")
+    assert "preset quick.toml does not say how to train mnist" in done.stderr
 
 
 def test_show_says_what_has_changed_since(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:

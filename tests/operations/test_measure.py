@@ -135,7 +135,7 @@ def test_the_command_prints_the_number_of_measured_records(tiny: Path, finished:
     done = CliRunner().invoke(main, ["measure", "--attack", "entropy", *places])
     assert done.exit_code == 0
     assert "entropy: missing in 5 of 5 cells" in done.stderr
-    assert "5 of 5 records have new numbers" in done.stdout
+    assert "5 of 5 records got new numbers" in done.stdout
     text = CliRunner().invoke(
         main, ["show", "digits-8x8", "class-removal", "laf", "0", "--preset", str(tiny), "--results", str(finished)]
     )

@@ -125,7 +125,7 @@ def test_the_original_is_trained_on_one_thread_as_in_a_run(
     selection = Selection.of(tiny, "digits-8x8", "noisy-label-removal", seeds=0)
     lines: list[str] = []
     export(tmp_path / "again", selection, Workspace.of(cache=tmp_path / "empty"), say=lines.append)
-    assert lines == ["training the original first: 1 passes over the training set"]
+    assert lines == ["training the original first: 1 pass over the training set"]
     assert torch.get_num_threads() == 2
     first, again = ((folder / "original.safetensors").read_bytes() for folder in (exported, tmp_path / "again"))
     assert first == again

@@ -23,17 +23,13 @@ class Once(click.Option):
             settings["default"] = [settings["default"]]
         super().__init__(*names, **{**settings, "multiple": True})
 
-    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
         """The value; None if there is none."""
-        values = super().type_cast_value(ctx, value)
-        if len(values) > 1:
+        values = super().process_value(ctx, value)
+        if values and len(values) > 1:
             given = " and ".join(map(str, values))
             raise click.UsageError(f"{self.opts[-1]} can be given once, not as {given}: use one of them", ctx)
         return values[0] if values else None
-
-    def value_is_missing(self, value: Any) -> bool:
-        """True if there is no value."""
-        return value is None or super().value_is_missing(value)
 
 
 option = partial(click.option, cls=Once)
