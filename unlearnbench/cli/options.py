@@ -59,6 +59,9 @@ METHODS = click.option(
 )
 SEEDS = option("--seeds", metavar="0-4|0,2,5", help="Seeds to run.  [those of the preset]")
 JOBS = option("-j", "--jobs", type=int, metavar="N", help="Number of workers.  [number of cores]")
+TIMEOUT = option(
+    "--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]"
+)
 DEVICE = option("--device", default="auto", metavar="auto|cpu|cuda", help="Device.  [auto]")
 ARITHMETIC = option(
     "--arithmetic",
