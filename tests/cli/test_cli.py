@@ -172,7 +172,7 @@ def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[ob
         (["run", "--preset", "demo", "--preset", "paper"], "--preset can be given once, not as demo and paper"),
         (["table", "1", "--results", "a", "--results", "a"], "--results can be given once, not as a and a"),
         (["run", "-j", "1", "--jobs", "2"], "--jobs can be given once, not as 1 and 2"),
-        (["tune", "laf", "-d", "mnist", "--dataset", "svhn", "-t", "x"], "--dataset can be given once"),
+        (["export", "x", "-d", "mnist", "--dataset", "svhn", "-t", "x"], "--dataset can be given once"),
         (["run", "-p", "laf.tau=5", "-p", "laf.tau=6"], "-p laf.tau can be given once: 5 and 6 contradict each other"),
     ],
 )

@@ -31,7 +31,7 @@ from unlearnbench.storage.records import read_record
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 FAR, NEAR = 0.5, 0.01
-"""The largest distance from the golden one that an output may have, and that half of them may have; see `far_outputs`."""
+"""The distances from golden outputs that one output may have, and that half of them may have; see `far_outputs`."""
 CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 Name = tuple[str, str]
 """The group and the name of a version."""
@@ -272,11 +272,11 @@ def far_outputs(expected: Mapping[str, Output], outputs: Mapping[str, Output]) -
     """The names of outputs that another rounding does not explain, where bits cannot be compared.
 
     Rounding differs, and training amplifies it: by little in most methods, but without bound at the edge of stability,
-    where a network falls to one side or the other. So no small tolerance on every value separates another rounding from
-    another computation. Two conditions do: an output is far if its `distance` is nearer to that of unrelated values
-    than to 0; and if the machine as a whole computes differently, half of all outputs leave a narrow tolerance, whatever
-    a few unstable ones do. With AVX-512, distances have a median of 2e-6 and are below 0.003, but for LAF None_L1,
-    which only pushes the forget set away: 0.07 to 0.23.
+    where a network falls to one side or the other. So no small tolerance on every value separates another rounding
+    from another computation. Two conditions do: an output is far if its `distance` is nearer to that of unrelated
+    values than to 0; and if the machine as a whole computes differently, half of all outputs leave a narrow tolerance,
+    whatever a few unstable ones do. With AVX-512, the median of all distances is 2e-6, and all are below 0.003 but
+    those of LAF None_L1, from 0.07 to 0.23.
 
     Args:
         expected: Golden outputs by name.

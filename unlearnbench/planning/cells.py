@@ -200,10 +200,15 @@ class _Planner:
         """The layers of a method's hyperparameters over its defaults, with their names, the last one winning."""
         chosen, task, model = registry.get(Method, method), scenario.task, scenario.model
         scopes = "", f" for {task}", f" for {task} and {model}"
-        names = [f"preset {self.preset.name}{scope}" for scope in scopes]
-        layers = list(zip(names, self.preset.hyperparameters(method, task, model), strict=True))
+
+        def of(name: str) -> list[tuple[str, dict[str, Any]]]:
+            where = f", published in {self.preset.published[name]}" if name in self.preset.published else ""
+            names = [f"preset {self.preset.name}{scope}{where}" for scope in scopes]
+            return list(zip(names, self.preset.hyperparameters(name, task, model), strict=True))
+
+        layers = of(method)
         if chosen.like:
-            shared = zip(names, self.preset.hyperparameters(chosen.like, task, model), strict=True)
+            shared = of(chosen.like)
             of_like = [
                 (f"{name}, as of {chosen.like}", {k: v for k, v in values.items() if k in chosen.defaults})
                 for name, values in shared
@@ -337,6 +342,9 @@ def check_names(preset: Preset) -> None:
             raise unknown(f"attack in preset {preset.source}:", name, known)
     check("task", preset.task_options)
     check("method", preset.method_options)
+    for name in preset.published:
+        if name not in preset.method_options:
+            raise unknown(f"method of table published in preset {preset.source}:", name, preset.method_options)
     for by_task in map(tables, preset.method_options.values()):
         check("task", by_task)
         for by_model in map(tables, by_task.values()):
