@@ -42,11 +42,12 @@ def hear(event: str, arguments: tuple[Any, ...]) -> None:
 def opened(event: str, arguments: tuple[Any, ...]) -> tuple[Path, bool] | None:
     """The data file that an event opens, and True if it is opened for writing; None if it opens none.
 
-    Code, settings and files of the system are no data.
+    Code, settings, files of the system, and folders are no data.
     """
     if event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
         return None
-    path, mode = Path(os.fsdecode(arguments[0])), str(arguments[1] or "r")
+    path, mode, flags = Path(os.fsdecode(arguments[0])), arguments[1], arguments[2]
     if str(path).startswith(SYSTEM) or path.suffix in CODE or path.parent.suffix in METADATA:
         return None
-    return path, bool(set(mode) & set("wax"))
+    writing = bool(set(mode) & set("wax")) if mode else bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return (path, writing) if writing or path.is_file() else None
