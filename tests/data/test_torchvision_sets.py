@@ -9,6 +9,7 @@ import pickle
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -413,14 +414,21 @@ def test_a_file_elsewhere_is_not_read_either(way: str, tmp_path: Path, monkeypat
     assert Source(reads, title="Mine").read("mine", tmp_path).num_classes == 4  # nothing of it is kept
 
 
-def test_a_dataset_may_unpack_its_files_and_follow_links(tmp_path: Path) -> None:
+def test_a_dataset_may_unpack_its_files_and_follow_links_and_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "known").write_text("known")
+    (tmp_path / "zone").write_text("UTC")
+    module = f"from pathlib import Path\nZONE = Path({str(tmp_path / 'zone')!r}).read_text()\n"
+    (tmp_path / "reads_when_imported.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
 
     def unpacks(root: Path) -> Dataset:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "unpacked").write_bytes((root / "known").resolve().read_bytes())
             assert (Path(folder) / "unpacked").read_text() == "known"
         load_digits()  # data of an installed package
+        import_module("reads_when_imported")
         return noise()
 
     files = {"known": md5(tmp_path / "known")}

@@ -258,11 +258,11 @@ def tune(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Tunes hyperparameters: the same rule, and the same number of points for every method.
+    """Tunes the hyperparameters of all methods by one rule.
 
-    Draws points from the methods' declared spaces, and takes the one that is closest to Retrain on tuning splits, which
-    have training images only. Writes a log of all trials, as CSV and as markdown; a run that was interrupted continues
-    from it.
+    Every method has the same number of points. Draws points from the methods' declared spaces, and takes the one that
+    is closest to Retrain on tuning splits, which have training images only. Writes a log of all trials, as CSV and as
+    markdown; a run that was interrupted continues from it.
     """
     from unlearnbench.operations.tune import tune as tune_methods
     from unlearnbench.plugins.files import named

@@ -162,14 +162,14 @@ class Source(Plugin):
 def collecting_reads(others: list[Path], allowed: Sequence[Path]) -> Iterator[None]:
     """Adds to `others`, in a block, the data files that are read beside allowed files and those of allowed folders.
 
-    What the block has written itself, such as an unpacked archive, and the data of installed packages are left out.
-    Libraries that open files without Python are not seen.
+    What the block has written itself, such as an unpacked archive, the data of installed packages, and what is read
+    while a module is imported, such as time zones, are left out. Libraries that open files without Python are not seen.
     """
     written: set[Path] = set()
 
     def collect(event: str, arguments: tuple[Any, ...]) -> None:
         file = audit.opened(event, arguments)
-        if file is None:
+        if file is None or audit.is_importing():
             return
         path = Path(os.path.normpath(file[0].absolute()))
         if file[1]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 Listener = Callable[[str, tuple[Any, ...]], None]
@@ -14,7 +15,7 @@ Listener = Callable[[str, tuple[Any, ...]], None]
 CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".txt", ".cfg", ".ini", ".yaml")
 """Endings of files that are code or settings, not data."""
 METADATA = (".dist-info", ".egg-info")
-SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
+SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/share/zoneinfo/", "/usr/share/locale/")
 _listeners: list[Listener] = []
 _installed: list[bool] = []
 """Empty until the audit hook is installed, which cannot be undone."""
@@ -37,6 +38,14 @@ def hear(event: str, arguments: tuple[Any, ...]) -> None:
     """The audit hook: the interpreter calls it on every event."""
     for listener in tuple(_listeners):
         listener(event, arguments)
+
+
+def is_importing() -> bool:
+    """True if a module is being imported, by any function that is running in this thread."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and frame.f_globals.get("__name__") != "importlib._bootstrap":
+        frame = frame.f_back
+    return frame is not None
 
 
 def opened(event: str, arguments: tuple[Any, ...]) -> tuple[Path, bool] | None:
