@@ -293,20 +293,21 @@ def test_networks_that_come_with_outputs_are_not_made_by_themselves(
 
 
 def test_tables_omit_relearning_of_former_code(
-    tiny: Path, finished: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tenth: Path, finished_tenth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unlearnbench.artefacts.relearning.STEPS", 5)
+    results, own_cache = (Path(shutil.copytree(finished_tenth / n, tmp_path / n)) for n in ("results", "cache"))
     chosen: dict[str, Any] = {"tasks": "data-removal", "methods": "neggrad", "relearn": True}
-    run_measure(tiny, finished, cache, ("loss",), **chosen)
-    assert "NegGrad" in table(1, str(tiny), finished, "markdown", "relearning")
-    for path in finished.glob("*/records/*/*/data-removal/*/0.json"):
+    run_measure(tenth, results, own_cache, ("loss",), **chosen)
+    assert "NegGrad" in table(1, str(tenth), results, "markdown", "relearning")
+    for path in results.glob("*/records/*/*/data-removal/*/0.json"):
         record = read_record(path) or {}
         if "relearning" in record.get("more", {}):
             record["more"]["relearning"]["key"]["code"] = "of a former version"
             write_record(path, record)
     with pytest.raises(UserError, match="no record has relearning"):
-        table(1, str(tiny), finished, "markdown", "relearning")
-    assert "NegGrad" in table(1, str(tiny), finished, "markdown", "relearning", accept_stale=True)
+        table(1, str(tenth), results, "markdown", "relearning")
+    assert "NegGrad" in table(1, str(tenth), results, "markdown", "relearning", accept_stale=True)
 
 
 def test_tables_omit_attacks_that_were_measured_with_other_code_than_those_of_retrain(

@@ -144,16 +144,18 @@ def test_every_number_that_measure_added_is_recomputed(tenth: Path, tmp_path: Pa
 
 
 def test_numbers_that_a_second_retrain_is_a_reference_of_are_recomputed_with_it(tenth: Path, tmp_path: Path) -> None:
-    cache, chosen = tmp_path / "cache", {"tasks": "data-removal", "methods": ["neggrad", "retrain-2"]}
-    unlearnbench.run(tenth, jobs=1, results=tmp_path, cache=cache, **chosen)
-    assert not run_measure(tenth, tmp_path, cache, ["rmia"], **chosen).failed
-    result = run_verify(tenth, tmp_path, cache)
+    preset, cache = tmp_path / "again.toml", tmp_path / "cache"
+    preset.write_text(tenth.read_text().replace('methods = ["original", ', 'methods = ["retrain-2", '))
+    chosen: dict[str, Any] = {"tasks": "data-removal", "methods": ["neggrad", "retrain-2"]}
+    unlearnbench.run(preset, jobs=1, results=tmp_path, cache=cache, **chosen)
+    assert not run_measure(preset, tmp_path, cache, ["rmia"], **chosen).failed
+    result = run_verify(preset, tmp_path, cache)
     assert (list(result.problems), result.unmeasured) == ([], {})
     record = read_record(record_of(tmp_path, "data-removal", "retrain-2")) or {}
     outputs = Store(cache).path(record["key"]["outputs"])
     content = outputs.read_bytes()
     outputs.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    damaged = run_verify(tenth, tmp_path, cache)
+    damaged = run_verify(preset, tmp_path, cache)
     assert [problem.partition(":")[0] for problem in damaged.problems] == [str(outputs)]
     needs = "rmia: an artefact that it needs is damaged or not in the cache"
     assert damaged.unmeasured == {UNAVAILABLE: 1, needs: 2}  # of NegGrad, and of Retrain
