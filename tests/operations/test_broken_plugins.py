@@ -44,7 +44,7 @@ MESSAGES = {
     "task": {
         "takes-options-as-keywords": "put a star before fraction",
         "has-options-that-records-can-keep": "option fraction is nan, which JSON does not keep",
-        "applies-with-its-defaults": "cannot be applied: RuntimeError: on purpose",
+        "applies-with-its-defaults": "task broken: it cannot be applied: RuntimeError: on purpose (broken.py, line ",
         "gives-ascending-positions": "forget must be ascending",
         "gives-valid-held-out-samples": "heldout must be int64 positions from 0 to 1197, none of them twice",
         "compares-like-with-like": "held-out samples are of classes [0, 1, 2, 4",
@@ -52,7 +52,7 @@ MESSAGES = {
         "replaces-labels-on-both-sides": "return train_labels and heldout_labels, or neither",
         "does-not-write-on-the-data": "writes on the images",
         "has-known-columns": "columns must be some of train_r",
-        "works-without-a-test-set": "task broken cannot be applied: AssertionError",
+        "works-without-a-test-set": "task broken: it cannot be applied: AssertionError",
     },
     "dataset": {
         "takes-options-as-keywords": "put a star before size",
