@@ -1,16 +1,17 @@
-"""`check-results` finds whatever is wrong with a folder of real records, and nothing in one that a run has made.
+"""`check-results` finds what is wrong with a folder of real records, and nothing in one that a run has made.
 
 Each test breaks one thing in a copy.
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
+import math
 import shutil
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from click.testing import CliRunner
 import unlearnbench
 from unlearnbench import UserError
 from unlearnbench.cli.main import main
+from unlearnbench.evaluation.submission import Expected
 from unlearnbench.operations.check_results import check_results
 from unlearnbench.operations.measure import measure
 from unlearnbench.operations.work import Effort
+from unlearnbench.planning import tuned
+from unlearnbench.planning.cells import planned
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.planning.tuned import Choice
 from unlearnbench.storage.records import read_record, write_record
@@ -279,10 +283,19 @@ def test_provenance_must_be_there_and_must_not_name_machines_or_folders(
 )
 def test_a_description_of_the_cell_that_is_not_the_presets_is_found(here: Path, name: str, value: Any) -> None:
     edited(NEGGRAD, "cell", name, to=value)
-    assert the_problem().startswith(f"cell.{name}")
+    assert the_problem().startswith(f"its description is not that of the preset's cell: {name}")
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def faults(here: Path) -> Callable[[Any], list[str]]:
+    """A function that tells what is wrong with the record of one cell, without its file."""
+    workspace = Workspace.of("results", "cache")
+    cells = {cell.path: cell for cell in planned(Selection.of("small.toml"), workspace).cells}
+    expected = Expected(Path("results/small"), cells, workspace.datasets)
+    return lambda record: list(expected.faults(NEGGRAD, record))
 
 
 def leaves(part: Any, *keys: str | int) -> Iterator[tuple[str | int, ...]]:
@@ -295,39 +308,132 @@ def leaves(part: Any, *keys: str | int) -> Iterator[tuple[str | int, ...]]:
         yield keys
 
 
-FREE = {("attacks", "released", "k"), ("more", "rmia", "references"), ("more", "rmia", "population")}
-"""Counts that only outputs, or other models, determine."""
-
-
-def test_a_changed_digit_is_found_in_every_number(here: Path) -> None:
-    """The third significant digit of each number of a record, one after the other."""
-    original = read_record(NEGGRAD)
-    assert original is not None
-    of_more = {name: entry["found"] for name, entry in original["more"].items()}
-    places = [("metrics", *keys) for keys in leaves(original["metrics"])]
-    places += [("more", keys[0], "found", *keys[1:]) for keys in leaves(of_more)]
-    assert len(places) > 70
-    unnoticed = []
-    for place in places:
-        write_record(NEGGRAD, original)
-        edited(NEGGRAD, *place, to=with_other_digit)
-        if not problems():
-            unnoticed.append(place)
-    assert unnoticed == []
+def changed(record: Any, place: Sequence[str | int], change: Callable[[Any], Any]) -> Any:
+    """A copy of a record with another number at a place."""
+    copied = copy.deepcopy(record)
+    part = copied
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = change(part[place[-1]])
+    return copied
 
 
 def with_other_digit(value: float) -> float:
-    """A number whose third significant digit, or the only one, is another; in [0, 1] if it was."""
+    """A count plus one; a rate with another third digit."""
     if isinstance(value, int):
         return value + 1
-    step = 0.001 if value == 0 else 10.0 ** (-3 if value >= 0.1 else -5)
-    return value - step if value >= step else value + step
+    return value - 0.003 if value >= 0.003 else value + 0.003
 
 
-def test_the_last_digit_of_a_rate_is_checked(here: Path) -> None:
-    for keys in (("clean", "train_r"), ("released", "test"), ("attacks", "shadow", "balanced_accuracy", 0)):
-        original = read_record(NEGGRAD) or {}
-        edited(NEGGRAD, "metrics", *keys, to=lambda value: value * (1 + 3e-16) if value else 5e-324)
-        if read_record(NEGGRAD) != original:
-            assert problems(), keys
-        write_record(NEGGRAD, original)
+FREE = {"k", "references", "population", "limit", "items"}
+"""Counts of attacks and of relearning, which no other number of a record depends on."""
+
+
+def test_a_changed_digit_is_found_in_every_number_but_those_that_stand_alone(
+    faults: Callable[[Any], list[str]],
+) -> None:
+    record = read_record(NEGGRAD)
+    assert record is not None
+    assert faults(record) == []
+    places = [("metrics", *keys) for keys in leaves(record["metrics"])]
+    places += [("more", n, "found", *keys) for n, entry in record["more"].items() for keys in leaves(entry["found"])]
+    assert len(places) > 70
+    unnoticed = [place for place in places if not faults(changed(record, place, with_other_digit))]
+    assert [place for place in unnoticed if place[-1] not in FREE] == []
+
+
+@pytest.mark.parametrize("name", ["clean train_r", "attacks shadow accuracy 0", "attacks released auc 1"])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -0.25, 1.5])
+def test_impossible_numbers_are_found(faults: Callable[[Any], list[str]], name: str, wrong: float) -> None:
+    place = [int(word) if word.isdecimal() else word for word in f"metrics {name}".split()]
+    assert faults(changed(read_record(NEGGRAD), place, lambda _: wrong))
+
+
+def test_the_last_bit_of_a_rate_is_checked(faults: Callable[[Any], list[str]]) -> None:
+    for keys in (["clean", "train_r"], ["released", "test"], ["attacks", "shadow", "balanced_accuracy", 0]):
+        record = changed(read_record(NEGGRAD), ["metrics", *keys], lambda value: math.nextafter(value, 0.5))
+        assert faults(record), keys
+
+
+def test_equal_numbers_of_both_protocols_may_not_differ(faults: Callable[[Any], list[str]]) -> None:
+    record = read_record(NEGGRAD) or {}
+    one = 1 / record["metrics"]["items"]["train_r"]
+    count = round(record["metrics"]["clean"]["train_r"] / one)
+    other = changed(record, ["metrics", "clean", "train_r"], lambda _: (count - 1) / round(1 / one))
+    why = "train_r of protocols clean and released differ, although both evaluate the same outputs"
+    assert faults(other) == [why]
+
+
+def test_numbers_that_measure_added_must_be_of_present_code_and_in_all_records(here: Path) -> None:
+    record = read_record(NEGGRAD) or {}
+    del record["more"]["loss"]
+    record["more"]["rmia"]["key"]["code"] = "of another version"
+    record["more"]["relearning"]["key"]["code"] = "of another version"
+    write_record(NEGGRAD, record)
+    found = list(problems())
+    assert "it lacks loss, which others have: run `unlearnbench measure`" in found
+    assert any(what.startswith("rmia is stale: ") for what in found)
+    assert any(what.startswith("relearning is stale: ") for what in found)
+    assert len(found) == 3
+
+
+# Tuning --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tuned_here(here: Path) -> Path:
+    """The folder with a tuned hyperparameter, whose log is right; returns the log."""
+    log = Path("results/tuning/small/neggrad.csv")
+    shared = {"train_r": 90.0, "test_r": 80.0}
+    entries = [
+        Trial(0, RETRAIN, "k", measures=shared),
+        Trial(0, ORIGINAL, "k", measures={**shared, "train_r": 95.0}),
+        Trial(0, "1", "k", {"lr": 0.01}, {**shared, "train_r": 93.0}),
+        Trial(0, "2", "k", {"lr": 0.1}, {**shared, "train_r": 91.0}),
+    ]
+    sha = hashlib.sha256(trials.write(log, entries)).hexdigest()
+    choice = Choice("neggrad", "noisy-label-removal", "cnn", {"lr": 0.1}, "tuning/small/neggrad.csv", sha, 2.0)
+    tuned.write(Path("small.tuned.toml"), [choice])
+    return log
+
+
+def changed_choice(**values: Any) -> None:
+    """Edits the file with the tuned hyperparameters."""
+    path = Path("small.tuned.toml")
+    tuned.write(path, [replace(choice, **values) for choice in tuned.read(path).values()])
+
+
+def test_tuned_hyperparameters_must_follow_from_their_logs(tuned_here: Path) -> None:
+    place = ["tuning/small/neggrad.csv"]
+    assert problems() == {}
+    changed_choice(gain=9.0)
+    assert problems() == {"the tuning log gives a gain of 2.0, but the preset has 9.0": place}
+    changed_choice(gain=2.0, values={"lr": 0.01})
+    assert problems() == {"the tuning log gives {'lr': 0.1}, but the preset has {'lr': 0.01}": place}
+    changed_choice(values={"lr": 0.1})
+    tuned_here.write_text(tuned_here.read_text().replace("91.0000", "90.9999"))
+    (what,) = problems()
+    assert what.startswith("the tuning log has the SHA-256 ")
+    tuned_here.unlink()
+    assert problems() == {"the tuning log cannot be read: No such file or directory": place}
+
+
+def test_records_must_have_the_tuned_hyperparameters(tuned_here: Path) -> None:
+    changed_choice(task="class-removal")
+    found = problems()
+    stale = next(where for what, where in found.items() if what.startswith("it is stale: ") and "lr: " in what)
+    assert len(stale) == 2, "both seeds of NegGrad in class removal"
+    assert any(what.startswith("its description is not that of the preset's cell: ") for what in found)
+
+
+def test_the_page_says_what_the_folder_has_and_what_made_it(here: Path) -> None:
+    shutil.rmtree(NEGGRAD.parent)
+    check_results(Selection.of("small.toml"), Workspace.of("results", "cache"), write=True)
+    page = Path("results/small/README.md").read_text()
+    assert page.startswith("# Results of preset small\n")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    assert ["digits-8x8", "cnn", "0-1", str(CELLS), str(CELLS - 2), "0", "2"] in rows
+    record = read_record(OTHER) or {}
+    for name, label in (("commit", "commit"), ("python", "Python"), ("processor", "processor"), ("torch", "torch")):
+        assert [label, record["observed"][name], str(CELLS - 2)] in rows
+    assert record["observed"]["date"][:10] in page

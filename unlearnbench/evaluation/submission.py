@@ -58,7 +58,8 @@ class Expected:
             yield "it is about no cell of the preset: other options, or something that is not installed"
             return
         cell = self.cells[own]
-        yield from (f"cell.{text}" for text in differences(record["cell"], cell.info.as_json()))
+        if other := differences(record["cell"], cell.info.as_json()):
+            yield f"its description is not that of the preset's cell: {'; '.join(other)}"
         stale = dict.fromkeys(short(text) for text in differences(record["key"], cell.key))
         if stale:
             yield f"it is stale: {'; '.join(stale)}"
