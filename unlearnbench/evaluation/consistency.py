@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench import statistics
-from unlearnbench.artefacts.relearning_rule import BACK
+from unlearnbench.artefacts.relearning_rule import BACK, OTHERS, SAMPLES, STEPS
 from unlearnbench.evaluation.membership import FPRS
 from unlearnbench.planning.protocols import CLEAN, PROTOCOLS, RELEASED
 
@@ -70,9 +70,10 @@ def faults_of_accuracies(columns: Mapping[str, float], counts: Mapping[str, int]
     if columns.keys() != counts.keys():
         yield f"has {sorted(columns)} instead of {sorted(counts)}"
         return
-    for name in counts.keys() - {"asr"}:
-        yield from (f"{name} {text}" for text in faults_of_rate(columns[name], counts[name]))
-    if "test_f" in counts:
+    rates = {name: columns[name] for name in counts if name != "asr"}
+    wrong = [f"{name} {text}" for name, rate in rates.items() for text in faults_of_rate(rate, counts[name])]
+    yield from wrong
+    if "test_f" in counts and not wrong:
         whole, *parts = (round(columns[name] * counts[name]) for name in ("test", "test_r", "test_f"))
         if whole != sum(parts):
             yield f"test is {whole} samples, but test_r and test_f are {' + '.join(map(str, parts))}"
@@ -195,12 +196,23 @@ def near(entry: Sequence[float], interval: Sequence[float]) -> bool:
     return all(abs(one - other) <= CLOSE for one, other in zip(entry, interval, strict=True))
 
 
-def faults_of_relearning(numbers: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what is wrong with the numbers of relearning, whose accuracies were computed in float32."""
-    others, steps, known = numbers["others"], numbers["steps"], numbers["before"] >= BACK * numbers["original"] - 1e-6
+def faults_of_relearning(numbers: Mapping[str, Any], forgotten: int) -> Iterator[str]:
+    """Yields what is wrong with the numbers of relearning, whose accuracies were computed in float32.
+
+    Args:
+        numbers: As `relearning.summary` returns them.
+        forgotten: The number of forgotten samples.
+    """
+    drawn = min(forgotten, SAMPLES + OTHERS)
+    again = min(SAMPLES, drawn // 2)
+    sizes = {"items": again, "others": drawn - again, "limit": STEPS}
+    if any(numbers[name] != size for name, size in sizes.items()):
+        yield f"has { ({name: numbers[name] for name in sizes}) }, but {forgotten} forgotten samples give {sizes}"
+        return
+    steps, known = numbers["steps"], numbers["before"] >= BACK * numbers["original"] - 1e-6
     for name in ("original", "before", "after"):
-        count = numbers[name] * others
+        count = numbers[name] * sizes["others"]
         if not (0 <= numbers[name] <= 1 and abs(count - round(count)) < NEAR_WHOLE):
-            yield f"{name} is {numbers[name]}, which is no multiple of 1/{others}"
-    if not (steps is None or 0 <= steps <= numbers["limit"]) or known != (steps == 0):
+            yield f"{name} is {numbers[name]}, which is no multiple of 1/{sizes['others']}"
+    if not (steps is None or 0 <= steps <= STEPS) or known != (steps == 0):
         yield f"steps are {steps}, with {numbers['before']} before and {numbers['original']} originally"

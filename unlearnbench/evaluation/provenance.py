@@ -29,7 +29,7 @@ def faults_of_provenance(observed: Mapping[str, Any], command: str) -> Iterator[
     if observed.get("date") and not is_date(observed["date"]):
         yield f"date is {observed['date']}, not a time with its zone in ISO 8601"
     if observed.get("command") and observed["command"] != command:
-        yield f"the command is `{observed['command']}`, but `{command}` reproduces the cell"
+        yield "its command is not the one that reproduces the cell"
     seconds = observed.get("seconds") or {}
     if not all(type(value) in (int, float) and value >= 0 for value in seconds.values()):
         yield f"seconds are {seconds}"

@@ -29,7 +29,7 @@ from unlearnbench.storage.keys import differences
 PUBLISHABLE = (CellStatus.OK, CellStatus.DIVERGED)
 """A method that diverges has a result; other failures are those of a machine or of code."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
-MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a record of another form raises."""
 
 
@@ -97,7 +97,7 @@ class Expected:
             if stale:
                 yield f"{name} is stale: {'; '.join(dict.fromkeys(map(short, stale)))}"
             if name == RELEARNING:
-                faults = consistency.faults_of_relearning(entry["found"])
+                faults = consistency.faults_of_relearning(entry["found"], self.counts(cell)["train_f"])
             else:
                 faults = consistency.faults_of_attack(entry["found"], self.counts(cell)["train_f"])
             yield from (f"{name} {text}" for text in faults)
