@@ -218,7 +218,7 @@ def test_a_cell_that_the_preset_does_not_have_is_found(here: Path) -> None:
     record["cell"]["method"] = "neggrad+lr=0.1"
     path = NEGGRAD.parent.with_name("neggrad+lr=0.1") / "0.json"
     write_record(path, record)
-    why = "it is about no cell of the preset: other options, or something that is not installed"
+    why = "it is about no cell of the preset: a method, option, seed or task that it does not select"
     assert problems() == {
         why: ["small/" + str(path.relative_to("results/small"))],
         "there is no record of neggrad: seed 0": ["digits-8x8 class-removal"],

@@ -55,7 +55,7 @@ class Expected:
         if own != path:
             yield f"it is about another cell, whose place is {own.relative_to(self.folder).as_posix()}"
         if own not in self.cells:
-            yield "it is about no cell of the preset: other options, or something that is not installed"
+            yield "it is about no cell of the preset: a method, option, seed or task that it does not select"
             return
         cell = self.cells[own]
         if other := differences(record["cell"], cell.info.as_json()):
