@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, Recipe, descend, method
+from unlearnbench import Access, Count, Network, NonNegative, Positive, Problem, Recipe, Share, Size, descend, method
 
 
 @method(
@@ -17,11 +17,11 @@ from unlearnbench import Access, Network, Problem, Recipe, descend, method
 def boundary(
     problem: Problem,
     *,
-    eps: float = 0.1,
-    lr: float = 1e-5,
-    momentum: float = 0.9,
-    epochs: int = 10,
-    batch: int = 64,
+    eps: NonNegative = 0.1,
+    lr: Positive = 1e-5,
+    momentum: Share = 0.9,
+    epochs: Count = 10,
+    batch: Size = 64,
 ) -> Network:
     """Shrink: trains every forgotten image on the class behind its nearest decision boundary.
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, Recipe, descend, method
+from unlearnbench import Access, Count, Network, Positive, Problem, Recipe, Share, Size, descend, method
 
 
 @method(
@@ -16,7 +16,7 @@ from unlearnbench import Access, Network, Problem, Recipe, descend, method
     reference="Chen et al., Boundary Unlearning, CVPR 2023, section 3.3 (Boundary Expanding)",
 )
 def boundary_expand(
-    problem: Problem, *, lr: float = 1e-5, momentum: float = 0.9, epochs: int = 10, batch: int = 64
+    problem: Problem, *, lr: Positive = 1e-5, momentum: Share = 0.9, epochs: Count = 10, batch: Size = 64
 ) -> Network:
     """Trains forgotten images into an additional class, which is then removed.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
-from unlearnbench import Access, Network, Problem, Recipe, descend, method
+from unlearnbench import Access, Count, Network, Positive, Problem, Recipe, Size, descend, method
 from unlearnbench.methods.laf import alignment_loss, embed, fit_vae, prepare_cost, prepared_vae, unlearning_loss
 
 PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
@@ -18,7 +20,7 @@ PAPER = "Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.4"
     reference=PAPER,
 )
 def none_l1(
-    problem: Problem, *, epochs: int = 20, lr_align: float = 1e-4, tau: float = 20.0, batch: int = 32
+    problem: Problem, *, epochs: Count = 20, lr_align: Positive = 1e-4, tau: Positive = 20.0, batch: Size = 32
 ) -> Network:
     """LAF without L_UE: embeddings are only aligned with the old ones, and contrasted."""
     network = problem.network().eval()
@@ -45,13 +47,13 @@ def none_l1_cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
 def none_l2(
     problem: Problem,
     *,
-    latent: int = 8,
-    vae_epochs: int = 10,
-    vae_lr: float = 1e-3,
-    epochs: int = 20,
-    lr_unlearn: float = 5e-5,
-    phi: str = "exp-ratio",
-    batch: int = 32,
+    latent: Size = 8,
+    vae_epochs: Count = 10,
+    vae_lr: Positive = 1e-3,
+    epochs: Count = 20,
+    lr_unlearn: Positive = 5e-5,
+    phi: Literal["exp-ratio", "ratio"] = "exp-ratio",
+    batch: Size = 32,
 ) -> Network:
     """LAF without L_RA: nothing brings retained embeddings back to where the head expects them."""
     network = problem.network().eval()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, Recipe, UserError, descend, method
+from unlearnbench import Access, Count, Network, Positive, Problem, Recipe, Size, descend, method
 
 
 @method(
@@ -14,14 +16,19 @@ from unlearnbench import Access, Network, Problem, Recipe, UserError, descend, m
     start="laf",
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1, lines 7-8",
 )
-def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: int = 1, batch: int = 32) -> Network:
+def laf_r(
+    problem: Problem,
+    *,
+    repair: Literal["head", "all"] = "head",
+    lr: Positive = 1e-4,
+    epochs: Count = 1,
+    batch: Size = 32,
+) -> Network:
     """Trains the head (`repair="head"`, as in the released code) or everything (`"all"`, as in the paper's conclusion).
 
     The learning rate of the paper is not known; the default is the one that its networks are trained with. The network
     stays in eval mode, as in LAF.
     """
-    if repair not in ("head", "all"):
-        raise UserError(f"laf-r.repair must be 'head' or 'all', not {repair!r}")
     network = problem.network().eval()
     repaired = network.head if repair == "head" else network
     optimizer = torch.optim.Adam(repaired.parameters(), lr=lr, fused=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from unlearnbench import Access, Network, Problem, method
+from typing import Literal
+
+from unlearnbench import Access, Count, Network, Positive, Problem, Size, method
 from unlearnbench.methods.laf import cost, embed, laf, prepare_cost
 
 
@@ -16,15 +18,15 @@ from unlearnbench.methods.laf import cost, embed, laf, prepare_cost
 def laf_tuned(
     problem: Problem,
     *,
-    latent: int = 8,
-    vae_epochs: int = 10,
-    vae_lr: float = 1e-3,
-    epochs: int = 20,
-    lr_unlearn: float = 5e-5,
-    lr_align: float = 1e-4,
-    tau: float = 20.0,
-    phi: str = "exp-ratio",
-    batch: int = 32,
+    latent: Size = 8,
+    vae_epochs: Count = 10,
+    vae_lr: Positive = 1e-3,
+    epochs: Count = 20,
+    lr_unlearn: Positive = 5e-5,
+    lr_align: Positive = 1e-4,
+    tau: Positive = 20.0,
+    phi: Literal["exp-ratio", "ratio"] = "exp-ratio",
+    batch: Size = 32,
 ) -> Network:
     """LAF as it is. The methods that LAF is compared with are tuned, and this row shows LAF with the same care."""
     network: Network = laf.function(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, Recipe, descend, method
+from unlearnbench import Access, Count, Network, NonNegative, Positive, Problem, Recipe, Share, Size, descend, method
 
 
 @method(
@@ -16,11 +16,11 @@ from unlearnbench import Access, Network, Problem, Recipe, descend, method
 def neggrad(
     problem: Problem,
     *,
-    lr: float = 1e-4,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    epochs: int = 5,
-    batch: int = 32,
+    lr: Positive = 1e-4,
+    momentum: Share = 0.9,
+    weight_decay: NonNegative = 5e-4,
+    epochs: Count = 5,
+    batch: Size = 32,
 ) -> Network:
     """Ascends the cross-entropy on the forget set; does not use the retain set.
 

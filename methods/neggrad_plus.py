@@ -7,7 +7,7 @@ from itertools import chain, repeat
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, Recipe, descend, method
+from unlearnbench import Access, Count, Network, Positive, Problem, Recipe, Share, Size, descend, method
 
 
 @method(
@@ -17,7 +17,7 @@ from unlearnbench import Access, Network, Problem, Recipe, descend, method
     reference="Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023 (SCRUB), section 5",
 )
 def neggrad_plus(
-    problem: Problem, *, beta: float = 0.95, lr: float = 1e-4, epochs: int = 5, batch: int = 32
+    problem: Problem, *, beta: Share = 0.95, lr: Positive = 1e-4, epochs: Count = 5, batch: Size = 32
 ) -> Network:
     """Descends beta * CE(retained) - (1 - beta) * CE(forgotten); an epoch is a pass over the retain set.
 

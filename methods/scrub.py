@@ -8,7 +8,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Batch, Network, Problem, Recipe, descend, divergence, method
+from unlearnbench import (
+    Access,
+    Batch,
+    Count,
+    Network,
+    NonNegative,
+    Positive,
+    Problem,
+    Recipe,
+    Size,
+    descend,
+    divergence,
+    method,
+)
 
 PAPER = "Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023"
 
@@ -21,15 +34,15 @@ PAPER = "Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023"
 def scrub(
     problem: Problem,
     *,
-    lr: float = 5e-4,
-    weight_decay: float = 5e-4,
-    alpha: float = 0.5,
-    gamma: float = 1.0,
-    temperature: float = 4.0,
-    max_epochs: int = 2,
-    epochs: int = 5,
-    batch: int = 32,
-    forget_batch: int = 512,
+    lr: Positive = 5e-4,
+    weight_decay: NonNegative = 5e-4,
+    alpha: NonNegative = 0.5,
+    gamma: NonNegative = 1.0,
+    temperature: Positive = 4.0,
+    max_epochs: Count = 2,
+    epochs: Count = 5,
+    batch: Size = 32,
+    forget_batch: Size = 512,
 ) -> Network:
     """Alternates epochs that maximise the divergence on the forget set with epochs that minimise the retain loss.
 

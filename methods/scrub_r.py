@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from unlearnbench import Access, Network, Problem, Recipe, Samples, method
+from unlearnbench import Access, Count, Network, NonNegative, Positive, Problem, Recipe, Samples, Size, method
 from unlearnbench.methods.scrub import PAPER, trajectory
 from unlearnbench.methods.scrub import cost as scrub_cost
 
@@ -19,15 +19,15 @@ from unlearnbench.methods.scrub import cost as scrub_cost
 def scrub_r(
     problem: Problem,
     *,
-    lr: float = 5e-4,
-    weight_decay: float = 5e-4,
-    alpha: float = 0.5,
-    gamma: float = 1.0,
-    temperature: float = 4.0,
-    max_epochs: int = 2,
-    epochs: int = 5,
-    batch: int = 32,
-    forget_batch: int = 512,
+    lr: Positive = 5e-4,
+    weight_decay: NonNegative = 5e-4,
+    alpha: NonNegative = 0.5,
+    gamma: NonNegative = 1.0,
+    temperature: Positive = 4.0,
+    max_epochs: Count = 2,
+    epochs: Count = 5,
+    batch: Size = 32,
+    forget_batch: Size = 512,
 ) -> Network:
     """SCRUB, rewound to the epoch whose error on the forget set is nearest to the last one's error on unseen samples.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from unlearnbench import Access, Checkpoint, Network, Problem, Recipe, Samples, UserError, method, packed, unpacked
+from unlearnbench import Access, Checkpoint, Network, Problem, Recipe, Samples, Size, method, packed, unpacked
 
 
 @method(
@@ -17,15 +18,13 @@ from unlearnbench import Access, Checkpoint, Network, Problem, Recipe, Samples, 
     access=Access(prepare="labels", forget="images", retain="labels"),
     reference="Bourtoule et al., Machine Unlearning, S&P 2021, section IV",
 )
-def sisa(problem: Problem, *, shards: int = 5, slices: int = 1, votes: str = "soft") -> nn.Module:
+def sisa(problem: Problem, *, shards: Size = 5, slices: Size = 1, votes: Literal["soft", "hard"] = "soft") -> nn.Module:
     """Trains each shard again without the forgotten samples, from the first slice that has one of them.
 
     `votes="soft"` averages the probabilities of the shards, "hard" counts the shards that vote for a class. What the
     LAF paper used is not known; its numbers look like hard votes, from which its attack can learn nothing. Unlike the
     released code, batches are shuffled and checkpoints include the state of the optimiser.
     """
-    if votes not in ("soft", "hard"):
-        raise UserError(f"sisa.votes must be 'soft' or 'hard', not {votes!r}")
     networks = []
     for number in range(shards):
         shard = Shard(number, slices, problem.prepared["part"])
@@ -39,10 +38,8 @@ def sisa(problem: Problem, *, shards: int = 5, slices: int = 1, votes: str = "so
 
 
 @sisa.prepare
-def train_shards(problem: Problem, *, shards: int = 5, slices: int = 1) -> dict[str, Tensor]:
+def train_shards(problem: Problem, *, shards: Size = 5, slices: Size = 1) -> dict[str, Tensor]:
     """Divides the training set at random, trains each shard slice by slice, and keeps a checkpoint after each slice."""
-    if shards < 1 or slices < 1:
-        raise UserError(f"sisa needs at least one shard and one slice, not {shards} and {slices}")
     total = len(problem.train)
     part = torch.empty(total, dtype=torch.int64)
     part[torch.randperm(total, generator=problem.generator)] = torch.arange(total) * shards * slices // total

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import torch
 
-from unlearnbench import Access, Network, Problem, Recipe, concat, descend, divergence, method
+from unlearnbench import (
+    Access,
+    Count,
+    Network,
+    Positive,
+    Problem,
+    Recipe,
+    Share,
+    Size,
+    concat,
+    descend,
+    divergence,
+    method,
+)
 
 
 @method(
@@ -15,11 +28,11 @@ from unlearnbench import Access, Network, Problem, Recipe, concat, descend, dive
 def t_s(
     problem: Problem,
     *,
-    fraction: float = 0.3,
-    temperature: float = 1.0,
-    lr: float = 1e-4,
-    epochs: int = 1,
-    batch: int = 128,
+    fraction: Share = 0.3,
+    temperature: Positive = 1.0,
+    lr: Positive = 1e-4,
+    epochs: Count = 1,
+    batch: Size = 128,
 ) -> Network:
     """Distils from two teachers on the forget set and a `fraction` of the retain set; reads no label.
 

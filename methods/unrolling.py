@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Batch, Network, Problem, Recipe, method
+from unlearnbench import Access, Batch, Count, Network, NonNegative, Positive, Problem, Recipe, Size, method
 
 PAPER = "Thudi et al., Unrolling SGD: Understanding Factors Influencing Machine Unlearning, EuroS&P 2022"
 
@@ -16,7 +16,7 @@ PAPER = "Thudi et al., Unrolling SGD: Understanding Factors Influencing Machine 
     access=Access(forget="labels"),
     reference=f"{PAPER}, section 4 (single-gradient unlearning)",
 )
-def unrolling(problem: Problem, *, sigma: float = 2e-3, batch: int = 32) -> Network:
+def unrolling(problem: Problem, *, sigma: NonNegative = 2e-3, batch: Size = 32) -> Network:
     """One step against training: w + sigma * the sum over forgotten batches of the gradient of their loss at w.
 
     The theory assumes plain SGD and takes the gradients at the weights from which training started. A network that was
@@ -45,7 +45,7 @@ def unrolling_cost(forget: float, recipe: Recipe) -> float:
     reference=f"{PAPER}, section 6 (the points to be forgotten come first)",
 )
 def unrolling_first(
-    problem: Problem, *, lr: float = 1e-2, epochs: int = 1, multiple: float = 1.0, batch: int = 32
+    problem: Problem, *, lr: Positive = 1e-2, epochs: Count = 1, multiple: NonNegative = 1.0, batch: Size = 32
 ) -> Network:
     """Continues training with plain SGD, forget set first, then adds back the steps on the forget set.
 

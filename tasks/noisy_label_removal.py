@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from unlearnbench import Dataset, Split, UserError, check_classes, choose, task
+from unlearnbench import Dataset, Split, check_classes, choose, task
 
 
 @task(
@@ -21,7 +22,7 @@ def noisy_label_removal(
     *,
     classes: Sequence[int] = (0, 1, 2, 3, 4),
     fraction: float = 0.6,
-    wrong_labels: str = "uniform",
+    wrong_labels: Literal["uniform", "released"] = "uniform",
 ) -> Split:
     """Gives a random `fraction` of the samples of each of `classes` a wrong label, and forgets them.
 
@@ -32,8 +33,6 @@ def noisy_label_removal(
     class.
     """
     check_classes(data, classes)
-    if wrong_labels not in ("uniform", "released"):
-        raise UserError(f"wrong_labels must be 'uniform' or 'released', not {wrong_labels!r}")
     candidates = data.num_classes - 1 if wrong_labels == "released" else data.num_classes
     forget = choose(data.train_labels, classes, fraction, generator)
     train_labels = data.train_labels.clone()

@@ -21,7 +21,7 @@ SHADOWS = 8
 def overfitted(digits: Dataset) -> Audit:
     """An audit of a network that memorised 300 digits with 40 % random labels; shadow models memorised other halves."""
     torch.set_num_threads(1)
-    images, labels = digits.train_images[:600], noisy(digits.train_labels[:600])
+    images, labels = digits.pool.train_images[:600], noisy(digits.pool.train_labels[:600])
     member = torch.arange(600) < 300
     target = memorised(images, labels, member, 0)
     rows = {"forgotten": member, "heldout": ~member, "test": ~member}
@@ -60,7 +60,7 @@ def noisy(labels: Tensor) -> Tensor:
 def memorised(images: Tensor, labels: Tensor, member: Tensor, seed: int) -> Tensor:
     """The logits on all images of a network that was trained until it memorised the members."""
     with seeds.pinned("overfitted", seed):
-        features = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 512), nn.ReLU())
+        features = nn.Sequential(nn.Flatten(), nn.Linear(8 * 8, 512), nn.ReLU())
         network = Network(features, nn.Linear(512, 10), last_layer="head")
     pool = TrainingSet(images, labels)
     samples = pool.samples(member.nonzero()[:, 0], "labels", seeds.generator("order", seed), "members")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from unlearnbench.plugins.method import method
     from unlearnbench.plugins.model import Network, model
     from unlearnbench.plugins.problem import Problem
+    from unlearnbench.plugins.ranges import Count, NonNegative, Positive, Range, Share, Size
     from unlearnbench.plugins.task import Split, check_classes, choose, of_classes, task
     from unlearnbench.reporting.frame import load
     from unlearnbench.reporting.tables import table
@@ -34,14 +35,20 @@ _HOMES = {
     "Audit": "plugins.attack",
     "Batch": "training.samples",
     "Checkpoint": "plugins.checkpoints",
+    "Count": "plugins.ranges",
     "Dataset": "plugins.dataset",
     "Network": "plugins.model",
+    "NonNegative": "plugins.ranges",
     "Observed": "plugins.attack",
+    "Positive": "plugins.ranges",
     "Problem": "plugins.problem",
+    "Range": "plugins.ranges",
     "Recipe": "training.recipe",
     "Reporter": "cli.progress",
     "Samples": "training.samples",
     "Scores": "plugins.attack",
+    "Share": "plugins.ranges",
+    "Size": "plugins.ranges",
     "Split": "plugins.task",
     "Summary": "operations.run",
     "UserError": "errors",
@@ -70,14 +77,20 @@ __all__ = [
     "Audit",
     "Batch",
     "Checkpoint",
+    "Count",
     "Dataset",
     "Network",
+    "NonNegative",
     "Observed",
+    "Positive",
     "Problem",
+    "Range",
     "Recipe",
     "Reporter",
     "Samples",
     "Scores",
+    "Share",
+    "Size",
     "Split",
     "Summary",
     "UserError",

@@ -1,4 +1,4 @@
-"""Errors that a user can cause, and suggestions for misspelt names."""
+"""Errors that a user can cause, suggestions for misspelt names, and the words of counts."""
 
 from __future__ import annotations
 
@@ -30,3 +30,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"available: {', '.join(names) or 'none'}"
     return UserError(f"unknown {what} {name!r}: {hint}")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and a noun, in the plural unless the number is 1."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{'' if number == 1 else plural}"

@@ -98,6 +98,16 @@ def test_other_data_of_the_same_name_get_a_new_split(
     assert not (other.train_labels[before.forget] == 0).all()
 
 
+def test_other_data_of_the_same_name_are_divided_anew(
+    held: Path, store: Store, datasets: Datasets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = scenario_of(held, store)
+    before, (content, _) = content_of(scenario, datasets), datasets.load(scenario.dataset, scenario.root)
+    other = dataclasses.replace(content, train_images=255 - content.train_images)
+    monkeypatch.setattr(datasets, "load", lambda *_: (other, "of other data"))
+    assert torch.equal(content_of(scenario, datasets).train_images, 255 - before.train_images)
+
+
 def test_without_a_held_out_part_nothing_changes(tiny: Path, store: Store, datasets: Datasets) -> None:
     scenario = scenario_of(tiny, store)
     assert content_of(scenario, datasets) is datasets.load("digits-8x8", scenario.root)[0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +15,9 @@ from unlearnbench import UserError, golden
 from unlearnbench.artefacts import versions
 from unlearnbench.artefacts.plugin_keys import minor
 from unlearnbench.artefacts.versions import Version, in_key
+from unlearnbench.cli.printing import show_confirmation
 from unlearnbench.golden import Golden, Output
-from unlearnbench.operations.confirm import LIBRARIES, Confirmation, confirm, is_far, unexplained
+from unlearnbench.operations.confirm import LIBRARIES, Confirmation, confirm, distance, far_outputs, unexplained
 from unlearnbench.operations.run import run
 from unlearnbench.runtime import arithmetic
 
@@ -42,10 +45,21 @@ def test_the_golden_plan_gives_the_golden_bits_on_this_machine() -> None:
 
 
 def test_values_are_compared_where_bits_cannot_be() -> None:
-    one = Output("a", (1.0, -2.0))
-    assert not is_far(one, Output("b", (1.01, -2.0)))
-    assert is_far(one, Output("b", (1.0, 0.0)))
-    assert is_far(one, Output("b", (1.0,)))
+    one = Output("a", (3.0, -4.0))
+    assert distance(one, one) == distance(Output("a"), Output("b")) == 0.0
+    assert distance(one, Output("b", (3.0, 0.0))) == pytest.approx(0.8)
+    assert distance(one, Output("b", (0.0, 0.0))) == pytest.approx(1.0)
+    assert distance(one, Output("b", (3.0,))) == math.inf
+
+
+def test_one_unstable_output_is_not_far_but_many_that_differ_are() -> None:
+    expected = {name: Output("a", (3.0, -4.0)) for name in "abcde"}
+    rounded, unstable = Output("b", (3.001, -4.0)), Output("b", (3.0, -3.0))  # distances 0.0002 and 0.2
+    assert far_outputs(expected, dict.fromkeys(expected, rounded)) == []
+    assert far_outputs(expected, {**dict.fromkeys(expected, rounded), "b": unstable}) == []
+    assert far_outputs(expected, {**dict.fromkeys(expected, rounded), "b": Output("b", (-3.0, -4.0))}) == ["b"]
+    others = {**dict.fromkeys("abc", unstable), "d": rounded, "e": rounded}
+    assert far_outputs(expected, others) == ["a", "b", "c"]
 
 
 def test_the_golden_plan_has_everything_that_has_a_version() -> None:
@@ -61,6 +75,18 @@ def test_keys_have_the_fingerprint_of_code_that_is_not_confirmed() -> None:
     assert in_key(*LAF, version.source) == f"version {version.number}"
     assert in_key(*LAF, "0" * 32) == "0" * 32
     assert in_key("methods", "unknown", version.source) == version.source
+
+
+@pytest.mark.parametrize("kind", ["original", "outputs", "network"])
+def test_code_that_is_edited_during_a_run_makes_nothing_under_the_old_key(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"kind": kind, "code": versions.core("outputs" if kind == "network" else kind)}
+    versions.check_code(key)
+    versions.check_code({"kind": "given"})  # no code makes it
+    monkeypatch.setattr(versions, "source_of_kind", lambda kind: "edited")
+    with pytest.raises(RuntimeError, match="the suite's own code .* was edited since this command began: run it again"):
+        versions.check_code(key)
 
 
 def test_versions_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,13 +139,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
     golden.write(Golden(libraries, golden.presets(), GOLDEN))
 
     def confirm_with(
-        sources: dict[tuple[str, str], str], outputs: dict[str, str], *bump: str, because: str = ""
+        sources: dict[tuple[str, str], str], outputs: dict[str, str], *bump: str, because: str = "", check: bool = False
     ) -> Confirmation:
         present = {**{name: version.source for name, version in BEFORE.items()}, **sources}
         new_outputs = {name: replace(old, sha256=outputs.get(name, old.sha256)) for name, old in GOLDEN.items()}
         monkeypatch.setattr(versions, "sources", lambda: present)
         monkeypatch.setattr("unlearnbench.operations.confirm.golden_outputs", lambda *_: (new_outputs, True))
-        return confirm(bump, because, say=lambda line: None)
+        return confirm(bump, because, check=check, say=lambda line: None)
 
     yield confirm_with
     versions.confirmed.cache_clear()
@@ -151,6 +177,76 @@ def test_a_raised_version_is_written_with_its_reason(checkout: Callable[..., Con
     assert checkout({LAF: "other"}, {"outputs laf": "d"}).problem == ""
 
 
+@pytest.fixture
+def with_older_scipy(checkout: Callable[..., Confirmation], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Confirms where the golden outputs were made with another SciPy; their values may be changed."""
+    stored = {name: replace(output, sample=(3.0, -4.0)) for name, output in GOLDEN.items()}
+    libraries = {name: minor(version(name)) for name in LIBRARIES}
+    golden.write(Golden({**libraries, "scipy": "0.1"}, golden.presets(), stored))
+
+    def confirm_with(sample: tuple[float, ...] = (3.0, -4.001), portable: bool = True, **options: Any) -> Confirmation:
+        outputs = {name: replace(output, sha256="new", sample=sample) for name, output in stored.items()}
+        monkeypatch.setattr("unlearnbench.operations.confirm.golden_outputs", lambda *_: (outputs, portable))
+        return confirm(say=lambda line: None, **options)
+
+    checkout({}, {})  # sets the sources
+    golden.write(Golden({**libraries, "scipy": "0.1"}, golden.presets(), stored))
+    return confirm_with
+
+
+def test_near_outputs_of_other_libraries_become_golden_on_request(with_older_scipy: Callable[..., Any]) -> None:
+    installed = minor(version("scipy"))
+    result = with_older_scipy()
+    assert (result.bits, result.problem, result.written) == (False, "", False)
+    assert result.why == f"scipy is {installed}, not 0.1"
+    assert golden.stored().libraries["scipy"] == "0.1"
+    assert with_older_scipy(new_libraries=True).written
+    assert golden.stored().libraries["scipy"] == installed
+    assert {output.sha256 for output in golden.stored().outputs.values()} == {"new"}
+    assert with_older_scipy().bits
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sample": (0.0, 0.0)}, "outputs far from the golden ones, e.g."),
+        ({"portable": False}, "golden outputs need portable arithmetic"),
+    ],
+)
+def test_other_outputs_do_not_become_golden(
+    options: dict[str, Any], message: str, with_older_scipy: Callable[..., Any]
+) -> None:
+    result = with_older_scipy(**options, new_libraries=True)
+    assert message in result.problem
+    assert not result.written
+    assert golden.stored().libraries["scipy"] == "0.1"
+
+
+def test_edited_code_is_confirmed_before_libraries_change(
+    with_older_scipy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited = {**{name: version.source for name, version in BEFORE.items()}, LAF: "edited"}
+    monkeypatch.setattr(versions, "sources", lambda: edited)
+    result = with_older_scipy(new_libraries=True)
+    assert result.problem.startswith("code was edited, too (methods.laf): confirm it with the old libraries first")
+    assert not result.written
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_was_confirmed_and_written_is_printed(
+    check: bool, checkout: Callable[..., Confirmation], capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkout({LAF: "renamed"}, {}, check=True)
+    show_confirmation(checkout({LAF: "renamed"}, {}, check=check))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        "3 outputs of the golden plan: equal bits",
+        "versions kept, because the edited code gives equal bits: methods.laf",
+    ]
+    assert lines[2].startswith("nothing was written, because of --check" if check else "written to unlearnbench/art")
+    assert versions.confirmed()[LAF].source == ("laf" if check else "renamed")
+
+
 def test_a_new_plugin_begins_with_version_1(checkout: Callable[..., Confirmation]) -> None:
     result = checkout({("methods", "new"): "new"}, {})
     assert result.new == ["methods.new"]
@@ -173,7 +269,7 @@ def test_a_renamed_output_is_a_problem_because_it_would_not_be_compared(
     checkout({}, {})
     monkeypatch.setattr("unlearnbench.operations.confirm.golden_outputs", lambda *_: (renamed, True))
     result = confirm(say=lambda line: None)
-    assert "1 golden outputs cannot be compared" in result.problem
+    assert "1 golden output cannot be compared" in result.problem
     assert "e.g. outputs laf" in result.problem
     assert result.outputs == len(GOLDEN) - 1
     assert "outputs laf" in golden.stored().outputs

@@ -117,5 +117,5 @@ def test_the_original_classifier_agrees_where_it_is_installed() -> None:
 
 
 def test_an_unknown_classifier_gets_a_hint() -> None:
-    with pytest.raises(UserError, match="unknown classifier of attack 'released': 'xgbost': did you mean 'xgboost'"):
-        registry.get(Attack, "released").libraries(classifier="xgbost")
+    with pytest.raises(UserError, match="unknown value of released.classifier: 'xgbost': did you mean 'xgboost'"):
+        registry.get(Attack, "released").resolve("released", {"classifier": "xgbost"})

@@ -213,6 +213,57 @@ def test_the_command_line_has_a_line_for_each_check_and_an_exit_code(tmp_path: P
     assert [row["check"] for row in rows if row["status"] == "failed"] == ["has-known-columns"]
 
 
+def test_a_mistake_is_said_once_with_the_line_of_the_users_code(tmp_path: Path) -> None:
+    (tmp_path / "joining.py").write_text("def joined(outputs):\n    return outputs + 'x'\n")
+    file = tmp_path / "mistaken.py"
+    file.write_text(
+        "from joining import joined\n"
+        "from unlearnbench import Access, method\n"
+        "@method(title='Mistaken', access=Access(forget='images'), reference='Nobody, Nowhere 2000')\n"
+        "def mistaken(problem):\n    'Adds a word.'\n    network = problem.network()\n"
+        "    return joined(network(next(problem.forget.batches(4)).images))\n"
+    )
+    done = call("check", f"{file}:mistaken")
+    assert done.exit_code == 1
+    assert done.stdout.count("unsupported operand") == 1
+    assert "(joining.py, line 2: return outputs + 'x')" in done.stdout
+    skipped = [line for line in done.stdout.splitlines() if line.startswith("skipped")]
+    assert skipped == [
+        "skipped  12 checks: it does not run: see runs-with-its-defaults",
+        "skipped  prepares-what-can-be-kept: it has no preparing phase",
+    ]
+    assert done.stdout.splitlines()[-1].endswith("8 ok, 1 failed, 13 skipped")
+
+
+def test_a_message_of_several_checks_is_printed_once(tmp_path: Path) -> None:
+    file = tmp_path / "halting.py"
+    file.write_text(
+        "from torch import nn\n"
+        "from unlearnbench import Network, model\n"
+        "class One(nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        if len(images) > 1:\n            raise ValueError('one at a time')\n"
+        "        return images.flatten(1)\n"
+        "@model(title='Halting', reference='Nobody, Nowhere 2000')\n"
+        "def halting(shape, num_classes):\n    'Takes one image at a time.'\n"
+        "    return Network(One(), nn.Linear(shape[0] * shape[1] * shape[2], num_classes), 'head')\n"
+    )
+    done = call("check", f"{file}:halting")
+    first = "it raises ValueError: one at a time (halting.py, line 6: raise ValueError('one at a time'))"
+    assert f"FAILED   gives-logits: {first}" in done.stdout
+    assert done.stdout.count(f": {first}") == 1
+    assert "FAILED   gives-no-probabilities: as gives-logits" in done.stdout
+
+
+def test_a_file_that_cannot_be_imported_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "unfinished.py"
+    file.write_text("from unlearnbench import method\n\nrate = ratio\n")
+    done = call("check", f"{file}:anything")
+    assert done.exit_code == 2
+    words = " ".join(done.stderr.split())
+    assert "NameError: name 'ratio' is not defined (unfinished.py, line 3: rate = ratio)" in words
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

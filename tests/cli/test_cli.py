@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -12,7 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from unlearnbench.cli.main import main
-from unlearnbench.cli.printing import counted
+from unlearnbench.errors import counted
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import Method
 
 
 def call(*words: object) -> Result:
@@ -66,11 +70,19 @@ def test_run_prints_the_tables_of_its_tasks(places: list[object], cache: Path) -
 @pytest.mark.usefixtures("in_this_process")
 def test_run_prints_a_line_for_each_cell_and_fails_with_1(tiny: Path, cache: Path, tmp_path: Path) -> None:
     arguments = ["--preset", tiny, "--cache", cache, "--results", tmp_path, "-t", "data-removal", "-j", 1]
-    done = call("run", *arguments, "-m", "laf", "-p", "laf.phi=odd")
+    file = tmp_path / "unlucky.py"
+    file.write_text(
+        "from unlearnbench import Access, method\n"
+        "@method(title='Unlucky', access=Access())\n"
+        "def unlucky(problem):\n    'Raises.'\n    raise ValueError('no such luck')\n"
+    )
+    done = call("run", *arguments, "-m", f"{file}:unlucky")
     assert done.exit_code == 1
-    assert "[2/2] ok digits-8x8 data-removal retrain 0" in done.stderr
-    assert "failed digits-8x8 data-removal laf+phi=odd 0" in done.stderr
-    assert "failed: digits-8x8 data-removal laf+phi=odd 0: UserError: phi must be one of" in done.stderr
+    assert "[1/2] ok digits-8x8 data-removal retrain 0" in done.stderr
+    cell = "digits-8x8 data-removal unlucky.unlucky 0"
+    assert f"failed {cell}" in done.stderr
+    place = "unlucky.py, line 5: raise ValueError('no such luck')"
+    assert f"failed: {cell}: ValueError: no such luck ({place})" in done.stderr
     assert "\x1b" not in done.stderr
 
 
@@ -120,6 +132,13 @@ def test_lists_fit_into_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 60 < max(map(len, call("list", "methods").stdout.splitlines())) <= 70
 
 
+def test_no_number_is_one_in_the_plural(tiny: Path, tmp_path: Path) -> None:
+    words = ["--preset", tiny, "-t", "class-removal", "-m", "retrain", "--cache", tmp_path / "c"]
+    text = call("run", *words, "--results", tmp_path / "r", "-n").output
+    assert "1 of 1 cell to run" in text
+    assert not re.search(r"\b1 \w+s\b(?<!pass)", text), text
+
+
 def test_counts_are_in_the_plural_except_for_one() -> None:
     assert [counted(number, "shadow model") for number in (0, 1, 2)] == [
         "0 shadow models",
@@ -140,8 +159,93 @@ def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[ob
     assert "LAF+R on DIGITS-8x8, Class removal, seed 0" in text
     assert "tpr@1%             n/a (too few held-out samples" in text
     assert "reproduce   unlearnbench run --preset" in text
+    assert "stale       no: code and preset are as they were" in text
+    assert "access      " + str(registry.get(Method, "laf-r").access) in text
+    assert re.search(r"cost +\d+\.\d\d to prepare, \d+\.\d\d to unlearn; in passes over the training set", text)
     record = json.loads(call("show", "digits-8x8", "class-removal", "laf-r", 0, *places, "--json").stdout)
     assert record["cell"]["method"] == "laf-r"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--preset", "demo", "--preset", "paper"], "--preset can be given once, not as demo and paper"),
+        (["table", "1", "--results", "a", "--results", "a"], "--results can be given once, not as a and a"),
+        (["run", "-j", "1", "--jobs", "2"], "--jobs can be given once, not as 1 and 2"),
+        (["export", "x", "-d", "mnist", "--dataset", "svhn", "-t", "x"], "--dataset can be given once"),
+        (["run", "-p", "laf.tau=5", "-p", "laf.tau=6"], "-p laf.tau can be given once: 5 and 6 contradict each other"),
+    ],
+)
+def test_an_option_with_one_value_is_given_once(words: list[str], message: str) -> None:
+    done = call(*words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_the_list_of_commands_shows_whole_sentences_in_80_columns() -> None:
+    for group in ([], ["data"]):
+        lines = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).stdout.split("Commands:\n")[1]
+        assert lines
+        for line in lines.splitlines():
+            assert line.endswith("."), line
+            assert not line.endswith("..."), line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run"], "interrupted: finished work is kept, and the same command continues from here"),
+        (["measure"], "interrupted: finished work is kept, and the same command continues from here"),
+        (["check", "laf"], "interrupted"),
+        (["confirm"], "interrupted"),
+        (["reproduce", "--random", "1"], "interrupted"),
+        (["verify"], "interrupted"),
+    ],
+)
+def test_an_interrupted_command_says_whether_work_is_kept(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.commands[words[0]], "invoke", interrupt)
+    done = call(*words)
+    assert done.exit_code == 130
+    assert done.stderr == f"{message}\n"
+
+
+def test_advice_names_the_file_of_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quick.toml").write_text("datasets.digits-8x8.model = 'cnn'\n")
+    Path("results").mkdir()
+    done = call("show", "digits-8x8", "class-removal", "laf", 0, "--preset", "quick.toml")
+    assert "run `unlearnbench run --preset quick.toml`" in " ".join(done.stderr.split())
+    done = call("run", "--preset", "quick.toml", "-d", "mnist", "-n")
+    assert "preset quick.toml does not say how to train mnist" in done.stderr
+
+
+def test_show_says_what_has_changed_since(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    changed = tmp_path / tiny.name
+    changed.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 2\n[data"))
+    words = ["--preset", changed, "--results", tiny_run]
+    text = call("show", "digits-8x8", "class-removal", "retrain", 0, *words).stdout
+    assert "stale       yes, changed since: recipe.epochs" in text
+
+
+def test_show_of_a_cell_that_has_no_record_says_how_to_make_it(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(tiny_run, results)
+    for folder in results.glob("tiny/records/*/*/*/scrub"):
+        shutil.rmtree(folder)
+    words = ["--preset", tiny, "--results", results]
+    without = " ".join(call("show", "digits-8x8", "class-removal", "scrub", 0, *words).stderr.split())
+    assert "tiny has no record of digits-8x8 class-removal scrub 0: the methods there are " in without
+    assert f"run --preset {tiny} -d digits-8x8 -t class-removal -m scrub --seeds 0` makes it" in without
+    assert "unknown" not in without
+    no_seed = " ".join(call("show", "digits-8x8", "class-removal", "laf", 7, *words).stderr.split())
+    assert "the seeds there are 0; `unlearnbench run" in no_seed
+    variant = " ".join(call("show", "digits-8x8", "class-removal", "laf+tau=2.0", 0, *words).stderr.split())
+    assert "has no record of digits-8x8 class-removal laf+tau=2.0 0: the methods there are" in variant
 
 
 @pytest.mark.parametrize(
@@ -155,7 +259,7 @@ def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[ob
         (["run", "-p", "laf"], "-p must be NAME.KEY=VALUE"),
         (["run", "-p", "laf.tua=5"], "unknown option of method 'laf': 'tua': did you mean 'tau'?"),
         (["run", "-p", "laf.epochs=many"], "laf.epochs must be a whole number"),
-        (["run", "-p", "released.classifier=forest"], "unknown classifier of attack 'released': 'forest'"),
+        (["run", "-p", "released.classifier=forest"], "unknown value of released.classifier: 'forest'"),
         (["run", "-p", "relased.classifier=xgboost"], "unknown method, task or attack of this run: 'relased'"),
         (["table", "1", "--compare"], "there is no results folder results"),
         (["score", "w.safetensors", "-t", "class-removal"], "Missing option '-d'"),

@@ -6,7 +6,10 @@ import gzip
 import hashlib
 import json
 import pickle
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from broken import noise
 from click.testing import CliRunner
+from sklearn.datasets import load_digits
 
 import unlearnbench
 from unlearnbench import UserError
@@ -359,6 +364,51 @@ def test_a_dataset_that_declares_no_files_gets_an_empty_folder(tmp_path: Path) -
 
     with pytest.raises(UserError, match="dataset mine reads unknown, whose MD5 is not among its files=: add it"):
         Source(reads, title="Mine", files={}).read("mine", tmp_path)
+
+
+@pytest.mark.parametrize("way", ["absolute", "relative", "beside the target of a link", "numpy", "caught"])
+def test_a_file_elsewhere_is_not_read_either(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "known").write_text("known")
+    other = tmp_path / "other.npy"
+    np.save(other, np.zeros(3))
+    monkeypatch.chdir(tmp_path)
+
+    def reads(root: Path) -> Dataset:
+        if way == "caught":
+            with suppress(Exception):
+                other.read_bytes()
+        elif way == "numpy":
+            np.load(other)
+        else:
+            places = {"absolute": other, "relative": Path("other.npy")}
+            places.get(way, (root / "known").resolve().with_name("other.npy")).read_bytes()
+        return noise()
+
+    files = {"known": md5(tmp_path / "known")}
+    with pytest.raises(UserError, match="dataset mine reads .*other.npy, which is not in the folder that it gets"):
+        Source(reads, title="Mine", files=files).read("mine", tmp_path)
+    assert Source(reads, title="Mine").read("mine", tmp_path).num_classes == 4  # nothing of it is kept
+
+
+def test_a_dataset_may_unpack_its_files_and_follow_links_and_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "known").write_text("known")
+    (tmp_path / "zone").write_text("UTC")
+    module = f"from pathlib import Path\nZONE = Path({str(tmp_path / 'zone')!r}).read_text()\n"
+    (tmp_path / "reads_when_imported.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def unpacks(root: Path) -> Dataset:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "unpacked").write_bytes((root / "known").resolve().read_bytes())
+            assert (Path(folder) / "unpacked").read_text() == "known"
+        load_digits()  # data of an installed package
+        import_module("reads_when_imported")
+        return noise()
+
+    files = {"known": md5(tmp_path / "known")}
+    assert Source(unpacks, title="Mine", files=files).read("mine", tmp_path).num_classes == 4
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b"])

@@ -88,12 +88,12 @@ def test_the_counts_behind_accuracies_are_those_of_the_split(digits: Dataset, sp
     task_split = split("class-removal")
     assert task_split.test_forget is not None
     forgotten, heldout = len(task_split.forget), len(task_split.heldout)
-    assert heldout < forgotten
+    assert forgotten < heldout
     assert metrics.sample_counts(digits, task_split) == {
         "train_r": 599 - forgotten,
         "train_f": forgotten,
         "test": 1198,
         "test_r": 1198 - len(task_split.test_forget),
         "test_f": len(task_split.test_forget),
-        "asr": forgotten,
+        "asr": heldout,
     }

@@ -33,7 +33,7 @@ Made = tuple[Any, Problem, Network]
 @model(title="Small")
 def small_convolutional(shape: tuple[int, int, int], num_classes: int) -> Network:
     """A small network: the methods do the same with any."""
-    layers = nn.Conv2d(shape[0], 4, 5, stride=3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8 * 8, 32)
+    layers = nn.Conv2d(shape[0], 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 32)
     return Network(nn.Sequential(*layers), nn.Sequential(nn.ReLU(), nn.Linear(32, num_classes)), "head.1")
 
 
@@ -269,7 +269,7 @@ def test_the_vae_draws_its_latent() -> None:
 @pytest.mark.parametrize("name", ["laf", "laf-none-l1", "laf-none-l2"])
 def test_laf_leaves_the_statistics_of_batchnorm_alone(name: str, make_problem: MakeProblem) -> None:
     torch.manual_seed(0)
-    features = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.BatchNorm1d(16))
+    features = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16))
     network = Network(features, nn.Linear(16, 10), "head")
     method = registry.get(Method, name)
     options = {"epochs": 1, "vae_epochs": 1, "latent": 2}

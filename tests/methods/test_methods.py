@@ -326,8 +326,8 @@ def test_unrolling_without_an_epoch_on_the_retain_set_changes_nothing(
 def test_neggrad_plus_raises_the_loss_on_the_forget_set_and_lowers_it_on_the_retain_set(
     make_problem: MakeProblem, original: Network
 ) -> None:
-    plus, problem = unlearn("neggrad-plus", make_problem, original, lr=1e-3, epochs=2, beta=0.9)
-    tuned, _ = unlearn("neggrad-plus", make_problem, original, lr=1e-3, epochs=2, beta=1.0)
+    plus, problem = unlearn("neggrad-plus", make_problem, original, lr=1e-3, epochs=4, beta=0.9)
+    tuned, _ = unlearn("neggrad-plus", make_problem, original, lr=1e-3, epochs=4, beta=1.0)
 
     def loss(network: Network, part: str) -> float:
         samples = getattr(problem, part)

@@ -13,6 +13,12 @@ from unlearnbench.plugins.model import Builder, Model
 from unlearnbench.runtime.vision import torchvision
 
 
+@pytest.fixture
+def builder() -> Builder:
+    """Builds the paper's CNN for the paper's images."""
+    return Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu"))
+
+
 def published() -> nn.Sequential:
     """The network of the released code: ReLU before pooling."""
     return nn.Sequential(

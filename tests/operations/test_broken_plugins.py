@@ -44,15 +44,15 @@ MESSAGES = {
     "task": {
         "takes-options-as-keywords": "put a star before fraction",
         "has-options-that-records-can-keep": "option fraction is nan, which JSON does not keep",
-        "applies-with-its-defaults": "cannot be applied: RuntimeError: on purpose",
+        "applies-with-its-defaults": "task broken: it cannot be applied: RuntimeError: on purpose (broken.py, line ",
         "gives-ascending-positions": "forget must be ascending",
-        "gives-valid-held-out-samples": "heldout must be int64 positions from 0 to 359, none of them twice",
+        "gives-valid-held-out-samples": "heldout must be int64 positions from 0 to 1197, none of them twice",
         "compares-like-with-like": "held-out samples are of classes [0, 1, 2, 4",
         "gives-labels-in-range": "train_labels must be int64 [149], from 0 to 9",
         "replaces-labels-on-both-sides": "return train_labels and heldout_labels, or neither",
         "does-not-write-on-the-data": "writes on the images",
         "has-known-columns": "columns must be some of train_r",
-        "works-without-a-test-set": "task broken cannot be applied: AssertionError",
+        "works-without-a-test-set": "task broken: it cannot be applied: AssertionError",
     },
     "dataset": {
         "takes-options-as-keywords": "put a star before size",
@@ -170,7 +170,7 @@ def messages(
             by_name.cache_clear()
         model = "cnn" if plugin.kind == "method" else "small"
         usual = {"TASK": "data-removal", "METHOD": "neggrad", "DATASET": "digits-8x8", "MODEL": model}
-        text = PRESET.replace("HELD_OUT", "0.0" if plugin.kind == "dataset" else "0.9")
+        text = PRESET.replace("HELD_OUT", "0.0" if plugin.kind == "dataset" else "0.76")
         for kind, name in usual.items():
             text = text.replace(kind, "broken" if kind.lower() == plugin.kind else name)
         if plugin.kind in ("dataset", "attack"):

@@ -76,6 +76,17 @@ def test_the_verdict_names_what_has_changed_since_the_record(tiny: Path, finishe
     assert "outputs.method.code: version 0 -> version" in " ".join(done.stdout.split())
 
 
+def test_the_verdict_names_libraries_that_have_changed(tiny: Path, finished: Path) -> None:
+    path = record_of(finished, "neggrad")
+    record = read_record(path) or {}
+    record["observed"]["libraries"]["numpy"] = "0.1.2"
+    record["metrics"]["clean"]["asr"] += 1e-9
+    write_record(path, record)
+    done = reproduce(tiny, finished, "digits-8x8", "class-removal", "neggrad", "0")
+    assert done.exit_code == 1
+    assert "something has changed since: numpy: 0.1.2 -> " in " ".join(done.stdout.split())
+
+
 def test_a_failed_cell_has_nothing_to_reproduce(tiny: Path, finished: Path) -> None:
     path = record_of(finished)
     record = read_record(path) or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from unlearnbench.cli.main import main
 from unlearnbench.operations.export import export, facts_of
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.attack import Attack
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Model
 from unlearnbench.runtime import seeds
@@ -98,6 +100,23 @@ def test_other_weights_get_other_numbers_and_are_evaluated_once(
     assert [cell["method"] for cell in planned["cells"]] == ["retrain", "untrained"]
 
 
+def test_what_failed_is_tried_again(
+    exported: Path, tiny: Path, cache: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("no memory left")
+
+    path = exported / "original.safetensors"
+    with monkeypatch.context() as broken:
+        broken.setattr(Attack, "score", fail)
+        done = score(path, tiny, cache, finished, "--name", "unlucky")
+    assert done.exit_code == 1
+    assert "out-of-memory: digits-8x8 noisy-label-removal unlucky 0: attack shadow: MemoryError" in done.stderr
+    done = score(path, tiny, cache, finished, "--name", "unlucky")
+    assert done.exit_code == 0
+    assert "unlucky on DIGITS-8x8, Noisy-label removal" in done.stdout
+
+
 def test_the_original_is_trained_on_one_thread_as_in_a_run(
     exported: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +125,7 @@ def test_the_original_is_trained_on_one_thread_as_in_a_run(
     selection = Selection.of(tiny, "digits-8x8", "noisy-label-removal", seeds=0)
     lines: list[str] = []
     export(tmp_path / "again", selection, Workspace.of(cache=tmp_path / "empty"), say=lines.append)
-    assert lines == ["training the original first: 1 passes over the training set"]
+    assert lines == ["training the original first: 1 pass over the training set"]
     assert torch.get_num_threads() == 2
     first, again = ((folder / "original.safetensors").read_bytes() for folder in (exported, tmp_path / "again"))
     assert first == again
@@ -136,6 +155,12 @@ def test_the_size_of_the_input_is_that_after_resizing(tiny: Path, store: Store, 
     assert about["network"]["input"].startswith("float32 [n, 1, 32, 32], pixels divided by 255 and resized from 8 x 8")
 
 
+def renamed(prefix: str, weights: dict[str, torch.Tensor]) -> None:
+    """Puts a prefix before the names of weights."""
+    for name in list(weights):
+        weights[prefix + name] = weights.pop(name)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -149,6 +174,9 @@ def test_the_size_of_the_input_is_that_after_resizing(tiny: Path, store: Store, 
             lambda w: w.update({"head.1.bias": w["head.1.bias"].to(torch.float8_e4m3fn)}),
             "float8_e4m3fn, and the net",
         ),
+        (partial(renamed, "module."), 'has all names with "module." in front, as nn.DataParallel adds it: save the'),
+        (partial(renamed, "_orig_mod."), 'has all names with "_orig_mod." in front, as torch.compile adds it: save'),
+        (partial(renamed, "net.body."), 'has all names with "net.body." in front, as the network is part of another'),
     ],
 )
 def test_weights_of_another_network_are_refused(
@@ -166,9 +194,15 @@ def test_weights_of_another_network_are_refused(
 def test_bad_files_and_names_get_one_clear_message(exported: Path, tiny: Path, cache: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no weights at all")
+    saved, old = tmp_path / "saved.pt", tmp_path / "old.pth"
+    torch.save(load_file(exported / "original.safetensors"), saved)
+    torch.save(load_file(exported / "original.safetensors"), old, _use_new_zipfile_serialization=False)
+    convert = 'safetensors.torch.save_file(torch.load("{}", weights_only=True), "{}.safetensors")'
     for path, more, message in (
         (tmp_path / "nowhere.safetensors", (), "nowhere.safetensors: No such file or directory"),
         (broken, (), "broken.safetensors is no safetensors file"),
+        (saved, (), convert.format("saved.pt", "saved")),
+        (old, (), convert.format("old.pth", "old")),
         (exported / "original.safetensors", (), "original is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf"), "laf is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf+tau=5.0"), "no plus sign"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,39 @@ def test_every_number_that_measure_added_is_recomputed(tenth: Path, tmp_path: Pa
     assert all(any(text in problem for problem in problems) for text in expected)
 
 
+def test_numbers_that_a_second_retrain_is_a_reference_of_are_recomputed_with_it(tenth: Path, tmp_path: Path) -> None:
+    preset, cache = tmp_path / "again.toml", tmp_path / "cache"
+    preset.write_text(tenth.read_text().replace('methods = ["original", ', 'methods = ["retrain-2", '))
+    chosen: dict[str, Any] = {"tasks": "data-removal", "methods": ["neggrad", "retrain-2"]}
+    unlearnbench.run(preset, jobs=1, results=tmp_path, cache=cache, **chosen)
+    assert not run_measure(preset, tmp_path, cache, ["rmia"], **chosen).failed
+    result = run_verify(preset, tmp_path, cache)
+    assert (list(result.problems), result.unmeasured) == ([], {})
+    record = read_record(record_of(tmp_path, "data-removal", "retrain-2")) or {}
+    outputs = Store(cache).path(record["key"]["outputs"])
+    content = outputs.read_bytes()
+    outputs.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    damaged = run_verify(preset, tmp_path, cache)
+    assert [problem.partition(":")[0] for problem in damaged.problems] == [str(outputs)]
+    needs = "rmia: an artefact that it needs is damaged or not in the cache"
+    assert damaged.unmeasured == {UNAVAILABLE: 1, needs: 2}  # of NegGrad, and of Retrain
+
+
+def test_libraries_are_recorded_and_named_where_numbers_differ(
+    tiny: Path, finished: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = record_of(finished)
+    record = read_record(path) or {}
+    assert record["observed"]["libraries"] == {name: version(name) for name in ("numpy", "scipy", "scikit-learn")}
+    record["observed"]["libraries"]["scipy"] = "0.1.2"
+    write_record(path, record)
+    assert not run_verify(tiny, finished, own_cache).problems  # the numbers are the same
+    record["metrics"]["clean"]["test_r"] += 0.001
+    write_record(path, record)
+    (problem,) = run_verify(tiny, finished, own_cache).problems
+    assert problem.endswith(f"(since then scipy: 0.1.2 -> {version('scipy')})")
+
+
 @pytest.mark.usefixtures("few_steps")
 def test_added_numbers_that_cannot_be_recomputed_are_reported(tiny: Path, finished: Path, own_cache: Path) -> None:
     chosen: dict[str, Any] = {"tasks": "class-removal", "methods": "neggrad", "relearn": True}
@@ -225,6 +259,11 @@ def test_prune_keeps_the_artefacts_that_records_need(tenth: Path, tmp_path: Path
     store = Store(own_cache)
     store.save({"kind": "outputs", "of": "no record"}, {}, {})
     store.save({"kind": "outputs", "of": "another results folder"}, {}, {})
+    needed = read_record(record_of(finished)) or {}
+    unused = {"kind": "prepared", "original": needed["key"]["outputs"]["original"], "of": "a method without a record"}
+    lost = {"kind": "prepared", "original": {"kind": "original", "of": "no record"}}
+    for key in (unused, lost):
+        store.save(key, {}, {})
     (own_cache / "outputs" / ".half.safetensors.x").write_bytes(b"left over")
     old = time.time() - 2 * MINIMUM_AGE
     for path in own_cache.rglob("*"):
@@ -238,11 +277,15 @@ def test_prune_keeps_the_artefacts_that_records_need(tenth: Path, tmp_path: Path
     write_record(path, {**record, "more": {"rmia": {"key": {}, "of": of, "found": {}}}})
     places = ["--results", str(finished), "--results", str(other), "--cache", str(own_cache)]
     shown = json.loads(CliRunner().invoke(main, ["cache", *places, "--json"]).stdout)
-    assert {entry["kind"]: entry["unneeded"] for entry in shown if entry["unneeded"]} == {"outputs": 1, "left over": 1}
+    assert {entry["kind"]: entry["unneeded"] for entry in shown if entry["unneeded"]} == {
+        "outputs": 1,
+        "prepared": 1,
+        "left over": 1,
+    }
     done = CliRunner().invoke(main, ["cache", *places, "--prune"])
     assert done.exit_code == 0
     deleted = before - set(own_cache.glob("*/*.safetensors"))
-    assert deleted == {store.path({"kind": "outputs", "of": "no record"})}
+    assert deleted == {store.path({"kind": "outputs", "of": "no record"}), store.path(lost)}
     summary = unlearnbench.run(
         str(tenth), results=finished, cache=own_cache, force=True, dry_run=True, tasks="class-removal"
     )
@@ -349,13 +392,13 @@ ulimit -S -f unlimited; cp -r disk room
 
 @pytest.mark.usefixtures("in_this_process")  # of the second run; the first has a process of its own
 def test_a_full_disk_is_reported_and_the_next_run_continues(tiny: Path, tiny_run: Path, tmp_path: Path) -> None:
-    """On a file system of 2 MB; where none may be mounted, no file may be larger than 100 kB."""
+    """On a file system of 500 kB; where none may be mounted, no file may be larger than 50 kB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    words, little_room = [], "ulimit -S -f 200"
+    words, little_room = [], "ulimit -S -f 100"
     mount = ["unshare", "--map-root-user", "--mount"]
     if shutil.which("unshare") and not subprocess.run([*mount, "mount", "-t", "tmpfs", "none", str(disk)]).returncode:
-        words, little_room = mount, "mount -t tmpfs -o size=2m none disk"
+        words, little_room = mount, "mount -t tmpfs -o size=500k none disk"
     words += ["sh", "-c", FULL_DISK.format(little_room=little_room), "sh"]
     words += [sys.executable, "-m", "unlearnbench", "run", "-j", "1", "--arithmetic", "native"]
     words += ["--preset", str(tiny), "-t", "data-removal", "-m", "neggrad", "--results", "disk/r", "--cache", "disk/c"]

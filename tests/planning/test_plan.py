@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -160,6 +161,7 @@ def test_finished_cells_are_cached_and_changed_ones_stale_with_a_reason(plan_of:
     assert {s.state for s in plan_of().statuses} == {"cached"}
     text = (presets.HERE / "demo.toml").read_text().replace("\nbatch = 32", "\nbatch = 64")
     (tmp_path / "demo.toml").write_text(text)
+    shutil.copy(presets.HERE / "demo.tuned.toml", tmp_path)
     changed = plan_of(str(tmp_path / "demo.toml"))
     assert {(s.state, s.why) for s in changed.statuses} == {("stale", "recipe.batch: 32 -> 64")}
     forced = plan_of(rerun=Rerun(force=True))
@@ -343,3 +345,18 @@ def test_no_name_leads_outside_of_the_results_folder(name: str) -> None:
     assert len(path.parts) == 2 + 6
     assert not {"..", ".", "/"} & set(path.parts[1:])
     assert path.resolve().is_relative_to("/r/records")
+
+
+def test_published_hyperparameters_say_so(plan_of: Any, tmp_path: Path) -> None:
+    preset = tmp_path / "said.toml"
+    text = 'datasets.digits-8x8.model = "cnn"\n[methods.laf]\ntau = 5.0\n[methods.laf.class-removal]\nepochs = 3\n'
+    preset.write_text(f'{text}[published]\nlaf = "its Table 9"\n')
+    plan = plan_of(str(preset), tasks="class-removal", methods=["laf", "laf-none-l1"], seeds=0)
+    sources = {cell.method: cell.info.sources for cell in plan.cells}
+    assert sources["laf"]["tau"] == "preset said, published in its Table 9"
+    assert sources["laf"]["epochs"] == "preset said for class-removal, published in its Table 9"
+    assert sources["laf"]["phi"] == "default of the method"
+    assert sources["laf-none-l1"]["tau"] == "preset said, published in its Table 9, as of laf"
+    preset.write_text(f'{text}[published]\nlav = "its Table 9"\n')
+    with pytest.raises(UserError, match=f"unknown method of table published in preset {preset}: 'lav': did you mean"):
+        plan_of(str(preset), tasks="class-removal", methods="laf", seeds=0)

@@ -47,6 +47,7 @@ def test_a_data_set_may_have_a_recipe_of_its_own(tmp_path: Path) -> None:
         (MINIMAL + '[select]\ntasks = "all"\n', "select.tasks must be a list of names"),
         ("shadows = 7\n" + MINIMAL, "shadow models come in complementary pairs"),
         ("[datasets.digits-8x8]\n", "datasets.digits-8x8 needs a model"),
+        (MINIMAL + "[published]\nlaf = 3\n", "published.laf must say where, e.g. laf = .* not 3"),
         ("", "needs at least one data set"),
     ],
 )

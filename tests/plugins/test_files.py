@@ -176,8 +176,10 @@ def test_it_can_be_tuned(folder: Path, tiny: Path, tmp_path: Path) -> None:
         "digits-8x8",
         "-t",
         "class-removal",
-        "--grid",
+        "--space",
         "by=0.9,1.0",
+        "--points",
+        "2,2",
         "-j",
         2,
     ]

@@ -17,7 +17,7 @@ from unlearnbench.errors import StorageError
 from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.keys import differences, digest
 from unlearnbench.storage.records import read_record, write_record
-from unlearnbench.storage.store import Made, Store, read_checked
+from unlearnbench.storage.store import Content, Store, read_checked
 
 KEY = {"kind": "thing", "recipe": {"lr": 0.1, "epochs": 3}}
 
@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def slow_make(root: Path) -> int:
     """Makes an artefact, and counts in a file how often it is made."""
 
-    def make() -> Made:
+    def make() -> Content:
         with (root / "calls").open("a") as file:
             file.write("x")
         import time
@@ -143,7 +143,7 @@ def test_a_flipped_bit_or_a_missing_end_of_an_artefact_is_detected(tmp_path: Pat
             assert store.load(KEY) is None, offset
     calls: list[int] = []
 
-    def make() -> Made:
+    def make() -> Content:
         calls.append(1)
         return tensors, {"seconds": 1.5}
 

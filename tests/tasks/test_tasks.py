@@ -9,6 +9,7 @@ import torch
 from scipy.stats import chisquare
 
 from unlearnbench import Split, UserError
+from unlearnbench.artefacts.splits import split_by
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.task import Task
@@ -91,10 +92,9 @@ def test_the_seed_determines_the_split(split: Callable[..., Split]) -> None:
         ("data-removal", {"classes": (1, 1)}, "classes must be different numbers"),
         ("data-removal", {"classes": ()}, "classes must be different numbers"),
         ("class-removal", {"classes": (True,)}, "classes must be different numbers"),
-        ("noisy-label-removal", {"fraction": 0.02}, "leaves too few samples: 10 forgotten and 0 held-out ones"),
+        ("data-removal", {"classes": (5,), "fraction": 0.02}, "leaves too few samples: 1 forgotten and 121 held-out"),
         ("data-removal", {"fraction": 1.5}, r"a fraction must lie in \(0, 1\]"),
         ("class-removal", {"classes": tuple(range(10))}, "would forget 599 of 599 samples"),
-        ("noisy-label-removal", {"wrong_labels": "odd"}, "must be 'uniform' or 'released'"),
     ],
 )
 def test_wrong_options_are_refused(
@@ -102,3 +102,13 @@ def test_wrong_options_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         split(task, **options)
+
+
+def test_an_error_names_the_task_and_the_options_to_change(digits: Dataset) -> None:
+    options = {"classes": (1, 2), "fraction": 2.0}
+    with pytest.raises(UserError) as failure:
+        split_by(registry.get(Task, "data-removal"), "data-removal", options, "digits-8x8", digits, "test")
+    assert str(failure.value) == (
+        "task data-removal: a fraction must lie in (0, 1], not 2.0; change its options (classes=(1, 2), fraction=2.0) "
+        "in the preset or with -p data-removal.OPTION=VALUE"
+    )

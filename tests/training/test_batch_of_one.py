@@ -38,7 +38,7 @@ alone = alone:alone
 PRESET = """
 shadows = 2
 select = { seeds = "0", tasks = ["data-removal"] }
-recipe = { epochs = 1, batch = 4, held_out = 0.9 }
+recipe = { epochs = 1, batch = 4, held_out = 0.76 }
 datasets.digits-8x8.model = "normalising"
 methods.laf = { epochs = 1, vae_epochs = 1, batch = 7 }
 methods.neggrad = { epochs = 1, batch = 7 }

@@ -41,7 +41,7 @@ class Features(nn.Module):
 @model(title="Hasty")
 def hasty(shape, num_classes):
     """Branches on the values of its images."""
-    return Network(Features(), nn.Linear(28 * 28, 10), "head")
+    return Network(Features(), nn.Linear(8 * 8, 10), "head")
 '''
 CHANCE = '''
 from torch import nn
@@ -50,7 +50,7 @@ from unlearnbench import Network, model
 @model(title="Chance")
 def chance(shape, num_classes):
     """Drops embeddings out."""
-    return Network(nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 32), nn.Dropout(0.5)), nn.Linear(32, 10), "head")
+    return Network(nn.Sequential(nn.Flatten(), nn.Linear(8 * 8, 32), nn.Dropout(0.5)), nn.Linear(32, 10), "head")
 '''
 
 
@@ -59,7 +59,7 @@ class Exact(nn.Module):
 
     def __init__(self, *also: nn.Module) -> None:
         super().__init__()
-        layers = nn.Conv2d(1, 4, 5, stride=3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), *also, nn.Linear(256, 10)
+        layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), *also, nn.Linear(144, 10)
         self.layers = nn.Sequential(*layers).double()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class Tied(Exact):
     """Uses its last layer's weights twice."""
 
     def __init__(self) -> None:
-        super().__init__(nn.Linear(256, 10))
+        super().__init__(nn.Linear(144, 10))
         self.layers[-1] = nn.Linear(10, 10).double()
         self.again = self.layers[-1]
 
@@ -170,7 +170,7 @@ def test_in_single_precision_the_difference_is_rounding(parts: Callable[..., lis
     for network, part in zip(alone, parts(), strict=True):
         loop.fit(network, part, recipe)
     assert gap(list(together), list(alone)) < 1e-6
-    assert gap(list(alone), [builder.fresh("x", k) for k in range(3)]) > 1e-2
+    assert gap(list(alone), [builder.fresh("x", k) for k in range(3)]) > 5e-3
 
 
 @pytest.mark.usefixtures("in_float64")

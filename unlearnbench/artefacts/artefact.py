@@ -14,7 +14,7 @@ from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.scenario import Scenario
 from unlearnbench.storage.keys import digest
-from unlearnbench.storage.store import Made, Store
+from unlearnbench.storage.store import Content, Store
 
 
 class Context(Protocol):
@@ -23,7 +23,7 @@ class Context(Protocol):
     store: Store
     datasets: Datasets
 
-    def get(self, artefact: Artefact) -> Made:
+    def get(self, artefact: Artefact) -> Content:
         """Reads an artefact, or makes it and everything that it needs."""
 
     def load(self, scenario: Scenario) -> LoadedScenario:
@@ -54,7 +54,7 @@ class Artefact(ABC):
     needs: Mapping[str, Artefact] = field(default_factory=dict)
 
     @abstractmethod
-    def make(self, context: Context) -> Made:
+    def make(self, context: Context) -> Content:
         """Computes the artefact, whether it is in the cache or not.
 
         Args:

@@ -6,9 +6,10 @@ from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.scenario import Scenario
+from unlearnbench.artefacts.versions import check_code
 from unlearnbench.runtime.arithmetic import check_current
 from unlearnbench.runtime.timing import spending
-from unlearnbench.storage.store import Made, Store
+from unlearnbench.storage.store import Content, Store
 
 
 class WorkerContext:
@@ -22,13 +23,14 @@ class WorkerContext:
         self.store = store
         self.datasets = Datasets(store)
 
-    def get(self, artefact: Artefact) -> Made:
+    def get(self, artefact: Artefact) -> Content:
         """Reads an artefact, or makes it and everything that it needs."""
         return self.store.get_or_make(artefact.key, lambda: self.make(artefact))
 
-    def make(self, artefact: Artefact) -> Made:
+    def make(self, artefact: Artefact) -> Content:
         """Makes an artefact, whether it is there or not."""
         check_current(artefact.scenario.arithmetic)
+        check_code(artefact.key)
         self.check_data(artefact)
         with spending(artefact.work):
             return artefact.make(self)

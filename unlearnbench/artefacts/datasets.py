@@ -14,7 +14,8 @@ from unlearnbench.plugins.dataset import Dataset, Source, check_dataset
 from unlearnbench.plugins.fingerprint import fingerprint
 from unlearnbench.plugins.task import Split, Task
 from unlearnbench.runtime import seeds
-from unlearnbench.storage.store import Made, Store
+from unlearnbench.runtime.frames import at_line
+from unlearnbench.storage.store import Content, Store
 
 Options = tuple[tuple[str, object], ...]
 """The options of a plugin, as something that can be hashed."""
@@ -59,7 +60,8 @@ class Datasets:
         Returns:
             The data set without the held-out images, and one that has them in place of the test set.
         """
-        return self._parts(name, root, share)
+        _, sha = self.load(name, root)  # part of the key: files may have changed
+        return self._parts(name, root, share, sha)
 
     def split(self, name: str, root: Path, share: float, task_name: str, options: Options, seed: int) -> Split:
         """The split that a task draws of a data set; a copy, because plugins may change it.
@@ -90,7 +92,7 @@ class Datasets:
             return dataset, checksum(dataset)
         key = {"kind": "dataset", "name": name, "files": source.files, "code": fingerprint(__name__, source.__module__)}
 
-        def decode() -> Made:
+        def decode() -> Content:
             dataset = decoded(source, name, root)
             pool, train = dataset.pool, len(dataset.train_labels)
             facts = {"train": train, "num_classes": dataset.num_classes, "checksum": checksum(dataset)}
@@ -101,7 +103,8 @@ class Datasets:
         tensors, info = self.store.get_or_make(key, decode)  # mapped from its file, so that processes share the memory
         return Dataset.of_pool(**tensors, train=info["train"], num_classes=info["num_classes"]), info["checksum"]
 
-    def _divide(self, name: str, root: Path, share: float) -> tuple[Dataset, Dataset]:
+    def _divide(self, name: str, root: Path, share: float, sha: str) -> tuple[Dataset, Dataset]:
+        del sha  # only part of the key
         whole, _ = self.load(name, root)
         held_out = held_out_of(name, whole, share)
         images, labels = whole.train_images[held_out], whole.train_labels[held_out]
@@ -128,7 +131,8 @@ def decoded(source: Source, name: str, root: Path) -> Dataset:
             raise
         except Exception as error:  # whatever a plugin raises
             hint = ": name the folder that has its files with --data" if isinstance(error, FileNotFoundError) else ""
-            raise UserError(f"dataset {name} cannot be read: {type(error).__name__}: {error}{hint}") from error
+            what = f"{type(error).__name__}: {error}{at_line(error, source.home)}{hint}"
+            raise UserError(f"dataset {name} cannot be read: {what}") from error
     check_dataset(name, dataset)
     return dataset
 

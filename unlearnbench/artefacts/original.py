@@ -12,7 +12,7 @@ from unlearnbench.artefacts.artefact import Context
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.training import Course, Training, room_for, train
 from unlearnbench.artefacts.versions import core
-from unlearnbench.storage.store import Made
+from unlearnbench.storage.store import Content
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Original(Training):
         key = {**loaded.training_key, "kind": cls.kind, "labels": labels, "seed": scenario.seed, "code": core(cls.kind)}
         return cls(key, scenario, scenario.recipe.epochs, loaded.weights_size, room=room_for(loaded))
 
-    def make(self, context: Context) -> Made:
+    def make(self, context: Context) -> Content:
         """Trains this original, and those beside it."""
         loaded = [context.load(one.scenario) for one in (self, *self.beside)]  # the same images, perhaps other labels
         images = loaded[0].content.train_images.to(loaded[0].device)
@@ -39,6 +39,6 @@ class Original(Training):
             whole = one.training_set(one.content, one.split, images)
             stream = (*one.scenario.origin, one.scenario.seed, "original")
             courses.append(Course(whole, torch.arange(len(whole.labels)), stream))
-        made: list[Made] = [(network.state_dict(), speed) for network, speed in train(loaded[0], courses)]
+        made: list[Content] = [(network.state_dict(), speed) for network, speed in train(loaded[0], courses)]
         self.keep_beside(made[1:], context.store)
         return made[0]

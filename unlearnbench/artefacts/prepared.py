@@ -23,7 +23,7 @@ from unlearnbench.plugins.method import Method, require_prepared
 from unlearnbench.plugins.problem import Assembly
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
-from unlearnbench.storage.store import Made
+from unlearnbench.storage.store import Content
 from unlearnbench.training import loop
 
 
@@ -112,7 +112,7 @@ class Prepared(MethodArtefact):
             ep = method.ep_to_prepare(loaded.scenario.recipe, options)
         return cls(key, loaded.scenario, ep, 0, {"original": original}, name, options)
 
-    def make(self, context: Context) -> Made:
+    def make(self, context: Context) -> Content:
         """Runs the method's preparation."""
         method, scenario = self.method_as_planned(), self.scenario
         assert method.preparation is not None

@@ -17,7 +17,7 @@ from unlearnbench.artefacts.unlearned import Outputs, Unlearning
 from unlearnbench.artefacts.versions import core
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
-from unlearnbench.storage.store import Made
+from unlearnbench.storage.store import Content
 from unlearnbench.training import loop
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.samples import Samples
@@ -37,7 +37,7 @@ class Relearning(Unlearning):
         needs, method, options = outputs.needs, outputs.method, outputs.options
         return cls(key, outputs.scenario, outputs.ep, 4 * STEPS, needs, method, options)
 
-    def make(self, context: Context) -> Made:
+    def make(self, context: Context) -> Content:
         """Unlearns, then trains the network on a few forgotten samples."""
         scenario, loaded = self.scenario, context.load(self.scenario)
         network, info = self.unlearn(context)

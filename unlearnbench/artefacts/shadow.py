@@ -11,7 +11,7 @@ from unlearnbench.artefacts.scenario import content_of, shadow_split
 from unlearnbench.artefacts.splits import shadow_members
 from unlearnbench.artefacts.training import Course, Training, room_for, train
 from unlearnbench.artefacts.versions import core
-from unlearnbench.storage.store import Made
+from unlearnbench.storage.store import Content
 from unlearnbench.training import loop
 
 
@@ -43,7 +43,7 @@ class Shadow(Training):
         """Which of its kind it is, for messages."""
         return f"no. {self.index}"
 
-    def make(self, context: Context) -> Made:
+    def make(self, context: Context) -> Content:
         """Trains this shadow model, and those beside it."""
         models, loaded = [self, *self.beside], context.load(self.scenario)
         pools = [content_of(one.scenario, context.datasets).pool for one in models]
@@ -53,7 +53,7 @@ class Shadow(Training):
         for one, pool, member in zip(models, pools, members, strict=True):
             everything = loaded.training_set(pool, shadow_split(one.scenario, pool, one.index), images)
             courses.append(Course(everything, member.nonzero()[:, 0], (one.scenario.dataset, one.index, "shadow")))
-        made: list[Made] = []
+        made: list[Content] = []
         for member, (network, speed) in zip(members, train(loaded, courses), strict=True):
             logits = loop.predict(network, images, self.scenario.pipeline.plain)
             made.append(({"logits": logits, "member": member}, speed))

@@ -11,8 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.contract import explaining
 from unlearnbench.plugins.model import Model, Network
 from unlearnbench.runtime import seeds
+from unlearnbench.runtime.frames import at_line
 
 Options = tuple[tuple[str, Any], ...]
 Shape = tuple[int, int, int]
@@ -57,16 +59,17 @@ def least_batch_of(model: str, options: Options, shape: Shape, num_classes: int)
 
 def without_values(model: str, options: Options, shape: Shape, num_classes: int) -> Network:
     """A network on torch's device "meta"; arguments and errors as of `weights_of`."""
+    network = registry.get(Model, model)
     try:
-        with seeds.pinned("sizes"), torch.device("meta"):
-            return registry.get(Model, model).build(shape, num_classes, **dict(options))
+        with explaining(f"model {model}", model, {}), seeds.pinned("sizes"), torch.device("meta"):
+            return network.build(shape, num_classes, **dict(options))
     except UserError:
         raise
     except Exception as error:  # whatever a plugin raises
         size = " x ".join(map(str, shape))
         raise UserError(
             f"model {model} cannot be built for images of {size} and {num_classes} classes without reading values: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}{at_line(error, network.home)}"
         ) from error
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from unlearnbench.errors import UserError
-from unlearnbench.plugins.contract import BrokenContractError
+from unlearnbench.plugins.contract import explaining, require
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.task import Split, Task, check_split, choose
 from unlearnbench.runtime import seeds
+from unlearnbench.runtime.frames import at_line
 
 
 def held_out_of(name: str, dataset: Dataset, share: float) -> Tensor:
@@ -54,17 +55,17 @@ def split_by(
     images, labels = ([getattr(content, f"{part}_{of}") for part in ("train", "test")] for of in ("images", "labels"))
     own = replace(content, train_labels=labels[0].clone(), test_labels=labels[1].clone())
     written = [part._version for part in images]
-    with seeds.pinned(*axes):  # so that a task that draws from the global generators is the same in every process
-        try:
-            split: Split = task.function(own, seeds.generator(*axes), **options)
-        except (UserError, MemoryError):
-            raise
-        except Exception as error:  # whatever a plugin raises
-            raise UserError(f"task {task_name} cannot be applied: {type(error).__name__}: {error}") from error
-    if [part._version for part in images] != written:
-        raise BrokenContractError(f"task {task_name} writes on the images: change a copy (`.clone()`)")
-    check_split(task, split, content)
-    task.check_size(split, content, options)
+    with explaining(f"task {task_name}", task_name, options):
+        with seeds.pinned(*axes):  # so that a task that draws from the global generators is the same in every process
+            try:
+                split: Split = task.function(own, seeds.generator(*axes), **options)
+            except (UserError, MemoryError):
+                raise
+            except Exception as error:  # whatever a plugin raises
+                raise UserError(f"it cannot be applied: {type(error).__name__}: {error}{at_line(error)}") from error
+        require([part._version for part in images] == written, "it writes on the images: change a copy (`.clone()`)")
+        check_split(task, split, content)
+        task.check_size(split, content)
     return split
 
 

@@ -16,7 +16,7 @@ from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.plugins.model import Network
 from unlearnbench.runtime import seeds
 from unlearnbench.storage.keys import canonical
-from unlearnbench.storage.store import Made, Store
+from unlearnbench.storage.store import Content, Store
 from unlearnbench.training import loop
 from unlearnbench.training.samples import Samples, TrainingSet
 
@@ -59,7 +59,7 @@ class Training(Artefact):
         missing = [one for one in (replace(self, beside=()), *self.beside) if not store.has(one.key)]
         return replace(missing[0], beside=missing[1:]) if missing else self
 
-    def keep_beside(self, made: Sequence[Made], store: Store) -> None:
+    def keep_beside(self, made: Sequence[Content], store: Store) -> None:
         """Saves what was trained beside this one, unless it is there by now or diverged.
 
         A training that diverged is made alone by the cell that needs it, whose record says so.

@@ -24,7 +24,7 @@ from unlearnbench.plugins.method import Method, require_outputs
 from unlearnbench.plugins.model import Network
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
-from unlearnbench.storage.store import Made
+from unlearnbench.storage.store import Content
 from unlearnbench.training import loop
 
 Function = Callable[[Tensor], Tensor]
@@ -77,7 +77,7 @@ class UnlearnedNetwork(Unlearning):
 
     kind: ClassVar[str] = "network"
 
-    def make(self, context: Context) -> Made:
+    def make(self, context: Context) -> Content:
         """Unlearns."""
         network, info = self.unlearn(context)
         weights = weights_of(network)
@@ -144,7 +144,7 @@ class Outputs(Unlearning):
             network = UnlearnedNetwork(key_of_network, loaded.scenario, ep, size, needs, name, options)
         return cls(key, loaded.scenario, ep, loaded.logits_size, needs, name, options, network)
 
-    def make(self, context: Context) -> Made:
+    def make(self, context: Context) -> Content:
         """Unlearns, keeps the network if others start from it, and applies it to all images."""
         network, info = self.unlearn(context)
         logits = self.predict(network, context)

@@ -25,6 +25,7 @@ DATA = (
     "artefacts.datasets",
     "artefacts.scenario",
     "artefacts.splits",
+    "artefacts.tuning_split",
     "plugins.dataset",
     "plugins.task",
     "runtime.seeds",
@@ -111,6 +112,17 @@ def in_key(group: str, name: str, source: str) -> str:
 def core(kind: str) -> str:
     """What stands in keys for the core code that can change an artefact of this kind."""
     return in_key(KINDS, kind, source_of_kind(kind))
+
+
+def check_code(key: Mapping[str, Any]) -> None:
+    """Checks that the suite's own code is still that which a key was made of; a worker may have started after an edit.
+
+    Raises:
+        RuntimeError: If it was edited since.
+    """
+    kind = key["kind"] if key["kind"] in CODE else "outputs"  # the code of outputs makes networks, too
+    if key.get("code") not in (None, core(kind)):
+        raise RuntimeError(f"the suite's own code ({kind}) was edited since this command began: run it again")
 
 
 def source_of_kind(kind: str) -> str:

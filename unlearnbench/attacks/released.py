@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from unlearnbench.errors import unknown
 from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
 from unlearnbench.statistics import Floats
 
@@ -19,8 +18,6 @@ BATCH = 32
 
 def libraries(classifier: str) -> Sequence[str]:
     """The distribution that a classifier comes from."""
-    if classifier not in CLASSIFIERS:
-        raise unknown("classifier of attack 'released':", classifier, CLASSIFIERS)
     return (classifier,)
 
 
@@ -29,7 +26,7 @@ def libraries(classifier: str) -> Sequence[str]:
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024 (released code, Train.py)",
     libraries=libraries,
 )
-def released(audit: Audit, *, classifier: str = "scikit-learn") -> Scores:
+def released(audit: Audit, *, classifier: Literal["scikit-learn", "xgboost"] = "scikit-learn") -> Scores:
     """A classifier of retained against test samples under the unlearned network itself, applied to the other samples.
 
     The features are the sorted probabilities of a sample. Members are a random part of the retain set, non-members the

@@ -6,13 +6,14 @@ import numpy as np
 
 from unlearnbench.attacks.references import Statistics, statistics_of
 from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
+from unlearnbench.plugins.ranges import NonNegative, Share
 from unlearnbench.statistics import Floats, best_threshold
 
 
 @attack(
     title="RMIA, offline", reference="Zarifzadeh et al., Low-Cost High-Power Membership Inference Attacks, ICML 2024"
 )
-def rmia(audit: Audit, *, a: float = 0.3, gamma: float = 1.0) -> Scores:
+def rmia(audit: Audit, *, a: Share = 0.3, gamma: NonNegative = 1.0) -> Scores:
     """The share of test samples whose likelihood ratio, relative to networks without them, is exceeded by a sample's.
 
     References are the shadow models that were not trained on a sample. The threshold is the best one for the

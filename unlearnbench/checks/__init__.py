@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
+from unlearnbench.checks.requirements import raised
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.contract import BrokenContractError
@@ -62,6 +63,7 @@ class Check:
     about: str
     expected: str = ""
     _function: Callable[[], None] = field(repr=False, default=lambda: None)
+    _home: str = field(repr=False, default="")
 
     def __str__(self) -> str:
         return self.name
@@ -92,7 +94,7 @@ class Check:
         except BrokenContractError as failure:
             status, message = "failed", str(failure)
         except Exception as error:  # anything that a plugin raises
-            status, message = "failed", f"it raises {type(error).__name__}: {error}"
+            status, message = "failed", f"it {raised(error, self._home)}"
         if self.expected and status == "failed":
             status, message = "expected", f"{self.expected} ({message})"
         elif self.expected and status == "ok":
@@ -129,9 +131,14 @@ def checks(
         if check not in functions:
             raise unknown(f"check of a {checked.kind}:", check, functions)
     return [
-        Check(check, (function.__doc__ or "").partition("\n")[0], expected.get(check, ""), partial(function, bench))
+        Check(check, sentence(function), expected.get(check, ""), partial(function, bench), checked.home)
         for check, function in functions.items()
     ]
+
+
+def sentence(function: Callable[..., None]) -> str:
+    """The first line of a docstring."""
+    return (function.__doc__ or "").partition("\n")[0]
 
 
 def find(name: str, kind: str | None = None) -> tuple[str, Plugin]:

@@ -139,7 +139,7 @@ class Bench:
     def scores(self) -> Scores:
         """Its scores for an audit that leaks; without them the check is skipped."""
         if not isinstance(self.result, Scores):
-            skip(f"it returns no scores: {self.result}")
+            skip("it returns no scores: see runs-with-its-defaults")
         scores: Scores = self.result
         return scores
 
@@ -155,7 +155,7 @@ class Bench:
 def runs_with_its_defaults(bench: Bench) -> None:
     """For an audit in which nothing is missing it returns `Scores`."""
     is_scores = isinstance(bench.result, Scores)
-    require(is_scores, f"it {outcome(bench.result)}; it must return Scores where nothing is missing")
+    require(is_scores, f"it {outcome(bench, bench.result)}; it must return Scores where nothing is missing")
 
 
 def scores_every_sample(bench: Bench) -> None:
@@ -223,7 +223,7 @@ def copes_with_few_samples(bench: Bench) -> None:
     except (NotApplicableError, UserError, ValueError) as error:
         require(bool(str(error)), "for two samples a side it raises an error without a message")
     except Exception as error:  # anything that a plugin raises
-        fail(f"for two samples a side it {outcome(error)}; raise NotApplicableError with a reason")
+        fail(f"for two samples a side it {outcome(bench, error)}; raise NotApplicableError with a reason")
 
 
 def gives_facts_that_records_can_keep(bench: Bench) -> None:
@@ -237,7 +237,7 @@ def names_libraries_that_are_installed(bench: Bench) -> None:
         for library in bench.plugin.libraries(**bench.plugin.defaults):
             version(library)
     except Exception as error:  # anything that a plugin raises
-        fail(f"libraries= {outcome(error)}; name distributions as pip does")
+        fail(f"libraries= {outcome(bench, error)}; name distributions as pip does")
 
 
 CHECKS = (

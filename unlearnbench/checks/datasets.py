@@ -49,8 +49,8 @@ class Bench:
         """What it returns, or the exception that it raises; without its files the check is skipped."""
         try:
             states = self.plugin.state(self.root).values()
-        except BrokenContractError as error:
-            skip(f"another check says why not: {error}")
+        except BrokenContractError:
+            skip("its files are not named rightly: see says-what-its-files-are")
         if states and set(states) == {"missing"}:
             skip(f"its files are not in {self.root}: see `unlearnbench data fetch`, and --data")
         try:
@@ -61,14 +61,14 @@ class Bench:
     def dataset(self) -> Dataset:
         """The data set; without one the check is skipped."""
         if not isinstance(self.result, Dataset):
-            skip(f"it cannot be read: {self.result}")
+            skip("it cannot be read: see can-be-read")
         return self.result
 
 
 def can_be_read(bench: Bench) -> None:
     """It reads its files and returns a `Dataset`."""
     is_dataset = isinstance(bench.result, Dataset)
-    require(is_dataset, f"it {outcome(bench.result)}; it must return a Dataset")
+    require(is_dataset, f"it {outcome(bench, bench.result)}; it must return a Dataset")
 
 
 def gives_images_as_bytes(bench: Bench) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.checks.material import CLASSES, RECIPE, builder, digits, trained
-from unlearnbench.checks.requirements import skip
+from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import SideEffects, count_hooks, recording, without_data
 from unlearnbench.plugins.access import Access
 from unlearnbench.plugins.contract import BrokenContractError
@@ -130,9 +130,9 @@ class Bench:
     def completed_run(self) -> Run:
         """The first run; if it failed, the check is skipped."""
         if self.first.error is not None:
-            skip(f"it does not run: {self.first.error}")
+            skip("it does not run: see runs-with-its-defaults")
         if not callable(self.first.network):
-            skip("it returns no network")
+            skip("it returns no network: see runs-with-its-defaults")
         return self.first
 
     @cached_property
@@ -140,7 +140,7 @@ class Bench:
         """A run with another seed: another original, and another forget set."""
         run = self.run(seed=1)
         if run.error is not None:
-            raise BrokenContractError(f"it runs with seed 0, but with seed 1 it raises {run.error!r}")
+            raise BrokenContractError(f"it runs with seed 0, but with seed 1 it {outcome(self, run.error)}")
         return run
 
 

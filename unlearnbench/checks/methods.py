@@ -13,10 +13,11 @@ from unlearnbench.checks.material import CLASSES, CPU, RECIPE, digits
 from unlearnbench.checks.method_runs import Bench, draw_forget_set
 from unlearnbench.checks.requirements import outcome, skip
 from unlearnbench.checks.side_effects import ForbiddenDataError
-from unlearnbench.errors import AccessError, UserError
+from unlearnbench.errors import AccessError, UserError, counted
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.contract import fail, require
 from unlearnbench.plugins.method import Method, require_prepared
+from unlearnbench.runtime.frames import at_line
 
 LESS = {"labels": "images", "images": None, "sample-labels": "images"}
 """The next lower level of access."""
@@ -26,17 +27,17 @@ def runs_with_its_defaults(bench: Bench) -> None:
     """It runs with its default options and returns something that can be called."""
     run = bench.first
     if isinstance(run.error, AccessError | ForbiddenDataError):
-        skip(f"another check says why not: {run.error}")
-    require(run.error is None, f"it {outcome(run.error)}")
+        skip("it reads what it does not declare: another check says more")
+    require(run.error is None, f"it {outcome(bench, run.error)}")
     require(callable(run.network), f"it returns {type(run.network).__name__}: return a network")
 
 
 def sees_only_what_it_declares(bench: Bench) -> None:
     """In neither phase it reads data, or labels, that its `Access` does not include."""
     error = bench.first.error
-    require(
-        not isinstance(error, AccessError), f"{error}; it declares {bench.plugin.access}: declare more or read less"
-    )
+    if isinstance(error, AccessError):
+        place = at_line(error, bench.plugin.home)
+        fail(f"{error}{place}; it declares {bench.plugin.access}: declare more or read less")
 
 
 def declares_only_what_it_uses(bench: Bench) -> None:
@@ -177,7 +178,7 @@ def copes_with_one_class(bench: Bench) -> None:
 def copes_with_tiny_forget_sets(bench: Bench) -> None:
     """It forgets two samples, one, or none at all, or says in a UserError or ValueError why it cannot."""
     for count in (2, 1, 0):
-        require_result(bench, draw_forget_set(0)[:count], f"{count} samples")
+        require_result(bench, draw_forget_set(0)[:count], counted(count, "sample"))
 
 
 def require_result(bench: Bench, forget: Tensor, what: str) -> None:
@@ -186,7 +187,7 @@ def require_result(bench: Bench, forget: Tensor, what: str) -> None:
     is_clear = isinstance(error, UserError | ValueError) and bool(str(error))
     require(
         error is None or is_clear,
-        f"to forget {what} it {outcome(error)}; return a network, or raise a UserError that says why not",
+        f"to forget {what} it {outcome(bench, error)}; return a network, or raise a UserError that says why not",
     )
 
 

@@ -8,6 +8,7 @@ from unittest import SkipTest
 from unlearnbench.checks.side_effects import SideEffects
 from unlearnbench.plugins.contract import require
 from unlearnbench.plugins.plugin import require_keywords, require_plain_options
+from unlearnbench.runtime.frames import at_line
 
 
 class AnyBench(Protocol):
@@ -31,11 +32,19 @@ def skip(reason: str) -> NoReturn:
     raise SkipTest(reason)
 
 
-def outcome(result: object) -> str:
-    """The result of a call in words; an exception stands for having been raised."""
-    if isinstance(result, Exception):
-        return f"raises {type(result).__name__}: {result}"
-    return f"returns {type(result).__name__}"
+def outcome(bench: AnyBench, result: object) -> str:
+    """The result of a plugin's call in words; an exception stands for having been raised."""
+    return raised(result, bench.plugin.home) if isinstance(result, Exception) else f"returns {type(result).__name__}"
+
+
+def raised(error: Exception, home: str) -> str:
+    """An exception in words, with the line of the plugin's code where it was raised.
+
+    Args:
+        error: The exception.
+        home: The plugin's; see `Plugin.home`.
+    """
+    return f"raises {type(error).__name__}: {error}{at_line(error, home)}"
 
 
 def is_documented(bench: AnyBench) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,10 @@ from typing import Any
 
 from torch import nn
 
-from unlearnbench.runtime import global_state
+from unlearnbench.runtime import audit, global_state
+from unlearnbench.runtime.frames import is_installed, module_of, package_of
 from unlearnbench.storage import store
 
-CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".txt", ".cfg", ".ini", ".yaml")
-"""Endings of files that are code or settings, not data."""
-METADATA = (".dist-info", ".egg-info")
-SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
 GRACE = 0.2
 """Seconds that a thread may still run after the plugin has returned."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -28,8 +25,6 @@ HOOKS_ON_ALL = "hooks on all modules"
 """The global setting that has a check of its own."""
 ENVIRONMENT = "environment variables"
 """The global setting that libraries change, too: torch sets variables for its own caches when it first needs them."""
-INSTALLED = {"site-packages", "dist-packages"}
-"""The names of the folders of all installed packages."""
 
 
 class ForbiddenDataError(Exception):
@@ -89,36 +84,25 @@ def watching_libraries(package: str, variables: set[str]) -> Iterator[None]:
         variables: The names.
     """
 
-    def watch(name: str) -> None:
-        if is_library(caller(), package):
-            variables.add(name)
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("os.putenv", "os.unsetenv") and is_library(caller(), package):
+            variables.add(os.fsdecode(arguments[0]))
 
-    _watchers.append(watch)
-    start_auditing()
-    try:
+    with audit.listening(watch):
         yield
-    finally:
-        _watchers.pop()
 
 
 def caller() -> FrameType | None:
-    """The frame of the innermost function that is neither part of this module nor of the standard library."""
+    """The frame of the innermost function that neither listens nor is part of the standard library."""
     frame: FrameType | None = sys._getframe(1)
-    while frame and (frame.f_globals["__name__"] == __name__ or package_of(frame) in sys.stdlib_module_names):
+    while frame and (module_of(frame) in (__name__, audit.__name__) or package_of(frame) in sys.stdlib_module_names):
         frame = frame.f_back
     return frame
 
 
-def package_of(frame: FrameType) -> str:
-    """The top-level package of the code of a frame."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
-
-
 def is_library(frame: FrameType | None, package: str) -> bool:
     """True if a frame runs code of an installed package other than the plugin's."""
-    if frame is None or package_of(frame) == package:
-        return False
-    return bool(INSTALLED & set(Path(frame.f_code.co_filename).parts))
+    return frame is not None and package_of(frame) != package and is_installed(frame)
 
 
 def count_global_hooks() -> int:
@@ -144,39 +128,15 @@ def without_data(attempts: list[str]) -> Iterator[None]:
     def refuse_artefact(path: Path, key: Any) -> None:
         refuse(f"the suite's {key['kind']} {key.get('name', '')}".strip())
 
+    def refuse_file(event: str, arguments: tuple[Any, ...]) -> None:
+        file = audit.opened(event, arguments)
+        if file and not file[1]:
+            refuse(str(file[0]))
+
     read_artefact = store.read_artefact
     store.read_artefact = refuse_artefact
-    _refusals.append(refuse)
-    start_auditing()
     try:
-        yield
+        with audit.listening(refuse_file):
+            yield
     finally:
-        _refusals.pop()
         store.read_artefact = read_artefact
-
-
-_refusals: list[Callable[[str], None]] = []
-"""The last one is called with the path of each data file that is opened; empty outside of `without_data`."""
-_watchers: list[Callable[[str], None]] = []
-"""The last one is called with the name of each environment variable that is set or deleted."""
-_auditing: list[bool] = []
-"""Empty until the audit hook is installed, which cannot be undone."""
-
-
-def start_auditing() -> None:
-    """Installs the audit hook, once in a process."""
-    if not _auditing:
-        sys.addaudithook(audit)
-        _auditing.append(True)
-
-
-def audit(event: str, arguments: tuple[Any, ...]) -> None:
-    """The audit hook: the interpreter calls it on every event."""
-    if event in ("os.putenv", "os.unsetenv") and _watchers:
-        _watchers[-1](os.fsdecode(arguments[0]))
-    if event != "open" or not _refusals or not isinstance(arguments[0], str | bytes | os.PathLike):
-        return
-    path, mode = Path(os.fsdecode(arguments[0])), str(arguments[1] or "r")
-    is_data = not (str(path).startswith(SYSTEM) or path.suffix in CODE or path.parent.suffix in METADATA)
-    if is_data and not set(mode) & set("wax"):
-        _refusals[-1](str(path))

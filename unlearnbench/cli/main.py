@@ -15,6 +15,9 @@ from unlearnbench.cli.streams import open_closed_streams, os_error_message
 from unlearnbench.errors import UserError
 from unlearnbench.runtime.garbage import collect_rarely
 
+CONTINUED = ("run", "score", "measure", "tune")
+"""Commands that keep finished work: started again, they continue where they were."""
+
 
 class TerminatedError(BaseException):
     """The process received SIGTERM, e.g. from a batch system."""
@@ -41,7 +44,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, TerminatedError) as error:
-            click.echo("interrupted: finished work is kept, and the same command continues from here", err=True)
+            kept = ": finished work is kept, and the same command continues from here"
+            click.echo(f"interrupted{kept if ctx.invoked_subcommand in CONTINUED else ''}", err=True)
             sys.exit(143 if isinstance(error, TerminatedError) else 130)
         except UserError as error:
             raise click.UsageError(str(error)) from error
@@ -50,7 +54,7 @@ class Commands(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader, such as `head`, has seen enough
                 raise
-            raise click.UsageError(os_error_message(error)) from error
+            raise click.UsageError(os_error_message(error, ctx.invoked_subcommand in CONTINUED)) from error
         finally:
             if pool := sys.modules.get("unlearnbench.engines.pool"):
                 pool.POOL.dismiss()  # threads that methods leave in workers would block the exit of this process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,8 +14,28 @@ if TYPE_CHECKING:
     from unlearnbench.operations.work import Effort
     from unlearnbench.planning.selection import Selection, Workspace
 
-RESULTS = click.option("--results", default="results", metavar="DIR", help="Folder of records and tables.  [results]")
-PRESET = click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="Name or file of the preset.  [demo]")
+
+class Once(click.Option):
+    """An option that may be given once; of several, click would take the last one without a word."""
+
+    def __init__(self, *names: Any, **settings: Any) -> None:
+        if settings.get("default") is not None:
+            settings["default"] = [settings["default"]]
+        super().__init__(*names, **{**settings, "multiple": True})
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value; None if there is none."""
+        values = super().process_value(ctx, value)
+        if values and len(values) > 1:
+            given = " and ".join(map(str, values))
+            raise click.UsageError(f"{self.opts[-1]} can be given once, not as {given}: use one of them", ctx)
+        return values[0] if values else None
+
+
+option = partial(click.option, cls=Once)
+"""As `click.option`, for options with one value."""
+RESULTS = option("--results", default="results", metavar="DIR", help="Folder of records and tables.  [results]")
+PRESET = option("--preset", default="demo", metavar="NAME|FILE.toml", help="Name or file of the preset.  [demo]")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
 PARAMETERS = click.option(
     "-p",
@@ -36,29 +57,25 @@ METHODS = click.option(
     metavar="NAME|FILE.py:FUNCTION",
     help="Only this method, and Retrain; repeatable.",
 )
-SEEDS = click.option("--seeds", metavar="0-4|0,2,5", help="Seeds to run.  [those of the preset]")
-JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Number of workers.  [number of cores]")
-TIMEOUT = click.option(
+SEEDS = option("--seeds", metavar="0-4|0,2,5", help="Seeds to run.  [those of the preset]")
+JOBS = option("-j", "--jobs", type=int, metavar="N", help="Number of workers.  [number of cores]")
+TIMEOUT = option(
     "--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]"
 )
-DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Device.  [auto]")
-ARITHMETIC = click.option(
+DEVICE = option("--device", default="auto", metavar="auto|cpu|cuda", help="Device.  [auto]")
+ARITHMETIC = option(
     "--arithmetic",
     default="auto",
     metavar="auto|portable|native",
     help="portable: same numbers on all x86-64 CPUs with AVX2; native: faster.  [portable if possible]",
 )
-CACHE = click.option(
-    "--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache folder]"
-)
-DATA = click.option(
-    "--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]"
-)
+CACHE = option("--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache folder]")
+DATA = option("--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]")
 DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Print what would be run, and its cost.")
 ACCEPT = click.option("--accept-stale", is_flag=True, help="Reuse stale results, with a footnote.")
-ONE_DATASET = click.option("-d", "--dataset", required=True, metavar="NAME", help="The data set.")
-ONE_TASK = click.option("-t", "--task", required=True, metavar="NAME", help="The task.")
-ONE_SEED = click.option("--seed", type=int, default=0, metavar="N", help="The seed.  [0]")
+ONE_DATASET = option("-d", "--dataset", required=True, metavar="NAME", help="The data set.")
+ONE_TASK = option("-t", "--task", required=True, metavar="NAME", help="The task.")
+ONE_SEED = option("--seed", type=int, default=0, metavar="N", help="The seed.  [0]")
 
 
 def selection_of(options: dict[str, Any]) -> Selection:
@@ -99,7 +116,9 @@ def parse_parameters(parameters: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         name, dot, key = left.rpartition(".")
         if not (equals and dot and name and key):
             raise UserError(f"-p must be NAME.KEY=VALUE, such as laf.tau=5, not {text!r}")
-        overrides.setdefault(name, {})[key] = parse_value(right)
+        if key in overrides.setdefault(name, {}):
+            raise UserError(f"-p {left} can be given once: {overrides[name][key]!r} and {right} contradict each other")
+        overrides[name][key] = parse_value(right)
     return overrides
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from unlearnbench.cli.options import DATA, JSON
+from unlearnbench.cli.options import DATA, JSON, option
 from unlearnbench.cli.printing import print_rows
+
+if TYPE_CHECKING:
+    from unlearnbench.checks import Result
 
 
 @click.command("list")
@@ -28,7 +33,7 @@ def list_plugins(what: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("plugin", metavar="NAME|FILE.py:FUNCTION")
-@click.option(
+@option(
     "--kind", metavar="KIND", help="Kind, if several plugins have this name: method, task, dataset, model or attack."
 )
 @DATA
@@ -41,25 +46,45 @@ def check(plugin: str, kind: str | None, data: str | None, as_json: bool) -> Non
     """
     from unlearnbench.checks import examine
 
-    results = []
+    results: list[Result] = []
     for result in examine(plugin, kind=kind, data=data):
+        if not as_json and result.status != "skipped":
+            click.echo(check_line(result, results))
         results.append(result)
-        if not as_json:
-            status = "FAILED" if result.status == "failed" else result.status
-            click.echo(f"{status:8} {result.check}" + (f": {result.message}" if result.message else ""))
     if as_json:
         click.echo(json.dumps([asdict(result) for result in results], indent=1))
     else:
+        for line in skipped_lines(results):
+            click.echo(line)
         counts = Counter(result.status for result in results)
         others = "".join(f", {counts[status]} {status}" for status in ("expected", "skipped") if counts[status])
         click.echo(f"{plugin}: {counts['ok']} ok, {counts['failed']} failed{others}")
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
 
 
+def check_line(result: Result, before: Sequence[Result]) -> str:
+    """The result of a check; a message that was printed before is not repeated."""
+    status = "FAILED" if result.status == "failed" else result.status
+    first = next((other.check for other in before if other.message == result.message), "")
+    message = f"as {first}" if first and result.message else result.message
+    return f"{status:8} {result.check}" + (f": {message}" if message else "")
+
+
+def skipped_lines(results: Sequence[Result]) -> Iterator[str]:
+    """A line for each reason for which checks were skipped."""
+    reasons: dict[str, list[str]] = {}
+    for result in results:
+        if result.status == "skipped":
+            reasons.setdefault(result.message, []).append(result.check)
+    for reason, checks in reasons.items():
+        what = checks[0] if len(checks) == 1 else f"{len(checks)} checks"
+        yield f"{'skipped':8} {what}: {reason}"
+
+
 @click.command()
 @click.argument("kind", metavar="method|task|dataset|model|attack")
 @click.argument("name")
-@click.option("--into", default=".", metavar="DIR", help="Folder to create it in.  [.]")
+@option("--into", default=".", metavar="DIR", help="Folder to create it in.  [.]")
 def new(kind: str, name: str, into: str) -> None:
     """Creates a package with a working plugin and its test."""
     from unlearnbench.plugins.scaffold import write

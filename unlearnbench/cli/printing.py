@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unlearnbench.errors import counted
 from unlearnbench.planning.cell_info import CellStatus
 
 if TYPE_CHECKING:
+    from unlearnbench.operations.confirm import Confirmation
     from unlearnbench.operations.reproduce import Reproduction
     from unlearnbench.operations.run import Summary
 
@@ -34,17 +36,13 @@ def show_plan(summary: Summary) -> None:
         click.echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if status.why else ""))
     counts = Counter(artefact.kind for artefact in plan.missing)
     parts = [counted(counts[kind], name) for kind, name in KINDS.items() if counts[kind]]
-    click.echo(f"\n{len(plan.to_run)} of {len(plan.cells)} cells to run")
+    click.echo(f"\n{len(plan.to_run)} of {counted(len(plan.cells), 'cell')} to run")
     if plan.failed_before:
-        click.echo(f"{len(plan.failed_before)} cells failed in an earlier run: see --retry-failed")
+        click.echo(f"{counted(len(plan.failed_before), 'cell')} failed in an earlier run: see --retry-failed")
     if parts:
         click.echo(f"artefacts to make: {', '.join(parts)}")
-    click.echo(f"cost: about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB in {plan.store.root}")
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and a noun, in the plural unless the number is 1."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    passes = counted(round(plan.ep), "pass")
+    click.echo(f"cost: about {passes} over the training set, {plan.size / 1e6:.1f} MB in {plan.store.root}")
 
 
 def show_result(summary: Summary) -> None:
@@ -60,7 +58,7 @@ def show_result(summary: Summary) -> None:
     finished_before = len(summary.plan.cells) - len(summary.plan.to_run)
     not_run = len(summary.plan.to_run) - len(done)
     click.echo(
-        f"{len(done)} cells run{f' ({failed} failed)' if failed else ''}, {finished_before} finished before"
+        f"{counted(len(done), 'cell')} run{f' ({failed} failed)' if failed else ''}, {finished_before} finished before"
         f"{f', {not_run} not run' if not_run else ''}; tables in {summary.plan.results / 'tables'}"
     )
     if summary.outcomes:
@@ -72,7 +70,8 @@ def show_time(summary: Summary) -> None:
     """Prints the time of a run by kind of work, and its speed."""
     total, ep = summary.workers * summary.seconds, sum(outcome.ep for outcome in summary.outcomes)
     shares = ", ".join(f"{kind} {seconds / total:.0%}" for kind, seconds in summary.spent.items())
-    click.echo(f"{summary.seconds:.0f} s with {summary.workers} workers, {ep:.0f} passes: {shares}")
+    workers = counted(summary.workers, "worker")
+    click.echo(f"{summary.seconds:.0f} s with {workers}, {counted(round(ep), 'pass')}: {shares}")
     if summary.speed:
         rates = ", ".join(f"{rate:.0f} {unit}" for unit, rate in summary.speed.items())
         click.echo(f"training speed per worker: {rates}")
@@ -103,6 +102,34 @@ def show_reproduction(reproduction: Reproduction) -> None:
     if rows:
         click.echo(tabulate(rows, ["", "Record", "Now", ""], disable_numparse=True) + "\n")
     click.echo(reproduction.verdict)
+
+
+CONFIRMED = {
+    "raised": "versions raised",
+    "confirmed": "versions kept, because the edited code gives equal bits",
+    "new": "new versions",
+}
+"""What `confirm` does with versions, as printed."""
+
+
+def show_confirmation(done: Confirmation) -> None:
+    """Prints the result of `confirm`."""
+    if done.problem:
+        click.echo(done.problem)
+    elif done.bits:
+        changed = f"{len(done.different)} changed" if done.different else "equal bits"
+        click.echo(f"{counted(done.outputs, 'output')} of the golden plan: {changed}")
+    else:
+        click.echo(f"{counted(done.outputs, 'output')} near the golden ones; bits were not compared: {done.why}")
+    lists = [(text, getattr(done, name)) for name, text in CONFIRMED.items() if getattr(done, name)]
+    for text, names in lists:
+        click.echo(f"{text}: {', '.join(names)}")
+    if done.written:
+        click.echo("written to unlearnbench/artefacts/versions.toml and unlearnbench/golden/outputs.json")
+    elif lists:
+        click.echo("nothing was written, because of --check")
+    if not done.bits and not done.written and not done.problem and "native" not in done.why:
+        click.echo("to compare bits, install these versions; or --new-libraries stores these outputs as golden")
 
 
 def shortened(value: Any) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from unlearnbench.errors import counted
 from unlearnbench.operations.work import EVALUATION, MADE, Outcome, artefacts_in
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Plan
@@ -32,8 +33,9 @@ class Reporter:
         if not self._cells:
             return
         self._line(
-            f"{self._cells} of {len(plan.cells)} cells to run, {self._artefacts} artefacts to make first; "
-            f"about {plan.ep:.0f} passes over the training set, {plan.size / 1e6:.1f} MB"
+            f"{self._cells} of {counted(len(plan.cells), 'cell')} to run, "
+            f"{counted(self._artefacts, 'artefact')} to make first; "
+            f"about {counted(round(plan.ep), 'pass')} over the training set, {plan.size / 1e6:.1f} MB"
         )
         if self._console.is_terminal:
             self._bar = bar(self._console)
@@ -42,9 +44,11 @@ class Reporter:
 
     def done(self, outcome: Outcome) -> None:
         """An artefact or a cell is finished."""
-        self._forecast.add(outcome.ep + EVALUATION * outcome.is_cell, outcome.seconds)
-        self._done_cells += outcome.is_cell
         self._done_artefacts += outcome.artefacts
+        if outcome.is_cell:
+            self._done_cells += 1
+        evaluation = EVALUATION if outcome.is_cell else 0.0
+        self._forecast.add(outcome.ep + evaluation, outcome.seconds)
         reason = f": {outcome.reason}" if outcome.reason else ""
         if outcome.is_cell:
             line = f"[{self._done_cells}/{self._cells}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{reason}"

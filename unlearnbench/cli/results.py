@@ -26,11 +26,12 @@ from unlearnbench.cli.options import (
     SEEDS,
     TASKS,
     effort_of,
+    option,
     selection_of,
     workspace_of,
 )
-from unlearnbench.cli.printing import default_format
-from unlearnbench.errors import UserError
+from unlearnbench.cli.printing import default_format, show_confirmation
+from unlearnbench.errors import UserError, counted
 from unlearnbench.reporting.views import STANDARD, VIEWS
 from unlearnbench.storage.folders import expanded
 
@@ -47,26 +48,25 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.argument("number", metavar="[NUMBER|TASK]", required=False)
-@click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper with --compare]")
+@option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper with --compare]")
 @RESULTS
 @DATASETS
 @TASKS
 @METHODS
 @SEEDS
-@click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
-@click.option(
-    "--protocol", metavar="clean|released", help="How models are evaluated.  [clean; released with --compare]"
-)
-@click.option("--attack", metavar="NAME", help="Show this attack in the last column; see `measure`.  [shadow]")
-@click.option("--metric", metavar="auc|balanced_accuracy|tpr@1%|tpr@0.1%", help="The metric of the attack.  [auc]")
+@option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
+@option("--protocol", metavar="clean|released", help="How models are evaluated.  [clean; released with --compare]")
+@option("--attack", metavar="NAME", help="Show this attack in the last column; see `measure`.  [shadow]")
+@option("--metric", metavar="auc|balanced_accuracy|tpr@1%|tpr@0.1%", help="The metric of the attack.  [auc]")
 @view_flags
 @ACCEPT
 @CACHE
 @DATA
 def table(number: str | None, preset: str | None, results: str, form: str | None, **options: Any) -> None:
-    """Prints a table of the records: 1-3 (methods) and 4-6 (ablations) as in the paper, or that of a task.
+    """Prints a table of the records.
 
-    Retrain and the controls are always shown. Variants take part in bold and underlined type if -m names them.
+    1-3 (methods) and 4-6 (ablations) are the paper's; other tasks have a table of their name. Retrain and the controls
+    are always shown. Variants take part in bold and underlined type if -m names them.
     """
     from unlearnbench.reporting.tables import table as table_text
 
@@ -79,22 +79,23 @@ def table(number: str | None, preset: str | None, results: str, form: str | None
 
 
 @click.command()
-@click.option("--preset", default="demo", metavar="NAME|FILE.toml", help="Whose results.  [demo]")
+@option("--preset", default="demo", metavar="NAME|FILE.toml", help="Whose results.  [demo]")
 @RESULTS
 @DATASETS
 @TASKS
 @METHODS
 @SEEDS
-@click.option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
-@click.option("--svg", metavar="FILE", help="Also draw the critical-difference diagram.")
+@option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
+@option("--svg", metavar="FILE", help="Also draw the critical-difference diagram.")
 @ACCEPT
 @JSON
 def rank(
     preset: str, results: str, form: str | None, svg: str | None, accept_stale: bool, as_json: bool, **options: Any
 ) -> None:
-    """Ranks methods by their distance to Retrain, with the significance that the number of tasks and seeds supports.
+    """Ranks methods by their distance to Retrain over all tasks.
 
-    Methods that lack a task or a dataset are left out and named. Variants are ranked if -m names them.
+    Claims only the significance that the number of tasks and seeds supports. Methods that lack a task or a dataset are
+    left out and named. Variants are ranked if -m names them.
     """
     from unlearnbench.reporting import charts, ranking
     from unlearnbench.reporting.choice import Choice
@@ -121,48 +122,48 @@ def rank(
 @JSON
 def show(dataset: str, task: str, method: str, seed: int, preset: str, results: str, as_json: bool) -> None:
     """Prints the record of a cell and the command that reproduces it."""
+    from unlearnbench.planning import presets
     from unlearnbench.reporting.show import describe, find_record
 
     record = find_record(expanded(results), preset, dataset, task, method, seed)
-    click.echo(json.dumps(record, indent=1) if as_json else describe(record))
+    click.echo(json.dumps(record, indent=1) if as_json else describe(record, presets.read(preset)))
 
 
 @click.command()
 @click.option("--bump", multiple=True, metavar="GROUP.NAME", help="Raise this version, e.g. methods.laf; repeatable.")
-@click.option("--because", default="", metavar="TEXT", help="Why numbers change; written to CHANGELOG.md.")
+@option("--because", default="", metavar="TEXT", help="Why numbers change; written to CHANGELOG.md.")
 @click.option("--check", is_flag=True, help="Write nothing.")
+@click.option(
+    "--new-libraries",
+    is_flag=True,
+    help="Store the outputs of other versions of libraries as golden, if they are near.",
+)
 @JOBS
 @ARITHMETIC
 @JSON
 def confirm(bump: tuple[str, ...], because: str, as_json: bool, **options: Any) -> None:
-    """Computes a small plan and compares its outputs with the published ones, bit by bit.
+    """Checks that this machine gives the published bits.
 
-    Shows whether this machine gives the published numbers. After editing code: confirms that it still gives them, or
-    raises the versions of the code that no longer does. Exit code 0: outputs are equal, or changes are explained; 1:
-    otherwise.
+    Computes a small plan, and compares its outputs with the published ones. After editing code: confirms that it still
+    gives them, or raises the versions of the code that no longer does. Exit code 0: outputs are equal, or changes are
+    explained; 1: otherwise.
     """
+    from unlearnbench.cli.progress import Reporter
     from unlearnbench.operations.confirm import confirm as confirm_all
 
-    done = confirm_all(bump, because, say=partial(click.echo, err=True), **options)
+    progress = Reporter() if sys.stderr.isatty() else None  # a log needs no line for each of hundreds of steps
+    done = confirm_all(bump, because, say=partial(click.echo, err=True), progress=progress, **options)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=1))
-    elif done.problem:
-        click.echo(done.problem)
-    elif done.bits:
-        changed = f"{len(done.different)} of {done.outputs} outputs changed" if done.different else "equal bits"
-        click.echo(f"{done.outputs} outputs of the golden plan: {changed}")
-        for change, names in (("raised", done.raised), ("confirmed", done.confirmed), ("new", done.new)):
-            if names:
-                click.echo(f"{change}: {', '.join(names)}")
     else:
-        click.echo(f"{done.outputs} outputs are near the golden ones; bits were not compared, because {done.why}")
+        show_confirmation(done)
     sys.exit(1 if done.problem else 0)
 
 
 @click.command()
 @RESULTS
 @PRESET
-@click.option("--rerun", type=int, default=0, metavar="N", help="Also unlearn N random cells again.  [0]")
+@option("--rerun", type=int, default=0, metavar="N", help="Also unlearn N random cells again.  [0]")
 @JOBS
 @DEVICE
 @ARITHMETIC
@@ -170,9 +171,10 @@ def confirm(bump: tuple[str, ...], because: str, as_json: bool, **options: Any) 
 @DATA
 @JSON
 def verify(rerun: int, as_json: bool, **options: Any) -> None:
-    """Checks all records of a preset and all artefacts, and recomputes every number from stored outputs.
+    """Recomputes all numbers of records from stored outputs.
 
-    Reports all problems at once. Exit code 0: no problems; 1: problems.
+    Reads all records of a preset and all artefacts, and reports all problems at once. Exit code 0: no problems; 1:
+    problems.
     """
     from unlearnbench.operations.verify import verify as verify_all
 
@@ -187,11 +189,14 @@ def verify(rerun: int, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps(asdict(done), indent=1))
     else:
         for reason, count in done.unmeasured.items():
-            click.echo(f"{count} records were read but not recomputed: {reason}")
-        click.echo(f"{done.records} records and {done.artefacts} artefacts read, {done.measured} records recomputed")
+            click.echo(f"{counted(count, 'record')} read but not recomputed: {reason}")
+        click.echo(
+            f"{counted(done.records, 'record')} and {counted(done.artefacts, 'artefact')} read, "
+            f"{counted(done.measured, 'record')} recomputed"
+        )
         for problem in done.problems:
             click.echo(f"problem: {problem}")
-        click.echo(f"{len(done.problems)} problems" if done.problems else "no problems")
+        click.echo(counted(len(done.problems), "problem") if done.problems else "no problems")
     sys.exit(1 if done.problems else 0)
 
 
@@ -241,24 +246,24 @@ def listed(places: Sequence[str]) -> str:
 @click.option(
     "--cache", "caches", multiple=True, metavar="DIR", help="Also copy the artefacts of this cache; repeatable."
 )
-@click.option(
-    "--into-cache", "cache", metavar="DIR", help="Where to.  [$UNLEARNBENCH_CACHE or the user's cache folder]"
-)
+@option("--into-cache", "cache", metavar="DIR", help="Where to.  [$UNLEARNBENCH_CACHE or the user's cache folder]")
 def merge(folders: tuple[str, ...], results: str, caches: tuple[str, ...], cache: str | None) -> None:
-    """Copies the records of results folders DIR... into that of --results.
+    """Copies records of other machines into the folder of --results.
 
-    Records of the same cell must agree in everything but times and places; otherwise nothing is changed.
+    DIR... are results folders. Records of the same cell must agree in everything but times and places; otherwise
+    nothing is changed.
     """
     from unlearnbench.operations.merge import merge as merge_folders
     from unlearnbench.storage.folders import cache as cache_folder
 
     done = merge_folders(folders, results, caches=caches, cache=cache)
     click.echo(
-        f"{results}: {done.new} records added, {done.better} failures replaced, {done.more} records extended, "
+        f"{results}: {counted(done.new, 'record')} added, {counted(done.better, 'failure')} replaced, "
+        f"{counted(done.more, 'record')} extended, "
         f"{done.same} already there"
     )
     if caches:
-        click.echo(f"{cache_folder(cache)}: {done.artefacts} artefacts copied")
+        click.echo(f"{cache_folder(cache)}: {counted(done.artefacts, 'artefact')} copied")
     if done.incomplete:
         click.echo(
             f"{done.incomplete} of these records lack outputs in {cache_folder(cache)}: `measure`, `verify` and "
@@ -275,9 +280,9 @@ def merge(folders: tuple[str, ...], results: str, caches: tuple[str, ...], cache
 @click.option("--prune", is_flag=True, help="Delete artefacts that no record in these folders needs.")
 @JSON
 def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: bool) -> None:
-    """Lists the artefacts in the cache, and how many no record needs; --prune deletes the latter.
+    """Lists what the cache holds, and deletes what no record needs.
 
-    Artefacts younger than an hour are kept, because a run may be using them.
+    Only --prune deletes. Artefacts younger than an hour are kept, because a run may be using them.
     """
     from unlearnbench.operations.prune import cache_usage
     from unlearnbench.operations.prune import prune as prune_cache
@@ -292,4 +297,4 @@ def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: boo
     if prune:
         freed = prune_cache(usages)
         count = sum(len(usage.unneeded) for usage in usages)
-        click.echo(f"{count} files, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)
+        click.echo(f"{counted(count, 'file')}, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)

@@ -32,13 +32,14 @@ from unlearnbench.cli.options import (
     TASKS,
     TIMEOUT,
     effort_of,
+    option,
     parse_parameters,
     parse_value,
     selection_of,
     workspace_of,
 )
 from unlearnbench.cli.printing import as_data, show_failures, show_plan, show_reproduction, show_result
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 
 if TYPE_CHECKING:
     from unlearnbench.operations.tune import Tuning
@@ -103,7 +104,7 @@ def run(
 @ONE_DATASET
 @ONE_TASK
 @ONE_SEED
-@click.option("--name", metavar="NAME", help="Name in tables.  [name of the file]")
+@option("--name", metavar="NAME", help="Name in tables.  [name of the file]")
 @PRESET
 @PARAMETERS
 @JOBS
@@ -182,7 +183,7 @@ def export(folder: str, **options: Any) -> None:
 @METHODS
 @PARAMETERS
 @SEEDS
-@click.option(
+@option(
     "--unlearned-shadows",
     type=int,
     default=0,
@@ -222,8 +223,8 @@ def measure(
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
     else:
-        measured = f"{len(result.done)} of {result.cells} records have new numbers"
-        click.echo(f"{result.cells} cells are selected" if dry_run else measured)
+        measured = f"{len(result.done)} of {counted(result.cells, 'record')} got new numbers"
+        click.echo(f"{counted(result.cells, 'cell')} selected" if dry_run else measured)
         for name, reason in {**result.without, **result.failed}.items():
             click.echo(f"not measured: {name}: {reason}", err=True)
     sys.exit(1 if result.without or result.failed else 0)
@@ -238,7 +239,7 @@ def measure(
 @click.option(
     "--space", "space", multiple=True, metavar="KEY=LOW:HIGH|V1,V2", help="A log-uniform range, or choices; repeatable."
 )
-@click.option("--points", metavar="N1,N2", help="Number of points on each tuning split.  [the preset's]")
+@option("--points", metavar="N1,N2", help="Number of points on each tuning split.  [the preset's]")
 @click.option("--write", is_flag=True, help="Write the choices to PRESET.tuned.toml, from which tables take them.")
 @JOBS
 @TIMEOUT
@@ -257,11 +258,11 @@ def tune(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Tunes hyperparameters: the same rule, and the same number of points for every method.
+    """Tunes the hyperparameters of all methods by one rule.
 
-    Draws points from the methods' declared spaces, and takes the one that is closest to Retrain on tuning splits, which
-    have training images only. Writes a log of all trials, as CSV and as markdown; a run that was interrupted continues
-    from it.
+    Every method has the same number of points. Draws points from the methods' declared spaces, and takes the one that
+    is closest to Retrain on tuning splits, which have training images only. Writes a log of all trials, as CSV and as
+    markdown; a run that was interrupted continues from it.
     """
     from unlearnbench.operations.tune import tune as tune_methods
     from unlearnbench.plugins.files import named
@@ -313,7 +314,7 @@ def parse_points(text: str | None) -> tuple[int, ...]:
 
 @click.command()
 @click.argument("cell", nargs=-1, metavar="[DATASET TASK METHOD SEED]")
-@click.option("--random", "count", type=int, default=0, metavar="N", help="Draw N cells at random instead.")
+@option("--random", "count", type=int, default=0, metavar="N", help="Draw N cells at random instead.")
 @PRESET
 @JOBS
 @RESULTS
@@ -345,5 +346,7 @@ def reproduce(cell: tuple[str, ...], count: int, as_json: bool, **options: Any) 
             json.dumps([{**asdict(one), "path": str(one.path), "verdict": one.verdict} for one in done], indent=1)
         )
     elif count:
-        click.echo(f"\n{len([one for one in done if one.equal])} of {len(done)} cells reproduced to the last bit")
+        click.echo(
+            f"\n{len([one for one in done if one.equal])} of {counted(len(done), 'cell')} reproduced to the last bit"
+        )
     sys.exit(0 if all(one.equal for one in done) else 1)

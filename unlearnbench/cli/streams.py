@@ -44,10 +44,16 @@ def discard(stream: TextIO) -> None:
     os.close(descriptor)
 
 
-def os_error_message(error: OSError) -> str:
-    """An error of the operating system in words: what cannot be used, and why."""
+def os_error_message(error: OSError, is_kept: bool) -> str:
+    """An error of the operating system in words: what cannot be used, and why.
+
+    Args:
+        error: The error.
+        is_kept: Whether the command keeps finished work.
+    """
     if error.filename is None and is_unwritable(sys.stdout):
         discard(sys.stdout)
-        return f"cannot write to standard output: {error.strerror}. Finished work is kept"
+        return f"cannot write to standard output: {error.strerror}" + (". Finished work is kept" if is_kept else "")
     what = f"cannot use {os.fspath(error.filename)}: " if error.filename is not None else ""
-    return f"{what}{error.strerror or error}. Finished work is kept: run the same command again when this is mended"
+    kept = "Finished work is kept: run" if is_kept else "Run"
+    return f"{what}{error.strerror or error}. {kept} the same command again when this is mended"

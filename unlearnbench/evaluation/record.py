@@ -19,6 +19,7 @@ from unlearnbench.artefacts.scenario import Scenario, shadow_split
 from unlearnbench.artefacts.shadow import Shadow
 from unlearnbench.artefacts.splits import compared, shadow_members
 from unlearnbench.artefacts.unlearned import Outputs
+from unlearnbench.artefacts.versions import check_code
 from unlearnbench.evaluation import membership, metrics
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell
@@ -35,6 +36,8 @@ from unlearnbench.runtime.timing import spending
 from unlearnbench.storage.keys import sha_of
 from unlearnbench.storage.records import SCHEMA
 
+LIBRARIES = ("numpy", "scipy", "scikit-learn")
+"""The libraries beside torch that metrics and attacks compute with."""
 Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
 """The outputs on members and on non-members, one entry for each shadow model."""
 Samples = Mapping[str, tuple[Tensor, Tensor]]
@@ -54,6 +57,7 @@ class Evaluator:
 
     def record(self, cell: Cell) -> dict[str, Any]:
         """The record of a cell: accuracies and attacks, computed from its outputs."""
+        check_code(cell.key)
         outputs, info = self.context.get(cell.outputs)
         loaded = self.context.load(cell.scenario)
         values: dict[str, dict[str, Any]] = {
@@ -197,6 +201,9 @@ def run_attack(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str,
             return membership.success(registry.get(Attack, name).score(audit, **options))
     except NotApplicableError as reason:
         return {"n/a": str(reason)}
+    except Exception as error:
+        error.add_note(f"attack {name}")  # so that a cell's failure names it
+        raise
 
 
 def cost_in_ep(artefact: Artefact) -> dict[str, float]:
@@ -226,6 +233,27 @@ def own_version() -> str:
     return version("unlearnbench")
 
 
+@cache
+def libraries() -> dict[str, str]:
+    """The versions of the libraries that attacks compute with.
+
+    They are observed and not in keys: a new release seldom changes a number, and would make every record stale.
+    `verify` and `reproduce` name them where numbers differ. Attacks whose numbers do depend on a library name it with
+    `libraries=`, which puts it into their key.
+    """
+    return {name: version(name) for name in LIBRARIES}
+
+
+def library_changes(observed: Mapping[str, Any]) -> list[str]:
+    """The libraries whose versions differ from those that a record was made with, e.g. "scipy: 1.15.0 -> 1.16.1".
+
+    Args:
+        observed: This part of the record; old records do not have them.
+    """
+    now = libraries()
+    return [f"{name}: {old} -> {now[name]}" for name, old in observed.get("libraries", {}).items() if old != now[name]]
+
+
 def observed_facts(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
     """The part of a record that may differ between two runs of the same cell."""
     files = method_files(cell.outputs)
@@ -236,6 +264,7 @@ def observed_facts(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
         "commit": commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "libraries": libraries(),
         "unlearnbench": own_version(),
         "command": cell.command,
         **({"files": files} if files else {}),

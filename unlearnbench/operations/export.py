@@ -16,7 +16,7 @@ from unlearnbench.artefacts.context import WorkerContext
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.scenario import positions_of
 from unlearnbench.engines.processes import in_parallel
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.evaluation import metrics
 from unlearnbench.operations.score import score_command
 from unlearnbench.operations.work import work
@@ -70,7 +70,7 @@ def original_weights(plan: Plan, cell: Cell, say: Callable[[str], object]) -> by
 
     artefact = cell.outputs.needs["original"]
     if not plan.store.has(artefact.key):
-        say(f"training the original first: {artefact.ep:.0f} passes over the training set")
+        say(f"training the original first: {counted(round(artefact.ep), 'pass')} over the training set")
     (done,) = in_parallel(work, [(artefact, plan.store, False)], 1, None, plan.environment)
     if reason := done.result.reason if done.result else done.reason:
         raise UserError(f"the original cannot be trained: {reason}")

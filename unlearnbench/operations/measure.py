@@ -13,7 +13,7 @@ from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.engines.processes import in_parallel
-from unlearnbench.errors import UserError, unknown
+from unlearnbench.errors import UserError, counted, unknown
 from unlearnbench.evaluation.record import Evaluator, run_attack
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
@@ -25,9 +25,9 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit
 from unlearnbench.runtime.threads import one_thread
 from unlearnbench.runtime.timing import Forecast
-from unlearnbench.storage.keys import canonical
+from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import read_record, write_record
-from unlearnbench.storage.store import Store
+from unlearnbench.storage.store import Store, lock
 
 PROGRESS_LINES = 10
 """Approximate number of progress lines."""
@@ -197,7 +197,7 @@ def measure(
     requests = [references.request(cell, requested, relearn) for cell in ready]
     requests = [request for request in requests if request.missing(read_record(request.cell.path) or {})]
     what = ", ".join([*requested, *([RELEARNING] if relearn else [])])
-    say(f"{what}: missing in {len(requests)} of {len(cells)} cells; attacks use stored outputs")
+    say(f"{what}: missing in {len(requests)} of {counted(len(cells), 'cell')}; attacks use stored outputs")
     failed = make_artefacts(requests, plan, effort, dry_run, say)
     done: list[str] = []
     if not dry_run:
@@ -282,7 +282,8 @@ def make_artefacts(
     if not missing:
         return {}
     total = sum(map(passes, missing.values()))
-    say(f"{len(missing)} artefacts to make first, about {total:.0f} passes over the training set")
+    work_ahead = f"about {counted(round(total), 'pass')} over the training set"
+    say(f"{counted(len(missing), 'artefact')} to make first, {work_ahead}")
     if dry_run:
         return {}
     failed: dict[str, str] = {}
@@ -316,7 +317,7 @@ def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, s
     cell = request.cell
     record = read_record(cell.path)
     assert record is not None
-    more = record.setdefault("more", {})
+    added: dict[str, Any] = {}
     # `make_artefacts` reports the artefacts that failed.
     missing = {name: key for name, key in request.missing(record).items() if request.feasible(name, store)}
     failed: dict[str, str] = {}
@@ -331,11 +332,33 @@ def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, s
                 try:
                     numbers = numbers_of(request, name, audit, evaluator)
                     canonical(numbers)  # raises for numbers that are not finite, and for what is not JSON
-                    more[name] = {**key, "found": numbers}
+                    added[name] = {**key, "found": numbers}
                 except Exception as error:  # plugins may raise anything
                     failed[name] = reason_of(error)
-        write_record(cell.path, record)
-    return str(cell), len(missing) > len(failed), failed
+    if added and not extend_record(cell, store, record, added):
+        failed |= dict.fromkeys(added, "another run has replaced the record meanwhile: measure again")
+        added = {}
+    return str(cell), bool(added), failed
+
+
+def extend_record(cell: Cell, store: Store, record: Mapping[str, Any], added: Mapping[str, Any]) -> bool:
+    """Adds numbers to a record, and keeps what others have added to it since it was read.
+
+    Args:
+        cell: Its cell.
+        store: The cache, which has the lock.
+        record: The record from which the numbers were computed.
+        added: The numbers with their keys, by name.
+
+    Returns:
+        False if the record has been replaced by one of another key since.
+    """
+    with lock(store.path(cell.outputs.key)):
+        present = read_record(cell.path)
+        if present is None or differences(present["key"], record["key"]):
+            return False
+        write_record(cell.path, {**present, "more": {**present.get("more", {}), **added}})
+    return True
 
 
 def audit_of(request: Request, evaluator: Evaluator) -> Audit:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
+from unlearnbench.evaluation.record import library_changes
 from unlearnbench.operations.work import Effort, Progress, execute
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.cells import planned, record_path
@@ -51,7 +52,7 @@ class Reproduction:
         cell: The name of the cell.
         path: The path of its record.
         comparisons: All numbers of both.
-        changes: The differences between the record's key and that of the present code, data and libraries.
+        changes: The differences between the record's key and that of the present code and data, and of libraries.
         failure: Why it could not be computed; "" if it could.
         other_processor: The processor of the record, if arithmetic is native and this processor differs; otherwise "".
     """
@@ -75,13 +76,13 @@ class Reproduction:
             return f"not computed: {self.failure}"
         unequal = [one.name for one in self.comparisons if not one.equal]
         if not unequal:
-            return f"reproduced: all {len(self.comparisons)} values are equal to the last bit"
+            return f"reproduced: all {counted(len(self.comparisons), 'value')} are equal to the last bit"
         why = "no reason is known: the record, this machine or a library is at fault"
         if self.changes:
             why = f"something has changed since: {'; '.join(self.changes)}"
         elif self.other_processor:
             why = f"the record has native arithmetic of another processor ({self.other_processor})"
-        return f"not reproduced: {len(unequal)} of {len(self.comparisons)} values differ ({why})"
+        return f"not reproduced: {len(unequal)} of {counted(len(self.comparisons), 'value')} differ ({why})"
 
 
 def reproduce(
@@ -151,7 +152,7 @@ def again(
         cell=str(cell),
         path=path,
         comparisons=list(compared(record, computed)),
-        changes=differences(record["key"], computed["key"]),
+        changes=[*differences(record["key"], computed["key"]), *library_changes(record["observed"])],
         other_processor=record["observed"].get("processor", "unknown") if elsewhere else "",
     )
 

@@ -13,7 +13,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.operations.run import Summary, carry_out
 from unlearnbench.operations.work import Effort, Progress
 from unlearnbench.planning.cells import parameters, planned, record_path
-from unlearnbench.planning.plan import Cell
+from unlearnbench.planning.plan import Cell, Rerun
 from unlearnbench.planning.presets import ELSEWHERE, ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
@@ -63,7 +63,8 @@ def score(
     existing = read_record(cell.path)
     if existing is not None and existing["cell"]["role"] != ELSEWHERE:
         raise UserError(f"{cell.path} is the record of a method: choose another --name")
-    return carry_out(replace(plan, cells=[reference, cell]), selection, effort, dry_run=dry_run, progress=progress)
+    again = replace(plan, cells=[reference, cell], rerun=Rerun(retry_failed=True))  # whoever scores again wants that
+    return carry_out(again, selection, effort, dry_run=dry_run, progress=progress)
 
 
 def check_name(name: str) -> None:

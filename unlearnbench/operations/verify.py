@@ -14,8 +14,8 @@ from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.engines.processes import in_parallel
-from unlearnbench.errors import UserError
-from unlearnbench.evaluation.record import digest_of
+from unlearnbench.errors import UserError, counted
+from unlearnbench.evaluation.record import digest_of, library_changes
 from unlearnbench.operations.measure import U_LIRA, References, Request, audit_of, numbers_of
 from unlearnbench.operations.work import Effort, evaluator_of, reason_of
 from unlearnbench.planning.cell_info import CellStatus
@@ -91,7 +91,7 @@ def verify(
             f"there are no records in {plan.results}: run `unlearnbench run --preset {selection.preset_name}` first"
         )
     files = [path for path in sorted(plan.store.root.glob("*/*.safetensors")) if path.parent.name != "damaged"]
-    say(f"{len(paths)} records and {len(files)} artefacts to read")
+    say(f"{counted(len(paths), 'record')} and {counted(len(files), 'artefact')} to read")
     damaged_records = {path: why for path in paths if (why := record_problem(path))}
     damaged_files = dict(find_damaged(files))
     problems = [f"{path}: {why}" for path, why in {**damaged_records, **damaged_files}.items()]
@@ -233,7 +233,8 @@ def recompute_record(
                 problems += changed_numbers(record["more"][name]["found"], numbers, f"{cell} {name}")
             except Exception as error:  # plugins may raise anything
                 problems.append(f"{cell} {name}: recomputing it fails: {reason_of(error)}")
-    return problems
+    libraries = "; ".join(library_changes(record["observed"]))
+    return [f"{problem} (since then {libraries})" if libraries else problem for problem in problems]
 
 
 def is_usable(name: str, entry: dict[str, Any]) -> bool:

@@ -27,10 +27,11 @@ from unlearnbench.evaluation.record import Evaluator, observed_facts
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.runtime import timing
+from unlearnbench.runtime.frames import at_line
 from unlearnbench.runtime.threads import one_thread
 from unlearnbench.storage.keys import differences
 from unlearnbench.storage.records import SCHEMA, read_record, write_record
-from unlearnbench.storage.store import Store
+from unlearnbench.storage.store import Store, lock
 
 MADE = "made"
 """The status of an artefact that was made."""
@@ -169,7 +170,9 @@ def ep_of(job: Job) -> float:
 
 def artefacts_in(job: Job) -> int:
     """The number of artefacts that a job makes for cells; 0 if it is a cell itself."""
-    return 1 + len(job.beside) if isinstance(job, Training) else int(isinstance(job, Artefact))
+    if isinstance(job, Cell):
+        return 0
+    return 1 + len(job.beside) if isinstance(job, Training) else 1
 
 
 def work(job: Job, store: Store, force: bool) -> Outcome:
@@ -223,8 +226,9 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
         return CellStatus.OK, ""
     try:
         record = evaluator_of(store).record(cell)
-        record |= added_numbers(cell)
-        write_record(cell.path, record)  # raises for numbers that are not finite, and for what is not JSON
+        with lock(store.path(cell.outputs.key)):  # `measure` may be adding numbers
+            record |= added_numbers(cell)
+            write_record(cell.path, record)  # raises for numbers that are not finite, and for what is not JSON
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # plugins may raise anything
@@ -274,5 +278,6 @@ def status_of(error: BaseException) -> CellStatus:
 
 
 def reason_of(error: BaseException) -> str:
-    """The type and message of an exception in one line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    """An exception in one line: who raised it, if its notes say so, its type, message, and line of a plugin's code."""
+    message = f"{type(error).__name__}: {error}".splitlines()[0]
+    return ": ".join([*getattr(error, "__notes__", ()), message]) + at_line(error)

@@ -115,7 +115,8 @@ class _Planner:
         registry.get(Source, plugin_of(dataset))
         training, workspace = self.preset.datasets.get(dataset), self.workspace
         if training is None:
-            raise UserError(f"preset {self.preset.name} does not say how to train {dataset}: add [datasets.{dataset}]")
+            name = self.preset.source
+            raise UserError(f"preset {name} does not say how to train {dataset}: add [datasets.{dataset}]")
         model, recipe = training.model, training.recipe
         precision = resolved(recipe.precision, dataset, model, workspace.device, workspace.arithmetic)
         task_options = registry.get(Task, task).resolve(
@@ -172,8 +173,9 @@ class _Planner:
             )
         if access.validation and not scenario.recipe.held_out:
             raise UserError(
-                f"{name} needs training images that no network is trained on, and {self.preset.name} holds none out "
-                f"for {scenario.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in [recipe]"
+                f"{name} needs training images that no network is trained on, and preset {self.preset.source} holds "
+                f"none out for {scenario.dataset}: leave {name} out, or use a preset with e.g. held_out = 0.1 in its "
+                "[recipe]"
             )
 
     def hyperparameters(self, method: str, scenario: Scenario) -> dict[str, Any]:
@@ -198,10 +200,15 @@ class _Planner:
         """The layers of a method's hyperparameters over its defaults, with their names, the last one winning."""
         chosen, task, model = registry.get(Method, method), scenario.task, scenario.model
         scopes = "", f" for {task}", f" for {task} and {model}"
-        names = [f"preset {self.preset.name}{scope}" for scope in scopes]
-        layers = list(zip(names, self.preset.hyperparameters(method, task, model), strict=True))
+
+        def of(name: str) -> list[tuple[str, dict[str, Any]]]:
+            where = f", published in {self.preset.published[name]}" if name in self.preset.published else ""
+            names = [f"preset {self.preset.name}{scope}{where}" for scope in scopes]
+            return list(zip(names, self.preset.hyperparameters(name, task, model), strict=True))
+
+        layers = of(method)
         if chosen.like:
-            shared = zip(names, self.preset.hyperparameters(chosen.like, task, model), strict=True)
+            shared = of(chosen.like)
             of_like = [
                 (f"{name}, as of {chosen.like}", {k: v for k, v in values.items() if k in chosen.defaults})
                 for name, values in shared
@@ -325,16 +332,19 @@ def check_names(preset: Preset) -> None:
         known = registry.entries(f"{what}s")
         for name in names:
             if name not in known:
-                raise unknown(f"{what} in preset {preset.name}:", name, known)
+                raise unknown(f"{what} in preset {preset.source}:", name, known)
 
     def tables(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         return {name: value for name, value in options.items() if isinstance(value, Mapping)}
 
     for name in preset.attack_options:
         if name not in (known := [protocol.attack for protocol in PROTOCOLS.values()]):
-            raise unknown(f"attack in preset {preset.name}:", name, known)
+            raise unknown(f"attack in preset {preset.source}:", name, known)
     check("task", preset.task_options)
     check("method", preset.method_options)
+    for name in preset.published:
+        if name not in preset.method_options:
+            raise unknown(f"method of table published in preset {preset.source}:", name, preset.method_options)
     for by_task in map(tables, preset.method_options.values()):
         check("task", by_task)
         for by_model in map(tables, by_task.values()):

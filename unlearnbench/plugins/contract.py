@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from unlearnbench.errors import UserError
 
@@ -29,6 +29,25 @@ def require(condition: bool, message: str) -> None:
     """Raises `BrokenContractError` unless a condition holds."""
     if not condition:
         fail(message)
+
+
+@contextmanager
+def explaining(plugin: str, name: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Puts a plugin before the message of a `UserError` that it raises, and after it what to change.
+
+    Args:
+        plugin: The plugin, e.g. "task data-removal".
+        name: Its name on the command line.
+        options: Its options.
+    """
+    try:
+        yield
+    except BrokenContractError as error:
+        raise BrokenContractError(f"{plugin}: {error}") from error
+    except UserError as error:
+        values = ", ".join(f"{option}={value}" for option, value in options.items())
+        change = f"; change its options ({values}) in the preset or with -p {name}.OPTION=VALUE" if options else ""
+        raise type(error)(f"{plugin}: {error}{change}") from error
 
 
 @contextmanager

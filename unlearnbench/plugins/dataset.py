@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unlearnbench.errors import UserError
-from unlearnbench.plugins.contract import naming, require
+from unlearnbench.plugins.contract import explaining, naming, require
 from unlearnbench.plugins.plugin import Plugin
+from unlearnbench.runtime import audit
+from unlearnbench.runtime.frames import INSTALLED
 
 
 @dataclass(frozen=True)
@@ -112,24 +118,32 @@ class Source(Plugin):
         are unknown gets the folder itself, and nothing of it is kept.
 
         Raises:
-            UserError: As `check`, or if the function reads a file that is not among `files`.
+            UserError: As `check`, or if the function reads a file that is not among `files`, wherever it is.
         """
         self.check(name, root)
         if not self.kept:
-            data: Dataset = self.function(root)
+            with explaining(f"dataset {name}", name, {}):
+                data: Dataset = self.function(root)
             return data
         with tempfile.TemporaryDirectory(prefix="unlearnbench-checked-") as folder:
-            checked = Path(folder)
-            for file in self.files:
+            checked, others = Path(folder), list[Path]()
+            targets = {file: (root / file).resolve() for file in self.files}
+            for file, target in targets.items():
                 (checked / file).parent.mkdir(parents=True, exist_ok=True)
-                (checked / file).symlink_to((root / file).resolve())
+                (checked / file).symlink_to(target)
             try:
-                data = self.function(checked)
+                with explaining(f"dataset {name}", name, {}), collecting_reads(others, [checked, *targets.values()]):
+                    data = self.function(checked)
             except FileNotFoundError as error:
                 missing = Path(str(error.filename))
                 file = str(missing.relative_to(checked)) if missing.is_relative_to(checked) else str(missing)
                 raise UserError(f"dataset {name} reads {file}, whose MD5 is not among its files=: add it") from error
-            return data
+        if others:
+            raise UserError(
+                f"dataset {name} reads {others[0]}, which is not in the folder that it gets: name it in files= with "
+                "its MD5, or leave out files=, so that nothing of this dataset is kept"
+            )
+        return data
 
     def check(self, name: str, root: Path) -> None:
         """Raises `UserError` if files are missing or damaged; the message names one, and says what to do."""
@@ -142,6 +156,34 @@ class Source(Plugin):
                 )
             action = f"delete it and run {command}" if self.fetch else "replace it"
             raise UserError(f"{root / file} is damaged (it {text}): {action}")
+
+
+@contextmanager
+def collecting_reads(others: list[Path], allowed: Sequence[Path]) -> Iterator[None]:
+    """Adds to `others`, in a block, the data files that are read beside allowed files and those of allowed folders.
+
+    What the block has written itself, such as an unpacked archive, the data of installed packages, and what is read
+    while a module is imported, such as time zones, are left out. Libraries that open files without Python are not seen.
+    """
+    written: set[Path] = set()
+
+    def collect(event: str, arguments: tuple[Any, ...]) -> None:
+        file = audit.opened(event, arguments)
+        if file is None or audit.is_importing():
+            return
+        path = Path(os.path.normpath(file[0].absolute()))
+        if file[1]:
+            written.add(path)
+        elif path not in written and not any(map(path.is_relative_to, allowed)) and not is_of_installation(path):
+            others.append(path)
+
+    with audit.listening(collect):
+        yield
+
+
+def is_of_installation(path: Path) -> bool:
+    """True for files of Python and of installed packages."""
+    return bool(INSTALLED & set(path.parts)) or path.is_relative_to(sys.prefix) or path.is_relative_to(sys.base_prefix)
 
 
 MISSING = "is missing"

@@ -17,6 +17,7 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.fingerprint import fingerprint, sources
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.plugins.registry import Entry
+from unlearnbench.runtime.frames import at_line
 from unlearnbench.storage.folders import expanded
 
 ORIGIN = "file"
@@ -126,7 +127,7 @@ def loaded(name: Local) -> Entry:
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # anything that a user's file raises
-        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}{at_line(error)}") from error
     plugin = getattr(module, function, None)
     if plugin is None:
         raise unknown(f"function of {path}:", function, [n for n, v in vars(module).items() if isinstance(v, Plugin)])

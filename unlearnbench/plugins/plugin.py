@@ -6,10 +6,13 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.plugins.contract import naming, require
+from unlearnbench.plugins.contract import fail, naming, require
+from unlearnbench.plugins.fingerprint import CORE
+from unlearnbench.plugins.ranges import Allowed, allowed_values, check_allowed
 from unlearnbench.storage.keys import canonical
 
 ARGUMENTS = {"method": 1, "task": 2, "dataset": 1, "model": 2, "attack": 1}
@@ -21,7 +24,8 @@ class Plugin:
 
     Args:
         function: The code. Its keyword-only arguments are the plugin's options and must have defaults of a type that
-            JSON knows (numbers, strings, booleans, None, tuples of these).
+            JSON knows (numbers, strings, booleans, None, tuples of these). Type hints may say which values are allowed;
+            see `ranges`.
         title: The name in tables.
         reference: The paper or place that defines it.
 
@@ -51,9 +55,20 @@ class Plugin:
         return " ".join((inspect.getdoc(self.function) or "").partition("\n")[2].split())
 
     @property
+    def home(self) -> str:
+        """The package of its code; for a built-in plugin its module."""
+        package = self.__module__.partition(".")[0]
+        return self.__module__ if package == CORE else package
+
+    @property
     def functions(self) -> list[Callable[..., Any]]:
         """All functions that take its options."""
         return [self.function]
+
+    @cached_property
+    def allowed(self) -> dict[str, Allowed]:
+        """The values that options may have, by name, as far as type hints say them."""
+        return {name: values for function in self.functions for name, values in allowed_values(function).items()}
 
     def check_options(self, name: str) -> None:
         """Raises `BrokenContractError` unless the options are keywords, of types that records can keep.
@@ -78,16 +93,17 @@ class Plugin:
             A value for every option; sequences are tuples.
 
         Raises:
-            UserError: If an option is unknown or its value has another type than the default, or if the plugin's
-                options break the contract.
+            UserError: If an option is unknown, its value has another type than the default or is not allowed, or if
+                the plugin's options break the contract.
         """
         self.check_options(name)
-        values = dict(self.defaults)
+        values, allowed = dict(self.defaults), self.allowed if any(layers) else {}
         for layer in layers:
             for key, value in layer.items():
                 if key not in self.defaults:
                     raise unknown(f"option of {self.kind} {name!r}:", key, self.defaults)
                 values[key] = like(self.defaults[key], value, f"{name}.{key}")
+                check_allowed(f"{name}.{key}", values[key], allowed.get(key))
         return values
 
 
@@ -100,13 +116,17 @@ def require_keywords(plugin: Plugin) -> None:
 
 
 def require_plain_options(plugin: Plugin) -> None:
-    """Raises unless the options are numbers, strings, true or false, None, or flat tuples of these."""
+    """Raises unless the options are numbers, strings, true or false, None, or flat tuples of these, and allowed."""
     for name, value in plugin.defaults.items():
         require(
             survives_json(value) and not isinstance(value, dict),
             f"option {name} is {value!r}, which JSON does not keep: use a number, a string, true or false, None or a "
             "flat tuple of these",
         )
+        try:
+            check_allowed(f"the default of option {name}", value, plugin.allowed.get(name))
+        except UserError as error:
+            fail(str(error))
 
 
 def survives_json(value: object) -> bool:

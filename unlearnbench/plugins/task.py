@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.errors import UserError
-from unlearnbench.plugins.contract import naming, require
+from unlearnbench.plugins.contract import require
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.plugin import Plugin
 
@@ -76,20 +76,20 @@ class Task(Plugin):
             UserError: If the options do not fit the data, e.g. the forget set or the retain set would be empty.
         """
         split: Split = self.function(data, generator, **options)
-        self.check_size(split, data, options)
+        self.check_size(split, data)
         return split
 
-    def check_size(self, split: Split, data: Dataset, options: Mapping[str, Any]) -> None:
-        """Raises `UserError` if too few samples are forgotten, retained or held out; arguments as of `split`."""
+    def check_size(self, split: Split, data: Dataset) -> None:
+        """Raises `UserError` if too few samples of a data set are forgotten, retained or held out."""
         total = len(data.train_labels)
         if not 0 < len(split.forget) < total:
-            raise UserError(f"task {self.title!r} with {options} would forget {len(split.forget)} of {total} samples")
+            raise UserError(f"it would forget {len(split.forget)} of {total} samples")
         has_test_set = len(data.test_labels) > 0
         too_few = len(split.forget) < 2 or (has_test_set and len(split.heldout) < 2)
         if too_few or (has_test_set and split.test_forget is not None and not len(split.test_forget)):
             raise UserError(
-                f"task {self.title!r} with {options} leaves too few samples: {len(split.forget)} forgotten and "
-                f"{len(split.heldout)} held-out ones; an attack needs two of each"
+                f"it leaves too few samples: {len(split.forget)} forgotten and {len(split.heldout)} held-out ones; an "
+                "attack needs two of each"
             )
 
 
@@ -101,13 +101,12 @@ def check_split(task: Task, split: object, data: Dataset) -> None:
         split: Its result.
         data: What it has split.
     """
-    with naming(f"task {task.title!r}"):
-        require_columns(task)
-        require(isinstance(split, Split), f"it returns {type(split).__name__}; it must return a Split")
-        assert isinstance(split, Split)
-        for requirement in REQUIREMENTS:
-            requirement(split, data)
-        require_division(task, split)
+    require_columns(task)
+    require(isinstance(split, Split), f"it returns {type(split).__name__}; it must return a Split")
+    assert isinstance(split, Split)
+    for requirement in REQUIREMENTS:
+        requirement(split, data)
+    require_division(task, split)
 
 
 def require_ascending(split: Split, data: Dataset) -> None:

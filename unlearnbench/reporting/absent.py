@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from unlearnbench.errors import counted
 from unlearnbench.reporting.record import STALE, Record
 
 MOST = 3
@@ -21,10 +22,11 @@ def stale_message(records: Sequence[Record], what: str = "") -> str:
     stale = [record for record in records if record.state == STALE]
     if not stale or any(record.ok for record in records):
         return ""
+    number = f"{counted(len(records), 'record')}{what}"
     if len(stale) == len(records):
-        number = f"{len(records)} records{what}, all stale"
+        number += ", stale" if len(records) == 1 else ", all stale"
     else:
-        number = f"{len(records)} records{what}, {len(records) - len(stale)} without a result and the others stale"
+        number += f", {len(records) - len(stale)} without a result and the others stale"
     return f"{number} because of changes in {causes(stale)}: run again; --accept-stale shows them"
 
 
@@ -69,21 +71,21 @@ def left_out(records: Sequence[Record]) -> Iterator[str]:
     shown = [record for record in records if record.accepted]
     if shown:
         yield (
-            f"Stale, shown because of --accept-stale: {len(shown)} of {len(records)} records. "
+            f"Stale, shown because of --accept-stale: {len(shown)} of {counted(len(records), 'record')}. "
             f"Changed since: {causes(shown)}."
         )
     stale = [record for record in records if record.state == STALE]
     changed, others = [r for r in stale if r.changed], [r for r in stale if not r.changed]
     if changed:
         yield (
-            f"Left out: {len(changed)} of {len(records)} records, stale because of changes in {causes(changed)}: "
-            f"{titles_of(changed)}. Run again; --accept-stale shows them."
+            f"Left out: {len(changed)} of {counted(len(records), 'record')}, stale because of changes in "
+            f"{causes(changed)}: {titles_of(changed)}. Run again; --accept-stale shows them."
         )
     if others:
-        yield f"Left out: {len(others)} of {len(records)} records, {others[0].stale}: {titles_of(others)}."
+        yield f"Left out: {len(others)} of {counted(len(records), 'record')}, {others[0].stale}: {titles_of(others)}."
     failed = [record for record in records if not record.ok and record.state != STALE]
     if failed:
-        yield f"Left out: {len(failed)} of {len(records)} records without a result: {titles_of(failed)}."
+        yield f"Left out: {len(failed)} of {counted(len(records), 'record')} without a result: {titles_of(failed)}."
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -29,10 +29,14 @@ def marked(record: Record, changed: str, accept_stale: bool) -> Record:
     if accept_stale or not record.more:
         return record
     more = {
-        name: emptied(measure) if name != RELEARNING and outdated({"attacks": {name: measure.key}}) else measure
-        for name, measure in record.more.items()
+        name: emptied(measure) if outdated(as_key(name, measure)) else measure for name, measure in record.more.items()
     }
     return replace(record, more=more)
+
+
+def as_key(name: str, measure: Measure) -> Mapping[str, Any]:
+    """The key of a measure in the form of a key of a record."""
+    return {"kind": name, **measure.key} if name == RELEARNING else {"attacks": {name: measure.key}}
 
 
 def emptied(measure: Measure) -> Measure:

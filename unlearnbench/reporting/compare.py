@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from unlearnbench import statistics
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import COLUMNS, Protocol
 from unlearnbench.reporting import standard
@@ -156,9 +156,9 @@ def rank_correlation(pairs: Sequence[Pair], metric: str) -> str:
     if not reference:
         return f"{name} n/a (no trusted Retrain)"
     if len(others) < 3:
-        return f"{name} n/a ({len(others)} methods; needs three)"
+        return f"{name} n/a ({counted(len(others), 'method')}; needs three)"
     theirs = [pair.published.distance(reference[0].published) for pair in others]
     ours = [pair.ours.distance(reference[0].ours) for pair in others]
     if len(set(theirs)) < 2 or len(set(ours)) < 2:
         return f"{name} n/a (all equally close)"
-    return f"{name} {spearmanr(theirs, ours).statistic:+.2f} ({len(others)} methods)"
+    return f"{name} {spearmanr(theirs, ours).statistic:+.2f} ({counted(len(others), 'method')})"

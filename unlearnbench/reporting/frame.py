@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.artefacts.versions import outdated
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.planning import presets
 from unlearnbench.planning.presets import Preset
 from unlearnbench.reporting.absent import causes
@@ -55,8 +55,8 @@ def load(results: str | Path = "results", preset: str | None = None, accept_stal
     stale = [marked(record, text, accept_stale=False) for record, text in zip(read, changed, strict=True)]
     if (number := sum(record.state == STALE for record in stale)) and not accept_stale:
         warnings.warn(
-            f"{number} of {len(read)} records are stale because of changes in {causes(stale)}: run again, or see "
-            "column `stale`; accept_stale=True silences this",
+            f"{number} of {counted(len(read), 'record')} {'is' if number == 1 else 'are'} stale because of changes in "
+            f"{causes(stale)}: run again, or see column `stale`; accept_stale=True silences this",
             stacklevel=2,
         )
     return pd.DataFrame([{**r.row(), "stale": text} for r, text in zip(read, changed, strict=True)])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearnbench import statistics
+from unlearnbench.errors import counted
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import COLUMNS
 from unlearnbench.reporting.cells import Cells, groups
@@ -106,7 +107,7 @@ def notes(seeds: int) -> Iterator[str]:
     yield (
         "Mean difference over seeds in percentage points; in parentheses: in noise floors. The noise floor is the root "
         "mean square over seeds of the difference between two Retrains (control `retrain-2`), at least one sample. "
-        f"With {seeds} seeds, another Retrain stays within {reach(seeds):.1f} noise floors in 95 % of cases."
+        f"With {counted(seeds, 'seed')}, another Retrain stays within {reach(seeds):.1f} noise floors in 95 % of cases."
     )
     if seeds < FEWEST:
         yield f"{'One seed has' if seeds == 1 else f'{seeds} seeds have'} no interval: {FEWEST} are needed."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unlearnbench import statistics
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.presets import Preset
@@ -295,11 +295,6 @@ def notes(ranking: Ranking) -> Sequence[str]:
             f"Mean ranks closer than {ranking.critical_difference:.2f} do not differ significantly (Nemenyi, 95 %)."
         )
     return text
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def blocks_text(blocks: Sequence[Block]) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.artefacts.relearning_rule import RELEARNING
-from unlearnbench.errors import UserError, unknown
+from unlearnbench.errors import UserError, counted, unknown
 from unlearnbench.planning import presets
-from unlearnbench.planning.cell_info import CellInfo
+from unlearnbench.planning.cell_info import CellInfo, plugin_name
+from unlearnbench.planning.presets import Preset
 from unlearnbench.planning.protocols import COLUMNS, PROTOCOLS
+from unlearnbench.plugins import registry
+from unlearnbench.reporting.comparable import changes
 from unlearnbench.reporting.frame import records
+from unlearnbench.reporting.record import Record
 from unlearnbench.statistics import proportion
 
 FEW = "too few held-out samples for so small a false-positive rate"
@@ -32,30 +36,56 @@ def find_record(results: Path, preset: str, dataset: str, task: str, method: str
         seed: The seed.
 
     Raises:
-        UserError: If there is none; the message names records that exist.
+        UserError: If there is none; the message names records that exist, or the command that makes this one.
     """
     folder = presets.read(preset).name
-    kept = list(records(results, folder))
+    kept = list(records(results, preset))
     if not kept:
         raise UserError(f"there are no records in {results / folder}: run `unlearnbench run --preset {preset}`")
-    for name, value in (("dataset", dataset), ("task", task), ("method", method), ("seed", seed)):
+    wanted: dict[str, str | int] = {"dataset": dataset, "task": task, "method": method, "seed": seed}
+    for name, value in wanted.items():
         existing = {str(record["cell"][name]) for record in kept}
         kept = [record for record in kept if record["cell"][name] == value]
         if not kept:
-            hint = unknown(name, str(value), existing)
-            raise UserError(f"{results / folder} has no record of {dataset} {task} {method} {seed}: {hint}")
+            what = f"{results / folder} has no record of {dataset} {task} {method} {seed}"
+            raise UserError(f"{what}: {what_to_do(preset, wanted, name, existing)}")
     return kept[0]
 
 
-def describe(record: Mapping[str, Any]) -> str:
+def what_to_do(preset: str, wanted: Mapping[str, str | int], name: str, existing: Collection[str]) -> str:
+    """What to do about a record that does not exist: correct a name, or run the cell.
+
+    Args:
+        preset: The name or the file of its preset.
+        wanted: Data set, task, method and seed.
+        name: The first of these that no record has.
+        existing: What records have in its place.
+    """
+    value = str(wanted[name])
+    known = {value} if name == "seed" else registry.entries(f"{name}s").keys()
+    if plugin_name(value) not in known:
+        return str(unknown(name, value, {*known, *existing}))
+    have = f"the {name}s there are {', '.join(sorted(existing))}"
+    if any("+" in str(part) for part in wanted.values()):
+        return have
+    cell = f"-d {wanted['dataset']} -t {wanted['task']} -m {wanted['method']} --seeds {wanted['seed']}"
+    return f"{have}; `unlearnbench run --preset {preset} {cell}` makes it"
+
+
+def describe(record: Mapping[str, Any], preset: Preset) -> str:
     """A record as text.
 
     Args:
         record: JSON values.
+        preset: Its preset, as it is now.
     """
     cell, observed = CellInfo.from_json(record["cell"]), record["observed"]
+    changed = changes(Record.from_json(record), preset)
     lines = [f"{title_of(cell)}, seed {cell.seed}"]
     lines += [f"status      {record['status']}" + (f": {record['reason']}" if record.get("reason") else "")]
+    lines += [f"stale       {f'yes, changed since: {changed}' if changed else 'no: code and preset are as they were'}"]
+    lines += [f"access      {cell.access}"]
+    lines += cost(record)
     lines += numbers(record) if "metrics" in record else []
     lines += ["hyperparameters" + ("" if cell.hyperparameters else ": none")]
     lines += [f"  {n:18} {v}  ({cell.sources.get(n, 'source not recorded')})" for n, v in cell.hyperparameters.items()]
@@ -65,6 +95,14 @@ def describe(record: Mapping[str, Any]) -> str:
     lines += [f"reproduce   {observed['command']}"]
     lines += ["", record["traceback"].rstrip()] if "traceback" in record else []
     return "\n".join(lines)
+
+
+def cost(record: Mapping[str, Any]) -> Iterator[str]:
+    """The cost of a cell in ep, if its record has it."""
+    phases = record.get("metrics", {}).get("cost", {})
+    if phases:
+        text = ", ".join(f"{ep:.2f} to {phase}" for phase, ep in phases.items())
+        yield f"cost        {text}; in passes over the training set, as the method declares"
 
 
 def title_of(cell: CellInfo) -> str:
@@ -96,6 +134,7 @@ def software(record: Mapping[str, Any]) -> str:
     """The arithmetic and the versions that a record was made with."""
     observed = record["observed"]
     made = [f"unlearnbench {observed['unlearnbench']}", f"torch {observed['torch']}", f"Python {observed['python']}"]
+    made += [f"{name} {version}" for name, version in observed.get("libraries", {}).items()]
     computed = record["key"].get("outputs", {}).get("original", {}).get("on", {})
     if "arithmetic" in computed:
         made.insert(0, f"{computed['arithmetic']} arithmetic on {computed['device']}")
@@ -114,7 +153,7 @@ def accuracy(name: str, value: float, metrics: Mapping[str, Any]) -> str:
 def relearned(numbers: Mapping[str, Any]) -> str:
     """How fast a network relearned, in a sentence."""
     never, limit = numbers["steps"] is None, numbers["limit"]
-    steps = f"{limit} steps do not restore" if never else f"{numbers['steps']} steps restore"
+    steps = f"{limit} steps do not restore" if never else f"{counted(numbers['steps'], 'step')} restored"
     return (
         f"relearning {numbers['items']} forgotten samples: {steps} the accuracy on {numbers['others']} others "
         f"(original {100 * numbers['original']:.2f} %, before {100 * numbers['before']:.2f} %, "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-Made = tuple[dict[str, "Tensor"], dict[str, Any]]
+Content = tuple[dict[str, "Tensor"], dict[str, Any]]
 """The content of an artefact: tensors by name, and info about its making as JSON values."""
 
 
@@ -40,7 +40,7 @@ class Store:
         """True if the file of the artefact exists."""
         return self.path(key).exists()
 
-    def load(self, key: Key) -> Made | None:
+    def load(self, key: Key) -> Content | None:
         """Reads an artefact, its tensors mapped from the file; None if there is none.
 
         Warns and returns None if it is damaged or has another key.
@@ -55,7 +55,7 @@ class Store:
         """Deletes an artefact, if it exists."""
         self.path(key).unlink(missing_ok=True)
 
-    def get_or_make(self, key: Key, make: Callable[[], Made]) -> Made:
+    def get_or_make(self, key: Key, make: Callable[[], Content]) -> Content:
         """Reads an artefact as `load` does, or makes and saves it; a lock lets only one process make it."""
         path = self.path(key)
         artefact = read_artefact(path, key)
@@ -93,7 +93,7 @@ def lock(path: Path) -> BaseFileLock:
     return FileLock(lock_path)
 
 
-def read_artefact(path: Path, key: Key) -> Made | None:
+def read_artefact(path: Path, key: Key) -> Content | None:
     """Reads an artefact from this file, as `Store.load`."""
     if not path.exists():
         return None
@@ -108,7 +108,7 @@ def read_artefact(path: Path, key: Key) -> Made | None:
     return None
 
 
-def write_artefact(path: Path, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Made:
+def write_artefact(path: Path, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Content:
     """Writes an artefact to this file; returns a copy of it in memory, equal to what `read_artefact` would return."""
     from safetensors.torch import load, save
 

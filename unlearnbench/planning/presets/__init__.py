@@ -29,7 +29,7 @@ ELSEWHERE = "elsewhere"
 MAX_SEEDS = 10_000
 """The largest allowed range of seeds; larger ones are probably typing errors."""
 RECIPE = vars(Recipe())
-KEYS = ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks", "tuning")
+KEYS = ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "published", "attacks", "tuning")
 """Of a preset's file."""
 
 
@@ -76,6 +76,7 @@ class Preset:
         task_options: Options by name of the task.
         method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
         attack_options: Options by name of the attack.
+        published: Where the hyperparameters of methods were published, by name of the method.
         tuning: How much `tune` may try.
         tuned: The hyperparameters that tuning chose, by method, task and model.
         source: The name or the file by which `--preset` reads it.
@@ -91,6 +92,7 @@ class Preset:
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    published: Mapping[str, str] = field(default_factory=dict)
     tuning: Budget = Budget()
     tuned: Mapping[tuple[str, str, str], Choice] = field(default_factory=dict)
     source: str = ""
@@ -169,9 +171,17 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
         methods=selection(select, "methods"),
         task_options={task: table(content["tasks"], task) for task in table(content, "tasks")},
         method_options={method: table(content["methods"], method) for method in table(content, "methods")},
+        published={method: place(method, where) for method, where in table(content, "published").items()},
         tuning=budget_of(table(content, "tuning")),
         attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
     )
+
+
+def place(method: str, where: Any) -> str:
+    """Where the hyperparameters of a method were published, checked."""
+    if not isinstance(where, str) or not where.strip():
+        raise UserError(f'published.{method} must say where, e.g. {method} = "Table 7 of their paper", not {where!r}')
+    return where
 
 
 def budget_of(content: Mapping[str, Any]) -> Budget:

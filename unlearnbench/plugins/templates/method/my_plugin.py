@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Network, Problem, Recipe, descend, method
+from unlearnbench import Access, Count, Network, NonNegative, Positive, Problem, Recipe, Size, descend, method
 
 contract = 2  # the version of unlearnbench's contract that this was written for
 
@@ -17,10 +17,13 @@ contract = 2  # the version of unlearnbench's contract that this was written for
     access=Access(forget="labels", retain="labels"),
     reference="Your paper, or where the idea comes from",
 )
-def my_plugin(problem: Problem, *, lr: float = 1e-4, weight: float = 0.1, epochs: int = 1, batch: int = 32) -> Network:
+def my_plugin(
+    problem: Problem, *, lr: Positive = 1e-4, weight: NonNegative = 0.1, epochs: Count = 1, batch: Size = 32
+) -> Network:
     """Descends the loss on the retain set and ascends, with a smaller weight, that on the forget set.
 
-    Hyperparameters are keyword arguments with defaults; presets and `-p my-plugin.lr=1e-3` change them.
+    Hyperparameters are keyword arguments with defaults; presets and `-p my-plugin.lr=1e-3` change them. Their
+    type hints say which values are allowed, and others are refused before anything is computed.
     """
     network = problem.network()  # a copy of the original, in train mode, to be changed
     optimizer = torch.optim.Adam(network.parameters(), lr=lr)
