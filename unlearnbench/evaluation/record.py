@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.given import is_given
 from unlearnbench.artefacts.prepared import MethodArtefact
 from unlearnbench.artefacts.scenario import Scenario, shadow_split
 from unlearnbench.artefacts.shadow import Shadow
@@ -22,7 +23,6 @@ from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.evaluation import membership, metrics
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell
-from unlearnbench.planning.presets import ELSEWHERE
 from unlearnbench.planning.protocols import PROTOCOLS, Protocol
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit, Known, NotApplicableError, Observed
@@ -63,7 +63,7 @@ class Evaluator:
         with spending("attacks"):
             for protocol in PROTOCOLS.values():
                 values[protocol.name], values["attacks"][protocol.attack] = self.evaluate(cell, outputs, protocol)
-        if cell.info.role != ELSEWHERE:
+        if not is_given(cell.outputs):
             values["cost"] = cost_in_ep(cell.outputs)
         return {
             "schema": SCHEMA,
@@ -72,7 +72,7 @@ class Evaluator:
             "key": dict(cell.key),
             "metrics": values,
             "outputs": {part: digest_of(logits) for part, logits in outputs.items()},
-            "observed": observed_facts(cell, {} if cell.info.role == ELSEWHERE else info["seconds"]),
+            "observed": observed_facts(cell, {} if is_given(cell.outputs) else info["seconds"]),
         }
 
     def evaluate(
