@@ -33,8 +33,7 @@ def given(data: Dataset, generator: torch.Generator, *, forget: str = "", heldou
 def of_same_classes(data: Dataset, forget: Tensor, generator: torch.Generator) -> Tensor:
     """Draws test samples with the classes of forgotten ones, as many as keep the proportions, at least one to one."""
     forgotten, tested = (
-        torch.bincount(labels, minlength=data.num_classes)
-        for labels in (data.train_labels[forget], data.test_labels)
+        torch.bincount(labels, minlength=data.num_classes) for labels in (data.train_labels[forget], data.test_labels)
     )
     classes = forgotten.nonzero()[:, 0]
     times = max(1, int((tested[classes] // forgotten[classes]).min()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def unpickled(path: Path, content: bytes) -> Mapping[str, Tensor]:
             f"{path} cannot be read without running code from it, so it is more than weights: save these alone, "
             "torch.save(network.state_dict(), FILE)"
         ) from error
-    candidates = [loaded, *(loaded.get(name) for name in WHOLE)] if isinstance(loaded, Mapping) else []
+    candidates: list[Any] = [loaded, *(loaded.get(name) for name in WHOLE)] if isinstance(loaded, Mapping) else []
     for candidate in candidates:
         if is_state_dict(candidate):
             return dict(candidate)
@@ -161,7 +161,8 @@ def prefixes(names: Collection[str]) -> Iterator[str]:
 
 def common_prefix(names: Collection[str]) -> str:
     """The longest prefix that ends in a dot and that all names share."""
-    return "".join(f"{part}." for part in os.path.commonprefix([name.split(".")[:-1] for name in names]))
+    levels = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    return "".join(f"{level[0]}." for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def some(names: Iterable[str]) -> str:

@@ -93,6 +93,11 @@ def decoded(name: str, place: Place) -> Dataset:
         if test:
             raise UserError(f"{place.images} has test images of its own: leave out test = ...")
         test = parts_of(place.test, place.size)[0]
+    if not test and not place.divisible:
+        raise UserError(
+            f"{place.images} has no test images, and the supplied original may have seen all images that are there: "
+            f"name others with test = 'FOLDER' or 'FILE.npz' below [datasets.{name}]"
+        )
     train, test = (train, test) if test else divided(name, *train)
     return Dataset(*train, *test, num_classes=1 + int(train[1].max()))
 
@@ -191,7 +196,9 @@ def part_of(path: Path, arrays: Mapping[str, Any], part: str) -> Part:
         found.append(arrays[name])
     images, labels = found
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1 or len(labels) != len(images):
-        raise UserError(f"{path}: {part} labels must be whole numbers [{len(images)}], not {labels.dtype} {labels.shape}")
+        raise UserError(
+            f"{path}: {part} labels must be whole numbers [{len(images)}], not {labels.dtype} {list(labels.shape)}"
+        )
     return channels_first(torch.from_numpy(as_bytes(path, images))), torch.from_numpy(labels.astype(np.int64))
 
 

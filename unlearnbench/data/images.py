@@ -28,11 +28,13 @@ class Place:
         images: A folder with a folder for each class, or with such folders below `train` and `test`; or an .npz file.
         test: Likewise, for the test images only; None: they are with the others.
         size: Height and width that images are resized to; 0: all have one size.
+        divisible: Whether a fifth may be the test set where there is none; not if a supplied network has seen them all.
     """
 
     images: Path
     test: Path | None = None
     size: int = 0
+    divisible: bool = True
 
 
 class ImageSet(str):

@@ -27,6 +27,7 @@ from unlearnbench.planning.protocols import PROTOCOLS, Protocol
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit, Known, NotApplicableError, Observed
 from unlearnbench.plugins.files import Local
+from unlearnbench.plugins.task import Task
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.arithmetic import check_current, processor
 from unlearnbench.runtime.source import commit
@@ -77,7 +78,7 @@ class Evaluator:
 
     def evaluate(
         self, cell: Cell, outputs: dict[str, Tensor], protocol: Protocol
-    ) -> tuple[dict[str, float], dict[str, Any]]:
+    ) -> tuple[dict[str, float | None], dict[str, Any]]:
         """The columns of a protocol's tables, and all numbers of the protocol's attack."""
         plain = outputs["train"]
         train = outputs.get("train_augmented", plain) if protocol.augmented else plain
@@ -85,7 +86,8 @@ class Evaluator:
         audit = self.audit(cell, train, outputs["test"])
         numbers = run_attack(audit, protocol.attack, cell.attacks[protocol.attack])
         columns = metrics.accuracies(train, outputs["test"], loaded.content, loaded.split)
-        return {**columns, "asr": numbers[protocol.metric][0]}, numbers
+        success = numbers.get(protocol.metric)  # an attack that cannot be applied has none
+        return {**columns, "asr": success[0] if success else None}, numbers
 
     def audit(
         self,
@@ -228,7 +230,7 @@ def own_version() -> str:
 
 def observed_facts(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
     """The part of a record that may differ between two runs of the same cell."""
-    files = method_files(cell.outputs)
+    files = {**method_files(cell.outputs), **scenario_files(cell.scenario)}
     return {
         "seconds": seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -249,3 +251,13 @@ def method_files(artefact: Artefact) -> dict[str, str]:
     if isinstance(artefact, MethodArtefact) and isinstance(artefact.method, Local):
         own = {str(artefact.method): str(artefact.method.path)}
     return own | (method_files(artefact.needs["parent"]) if "parent" in artefact.needs else {})
+
+
+def scenario_files(scenario: Scenario) -> dict[str, str]:
+    """The files of a scenario's plugins that are not installed, of its task's lists and of its training function."""
+    plugins = scenario.dataset, scenario.model, scenario.task
+    files = {str(name): str(name.path) for name in plugins if isinstance(name, Local)}
+    task = registry.get(Task, scenario.task)
+    files |= {f"{scenario.task}.{option}": path for option in task.files if (path := scenario.task_options[option])}
+    trainer = scenario.supplied.trainer
+    return files | ({str(trainer): str(trainer.path)} if trainer else {})

@@ -83,6 +83,8 @@ def placed(name: str, folder: Path | None = None) -> str:
     """
     if isinstance(name, Local):
         return Local(name.path, name.function)
+    if type(name) is not str:  # the name of something else that a process must learn about
+        return name
     path, colon, function = name.rpartition(":")
     if name.endswith(".py"):
         raise UserError(f"say which function of {name} is the plugin: {name}:FUNCTION")

@@ -45,8 +45,7 @@ def read_positions(path: str | Path, total: int) -> Tensor:
     if not np.issubdtype(values.dtype, np.integer) or values.ndim != 1:
         raise UserError(f"{path} must have whole numbers [n], not {values.dtype} {list(values.shape)}")
     positions = torch.from_numpy(np.sort(values).astype(np.int64))
-    if len(positions) and not (0 <= int(positions[0]) and int(positions[-1]) < total):
-        wrong = int(positions[0] if positions[0] < 0 else positions[-1])
+    for wrong in positions[(positions < 0) | (positions >= total)][:1].tolist():
         raise UserError(f"{path} has position {wrong}, and positions are from 0 to {total - 1}")
     if len(twice := positions[1:][positions[1:] == positions[:-1]]):
         raise UserError(f"{path} has position {int(twice[0])} twice")

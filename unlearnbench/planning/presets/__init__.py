@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.data.images import ImageSet, Place
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.plugins.files import placed
 from unlearnbench.plugins.plugin import like
 from unlearnbench.storage.folders import expanded
 from unlearnbench.training.recipe import Recipe
@@ -27,6 +29,10 @@ ELSEWHERE = "elsewhere"
 MAX_SEEDS = 10_000
 """The largest allowed range of seeds; larger ones are probably typing errors."""
 RECIPE = vars(Recipe())
+SUPPLIED = ("original", "retrain", "train")
+"""The keys of a data set for what a user supplies."""
+IMAGES = {"images": "", "test": "", "size": 0}
+"""The keys of a data set without a plugin, with their defaults."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,16 @@ class Training:
         model: The name of the model.
         options: The model's options.
         recipe: The training recipe.
+        weights: The files of the original's and of Retrain's weights, as in the preset, if the user supplies them; ""
+            otherwise. `{seed}` and `{task}` stand for a seed and the name of a task.
+        train: The user's training function, FILE.py:FUNCTION; "" if the recipe trains.
     """
 
     model: str
     options: Mapping[str, Any]
     recipe: Recipe
+    weights: tuple[str, str] = ("", "")
+    train: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Preset:
         name: Its title in tables, and the name of the folder that holds its results.
         title: Its purpose, in one line.
         seeds: The seeds to run.
-        shadows: The number of shadow models; even.
+        shadows: The number of shadow models; even, or 0.
         datasets: The model and recipe by name of the data set.
         tasks: Names of tasks; None: all installed ones.
         methods: Names of methods; None: all installed ones.
@@ -60,6 +71,7 @@ class Preset:
         method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
         attack_options: Options by name of the attack.
         source: The name or the file by which `--preset` reads it.
+        folder: The folder that relative paths in it begin from.
     """
 
     name: str
@@ -73,6 +85,7 @@ class Preset:
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
+    folder: Path = Path()
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
         """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
@@ -109,42 +122,67 @@ def read(name: str) -> Preset:
     except ValueError as error:
         raise UserError(f"preset {path} is not valid TOML: {error}") from error
     try:
-        return replace(parsed(path.stem, content), source=name)
+        return replace(parsed(path.stem, content, path.parent.absolute()), source=name)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from error
 
 
-def parsed(name: str, content: Mapping[str, Any]) -> Preset:
-    """Builds a preset from the content of its file."""
+def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Preset:
+    """Builds a preset from the content of its file; relative paths in it begin from the folder."""
     check_keys("", content, ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks"))
     select = table(content, "select")
     check_keys("select.", select, ("seeds", "tasks", "methods"))
     recipe = recipe_of("recipe", table(content, "recipe"))
-    datasets = {}
-    for dataset in table(content, "datasets"):
-        entry = table(content["datasets"], dataset)
-        check_keys(f"datasets.{dataset}.", entry, ("model", "options", "recipe"))
-        if not isinstance(entry.get("model"), str):
-            raise UserError(f"datasets.{dataset} needs a model, e.g. model = 'cnn'")
-        own = recipe_of(f"datasets.{dataset}.recipe", table(entry, "recipe"))
-        datasets[dataset] = Training(entry["model"], table(entry, "options"), Recipe(**{**recipe, **own}))
-    if not datasets:
+    entries = {dataset: table(content["datasets"], dataset) for dataset in table(content, "datasets")}
+    if not entries:
         raise UserError("needs at least one data set, e.g. [datasets.digits-8x8] with model = 'cnn'")
     shadows = like(8, content.get("shadows", 8), "shadows")
-    if shadows < 2 or shadows % 2:
-        raise UserError(f"shadow models come in complementary pairs: shadows must be 2, 4, 6, ..., not {shadows}")
+    if shadows < 0 or shadows % 2:
+        raise UserError(f"shadow models come in complementary pairs: shadows must be 0, 2, 4, 6, ..., not {shadows}")
+    tasks, task_options = selection(select, "tasks"), table(content, "tasks")
     return Preset(
         name=name,
         title=like("", content.get("title", ""), "title"),
         seeds=parse_seeds(select.get("seeds", "0-4")),
         shadows=shadows,
-        datasets=datasets,
-        tasks=selection(select, "tasks"),
+        datasets={
+            image_set(dataset, entry, folder): training_of(dataset, entry, recipe, folder)
+            for dataset, entry in entries.items()
+        },
+        tasks=tasks and tuple(placed(task, folder) for task in tasks),
         methods=selection(select, "methods"),
-        task_options={task: table(content["tasks"], task) for task in table(content, "tasks")},
+        task_options={placed(task, folder): table(task_options, task) for task in task_options},
         method_options={method: table(content["methods"], method) for method in table(content, "methods")},
         attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
+        folder=folder,
     )
+
+
+def training_of(dataset: str, entry: Mapping[str, Any], recipe: Mapping[str, Any], folder: Path) -> Training:
+    """How models of a data set are trained, from its table in a preset and the recipe for all data sets."""
+    where = f"datasets.{dataset}"
+    check_keys(f"{where}.", entry, ("model", "options", "recipe", *SUPPLIED, *IMAGES))
+    if not isinstance(entry.get("model"), str):
+        raise UserError(f"{where} needs a model, e.g. model = 'cnn'")
+    own = recipe_of(f"{where}.recipe", table(entry, "recipe"))
+    original, retrain, train = (like("", entry.get(name, ""), f"{where}.{name}") for name in SUPPLIED)
+    return Training(
+        placed(entry["model"], folder), table(entry, "options"), Recipe(**{**recipe, **own}), (original, retrain), train
+    )
+
+
+def image_set(dataset: str, entry: Mapping[str, Any], folder: Path) -> str:
+    """The name of a data set, by which its images are known if its table in a preset says where they are."""
+    where = f"datasets.{dataset}"
+    values = {name: like(default, entry.get(name, default), f"{where}.{name}") for name, default in IMAGES.items()}
+    if not values["images"]:
+        for name in ("test", "size"):
+            if values[name]:
+                raise UserError(f"{where}.{name} needs images = 'FOLDER' or 'FILE.npz' beside it")
+        return placed(dataset, folder)
+    images = folder.joinpath(expanded(values["images"])).resolve()
+    test = folder.joinpath(expanded(values["test"])).resolve() if values["test"] else None
+    return ImageSet(dataset, Place(images, test, values["size"], not entry.get("original")))
 
 
 def several(names: str | Sequence[str]) -> Sequence[str]:

@@ -1,0 +1,118 @@
+"""What a preset supplies in place of what the suite trains or draws: files of weights, a training function, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.artefacts.given import Given, outputs_of
+from unlearnbench.artefacts.loaded import LoadedScenario
+from unlearnbench.artefacts.scenario import Scenario, Supplied
+from unlearnbench.artefacts.unlearned import Outputs
+from unlearnbench.errors import UserError
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE, SECOND_RETRAIN, Preset, Training
+from unlearnbench.plugins.task import Task
+from unlearnbench.plugins.trainer import Trainer
+from unlearnbench.storage.folders import expanded
+
+
+def supplied_by(preset: Preset, training: Training, task: str, seed: int, shadow: int | None) -> Supplied:
+    """What a preset supplies for a scenario.
+
+    Args:
+        preset: The preset.
+        training: Its entry for the data set.
+        task: Name of the task, in place of `{task}` in paths.
+        seed: The seed, in place of `{seed}`.
+        shadow: The index of an unlearned shadow model, which has the training function only; None for other scenarios.
+    """
+    trainer = Trainer.of(training.train, preset.folder) if training.train else None
+    if shadow is not None:
+        return Supplied(trainer=trainer)
+    paths = [template.replace("{seed}", str(seed)).replace("{task}", task) for template in training.weights]
+    original, retrain = (located(path, preset.folder) if path else None for path in paths)
+    for path in filter(None, (original, retrain)):
+        if not path.is_file():
+            raise UserError(f"there is no file {path}, the weights for seed {seed}: supply it, or leave out that seed")
+    return Supplied(original, retrain, trainer)
+
+
+def check_trainable(preset: Preset, dataset: str, training: Training) -> None:
+    """Raises `UserError` if a preset trains nothing and does not supply all networks that must be trained.
+
+    Args:
+        preset: The preset.
+        dataset: Name of the data set.
+        training: Its entry for the data set.
+    """
+    if can_train(training):
+        return
+    nothing = f"preset {preset.name} has epochs = 0 and no training function"
+    for what, path in zip(("original", "retrain"), training.weights, strict=True):
+        if not path:
+            action = f"add {what} = 'FILE' below [datasets.{dataset}], or train = 'FILE.py:FUNCTION', or set epochs"
+            raise UserError(f"{nothing}, so it trains no {what}: {action}")
+    if preset.shadows:
+        raise UserError(
+            f"{nothing}, so it trains no shadow models: set shadows = 0, and success rates of attacks that need them "
+            f"are n/a; or add train = 'FILE.py:FUNCTION' below [datasets.{dataset}], or set epochs"
+        )
+
+
+def can_train(training: Training) -> bool:
+    """Whether there is a recipe, or a function, by which networks of a data set are trained."""
+    return bool(training.recipe.epochs or training.train)
+
+
+def needs_training(method: str) -> bool:
+    """Whether a method is a training, and so left out where nothing can be trained."""
+    return method == SECOND_RETRAIN
+
+
+def check_positions(task: Task, scenario: Scenario) -> None:
+    """Raises `UserError` if a task reads positions from files, and the recipe renumbers the training images."""
+    if task.is_configured({}) or not scenario.recipe.held_out:
+        return
+    raise UserError(
+        f"task {scenario.task} reads positions in the whole training set from a file, and held_out = "
+        f"{scenario.recipe.held_out} in the recipe leaves out a part of it: remove held_out"
+    )
+
+
+def with_paths(task: Task, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Options of a task in which the paths of files are absolute.
+
+    Args:
+        task: The task.
+        options: Some of its options.
+        folder: The folder that relative paths begin from.
+    """
+    return {
+        name: str(located(value, folder)) if name in task.files and isinstance(value, str) and value else value
+        for name, value in options.items()
+    }
+
+
+def with_names(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a task in which the paths of files are their names, for records."""
+    return {name: Path(value).name if name in task.files and value else value for name, value in options.items()}
+
+
+def located(path: str, folder: Path) -> Path:
+    """A path as an absolute one; a relative one begins from the folder."""
+    return folder.joinpath(expanded(path)).resolve()
+
+
+def outputs_in(loaded: LoadedScenario, name: str, outputs: Outputs) -> Outputs:
+    """The outputs of a method, or of the given weights if the method is Retrain and its weights are supplied.
+
+    Args:
+        loaded: The scenario.
+        name: Name of the method.
+        outputs: Its outputs.
+    """
+    path = loaded.scenario.supplied.retrain
+    if name != REFERENCE or path is None:
+        return outputs
+    return outputs_of(Given.of(path, loaded), Outputs.of(loaded, ORIGINAL, {}))
