@@ -141,9 +141,9 @@ def test_the_size_of_the_input_is_that_after_resizing(tiny: Path, store: Store, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda w: w.pop("head.1.bias"), "head.1.bias is not there but has shape (10,) in that network"),
-        (lambda w: w.update(extra=torch.zeros(2)), "extra has shape (2,) but is not there in that network"),
-        (lambda w: w.update({"head.1.bias": torch.zeros(7)}), "head.1.bias has shape (7,) but has shape (10,) in that"),
+        (lambda w: w.pop("head.1.bias"), "head.1.bias is not in the file"),
+        (lambda w: w.update(extra=torch.zeros(2)), "extra is not in that network"),
+        (lambda w: w.update({"head.1.bias": torch.zeros(7)}), "head.1.bias has shape (7,), but (10,) in that network"),
         (lambda w: w["head.1.bias"].fill_(torch.nan), "has numbers in head.1.bias that are not finite"),
         (lambda w: w.update({"head.1.bias": w["head.1.bias"].to(torch.int8)}), "has head.1.bias in torch.int8, and"),
         (lambda w: w.update({"head.1.bias": w["head.1.bias"] > 0}), "has head.1.bias in torch.bool, and"),
@@ -170,7 +170,7 @@ def test_bad_files_and_names_get_one_clear_message(exported: Path, tiny: Path, c
     broken.write_bytes(b"no weights at all")
     for path, more, message in (
         (tmp_path / "nowhere.safetensors", (), "nowhere.safetensors: No such file or directory"),
-        (broken, (), "broken.safetensors is no safetensors file"),
+        (broken, (), "broken.safetensors is neither a safetensors file nor"),
         (exported / "original.safetensors", (), "original is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf"), "laf is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf+tau=5.0"), "no plus sign"),

@@ -102,7 +102,7 @@ class Weights:
     def first_difference(self, network: Network) -> str:
         """How the names in the file differ from those in a network, in words."""
         in_module = network.names()
-        wanted = min(in_module, in_module.values(), key=lambda names: len(set(names) ^ self.tensors.keys()))
+        wanted = min(in_module.values(), in_module, key=lambda names: len(set(names) ^ self.tensors.keys()))
         shared = common_prefix(self.tensors)
         begin = f"all names in the file begin with {shared!r}; " if shared else ""
         name = min(set(wanted) ^ self.tensors.keys())
@@ -127,7 +127,8 @@ def plain(path: Path, content: bytes) -> dict[str, Tensor]:
 def unpickled(path: Path, content: bytes) -> Mapping[str, Tensor]:
     """The weights in the content of a file of `torch.save`: a state_dict, or a checkpoint that has one."""
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch warns of pickles that it then refuses
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         raise UserError(
             f"{path} cannot be read without running code from it, so it is more than weights: save these alone, "

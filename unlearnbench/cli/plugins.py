@@ -11,6 +11,7 @@ import click
 
 from unlearnbench.cli.options import DATA, JSON
 from unlearnbench.cli.printing import print_rows
+from unlearnbench.errors import UserError
 
 
 @click.command("list")
@@ -31,9 +32,10 @@ def list_plugins(what: str, as_json: bool) -> None:
 @click.option(
     "--kind", metavar="KIND", help="Kind, if several plugins have this name: method, task, dataset, model or attack."
 )
+@click.option("--shape", metavar="C,H,W", help="Images that a model is checked with.  [3,32,32, and others]")
 @DATA
 @JSON
-def check(plugin: str, kind: str | None, data: str | None, as_json: bool) -> None:
+def check(plugin: str, kind: str | None, shape: str | None, data: str | None, as_json: bool) -> None:
     """Checks that a plugin keeps its contract.
 
     Runs it on a small problem with default options. Exit code 0: all checks passed; 1: some failed, and their messages
@@ -42,7 +44,7 @@ def check(plugin: str, kind: str | None, data: str | None, as_json: bool) -> Non
     from unlearnbench.checks import examine
 
     results = []
-    for result in examine(plugin, kind=kind, data=data):
+    for result in examine(plugin, kind=kind, data=data, shape=shape_of(shape) if shape else None):
         results.append(result)
         if not as_json:
             status = "FAILED" if result.status == "failed" else result.status
@@ -54,6 +56,19 @@ def check(plugin: str, kind: str | None, data: str | None, as_json: bool) -> Non
         others = "".join(f", {counts[status]} {status}" for status in ("expected", "skipped") if counts[status])
         click.echo(f"{plugin}: {counts['ok']} ok, {counts['failed']} failed{others}")
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
+
+
+def shape_of(text: str) -> tuple[int, int, int]:
+    """Parses C,H,W.
+
+    Raises:
+        UserError: If these are not three numbers above 0.
+    """
+    words = text.split(",")
+    if len(words) != 3 or not all(word.strip().isdecimal() and int(word) for word in words):
+        raise UserError(f"--shape must be channels, height and width, such as 3,32,32, not {text!r}")
+    channels, height, width = map(int, words)
+    return channels, height, width
 
 
 @click.command()

@@ -12,7 +12,7 @@ from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
 from unlearnbench.planning.presets import Preset, several
-from unlearnbench.plugins.files import named
+from unlearnbench.plugins.files import named, place_of
 from unlearnbench.runtime.arithmetic import environment, resolved
 from unlearnbench.storage import folders
 from unlearnbench.storage.store import Store
@@ -134,7 +134,7 @@ class Workspace:
 
 def chosen(names: Sequence[str], in_preset: Sequence[str]) -> list[str]:
     """Names as the registry knows them: those that the preset has, too, as it has them."""
-    by_name = {str(name): name for name in in_preset}
+    by_name = {place: name for name in in_preset for place in (str(name), place_of(name))}
     return named([by_name.get(name, name) for name in names])
 
 

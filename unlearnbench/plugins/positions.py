@@ -20,9 +20,8 @@ def read_positions(path: str | Path, total: int) -> Tensor:
     """Reads positions of samples from a file.
 
     Args:
-        path: A .npy file with whole numbers, or with one truth value for each sample; a .txt file with numbers between
-            spaces, commas or line breaks, where `#` begins a comment; or a .csv file with one column, or with a column
-            named "index", "position" or "id".
+        path: A .npy file with whole numbers; a .txt file with numbers between spaces, commas or line breaks, where `#`
+            begins a comment; or a .csv file with one column, or with a column named "index", "position" or "id".
         total: The number of samples.
 
     Returns:
@@ -40,8 +39,6 @@ def read_positions(path: str | Path, total: int) -> Tensor:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} has no positions of samples: {error}") from error
-    if values.dtype == np.bool_ and values.ndim == 1:
-        values = values.nonzero()[0]
     if not np.issubdtype(values.dtype, np.integer) or values.ndim != 1:
         raise UserError(f"{path} must have whole numbers [n], not {values.dtype} {list(values.shape)}")
     positions = torch.from_numpy(np.sort(values).astype(np.int64))
