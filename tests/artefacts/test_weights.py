@@ -55,9 +55,7 @@ def test_safetensors_and_pickles_of_a_state_dict_are_read(own: nn.Module, networ
 
 
 @pytest.mark.parametrize("name", ["state_dict", "model_state_dict", "model"])
-def test_a_checkpoint_may_have_more_than_weights(
-    name: str, own: nn.Module, network: Network, tmp_path: Path
-) -> None:
+def test_a_checkpoint_may_have_more_than_weights(name: str, own: nn.Module, network: Network, tmp_path: Path) -> None:
     same(saved(tmp_path / "w.ckpt", {name: own.state_dict(), "epoch": 3}), own, network)
 
 

@@ -145,9 +145,7 @@ def test_what_is_missing_is_named(store: Store, tmp_path: Path) -> None:
         read(tmp_path / "text.npz", store)
 
 
-def test_images_are_decoded_once_and_again_when_they_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_decoded_once_and_again_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from unlearnbench.data import decoding
 
     calls, decode = [], decoding.decoded

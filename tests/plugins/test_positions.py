@@ -32,9 +32,7 @@ def text(content: str) -> Callable[[Path], None]:
         ("a.csv", text("name,index\nAnne,7\nBen,2\n\nCleo,5\n")),
     ],
 )
-def test_each_kind_of_file_gives_ascending_positions(
-    name: str, write: Callable[[Path], None], tmp_path: Path
-) -> None:
+def test_each_kind_of_file_gives_ascending_positions(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path / name)
     assert read_positions(tmp_path / name, 10).tolist() == [2, 5, 7]
 

@@ -61,7 +61,7 @@ def split_by(
             split: Split = task.function(own, seeds.generator(*axes), **options)
         except ClassesError as error:
             line = f"classes = {list(error.valid)} below [tasks.{task_name}]"
-            raise UserError(f"task {task_name} on {name}: {error}; add e.g. {line} to the preset") from error
+            raise UserError(f"task {task_name} on {name}: {error}; for example, add {line} to the preset") from error
         except (UserError, MemoryError):
             raise
         except Exception as error:  # whatever a plugin raises

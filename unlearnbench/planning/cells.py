@@ -25,6 +25,7 @@ from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.planning.supplied import (
     can_train,
+    check_labels,
     check_positions,
     check_trainable,
     needs_training,
@@ -158,6 +159,7 @@ class _Planner:
     def cells_of(self, scenario: Scenario, methods: Sequence[str]) -> list[Cell]:
         """The cells of a scenario, one for each method, parents before their children."""
         loaded = LoadedScenario.of(scenario, self.workspace.datasets)
+        check_labels(loaded, self.preset.datasets[scenario.dataset])
         parents = {registry.get(Method, name).start for name in methods}
         shadows = [Shadow.of(loaded, index) for index in range(self.preset.shadows)]
         cells: dict[str, Cell] = {}

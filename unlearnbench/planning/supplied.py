@@ -80,6 +80,21 @@ def check_positions(task: Task, scenario: Scenario) -> None:
     )
 
 
+def check_labels(loaded: LoadedScenario, training: Training) -> None:
+    """Raises `UserError` if a task replaces labels that a supplied original was trained on.
+
+    Args:
+        loaded: The scenario.
+        training: The preset's entry for its data set; with `{task}` in its path, the original belongs to the task.
+    """
+    path, scenario = training.weights[0], loaded.scenario
+    if path and "{task}" not in path and loaded.split.train_labels is not None and scenario.shadow is None:
+        raise UserError(
+            f"task {scenario.task} replaces labels, and the supplied original of {scenario.dataset} was not trained on "
+            "these: select other tasks, or supply an original for each task, with {task} in its path"
+        )
+
+
 def with_paths(task: Task, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Options of a task in which the paths of files are absolute.
 
