@@ -28,11 +28,13 @@ class Supplied:
         original: The file with the original's weights.
         retrain: The file with Retrain's weights.
         trainer: Trains all other networks, in place of the recipe.
+        dataset: The name of the data set; a process that reads it learns where a data set is that is not installed.
     """
 
     original: Path | None = None
     retrain: Path | None = None
     trainer: Trainer | None = None
+    dataset: str = ""
 
 
 @dataclass(frozen=True)

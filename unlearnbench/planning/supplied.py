@@ -9,6 +9,7 @@ from typing import Any
 from unlearnbench.artefacts.given import Given, outputs_of
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.scenario import Scenario, Supplied
+from unlearnbench.artefacts.tuning_split import TuningSplit
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE, SECOND_RETRAIN, Preset, Training
@@ -17,7 +18,7 @@ from unlearnbench.plugins.trainer import Trainer
 from unlearnbench.storage.folders import expanded
 
 
-def supplied_by(preset: Preset, training: Training, task: str, seed: int, shadow: int | None) -> Supplied:
+def supplied_by(preset: Preset, training: Training, task: str, seed: int, weights: bool) -> Supplied:
     """What a preset supplies for a scenario.
 
     Args:
@@ -25,17 +26,17 @@ def supplied_by(preset: Preset, training: Training, task: str, seed: int, shadow
         training: Its entry for the data set.
         task: Name of the task, in place of `{task}` in paths.
         seed: The seed, in place of `{seed}`.
-        shadow: The index of an unlearned shadow model, which has the training function only; None for other scenarios.
+        weights: Whether the files of weights are for this scenario: not if it has a part of the training set only.
     """
     trainer = Trainer.of(training.train, preset.folder) if training.train else None
-    if shadow is not None:
-        return Supplied(trainer=trainer)
+    if not weights:
+        return Supplied(trainer=trainer, dataset=training.name)
     paths = [template.replace("{seed}", str(seed)).replace("{task}", task) for template in training.weights]
     original, retrain = (located(path, preset.folder) if path else None for path in paths)
     for path in filter(None, (original, retrain)):
         if not path.is_file():
             raise UserError(f"there is no file {path}, the weights for seed {seed}: supply it, or leave out that seed")
-    return Supplied(original, retrain, trainer)
+    return Supplied(original, retrain, trainer, training.name)
 
 
 def check_trainable(preset: Preset, dataset: str, training: Training) -> None:
@@ -49,6 +50,8 @@ def check_trainable(preset: Preset, dataset: str, training: Training) -> None:
     if can_train(training):
         return
     nothing = f"preset {preset.name} has epochs = 0 and no training function"
+    if TuningSplit.parsed(dataset):
+        raise UserError(f"{nothing}, so nothing can be tuned, which needs networks of its own: set epochs, or train")
     for what, path in zip(("original", "retrain"), training.weights, strict=True):
         if not path:
             action = f"add {what} = 'FILE' below [datasets.{dataset}], or train = 'FILE.py:FUNCTION', or set epochs"
@@ -71,13 +74,15 @@ def needs_training(method: str) -> bool:
 
 
 def check_positions(task: Task, scenario: Scenario) -> None:
-    """Raises `UserError` if a task reads positions from files, and the recipe renumbers the training images."""
-    if task.is_configured({}) or not scenario.recipe.held_out:
+    """Raises `UserError` if a task reads positions from files, and these are not those of the training images."""
+    if task.is_configured({}):
         return
-    raise UserError(
-        f"task {scenario.task} reads positions in the whole training set from a file, and held_out = "
-        f"{scenario.recipe.held_out} in the recipe leaves out a part of it: remove held_out"
-    )
+    needs = f"task {scenario.task} reads positions in the whole training set from a file"
+    if TuningSplit.parsed(scenario.dataset):
+        raise UserError(f"{needs}, so methods cannot be tuned on it: tune on data-removal instead")
+    if scenario.recipe.held_out:
+        held_out = f"held_out = {scenario.recipe.held_out} in the recipe"
+        raise UserError(f"{needs}, and {held_out} leaves out a part of it: remove held_out")
 
 
 def check_labels(loaded: LoadedScenario, training: Training) -> None:
@@ -88,7 +93,7 @@ def check_labels(loaded: LoadedScenario, training: Training) -> None:
         training: The preset's entry for its data set; with `{task}` in its path, the original belongs to the task.
     """
     path, scenario = training.weights[0], loaded.scenario
-    if path and "{task}" not in path and loaded.split.train_labels is not None and scenario.shadow is None:
+    if scenario.supplied.original and "{task}" not in path and loaded.split.train_labels is not None:
         raise UserError(
             f"task {scenario.task} replaces labels, and the supplied original of {scenario.dataset} was not trained on "
             "these: select other tasks, or supply an original for each task, with {task} in its path"

@@ -12,6 +12,8 @@ from typing import Any
 
 from unlearnbench.data.images import ImageSet, Place
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.planning import tuned
+from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins.files import placed
 from unlearnbench.plugins.plugin import like
 from unlearnbench.storage.folders import expanded
@@ -29,6 +31,8 @@ ELSEWHERE = "elsewhere"
 MAX_SEEDS = 10_000
 """The largest allowed range of seeds; larger ones are probably typing errors."""
 RECIPE = vars(Recipe())
+KEYS = ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks", "tuning")
+"""Of a preset's file."""
 SUPPLIED = ("original", "retrain", "train")
 """The keys of a data set for what a user supplies."""
 IMAGES = {"images": "", "test": "", "size": 0}
@@ -46,6 +50,7 @@ class Training:
         weights: The files of the original's and of Retrain's weights, as in the preset, if the user supplies them; ""
             otherwise. `{seed}` and `{task}` stand for a seed and the name of a task.
         train: The user's training function, FILE.py:FUNCTION; "" if the recipe trains.
+        name: The name of the data set, by which other processes learn where it is if it is not installed.
     """
 
     model: str
@@ -53,6 +58,20 @@ class Training:
     recipe: Recipe
     weights: tuple[str, str] = ("", "")
     train: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much `tune` may try, the same for every method.
+
+    Attributes:
+        points: The number of points on each tuning split, in falling order: the best ones go on to the next split.
+        datasets: The data sets that it tunes on; empty: all. What it chooses holds for all data sets of the model.
+    """
+
+    points: tuple[int, ...] = (12, 12, 12)
+    datasets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +89,8 @@ class Preset:
         task_options: Options by name of the task.
         method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
         attack_options: Options by name of the attack.
+        tuning: How much `tune` may try.
+        tuned: The hyperparameters that tuning chose, by method, task and model.
         source: The name or the file by which `--preset` reads it.
         folder: The folder that relative paths in it begin from.
     """
@@ -84,6 +105,8 @@ class Preset:
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tuning: Budget = Budget()
+    tuned: Mapping[tuple[str, str, str], Choice] = field(default_factory=dict)
     source: str = ""
     folder: Path = Path()
 
@@ -98,11 +121,16 @@ class Preset:
 
 def names() -> list[str]:
     """The names of the suite's own presets."""
-    return sorted(path.stem for path in HERE.glob("*.toml"))
+    return sorted(path.stem for path in HERE.glob("*.toml") if not path.name.endswith(tuned.SUFFIX))
+
+
+def file_of(name: str) -> Path:
+    """The file of a preset: that of one of `names()`, or the path of a TOML file."""
+    return expanded(name) if name.endswith(".toml") else HERE / f"{name}.toml"
 
 
 def read(name: str) -> Preset:
-    """Reads a preset.
+    """Reads a preset, and what tuning chose for it.
 
     Args:
         name: One of `names()`, or the path of a TOML file.
@@ -110,7 +138,7 @@ def read(name: str) -> Preset:
     Raises:
         UserError: If there is no such preset, or its file is invalid; the message names the line or key.
     """
-    path = expanded(name) if name.endswith(".toml") else HERE / f"{name}.toml"
+    path = file_of(name)
     if not name.endswith(".toml") and not path.exists():
         raise unknown("preset", name, [*names(), "FILE.toml"])
     if not path.stem.isprintable():
@@ -122,14 +150,15 @@ def read(name: str) -> Preset:
     except ValueError as error:
         raise UserError(f"preset {path} is not valid TOML: {error}") from error
     try:
-        return replace(parsed(path.stem, content, path.parent.absolute()), source=name)
+        preset = parsed(path.stem, content, path.parent.absolute())
+        return replace(preset, tuned=tuned.read(tuned.path_for(path)), source=name)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from error
 
 
 def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Preset:
     """Builds a preset from the content of its file; relative paths in it begin from the folder."""
-    check_keys("", content, ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks"))
+    check_keys("", content, KEYS)
     select = table(content, "select")
     check_keys("select.", select, ("seeds", "tasks", "methods"))
     recipe = recipe_of("recipe", table(content, "recipe"))
@@ -139,20 +168,19 @@ def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Pres
     shadows = like(8, content.get("shadows", 8), "shadows")
     if shadows < 0 or shadows % 2:
         raise UserError(f"shadow models come in complementary pairs: shadows must be 0, 2, 4, 6, ..., not {shadows}")
+    trainings = [training_of(dataset, entry, recipe, folder) for dataset, entry in entries.items()]
     tasks, task_options = selection(select, "tasks"), table(content, "tasks")
     return Preset(
         name=name,
         title=like("", content.get("title", ""), "title"),
         seeds=parse_seeds(select.get("seeds", "0-4")),
         shadows=shadows,
-        datasets={
-            image_set(dataset, entry, folder): training_of(dataset, entry, recipe, folder)
-            for dataset, entry in entries.items()
-        },
+        datasets={training.name: training for training in trainings},
         tasks=tasks and tuple(placed(task, folder) for task in tasks),
         methods=selection(select, "methods"),
         task_options={placed(task, folder): table(task_options, task) for task in task_options},
         method_options={method: table(content["methods"], method) for method in table(content, "methods")},
+        tuning=budget_of(table(content, "tuning")),
         attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
         folder=folder,
     )
@@ -167,7 +195,12 @@ def training_of(dataset: str, entry: Mapping[str, Any], recipe: Mapping[str, Any
     own = recipe_of(f"{where}.recipe", table(entry, "recipe"))
     original, retrain, train = (like("", entry.get(name, ""), f"{where}.{name}") for name in SUPPLIED)
     return Training(
-        placed(entry["model"], folder), table(entry, "options"), Recipe(**{**recipe, **own}), (original, retrain), train
+        model=placed(entry["model"], folder),
+        options=table(entry, "options"),
+        recipe=Recipe(**{**recipe, **own}),
+        weights=(original, retrain),
+        train=train,
+        name=image_set(dataset, entry, folder),
     )
 
 
@@ -183,6 +216,15 @@ def image_set(dataset: str, entry: Mapping[str, Any], folder: Path) -> str:
     images = folder.joinpath(expanded(values["images"])).resolve()
     test = folder.joinpath(expanded(values["test"])).resolve() if values["test"] else None
     return ImageSet(dataset, Place(images, test, values["size"], not entry.get("original")))
+
+
+def budget_of(content: Mapping[str, Any]) -> Budget:
+    """The table `tuning`, checked."""
+    check_keys("tuning.", content, ("points", "datasets"))
+    points = content.get("points", list(Budget.points))
+    if not (isinstance(points, list) and points and all(type(number) is int and number > 0 for number in points)):
+        raise UserError(f"tuning.points must be numbers of points, one for each split, e.g. [8, 3], not {points!r}")
+    return Budget(tuple(points), selection(content, "datasets", "tuning") or ())
 
 
 def several(names: str | Sequence[str]) -> Sequence[str]:
@@ -236,11 +278,11 @@ def table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def selection(content: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
-    """A list of names; None if it is missing."""
+def selection(content: Mapping[str, Any], key: str, where: str = "select") -> tuple[str, ...] | None:
+    """A list of names in the table `where`; None if it is missing."""
     value = content.get(key)
     if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
-        raise UserError(f"select.{key} must be a list of names, not {value!r}")
+        raise UserError(f"{where}.{key} must be a list of names, not {value!r}")
     return None if value is None else tuple(value)
 
 
