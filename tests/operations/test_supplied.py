@@ -222,6 +222,15 @@ def test_what_has_other_content_makes_cells_stale(folder: Path, change: Callable
     assert set(status(folder).values()) == {"cached"}
 
 
+def test_images_may_change_between_two_runs_of_one_process(folder: Path) -> None:
+    run(folder, methods="original")
+    with np.load(folder / "scans.npz") as file:
+        arrays = dict(file)
+    arrays["x_train"][0, 0, 0] ^= 1
+    np.savez(folder / "scans.npz", **arrays)
+    assert not run(folder, methods="original").failed
+
+
 def test_other_names_of_the_same_files_change_nothing(folder: Path) -> None:
     run(folder, methods="neggrad")
     (folder / "lists").mkdir()

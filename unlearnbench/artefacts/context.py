@@ -54,5 +54,6 @@ class WorkerContext:
         if files and files != digests_of(registry.get(Task, scenario.task), scenario.task_options):
             raise RuntimeError(f"a file of task {scenario.task} was changed: run the same command again")
         if self.datasets.load(scenario.dataset, scenario.root)[1] != artefact.dataset_checksum:
-            self.datasets.clear()
-            raise RuntimeError(f"the files of {scenario.dataset} were changed: run the same command again")
+            self.datasets.clear()  # they may have changed before the plan was made
+            if self.datasets.load(scenario.dataset, scenario.root)[1] != artefact.dataset_checksum:
+                raise RuntimeError(f"the files of {scenario.dataset} were changed: run the same command again")
