@@ -169,3 +169,15 @@ def test_every_promise_names_tests_that_exist() -> None:
         for file, name in tests:
             (path,) = (ROOT / "tests").rglob(file)
             assert f"def {name}(" in path.read_text(encoding="utf-8"), name
+
+
+def test_a_network_of_ones_own_needs_fewer_than_forty_lines() -> None:
+    """All that is written for the suite: the preset, the function that builds the network, and the calls."""
+    found = list(blocks(ROOT / "docs" / "howto" / "own.md"))
+    written = [
+        b for b in found if b.file in ("for_suite.py", "product.toml") or (b.language == "python" and not b.file)
+    ]
+    assert len(written) == 3
+    assert sum(len(block.code.splitlines()) for block in written) < 40
+    (product,) = (block.code for block in found if block.file == "product.py")
+    assert "unlearnbench" not in product

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unlearnbench.plugins.dataset import Dataset, dataset
     from unlearnbench.plugins.method import method
     from unlearnbench.plugins.model import Network, model
+    from unlearnbench.plugins.positions import read_positions
     from unlearnbench.plugins.problem import Problem
     from unlearnbench.plugins.ranges import Count, NonNegative, Positive, Range, Share, Size
     from unlearnbench.plugins.task import Split, check_classes, choose, of_classes, task
@@ -64,6 +65,7 @@ _HOMES = {
     "model": "plugins.model",
     "of_classes": "plugins.task",
     "packed": "plugins.checkpoints",
+    "read_positions": "plugins.positions",
     "run": "operations.run",
     "table": "reporting.tables",
     "task": "plugins.task",
@@ -106,6 +108,7 @@ __all__ = [
     "model",
     "of_classes",
     "packed",
+    "read_positions",
     "run",
     "table",
     "task",

@@ -164,9 +164,9 @@ def renamed(prefix: str, weights: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda w: w.pop("head.1.bias"), "head.1.bias is not there but has shape (10,) in that network"),
-        (lambda w: w.update(extra=torch.zeros(2)), "extra has shape (2,) but is not there in that network"),
-        (lambda w: w.update({"head.1.bias": torch.zeros(7)}), "head.1.bias has shape (7,) but has shape (10,) in that"),
+        (lambda w: w.pop("head.1.bias"), "head.1.bias is not in the file"),
+        (lambda w: w.update(extra=torch.zeros(2)), "extra is not in that network"),
+        (lambda w: w.update({"head.1.bias": torch.zeros(7)}), "head.1.bias has shape (7,), but (10,) in that network"),
         (lambda w: w["head.1.bias"].fill_(torch.nan), "has numbers in head.1.bias that are not finite"),
         (lambda w: w.update({"head.1.bias": w["head.1.bias"].to(torch.int8)}), "has head.1.bias in torch.int8, and"),
         (lambda w: w.update({"head.1.bias": w["head.1.bias"] > 0}), "has head.1.bias in torch.bool, and"),
@@ -194,15 +194,9 @@ def test_weights_of_another_network_are_refused(
 def test_bad_files_and_names_get_one_clear_message(exported: Path, tiny: Path, cache: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no weights at all")
-    saved, old = tmp_path / "saved.pt", tmp_path / "old.pth"
-    torch.save(load_file(exported / "original.safetensors"), saved)
-    torch.save(load_file(exported / "original.safetensors"), old, _use_new_zipfile_serialization=False)
-    convert = 'safetensors.torch.save_file(torch.load("{}", weights_only=True), "{}.safetensors")'
     for path, more, message in (
         (tmp_path / "nowhere.safetensors", (), "nowhere.safetensors: No such file or directory"),
-        (broken, (), "broken.safetensors is no safetensors file"),
-        (saved, (), convert.format("saved.pt", "saved")),
-        (old, (), convert.format("old.pth", "old")),
+        (broken, (), "broken.safetensors is neither a safetensors file nor"),
         (exported / "original.safetensors", (), "original is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf"), "laf is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf+tau=5.0"), "no plus sign"),

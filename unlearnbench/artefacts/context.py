@@ -6,7 +6,10 @@ from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.scenario import Scenario
+from unlearnbench.artefacts.splits import digests_of
 from unlearnbench.artefacts.versions import check_code
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.task import Task
 from unlearnbench.runtime.arithmetic import check_current
 from unlearnbench.runtime.timing import spending
 from unlearnbench.storage.store import Content, Store
@@ -40,12 +43,19 @@ class WorkerContext:
         return LoadedScenario.of(scenario, self.datasets)
 
     def check_data(self, artefact: Artefact) -> None:
-        """Checks that the data are still those that a key was made of; this process may have read them long ago.
+        """Checks that files are still those that a key was made of; this process may have read them long ago.
 
         Raises:
-            RuntimeError: If the files have changed since.
+            RuntimeError: If files of the data, of the task, or the user's training function have changed since.
         """
-        scenario = artefact.scenario
+        scenario, key = artefact.scenario, artefact.key
+        trainer = scenario.supplied.trainer
+        if trainer and trainer.key != key.get("original", key)["train"]:
+            raise RuntimeError(f"{trainer.path} was changed: run the same command again")
+        files = key.get("task", {}).get("files", {})
+        if files and files != digests_of(registry.get(Task, scenario.task), scenario.task_options):
+            raise RuntimeError(f"a file of task {scenario.task} was changed: run the same command again")
         if self.datasets.load(scenario.dataset, scenario.root)[1] != artefact.dataset_checksum:
-            self.datasets.clear()
-            raise RuntimeError(f"the files of {scenario.dataset} were changed: run the same command again")
+            self.datasets.clear()  # they may have changed before the plan was made
+            if self.datasets.load(scenario.dataset, scenario.root)[1] != artefact.dataset_checksum:
+                raise RuntimeError(f"the files of {scenario.dataset} were changed: run the same command again")

@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from unlearnbench.artefacts.splits import held_out_of, split_by
+from unlearnbench.artefacts.splits import digests_of, held_out_of, split_by
 from unlearnbench.artefacts.tuning_split import TuningSplit
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
@@ -74,8 +74,10 @@ class Datasets:
             options: Its options, resolved.
             seed: The seed.
         """
-        _, sha = self.load(name, root)  # part of the key: files may have changed
-        return self._splits(name, root, share, registry.get(Task, task_name), task_name, options, seed, sha).copy()
+        task = registry.get(Task, task_name)
+        _, sha = self.load(name, root)
+        content = (sha, *digests_of(task, dict(options)).values())  # part of the key: files may have changed
+        return self._splits(name, root, share, task, task_name, options, seed, content).copy()
 
     def clear(self) -> None:
         """Drops everything from memory, so that files are read again."""
@@ -90,7 +92,7 @@ class Datasets:
         if not source.kept:
             dataset = decoded(source, name, root)
             return dataset, checksum(dataset)
-        key = {"kind": "dataset", "name": name, "files": source.files, "code": fingerprint(__name__, source.__module__)}
+        key = {"kind": "dataset", "name": name, **source.content, "code": fingerprint(__name__, source.__module__)}
 
         def decode() -> Content:
             dataset = decoded(source, name, root)
@@ -114,9 +116,17 @@ class Datasets:
         return whole, Dataset(whole.train_images, whole.train_labels, images, labels, whole.num_classes)
 
     def _split(
-        self, name: str, root: Path, share: float, task: Task, task_name: str, options: Options, seed: int, sha: str
+        self,
+        name: str,
+        root: Path,
+        share: float,
+        task: Task,
+        task_name: str,
+        options: Options,
+        seed: int,
+        digests: tuple[str, ...],
     ) -> Split:
-        del sha  # only part of the key
+        del digests  # only part of the key
         content, _ = self.divided(name, root, share)
         return split_by(task, task_name, dict(options), name, content, seed, "split")
 

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from unlearnbench.artefacts.datasets import Datasets
-from unlearnbench.artefacts.plugin_keys import minor, plugin_key
+from unlearnbench.artefacts.plugin_keys import minor, plugin_key, task_key
 from unlearnbench.artefacts.scenario import Scenario, content_of, held_out_content, held_out_split, split_of
-from unlearnbench.artefacts.sizes import flop_of, least_batch_of, weights_of
+from unlearnbench.artefacts.sizes import flop_of, least_batch_of, weights_of, without_values
+from unlearnbench.artefacts.weights import Weights
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Builder, Model
-from unlearnbench.plugins.task import Split, Task
+from unlearnbench.plugins.task import Split
 from unlearnbench.storage.records import SCHEMA
 from unlearnbench.training.augmentation import Pipeline
 from unlearnbench.training.samples import TrainingSet
@@ -60,12 +61,13 @@ class LoadedScenario:
                 "torch": minor(torch.__version__),
             },
             **({} if scenario.shadow is None else {"fleet": scenario.shadow}),
+            **({"train": scenario.supplied.trainer.key} if scenario.supplied.trainer else {}),
         }
 
     @cached_property
     def task_key(self) -> dict[str, Any]:
         """The part of a key that stands for the task."""
-        return plugin_key(Task, self.scenario.task, self.scenario.task_options)
+        return task_key(self.scenario.task, self.scenario.task_options)
 
     @cached_property
     def forgotten(self) -> float:
@@ -77,6 +79,21 @@ class LoadedScenario:
         """The arguments that `weights_of` and `flop_of` take for the scenario's network."""
         options = tuple(self.scenario.model_options.items())
         return self.scenario.model, options, self.scenario.shape(self.content), self.content.num_classes
+
+    @cached_property
+    def original(self) -> Weights | None:
+        """The weights of the original, if the user supplies them."""
+        path = self.scenario.supplied.original
+        return Weights.read(path) if path else None
+
+    def named(self, weights: Weights) -> dict[str, Tensor]:
+        """Weights by their names in the scenario's network.
+
+        Raises:
+            UserError: If they are not those of that network.
+        """
+        what = f"{self.scenario.model} for {self.scenario.dataset}"
+        return weights.named_as_in(without_values(*self.network), what)
 
     @property
     def weights_size(self) -> int:

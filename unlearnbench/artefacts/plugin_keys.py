@@ -7,12 +7,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from unlearnbench.artefacts.splits import digests_of
 from unlearnbench.artefacts.versions import of_plugin
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack
 from unlearnbench.plugins.fingerprint import CORE, fingerprint
 from unlearnbench.plugins.plugin import Plugin
+from unlearnbench.plugins.task import Task
 
 
 def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,6 +24,13 @@ def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dic
     code = of_plugin(entry.group, name, fingerprint(plugin.__module__))
     key = {"name": name, "options": values, "code": code}
     return key if entry.origin == CORE else {**key, "from": f"{entry.origin} {entry.version}"}
+
+
+def task_key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a key that stands for a task: as for any plugin, with the content of the files that it reads."""
+    task = registry.get(Task, name)
+    key = plugin_key(Task, name, {option: value for option, value in options.items() if option not in task.files})
+    return {**key, "files": digests_of(task, options)} if task.files else key
 
 
 def attack_key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

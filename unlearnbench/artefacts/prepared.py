@@ -80,6 +80,7 @@ class MethodArtefact(Artefact):
             recipe=self.scenario.recipe,
             builder=loaded.builder,
             room=room_for(loaded),
+            trainer=self.scenario.supplied.trainer,
         )
 
 

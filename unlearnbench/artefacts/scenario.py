@@ -15,8 +15,26 @@ from unlearnbench.artefacts.splits import compared, held_out_of, shadow_members,
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.task import Split, Task
+from unlearnbench.plugins.trainer import Trainer
 from unlearnbench.training.augmentation import Pipeline
 from unlearnbench.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Supplied:
+    """What a user supplies in place of what the suite trains.
+
+    Attributes:
+        original: The file with the original's weights.
+        retrain: The file with Retrain's weights.
+        trainer: Trains all other networks, in place of the recipe.
+        dataset: The name of the data set; a process that reads it learns where a data set is that is not installed.
+    """
+
+    original: Path | None = None
+    retrain: Path | None = None
+    trainer: Trainer | None = None
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,7 @@ class Scenario:
         arithmetic: "portable" or "native"; see runtime/arithmetic.py.
         shadow: None for the data set's own training and test part. Otherwise the index of an unlearned shadow model:
             it is trained on a random half of all images, and forgets those of its half that the audit compares.
+        supplied: What the user supplies; no file of weights for an unlearned shadow model.
     """
 
     dataset: str
@@ -49,6 +68,7 @@ class Scenario:
     device: str
     arithmetic: str
     shadow: int | None = None
+    supplied: Supplied = Supplied()
 
     @property
     def origin(self) -> tuple[str | int, ...]:

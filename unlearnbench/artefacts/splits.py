@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 from unlearnbench.errors import UserError
 from unlearnbench.plugins.contract import explaining, require
 from unlearnbench.plugins.dataset import Dataset
-from unlearnbench.plugins.task import Split, Task, check_split, choose
+from unlearnbench.plugins.task import ClassesError, Split, Task, check_split, choose
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.frames import at_line
+from unlearnbench.storage.keys import sha_of
 
 
 def held_out_of(name: str, dataset: Dataset, share: float) -> Tensor:
@@ -51,7 +53,7 @@ def split_by(
     Raises:
         UserError: If the task fails, or breaks its contract.
     """
-    axes = (name, task_name, listed(options), *stream)
+    axes = (name, task_name, listed({**options, **digests_of(task, options)}), *stream)
     images, labels = ([getattr(content, f"{part}_{of}") for part in ("train", "test")] for of in ("images", "labels"))
     own = replace(content, train_labels=labels[0].clone(), test_labels=labels[1].clone())
     written = [part._version for part in images]
@@ -59,6 +61,9 @@ def split_by(
         with seeds.pinned(*axes):  # so that a task that draws from the global generators is the same in every process
             try:
                 split: Split = task.function(own, seeds.generator(*axes), **options)
+            except ClassesError as error:
+                line = f"classes = {list(error.valid)} below [tasks.{task_name}]"
+                raise UserError(f"{error} on {name}; for example, add {line} to the preset") from error
             except (UserError, MemoryError):
                 raise
             except Exception as error:  # whatever a plugin raises
@@ -67,6 +72,22 @@ def split_by(
         check_split(task, split, content)
         task.check_size(split, content)
     return split
+
+
+def digests_of(task: Task, options: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of the files that a task reads, by the options that name them.
+
+    Raises:
+        UserError: If a file cannot be read.
+    """
+    digests = {}
+    for option in task.files:
+        if options[option]:
+            try:
+                digests[option] = sha_of(Path(options[option]).read_bytes())
+            except OSError as error:
+                raise UserError(f"cannot read {options[option]}, {option} of a task: {error.strerror}") from error
+    return digests
 
 
 def compared(content: Dataset, split: Split) -> dict[str, Tensor]:

@@ -49,7 +49,8 @@ class Training(Artefact):
     @property
     def shape(self) -> str:
         """What trainings must have in common to be made in one computation."""
-        return canonical([self.kind, *(self.key.get(name) for name in ("dataset", "model", "recipe", "on", "fleet"))])
+        same = ("dataset", "model", "recipe", "on", "fleet", "train")
+        return canonical([self.kind, *(self.key.get(name) for name in same)])
 
     def __str__(self) -> str:
         return super().__str__() + (f" and {len(self.beside)} more" if self.beside else "")
@@ -93,7 +94,7 @@ class Course:
 
 
 def train(loaded: LoadedScenario, courses: Sequence[Course]) -> list[tuple[Network, dict[str, float]]]:
-    """Trains new networks with a scenario's recipe.
+    """Trains new networks with a scenario's recipe, or with the user's training function.
 
     Returns:
         For each course its network, and for its share of the time: "seconds", "images/s", and "GFLOP/s" if known.
@@ -104,7 +105,11 @@ def train(loaded: LoadedScenario, courses: Sequence[Course]) -> list[tuple[Netwo
     loaded.builder.check(*courses[0].stream)
     start, recipe = time.perf_counter(), loaded.scenario.recipe
     networks, samples = [loaded.builder.fresh(*c.stream) for c in courses], [course.samples for course in courses]
-    if len(courses) > 1 and loop.can_be_stacked(networks[0], samples[0], recipe):
+    trainer = loaded.scenario.supplied.trainer
+    if trainer:
+        for network, course in zip(networks, courses, strict=True):
+            trainer.fit(network, course.samples, *course.stream)
+    elif len(courses) > 1 and loop.can_be_stacked(networks[0], samples[0], recipe):
         loop.fit_together(networks, samples, recipe)
     else:
         for network, course in zip(networks, courses, strict=True):
@@ -116,7 +121,9 @@ def train(loaded: LoadedScenario, courses: Sequence[Course]) -> list[tuple[Netwo
 
 
 def speed(loaded: LoadedScenario, images: int, seconds: float) -> dict[str, float]:
-    """The speed of a training on this many images."""
+    """The speed of a training on this many images; only the seconds if the user's function trains."""
+    if loaded.scenario.supplied.trainer:
+        return {"seconds": seconds}
     rate = images * loaded.scenario.recipe.epochs / seconds
     return {"seconds": seconds, "images/s": rate, **({"GFLOP/s": rate * loaded.flop / 1e9} if loaded.flop else {})}
 
@@ -129,7 +136,7 @@ def wait_for(device: torch.device) -> None:
 
 def room_for(loaded: LoadedScenario) -> int:
     """How many trainings at once keep a scenario's device busy: several on a GPU if steps are small."""
-    if loaded.scenario.device != "cuda":
+    if loaded.scenario.device != "cuda" or loaded.scenario.supplied.trainer:
         return 1
     step = loaded.scenario.recipe.batch * loaded.flop
     return max(1, min(MOST, round(FULL / step))) if step else 1

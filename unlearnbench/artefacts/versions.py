@@ -36,7 +36,9 @@ TRAINING = (
     "artefacts.loaded",
     "artefacts.sizes",
     "artefacts.training",
+    "artefacts.weights",
     "plugins.model",
+    "plugins.trainer",
     "runtime.arithmetic",
     "runtime.global_state",
     "runtime.threads",
@@ -54,6 +56,7 @@ CODE = {
     "relearning": (*METHOD, "artefacts.unlearned", "artefacts.relearning", "artefacts.relearning_rule"),
     "record": (
         *DATA,
+        "artefacts.given",
         "evaluation.membership",
         "evaluation.metrics",
         "evaluation.record",
@@ -72,6 +75,8 @@ FILE = Path(__file__).with_name("versions.toml")
 KINDS = "kinds"
 """The group of the versions of artefact kinds; those of plugins have the names of registry.GROUPS."""
 PLUGINS = ("method", "task", "model", "attack")
+TRAIN = "train"
+"""The part of a key that stands for the user's training function."""
 VALUES = ("options", "recipe", "on", "dataset", "with")
 """Parts of a key in which there is no code."""
 
@@ -188,7 +193,7 @@ def outdated(key: Mapping[str, Any], files: Mapping[str, str] | None = None) -> 
             changed[f"the suite's own code ({kind})"] = None
         if code and name == "attack" and "core" in part and part["core"] != core("record"):
             changed["the suite's own code (record)"] = None
-        if code and name in PLUGINS and "name" in part and code != now(f"{name}s", part, files or {}):
+        if code and name in (*PLUGINS, TRAIN) and "name" in part and code != now(f"{name}s", part, files or {}):
             changed[f"{name} {part['name']}"] = None
     return list(changed)
 

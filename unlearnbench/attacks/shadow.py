@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
+from unlearnbench.plugins.attack import Audit, NotApplicableError, Observed, Scores, attack
 from unlearnbench.statistics import Floats
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def shadow(audit: Audit) -> Scores:
     As published, there is one attack model per label, and its features are all class probabilities. The attack model is
     gradient boosting instead of a network with 64 hidden units: on held-out shadow models it is at least as strong.
     """
+    if not audit.shadow_members:
+        raise NotApplicableError("there are no shadow models")
     models = fitted(audit.shadow_members, audit.shadow_nonmembers, audit.seed)
     return Scores(score(models, audit.forgotten), score(models, audit.heldout))
 

@@ -108,6 +108,7 @@ def checks(
     kind: str | None = None,
     expected_failures: Mapping[str, str] | None = None,
     data: str | Path | None = None,
+    shape: tuple[int, int, int] | None = None,
 ) -> list[Check]:
     """All checks for a plugin.
 
@@ -117,14 +118,18 @@ def checks(
         expected_failures: Reasons by name of a check. If a check that is expected to fail passes, its result is
             "failed".
         data: For data sets: the folder with their files.
+        shape: For models: channels, height and width of images, in place of the usual ones.
 
     Raises:
-        UserError: If there is no such plugin, or no such check.
+        UserError: If there is no such plugin, or no such check, or a shape is given for something else.
     """
     name, checked = (plugin.function.__name__, plugin) if isinstance(plugin, Plugin) else find(plugin, kind)
     expected = expected_failures or {}
     module = import_module(f"{__name__}.{checked.kind}s")
-    bench = module.Bench(name, checked, **({"data": data} if checked.kind == "dataset" else {}))
+    if shape and checked.kind != "model":
+        raise UserError(f"a shape is for models, and {name} is a {checked.kind}: leave out --shape")
+    settings: dict[str, dict[str, Any]] = {"dataset": {"data": data}, "model": {"shapes": (shape,)} if shape else {}}
+    bench = module.Bench(name, checked, **settings.get(checked.kind, {}))
     bench.effects.package = checked.__module__.partition(".")[0]
     functions = {function.__name__.replace("_", "-"): function for function in module.CHECKS}
     for check in expected:

@@ -45,7 +45,9 @@ class Bench:
 
     @cached_property
     def result(self) -> Split | Exception:
-        """Its split of the digits, or the exception that it raises."""
+        """Its split of the digits, or the exception that it raises; without the files that it reads, it is skipped."""
+        if not self.plugin.is_configured(self.plugin.defaults):
+            skip(f"it needs a file for option {' or '.join(self.plugin.files)}")
         try:
             return self.apply(digits())
         except Exception as error:  # anything that a plugin raises

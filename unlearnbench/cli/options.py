@@ -46,9 +46,21 @@ PARAMETERS = click.option(
     help="Set an option, e.g. laf.tau=5; repeatable.",
 )
 DATASETS = click.option(
-    "-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set; repeatable."
+    "-d",
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME|FILE.py:FUNCTION",
+    help="Only this data set; repeatable.",
 )
-TASKS = click.option("-t", "--task", "tasks", multiple=True, metavar="NAME", help="Only this task; repeatable.")
+TASKS = click.option(
+    "-t",
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME|FILE.py:FUNCTION",
+    help="Only this task; repeatable.",
+)
 METHODS = click.option(
     "-m",
     "--method",

@@ -13,6 +13,7 @@ import click
 
 from unlearnbench.cli.options import DATA, JSON, option
 from unlearnbench.cli.printing import print_rows
+from unlearnbench.errors import UserError
 
 if TYPE_CHECKING:
     from unlearnbench.checks import Result
@@ -36,9 +37,10 @@ def list_plugins(what: str, as_json: bool) -> None:
 @option(
     "--kind", metavar="KIND", help="Kind, if several plugins have this name: method, task, dataset, model or attack."
 )
+@click.option("--shape", metavar="C,H,W", help="Images that a model is checked with.  [3,32,32, and others]")
 @DATA
 @JSON
-def check(plugin: str, kind: str | None, data: str | None, as_json: bool) -> None:
+def check(plugin: str, kind: str | None, shape: str | None, data: str | None, as_json: bool) -> None:
     """Checks that a plugin keeps its contract.
 
     Runs it on a small problem with default options. Exit code 0: all checks passed; 1: some failed, and their messages
@@ -47,7 +49,7 @@ def check(plugin: str, kind: str | None, data: str | None, as_json: bool) -> Non
     from unlearnbench.checks import examine
 
     results: list[Result] = []
-    for result in examine(plugin, kind=kind, data=data):
+    for result in examine(plugin, kind=kind, data=data, shape=shape_of(shape) if shape else None):
         if not as_json and result.status != "skipped":
             click.echo(check_line(result, results))
         results.append(result)
@@ -79,6 +81,19 @@ def skipped_lines(results: Sequence[Result]) -> Iterator[str]:
     for reason, checks in reasons.items():
         what = checks[0] if len(checks) == 1 else f"{len(checks)} checks"
         yield f"{'skipped':8} {what}: {reason}"
+
+
+def shape_of(text: str) -> tuple[int, int, int]:
+    """Parses C,H,W.
+
+    Raises:
+        UserError: If these are not three numbers above 0.
+    """
+    words = text.split(",")
+    if len(words) != 3 or not all(word.strip().isdecimal() and int(word) for word in words):
+        raise UserError(f"--shape must be channels, height and width, such as 3,32,32, not {text!r}")
+    channels, height, width = map(int, words)
+    return channels, height, width
 
 
 @click.command()

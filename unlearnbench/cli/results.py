@@ -56,7 +56,9 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 @SEEDS
 @option("--format", "form", metavar="markdown|latex|csv", help="[markdown; bold type in a terminal]")
 @option("--protocol", metavar="clean|released", help="How models are evaluated.  [clean; released with --compare]")
-@option("--attack", metavar="NAME", help="Show this attack in the last column; see `measure`.  [shadow]")
+@option(
+    "--attack", metavar="NAME|FILE.py:FUNCTION", help="Show this attack in the last column; see `measure`.  [shadow]"
+)
 @option("--metric", metavar="auc|balanced_accuracy|tpr@1%|tpr@0.1%", help="The metric of the attack.  [auc]")
 @view_flags
 @ACCEPT

@@ -100,7 +100,7 @@ def run(
 
 
 @click.command()
-@click.argument("weights", metavar="WEIGHTS.safetensors")
+@click.argument("weights", metavar="WEIGHTS.safetensors|.pt")
 @ONE_DATASET
 @ONE_TASK
 @ONE_SEED
@@ -176,7 +176,9 @@ def export(folder: str, **options: Any) -> None:
 
 
 @click.command()
-@click.option("--attack", "attacks", multiple=True, metavar="NAME", help="Only this attack; repeatable.")
+@click.option(
+    "--attack", "attacks", multiple=True, metavar="NAME|FILE.py:FUNCTION", help="Only this attack; repeatable."
+)
 @PRESET
 @DATASETS
 @TASKS

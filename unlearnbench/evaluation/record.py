@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.given import is_given
 from unlearnbench.artefacts.prepared import MethodArtefact
 from unlearnbench.artefacts.scenario import Scenario, shadow_split
 from unlearnbench.artefacts.shadow import Shadow
@@ -23,11 +24,11 @@ from unlearnbench.artefacts.versions import check_code
 from unlearnbench.evaluation import membership, metrics
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell
-from unlearnbench.planning.presets import ELSEWHERE
 from unlearnbench.planning.protocols import PROTOCOLS, Protocol
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit, Known, NotApplicableError, Observed
 from unlearnbench.plugins.files import Local
+from unlearnbench.plugins.task import Task
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.arithmetic import check_current, processor
 from unlearnbench.runtime.source import commit
@@ -67,7 +68,7 @@ class Evaluator:
         with spending("attacks"):
             for protocol in PROTOCOLS.values():
                 values[protocol.name], values["attacks"][protocol.attack] = self.evaluate(cell, outputs, protocol)
-        if cell.info.role != ELSEWHERE:
+        if not is_given(cell.outputs):
             values["cost"] = cost_in_ep(cell.outputs)
         return {
             "schema": SCHEMA,
@@ -76,12 +77,12 @@ class Evaluator:
             "key": dict(cell.key),
             "metrics": values,
             "outputs": {part: digest_of(logits) for part, logits in outputs.items()},
-            "observed": observed_facts(cell, {} if cell.info.role == ELSEWHERE else info["seconds"]),
+            "observed": observed_facts(cell, {} if is_given(cell.outputs) else info["seconds"]),
         }
 
     def evaluate(
         self, cell: Cell, outputs: dict[str, Tensor], protocol: Protocol
-    ) -> tuple[dict[str, float], dict[str, Any]]:
+    ) -> tuple[dict[str, float | None], dict[str, Any]]:
         """The columns of a protocol's tables, and all numbers of the protocol's attack."""
         plain = outputs["train"]
         train = outputs.get("train_augmented", plain) if protocol.augmented else plain
@@ -89,7 +90,8 @@ class Evaluator:
         audit = self.audit(cell, train, outputs["test"])
         numbers = run_attack(audit, protocol.attack, cell.attacks[protocol.attack])
         columns = metrics.accuracies(train, outputs["test"], loaded.content, loaded.split)
-        return {**columns, "asr": numbers[protocol.metric][0]}, numbers
+        success = numbers.get(protocol.metric)  # an attack that cannot be applied has none
+        return {**columns, "asr": success[0] if success else None}, numbers
 
     def audit(
         self,
@@ -256,7 +258,7 @@ def library_changes(observed: Mapping[str, Any]) -> list[str]:
 
 def observed_facts(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
     """The part of a record that may differ between two runs of the same cell."""
-    files = method_files(cell.outputs)
+    files = {**method_files(cell.outputs), **scenario_files(cell.scenario)}
     return {
         "seconds": seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -277,3 +279,13 @@ def method_files(artefact: Artefact) -> dict[str, str]:
     if isinstance(artefact, MethodArtefact) and isinstance(artefact.method, Local):
         own = {str(artefact.method): str(artefact.method.path)}
     return own | (method_files(artefact.needs["parent"]) if "parent" in artefact.needs else {})
+
+
+def scenario_files(scenario: Scenario) -> dict[str, str]:
+    """The files of a scenario's plugins that are not installed, of its task's lists and of its training function."""
+    plugins = scenario.dataset, scenario.model, scenario.task
+    files = {str(name): str(name.path) for name in plugins if isinstance(name, Local)}
+    task = registry.get(Task, scenario.task)
+    files |= {f"{scenario.task}.{option}": path for option in task.files if (path := scenario.task_options[option])}
+    trainer = scenario.supplied.trainer
+    return files | ({str(trainer): str(trainer.path)} if trainer else {})

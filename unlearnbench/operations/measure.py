@@ -23,6 +23,7 @@ from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit
+from unlearnbench.plugins.files import Local, named
 from unlearnbench.runtime.threads import one_thread
 from unlearnbench.runtime.timing import Forecast
 from unlearnbench.storage.keys import canonical, differences
@@ -171,7 +172,7 @@ def measure(
     Args:
         selection: The cells. Its overrides may contain options of attacks, by name.
         workspace: The folders with their records and artefacts.
-        attacks: Names of attacks; empty: all installed ones that runs do not measure.
+        attacks: Names of attacks, or FILE.py:FUNCTION; empty: all installed ones that runs do not measure.
         unlearned_shadows: Number of unlearned shadow models per method, for attack u-lira; 0, or even and at least 4.
         relearn: Also unlearn every cell again and measure how fast it relearns the forget set.
         effort: Workers.
@@ -183,7 +184,7 @@ def measure(
     """
     of_attacks = {name: o for name, o in selection.overrides.items() if name in registry.entries("attacks")}
     of_cells = {name: o for name, o in selection.overrides.items() if name not in of_attacks}
-    requested = attacks_of(several(attacks), of_attacks, unlearned_shadows)
+    requested = attacks_of(named(several(attacks)), of_attacks, unlearned_shadows)
     names = selection.methods
     selection = replace(selection, methods=[*names, SECOND_RETRAIN] if names else [], overrides=of_cells)
     plan = planned(selection, workspace)
@@ -240,7 +241,7 @@ def attacks_of(names: Sequence[str], overrides: Overrides, unlearned_shadows: in
     known = registry.entries("attacks")
     in_every_run = {protocol.attack for protocol in PROTOCOLS.values()}
     for name in (*names, *overrides):
-        if name not in known:
+        if name not in known and not isinstance(name, Local):
             raise unknown("attack", name, known)
     if unlearned_shadows < 0 or unlearned_shadows % 2 or unlearned_shadows == 2:
         raise UserError(

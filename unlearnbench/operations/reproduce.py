@@ -160,19 +160,29 @@ def again(
 def selection_of(record: Mapping[str, Any], selection: Selection) -> Selection:
     """The selection of a record's cell, with the options in the record."""
     info, outputs = CellInfo.from_json(record["cell"]), record["key"]["outputs"]
-    options: dict[str, Mapping[str, Any]] = {outputs["task"]["name"]: outputs["task"]["options"]}
+    methods: dict[str, Mapping[str, Any]] = {}
     key = outputs
-    while key:
-        options[key["method"]["name"]] = key["method"]["options"]
+    while key and "method" in key:  # the parent may also be given weights
+        methods[key["method"]["name"]] = key["method"]["options"]
         key = key.get("parent")
-    options |= {attack["name"]: attack["options"] for attack in record["key"]["attacks"].values()}
     files = record["observed"].get("files", {})
-    methods = [info.method_name, *(name for name in files if name != info.method_name)]
-    places = [f"{files[name]}:{name.rpartition('.')[2]}" if name in files else name for name in methods]
+    names = [info.method_name, *(name for name in methods if name in files and name != info.method_name)]
+    dataset, task, *places = (
+        f"{files[name]}:{name.rpartition('.')[2]}" if name in files else name
+        for name in (info.dataset, info.task_name, *names)
+    )
+    options = {attack["name"]: attack["options"] for attack in record["key"]["attacks"].values()}
+    options |= {**methods, info.task_name: {**outputs["task"]["options"], **lists_of(info, files)}}
     return replace(
-        Selection.of(selection.preset_name, info.dataset, info.task_name, places, info.seed),
+        Selection.of(selection.preset_name, dataset, task, places, info.seed),
         overrides={name: values for name, values in options.items() if values},
     )
+
+
+def lists_of(info: CellInfo, files: Mapping[str, str]) -> dict[str, str]:
+    """The files that a task was given on the command line, by option; those of a preset are in the preset."""
+    names = {option: f"{info.task_name}.{option}" for option in info.task_options if f"{option}=" in info.task}
+    return {option: files[name] for option, name in names.items() if name in files}
 
 
 def compared(record: Mapping[str, Any], computed: Mapping[str, Any]) -> Iterator[Comparison]:

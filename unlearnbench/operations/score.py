@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unlearnbench.artefacts.given import Given
+from unlearnbench.artefacts.given import Given, outputs_of
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.errors import UserError
 from unlearnbench.operations.run import Summary, carry_out
@@ -36,7 +36,7 @@ def score(
     """Evaluates weights as a cell beside Retrain, with a record and a row in the tables.
 
     Args:
-        weights: A safetensors file with the weights of the preset's network.
+        weights: A file with the weights of the preset's network: safetensors, or `torch.save` of a state_dict.
         selection: One data set, task and seed: those of the original and of the forget set.
         workspace: The folders, device and arithmetic.
         name: The name of the network in records and tables; None: the name of the file.
@@ -92,12 +92,7 @@ def score_command(weights: Path | str, cell: Cell, selection: Selection, *more: 
 
 def cell_of_weights(original: Cell, given: Given, name: str, command: str, results: Path) -> Cell:
     """The cell of given weights, derived from the cell of the original."""
-    outputs = replace(
-        original.outputs,
-        key={**original.outputs.key, "parent": given.key},
-        needs={**original.outputs.needs, "parent": given},
-        network=None,
-    )
+    outputs = outputs_of(given, original.outputs)
     info = replace(original.info, method=name, method_title=name, role=ELSEWHERE, access="not enforced")
     return replace(
         original,

@@ -24,11 +24,22 @@ from unlearnbench.planning.plan import Cell, Plan, Rerun
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
+from unlearnbench.planning.supplied import (
+    can_train,
+    check_labels,
+    check_positions,
+    check_trainable,
+    needs_training,
+    outputs_in,
+    supplied_by,
+    with_names,
+    with_paths,
+)
 from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack
 from unlearnbench.plugins.dataset import Source
-from unlearnbench.plugins.files import known_here, place_of
+from unlearnbench.plugins.files import Local, known_here, place_of
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Model
 from unlearnbench.plugins.task import Task
@@ -55,6 +66,9 @@ def planned(selection: Selection, workspace: Workspace, rerun: Rerun = Rerun(), 
     if not selection.methods and preset.methods is None:
         methods = [name for name in methods if possible(name, preset, datasets)]
     tasks = pick(selection.tasks, preset.tasks, "tasks")
+    if not selection.tasks and preset.tasks is None:
+        options = {**preset.task_options, **selection.overrides}
+        tasks = [name for name in tasks if registry.get(Task, name).is_configured(options.get(name, {}))]
     planner = _Planner(selection, workspace, shadow)
     cells = planner.cells(datasets, tasks, methods, selection.seeds or preset.seeds)
     cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
@@ -115,31 +129,41 @@ class _Planner:
         registry.get(Source, plugin_of(dataset))
         training, workspace = self.preset.datasets.get(dataset), self.workspace
         if training is None:
-            name = self.preset.source
-            raise UserError(f"preset {name} does not say how to train {dataset}: add [datasets.{dataset}]")
+            name = f'"{dataset.place}"' if isinstance(dataset, Local) else dataset
+            source = self.preset.source
+            raise UserError(f"preset {source} does not say how to train {dataset}: add [datasets.{name}]")
+        check_trainable(self.preset, dataset, training)
         model, recipe = training.model, training.recipe
         precision = resolved(recipe.precision, dataset, model, workspace.device, workspace.arithmetic)
-        task_options = registry.get(Task, task).resolve(
-            task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})
-        )
         check_augmentations(recipe.augment)
-        return Scenario(
+        has_all = self.shadow is None and plugin_of(dataset) == dataset
+        scenario = Scenario(
             dataset=dataset,
             root=workspace.root,
             model=model,
             model_options=registry.get(Model, model).resolve(model, training.options),
             recipe=replace(recipe, precision=precision),
             task=task,
-            task_options=task_options,
+            task_options=self.task_options(task),
             seed=seed,
             device=workspace.device,
             arithmetic=workspace.arithmetic,
             shadow=self.shadow,
+            supplied=supplied_by(self.preset, training, task, seed, has_all),
         )
+        check_positions(registry.get(Task, task), scenario)
+        return scenario
+
+    def task_options(self, name: str, *, overridden: bool = True) -> dict[str, Any]:
+        """The options of a task: those of the preset, overridden by the command line unless that is not wanted."""
+        task, own = registry.get(Task, name), self.overrides.get(name, {}) if overridden else {}
+        preset = with_paths(task, self.preset.task_options.get(name, {}), self.preset.folder)
+        return task.resolve(name, preset, with_paths(task, own, Path()))
 
     def cells_of(self, scenario: Scenario, methods: Sequence[str]) -> list[Cell]:
         """The cells of a scenario, one for each method, parents before their children."""
         loaded = LoadedScenario.of(scenario, self.workspace.datasets)
+        check_labels(loaded, self.preset.datasets[scenario.dataset])
         parents = {registry.get(Method, name).start for name in methods}
         shadows = [Shadow.of(loaded, index) for index in range(self.preset.shadows)]
         cells: dict[str, Cell] = {}
@@ -148,6 +172,7 @@ class _Planner:
             self.check_access(name, loaded)
             parent, options = cells.get(method.start), self.hyperparameters(name, scenario)
             outputs = Outputs.of(loaded, name, options, parent.outputs if parent else None, name in parents)
+            outputs = outputs_in(loaded, name, outputs)
             info = self.info(name, scenario, options)
             cells[name] = Cell(
                 scenario=scenario,
@@ -242,8 +267,8 @@ class _Planner:
             options: The method's hyperparameters, resolved.
         """
         task, method = registry.get(Task, scenario.task), registry.get(Method, name)
-        usual = task.resolve(scenario.task, self.preset.task_options.get(scenario.task, {}))
-        of_task = listed({k: v for k, v in scenario.task_options.items() if v != usual[k]})
+        usual, named = self.task_options(scenario.task, overridden=False), with_names(task, scenario.task_options)
+        of_task = listed({k: v for k, v in named.items() if scenario.task_options[k] != usual[k]})
         of_method = listed(self.changed(name, scenario))
         return CellInfo(
             preset=self.preset.name,
@@ -252,13 +277,13 @@ class _Planner:
             model=scenario.model,
             task=f"{scenario.task}+{of_task}" if of_task else scenario.task,
             task_title=f"{task.title} ({of_task})" if of_task else task.title,
-            task_options=dict(scenario.task_options),
+            task_options=named,
             columns=list(task.columns),
             seed=scenario.seed,
             method=f"{name}+{of_method}" if of_method else name,
             method_title=f"{method.title} ({of_method})" if of_method else method.title,
             role="variant" if of_method and method.role == "method" else method.role,
-            access=str(method.access),
+            access="not enforced" if name == REFERENCE and scenario.supplied.retrain else str(method.access),
             start=method.start,
             like=method.like,
             hyperparameters=dict(options),
@@ -269,7 +294,8 @@ class _Planner:
     def command(self, name: str, scenario: Scenario) -> str:
         """The command line that reproduces a cell."""
         words = ["unlearnbench", "run", "--preset", self.selection.preset_name]
-        words += ["-d", scenario.dataset, "-t", scenario.task, "-m", place_of(name), "--seeds", str(scenario.seed)]
+        words += ["-d", place_of(scenario.dataset), "-t", place_of(scenario.task), "-m", place_of(name)]
+        words += ["--seeds", str(scenario.seed)]
         words += ["--device", scenario.device, "--arithmetic", scenario.arithmetic]
         if self.overrides:
             words += parameters(self.overrides, (scenario.task, *with_parents([name]), *self.attacks))
@@ -287,7 +313,7 @@ def record_key(outputs: Outputs, shadows: Sequence[Shadow], attacks: Mapping[str
     return {
         "kind": "record",
         "outputs": outputs.key,
-        "shadows": {"count": len(shadows), "like": {**shadows[0].key, "index": None}},
+        "shadows": {"count": len(shadows), **({"like": {**shadows[0].key, "index": None}} if shadows else {})},
         "attacks": dict(attacks),
         "code": core("record"),
     }
@@ -320,8 +346,11 @@ def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Se
 
 
 def possible(method: str, preset: Preset, datasets: Sequence[str]) -> bool:
-    """Whether a preset holds out of a data set's training images what a method needs, if it needs any."""
-    recipes = [preset.datasets[name].recipe for name in datasets if name in preset.datasets]
+    """Whether a preset trains what a method trains, and holds out training images if a method needs any."""
+    trainings = [preset.datasets[name] for name in datasets if name in preset.datasets]
+    if needs_training(method) and not any(map(can_train, trainings)):
+        return False
+    recipes = [training.recipe for training in trainings]
     return not registry.get(Method, method).access.validation or any(recipe.held_out for recipe in recipes)
 
 
@@ -331,7 +360,7 @@ def check_names(preset: Preset) -> None:
     def check(what: str, names: Iterable[str]) -> None:
         known = registry.entries(f"{what}s")
         for name in names:
-            if name not in known:
+            if name not in known and not isinstance(name, Local):
                 raise unknown(f"{what} in preset {preset.source}:", name, known)
 
     def tables(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

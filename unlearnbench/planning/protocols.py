@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.files import Local, placed
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ METRICS = ("auc", "balanced_accuracy", "tpr@1%", "tpr@0.1%")
 def get(name: str, attack: str | None = None, metric: str | None = None) -> Protocol:
     """A protocol by name, or protocol clean with a metric of another attack instead of the ASR.
 
+    An attack may be FILE.py:FUNCTION.
+
     Raises:
         UserError: If there is no such protocol, attack or metric.
     """
@@ -66,15 +69,15 @@ def get(name: str, attack: str | None = None, metric: str | None = None) -> Prot
         return PROTOCOLS[name]
     if name != CLEAN.name:
         raise UserError("--attack and --metric need protocol clean")
-    known = registry.entries("attacks")
-    if attack is not None and attack not in known:
+    known, attack = registry.entries("attacks"), attack and placed(attack)
+    if attack is not None and attack not in known and not isinstance(attack, Local):
         raise unknown("attack", attack, known)
     if metric is not None and metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     attack, metric = attack or CLEAN.attack, metric or METRICS[0]
     return replace(
         CLEAN,
-        attack=attack,
+        attack=str(attack),
         metric=metric,
         note=f"Protocol clean: no augmentation. The last column is {metric} of attack {attack}, on forgotten against "
         "class-matched held-out samples; the target is Retrain's value. See `unlearnbench list attacks`.",

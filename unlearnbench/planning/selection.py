@@ -12,7 +12,7 @@ from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
 from unlearnbench.planning.presets import Preset, several
-from unlearnbench.plugins.files import named
+from unlearnbench.plugins.files import named, place_of
 from unlearnbench.runtime.arithmetic import environment, resolved
 from unlearnbench.storage import folders
 from unlearnbench.storage.store import Store
@@ -57,20 +57,21 @@ class Selection:
 
         Args:
             preset: The name of a preset, or the path of a TOML file.
-            datasets: One name or several, likewise the next two.
+            datasets: One name or several, or FILE.py:FUNCTION; likewise the next two.
             tasks: Names of tasks.
-            methods: Names of methods, or FILE.py:FUNCTION.
+            methods: Names of methods.
             seeds: Such as "0-4", 3 or [0, 2]; the preset's if None.
             overrides: Options by name of a method, task or attack, e.g. `{"laf": {"tau": 5.0}}`.
 
         Raises:
             UserError: If the preset, a file or a seed is wrong.
         """
+        read = presets.read(str(preset))
         return cls(
-            presets.read(str(preset)),
+            read,
             str(preset),
-            several(datasets),
-            several(tasks),
+            chosen(several(datasets), list(read.datasets)),
+            chosen(several(tasks), [*(read.tasks or ()), *read.task_options]),
             named(several(methods)),
             () if seeds is None else presets.parse_seeds(seeds),
             overrides or {},
@@ -129,6 +130,12 @@ class Workspace:
     def datasets(self) -> Datasets:
         """The data sets that this command keeps in memory."""
         return Datasets(self.store)
+
+
+def chosen(names: Sequence[str], in_preset: Sequence[str]) -> list[str]:
+    """Names as the registry knows them: those that the preset has, too, as it has them."""
+    by_name = {place: name for name in in_preset for place in (str(name), place_of(name))}
+    return named([by_name.get(name, name) for name in names])
 
 
 def choose_device(name: str) -> str:

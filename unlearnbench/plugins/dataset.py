@@ -23,6 +23,11 @@ from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.runtime import audit
 from unlearnbench.runtime.frames import INSTALLED
 
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32)
+"""The types that labels are converted from."""
+CHANNELS = (1, 3, 4)
+"""The usual numbers of channels of images."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -30,9 +35,9 @@ class Dataset:
 
     Attributes:
         train_images: uint8 [N, C, H, W], 0 to 255.
-        train_labels: int64 [N], 0 to `num_classes` - 1.
+        train_labels: int64 [N], 0 to `num_classes` - 1; other integers are converted.
         test_images: uint8 [M, C, H, W].
-        test_labels: int64 [M].
+        test_labels: int64 [M], likewise.
         num_classes: The number of classes.
     """
 
@@ -42,6 +47,12 @@ class Dataset:
     test_labels: Tensor
     num_classes: int
     _pool: Dataset | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("train_labels", "test_labels"):
+            labels = getattr(self, name)
+            if isinstance(labels, Tensor) and labels.dtype in INTEGERS:
+                object.__setattr__(self, name, labels.long())
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -94,6 +105,11 @@ class Source(Plugin):
         self.files = dict(files or {})
         self.kept = files is not None
         self.fetch = fetch
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What its images depend on, for the key of what is kept of it."""
+        return {"files": self.files}
 
     def faults(self, root: Path) -> dict[str, str]:
         """What is wrong with each file that is not as it must be, in words, e.g. "is missing"; empty if all are right.
@@ -252,8 +268,18 @@ def require_bytes(data: Dataset) -> None:
             isinstance(images, Tensor) and images.dtype == torch.uint8 and images.ndim == 4 and images.numel() > 0,
             f"{part} images must be uint8 [n, C, H, W], not {described(images)}",
         )
+        require(
+            not has_channels_last(images),
+            f"{part} images are {described(images)}, which is [n, H, W, C]: put the channels first, "
+            "`images.permute(0, 3, 1, 2)`",
+        )
     sizes = {tuple(images.shape[1:]) for _, images, _ in parts_of(data)}
     require(len(sizes) == 1, f"training and test images must be of one size, not {sorted(sizes)}")
+
+
+def has_channels_last(images: Tensor) -> bool:
+    """Whether four-dimensional images seem to have their channels in the last dimension and not in the second."""
+    return images.shape[-1] in CHANNELS and images.shape[1] not in CHANNELS
 
 
 def require_labels(data: Dataset) -> None:

@@ -75,10 +75,17 @@ def named(names: Sequence[str]) -> list[str]:
     return known
 
 
-def placed(name: str) -> str:
-    """A FILE.py:FUNCTION as a `Local`, any other name as it is."""
+def placed(name: str, folder: Path | None = None) -> str:
+    """A FILE.py:FUNCTION as a `Local`, any other name as it is.
+
+    Args:
+        name: The name.
+        folder: The folder that FILE.py is relative to; None: the working directory.
+    """
     if isinstance(name, Local):
         return Local(name.path, name.function)
+    if type(name) is not str:  # the name of something else that a process must learn about
+        return name
     path, colon, function = name.rpartition(":")
     if name.endswith(".py"):
         raise UserError(f"say which function of {name} is the plugin: {name}:FUNCTION")
@@ -91,7 +98,7 @@ def placed(name: str) -> str:
             place = ".py:".join(name.rsplit(".", 1))
             raise UserError(f"{name} is not installed; if it is in a file, say where: {place}")
         return name
-    return Local(expanded(path).resolve(), function)
+    return Local((folder or Path()).joinpath(expanded(path)).resolve(), function)
 
 
 def place_of(name: str) -> str:
@@ -118,6 +125,24 @@ def entry(name: Local) -> Entry:
 def loaded(name: Local) -> Entry:
     """Imports the plugin of this name; raises as `entry`."""
     path, function = name.path, name.function
+    plugin = attribute(path, function)
+    if not isinstance(plugin, Plugin):
+        raise UserError(f"{name.place} is no plugin: it lacks a decorator such as @method(title=..., access=...)")
+    if plugin.__module__ != path.stem:
+        raise UserError(f"{name.place} is only imported there, from {plugin.__module__}: name the file that defines it")
+    group = f"{plugin.kind}s"
+    if name in registry.entries(group):
+        raise UserError(f"{name} is the name of an installed {plugin.kind}: rename {path} or its function")
+    point = EntryPoint(name, f"{path.stem}:{function}", f"unlearnbench.{group}")
+    return Entry(group, name, ORIGIN, path.name, point)
+
+
+def attribute(path: Path, name: str) -> object:
+    """Imports a file, again if its code has changed, and returns what it calls by this name.
+
+    Raises:
+        UserError: If the file cannot be imported, or has nothing of that name.
+    """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     if not path.stem.isidentifier():
@@ -128,18 +153,10 @@ def loaded(name: Local) -> Entry:
         raise
     except (Exception, SystemExit) as error:  # anything that a user's file raises
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}{at_line(error)}") from error
-    plugin = getattr(module, function, None)
-    if plugin is None:
-        raise unknown(f"function of {path}:", function, [n for n, v in vars(module).items() if isinstance(v, Plugin)])
-    if not isinstance(plugin, Plugin):
-        raise UserError(f"{name.place} is no plugin: it lacks a decorator such as @method(title=..., access=...)")
-    if plugin.__module__ != path.stem:
-        raise UserError(f"{name.place} is only imported there, from {plugin.__module__}: name the file that defines it")
-    group = f"{plugin.kind}s"
-    if name in registry.entries(group):
-        raise UserError(f"{name} is the name of an installed {plugin.kind}: rename {path} or its function")
-    point = EntryPoint(name, f"{path.stem}:{function}", f"unlearnbench.{group}")
-    return Entry(group, name, ORIGIN, path.name, point)
+    value = getattr(module, name, None)
+    if value is None:
+        raise unknown(f"function of {path}:", name, [n for n, v in vars(module).items() if isinstance(v, Plugin)])
+    return value
 
 
 def imported(path: Path) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The contract of models: functions that build networks, which are split into an extractor and a head."""
+"""The contract of models: functions that build networks, split into an extractor and a head where that is possible."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unlearnbench.errors import UserError
 from unlearnbench.plugins.contract import fail, naming, require
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.runtime import seeds
+from unlearnbench.training import loop
+
+PARTS = ("features", "head", "last_layer")
+"""What a network has only if it is split."""
+
+
+class NotSplitError(UserError, AttributeError):
+    """A method needs the extractor, the head or the last layer of a network that is not split."""
 
 
 class Network(nn.Module):
@@ -22,7 +31,13 @@ class Network(nn.Module):
         features: The extractor: float32 [B, C, H, W] in [0, 1] -> embeddings [B, D]. It normalises pixels itself.
         head: The classifier: embeddings [B, D] -> logits [B, classes].
         last_layer: The name of the last linear layer, as in `named_modules`.
+
+    Attributes:
+        made_of: For a network that was made of a module by `wrapped`: the name of the last linear layer in that module,
+            "" if the module could not be split. None for other networks.
     """
+
+    made_of: str | None = None
 
     def __init__(self, features: nn.Module, head: nn.Module, last_layer: str) -> None:
         super().__init__()
@@ -30,10 +45,41 @@ class Network(nn.Module):
         self.head = head
         self.last_layer = last_layer
 
+    @classmethod
+    def whole(cls, module: nn.Module) -> Network:
+        """A network of a module that cannot be split: it has no `features`, `head` and `last_layer`."""
+        network = cls.__new__(cls)
+        nn.Module.__init__(network)
+        network.module, network.made_of = module, ""
+        return network
+
+    @property
+    def is_split(self) -> bool:
+        """Whether it has an extractor and a head."""
+        return self.made_of != ""
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W]."""
-        logits: Tensor = self.head(self.features(images))
+        logits: Tensor = self.head(self.features(images)) if self.is_split else self.module(images)
         return logits
+
+    def __getattr__(self, name: str) -> Any:
+        if name in PARTS and not self.is_split:
+            raise NotSplitError(
+                f"this network has no {name}: no linear layer of its module gives the logits. Leave out methods that "
+                "need an extractor, a head or the last layer, or return Network(features, head, last_layer)"
+            )
+        return super().__getattr__(name)
+
+    def names(self) -> dict[str, str]:
+        """The name of each weight and buffer in the module that the network was made of, by its name here."""
+        return {name: self._name_in_module(name) for name in self.state_dict()}
+
+    def _name_in_module(self, name: str) -> str:
+        part, _, rest = name.partition(".")
+        if self.made_of is None:
+            return name
+        return f"{self.made_of}.{rest}" if part == "head" else rest
 
 
 class Model(Plugin):
@@ -44,20 +90,67 @@ class Model(Plugin):
     def build(self, shape: tuple[int, int, int], num_classes: int, **options: Any) -> Network:
         """Builds a network; its initial weights are drawn from torch's global generator.
 
+        Any module is a network: see `wrapped`.
+
         Raises:
             BrokenContractError: If the function returns anything else.
         """
-        network: Network = self.function(shape, num_classes, **options)
+        network: nn.Module = self.function(shape, num_classes, **options)
         kind = type(network)
         require(
-            kind is Network, f"it returns {kind.__name__}: return Network(features, head, last_layer), not a subclass"
+            isinstance(network, nn.Module) and (kind is Network or not isinstance(network, Network)),
+            f"it returns {kind.__name__}: return an nn.Module, or Network(features, head, last_layer), not a subclass",
         )
-        return network
+        return network if isinstance(network, Network) else wrapped(network, shape)
 
 
-def model(*, title: str, reference: str = "") -> Callable[[Callable[..., Network]], Model]:
-    """Makes a function `(shape, num_classes, **options) -> Network` a model of the suite."""
+def model(*, title: str, reference: str = "") -> Callable[[Callable[..., nn.Module]], Model]:
+    """Makes a function `(shape, num_classes, **options) -> Network`, or any module, a model of the suite."""
     return lambda function: Model(function, title=title, reference=reference)
+
+
+def wrapped(module: nn.Module, shape: tuple[int, int, int]) -> Network:
+    """Makes a network of any module, split at the linear layer whose outputs are the logits.
+
+    That layer becomes the head, an `nn.Identity` takes its place, and the module is the extractor. A module without
+    such a layer, for example one that ends in a convolution, is not split: see `Network.whole`.
+
+    Args:
+        module: Any classifier of images in [0, 1]; it is changed.
+        shape: Channels, height and width of the images.
+    """
+    name = last_linear(module, shape)
+    if not name:
+        return Network.whole(module)
+    head = module.get_submodule(name)
+    parent, _, last = name.rpartition(".")
+    setattr(module.get_submodule(parent), last, nn.Identity())
+    network = Network(module, head, last_layer="head")
+    network.made_of = name
+    return network
+
+
+def last_linear(module: nn.Module, shape: tuple[int, int, int]) -> str:
+    """The name of the linear layer whose outputs are the outputs of a module; "" if there is none.
+
+    The module is applied to a black image. The layer must be used once, and have one name.
+    """
+    layers = [part for part in module.named_modules(remove_duplicate=False) if isinstance(part[1], nn.Linear)]
+    calls: list[tuple[nn.Module, object]] = []
+    hooks = [
+        layer.register_forward_hook(lambda used, _, output: calls.append((used, output)))
+        for layer in {layer for _, layer in layers}
+    ]
+    try:
+        with torch.no_grad(), loop.in_eval_mode(module):
+            outputs = module(torch.zeros(1, *shape, device=next(module.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    used = [layer for layer, output in calls if output is outputs]
+    names = [name for name, layer in layers if used and layer is used[0]]
+    is_unique = len(names) == 1 and [layer for layer, _ in calls].count(used[0]) == 1
+    return names[0] if is_unique else ""
 
 
 @dataclass(frozen=True)
@@ -119,8 +212,9 @@ def check_network(builder: Builder, *stream: str | int) -> None:
         logits = network(images)
     require_logits(logits, images, builder.num_classes)
     require_no_probabilities(logits)
-    require_parts(network, images, logits)
-    require_last_layer(network, images, logits)
+    if network.is_split:
+        require_parts(network, images, logits)
+        require_last_layer(network, images, logits)
     require_independence(network, images, logits)
     require_state(builder, network, images)
 

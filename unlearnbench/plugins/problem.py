@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.errors import AccessError
+from unlearnbench.errors import AccessError, UserError
 from unlearnbench.plugins.access import Access
 from unlearnbench.plugins.contract import Renamed
 from unlearnbench.plugins.model import Builder, Network
+from unlearnbench.plugins.trainer import Trainer
 from unlearnbench.runtime import seeds
 from unlearnbench.training import loop
 from unlearnbench.training.recipe import Recipe
@@ -62,6 +63,7 @@ class Problem:
     _stream: Sequence[str | int] = field(repr=False)
     _start: Network | None = field(default=None, repr=False)
     _room: int = field(default=1, repr=False)
+    _trainer: Trainer | None = field(default=None, repr=False)
     prepared: Mapping[str, Tensor] = field(default_factory=dict)
     _embeddings: dict[tuple[nn.Module, Samples, int], Tensor] = field(default_factory=dict, repr=False)
     remain = Renamed("problem.remain")
@@ -129,6 +131,8 @@ class Problem:
     ) -> tuple[Network, dict[str, Any]]:
         """Trains with the benchmark's own loop and recipe.
 
+        If the preset names a training function of the user's, that one trains fresh networks for all their epochs.
+
         Args:
             samples: Images and labels.
             network: Is trained in place; None: a fresh network of this stream.
@@ -137,8 +141,16 @@ class Problem:
             stream: Names the random numbers for the weights and the order of the samples.
 
         Returns:
-            The network and the optimiser's state.
+            The network and the optimiser's state; that is empty after the user's function.
+
+        Raises:
+            UserError: If the recipe has no epochs, and `epochs` is None.
         """
+        if self._trainer and network is None and epochs is None and state is None:
+            network = self.fresh_network(stream)
+            self._trainer.fit(network, samples, *self._stream, stream)
+            return network, {"state": {}}
+        self._check_epochs(epochs)
         network = self.fresh_network(stream) if network is None else network
         ordered = samples.shuffled_by(seeds.generator(*self._stream, stream, "order"))
         return network, loop.fit(network, ordered, self.recipe, epochs, state)
@@ -156,7 +168,7 @@ class Problem:
         Yields:
             Each network with its optimiser's state, to continue with `fit`. It takes little memory to keep none.
         """
-        room = self._room if len(samples) > 1 else 1
+        room = self._room if len(samples) > 1 and not self._trainer else 1
         if room == 1 or not loop.can_be_stacked(self.fresh_network(streams[0]), samples[0], self.recipe):
             for part, stream in zip(samples, streams, strict=True):
                 yield self.fit(part, None, epochs, stream=stream)
@@ -167,6 +179,14 @@ class Problem:
             orders = [seeds.generator(*self._stream, stream, "order") for stream in some]
             parts = [part.shuffled_by(order) for part, order in zip(samples[start : start + room], orders, strict=True)]
             yield from zip(networks, loop.fit_together(networks, parts, self.recipe, epochs), strict=True)
+
+    def _check_epochs(self, epochs: int | None) -> None:
+        """Raises `UserError` if there is nothing that says how long to train."""
+        if not self.recipe.epochs and not epochs:
+            raise UserError(
+                "the recipe has epochs = 0, so no network can be trained by it: set epochs in [recipe], or leave out "
+                "methods that train networks of their own"
+            )
 
     def features(self, network: Network, of: Samples | Batch) -> Tensor:
         """The embeddings (float32 [n, D]) of samples, or of a batch of them, under a frozen network.
@@ -206,6 +226,7 @@ class Assembly:
         recipe: How it was trained.
         builder: Builds networks of the same model.
         room: How many networks `Problem.fit_each` may train at once.
+        trainer: Trains fresh networks in place of the recipe.
     """
 
     training_set: TrainingSet
@@ -213,6 +234,7 @@ class Assembly:
     recipe: Recipe
     builder: Builder
     room: int = 1
+    trainer: Trainer | None = None
 
     def __post_init__(self) -> None:
         self.original.requires_grad_(False).eval()
@@ -284,4 +306,5 @@ class Assembly:
             _view=view,
             _stream=stream,
             _room=self.room,
+            _trainer=self.trainer,
         )

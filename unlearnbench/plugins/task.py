@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -61,13 +61,28 @@ class Task(Plugin):
         title: The name in tables.
         columns: Names of metrics, in the order of the table.
         reference: The paper that defines it.
+        files: The options that are paths of files. Keys have the content of these files in place of their paths, and a
+            preset that selects all tasks selects this one only if it sets one of these options.
     """
 
     kind = "task"
 
-    def __init__(self, function: Callable[..., Split], *, title: str, columns: Sequence[str], reference: str = ""):
+    def __init__(
+        self,
+        function: Callable[..., Split],
+        *,
+        title: str,
+        columns: Sequence[str],
+        reference: str = "",
+        files: Sequence[str] = (),
+    ) -> None:
         super().__init__(function, title=title, reference=reference)
         self.columns = tuple(columns)
+        self.files = tuple(files)
+
+    def is_configured(self, options: Mapping[str, Any]) -> bool:
+        """Whether these options name a file that it reads, if it reads any."""
+        return not self.files or any(options.get(name) for name in self.files)
 
     def split(self, data: Dataset, generator: torch.Generator, **options: Any) -> Split:
         """Applies the task.
@@ -187,9 +202,11 @@ REQUIREMENTS = (require_ascending, require_heldout, require_likeness, require_cl
 """What a split must be, each a check of `unlearnbench check`, and all of them checked whenever a task is applied."""
 
 
-def task(*, title: str, columns: Sequence[str], reference: str = "") -> Callable[[Callable[..., Split]], Task]:
-    """Makes a function `(dataset, generator, **options) -> Split` a task of the suite."""
-    return lambda function: Task(function, title=title, columns=columns, reference=reference)
+def task(
+    *, title: str, columns: Sequence[str], reference: str = "", files: Sequence[str] = ()
+) -> Callable[[Callable[..., Split]], Task]:
+    """Makes a function `(dataset, generator, **options) -> Split` a task of the suite; see `Task`."""
+    return lambda function: Task(function, title=title, columns=columns, reference=reference, files=files)
 
 
 def choose(labels: Tensor, classes: Sequence[int], fraction: float, generator: torch.Generator) -> Tensor:
@@ -222,8 +239,19 @@ def of_classes(labels: Tensor, classes: Sequence[int]) -> Tensor:
     return torch.isin(labels, torch.tensor(classes)).nonzero()[:, 0]
 
 
+class ClassesError(UserError):
+    """Classes that a data set does not have; `valid` are some that it has."""
+
+    def __init__(self, message: str, valid: Sequence[int]) -> None:
+        super().__init__(message)
+        self.valid = valid
+
+
 def check_classes(data: Dataset, classes: Sequence[int]) -> None:
-    """Raises `UserError` unless all are classes of the data set and no class is named twice."""
+    """Raises `ClassesError` unless all are classes of the data set and no class is named twice."""
     valid = [c for c in classes if type(c) is int and c in range(data.num_classes)]
     if not valid or len(set(valid)) < len(classes):
-        raise UserError(f"classes must be different numbers from 0 to {data.num_classes - 1}, not {list(classes)}")
+        raise ClassesError(
+            f"classes must be different numbers from 0 to {data.num_classes - 1}, not {list(classes)}",
+            valid or list(range(max(1, data.num_classes // 2))),
+        )

@@ -10,7 +10,8 @@ from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.versions import outdated
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.reporting.record import Measure, Record
-from unlearnbench.storage.keys import canonical
+from unlearnbench.storage.folders import expanded
+from unlearnbench.storage.keys import canonical, sha_of
 
 ELSEWISE = "made with another recipe, data, attack or code than Retrain; run again"
 
@@ -96,8 +97,23 @@ def reset(record: Record, preset: Preset) -> Iterator[str]:
     name = record.cell.task_name
     if record.cell.task == name:  # otherwise its options are not the preset's; likewise below
         yield from differing(name, outputs.get("task", {}).get("options", {}), preset.task_options.get(name, {}))
+        yield from other_content(name, outputs.get("task", {}).get("files", {}), preset)
     if record.cell.method == record.cell.method_name:
         yield from reset_hyperparameters(record, preset)
+
+
+def other_content(task: str, digests: Mapping[str, str], preset: Preset) -> Iterator[str]:
+    """The options of a task whose files have other content than in a record, as TASK.OPTION; missing files are not.
+
+    Args:
+        task: Name of the task.
+        digests: The SHA-256 of the files by option.
+        preset: Names the files.
+    """
+    for option, digest in digests.items():
+        path = preset.folder.joinpath(expanded(preset.task_options.get(task, {}).get(option, "")))
+        if path.is_file() and sha_of(path.read_bytes()) != digest:
+            yield f"{task}.{option}"
 
 
 def reset_hyperparameters(record: Record, preset: Preset) -> Iterator[str]:

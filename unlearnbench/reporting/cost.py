@@ -42,7 +42,7 @@ def rows(cells: Cells) -> list[list[str | float]]:
             phases = [means[group.dataset, group.method][f"{unit}_{phase}"] for phase in PHASES]
             reference = means.get((group.dataset, REFERENCE), {})
             retrained = sum(reference.get(f"{unit}_{phase}", math.nan) for phase in PHASES)
-            row += [*phases, sum(phases) / retrained]
+            row += [*phases, sum(phases) / retrained if retrained else math.nan]
         lines.append(row)
     return lines
 

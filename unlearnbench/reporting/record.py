@@ -112,7 +112,8 @@ class Record:
     def conditions(self) -> list[Any]:
         """What all cells of a table must have in common: data, model, recipe, and how they are trained and measured."""
         original, like = self.key.get("outputs", {}).get("original", {}), self.key.get("shadows", {}).get("like", {})
-        own = {k: v for k, v in original.items() if k not in ("labels", "seed") and v != like.get(k)}  # not twice
+        differing = {"labels", "seed", "given"}  # from cell to cell
+        own = {k: v for k, v in original.items() if k not in differing and v != like.get(k)}  # not twice
         return [own, *(self.key.get(name) for name in ("shadows", "attacks", "code"))]
 
     def attack_options(self, name: str) -> Mapping[str, Any]:

@@ -131,7 +131,10 @@ def notes(records: Sequence[Record], seeds: int, requested: int, protocol: Proto
     single = f"One seed{of}, in percent: chance contributes to every difference."
     yield f"{several if seeds > 1 else single} Bold: closest to Retrain; underlined: second closest."
     shadows = max(record.shadows for record in records)
-    yield protocol.note.format(shadows=shadows, **records[0].attack_options(protocol.attack))
+    if shadows or protocol.attack != CLEAN.attack:
+        yield protocol.note.format(shadows=shadows, **records[0].attack_options(protocol.attack))
+    else:
+        yield "Protocol clean: no augmentation. There is no ASR, because there are no shadow models (shadows = 0)."
     elsewhere = [record for record in records if record.cell.role == ELSEWHERE]
     if elsewhere:
         yield f"Made elsewhere, with unknown access to training data: {absent.titles_of(elsewhere)}."

@@ -21,7 +21,7 @@ class Recipe:
         weight_decay: The optimiser's `weight_decay`, an L2 penalty.
         momentum: For "sgd".
         batch: Images per step.
-        epochs: Passes over the training set.
+        epochs: Passes over the training set; 0 if the recipe trains nothing, because networks are supplied.
         resize: Height and width to which images are resized, in training and evaluation; 0: not resized.
         augment: Random changes of training images, by name; see `unlearnbench.training.augmentation`.
         precision: "fp32", "bf16", or "auto": bf16 where it was measured to be as good and is fast; see precision.py.
@@ -48,8 +48,8 @@ class Recipe:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
-        if self.lr <= 0 or self.batch < 1 or self.epochs < 1:
-            raise UserError(f"a recipe needs lr > 0, batch >= 1 and epochs >= 1, not {self.values()}")
+        if self.lr <= 0 or self.batch < 1 or self.epochs < 0:
+            raise UserError(f"a recipe needs lr > 0, batch >= 1 and epochs >= 0, not {self.values()}")
         if self.weight_decay < 0 or self.momentum < 0 or self.resize < 0:
             raise UserError(f"a recipe's weight_decay, momentum and resize must not be negative: {self.values()}")
         if not 0 <= self.held_out < 1:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.data.images import ImageSet, Place
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import tuned
 from unlearnbench.planning.tuned import Choice
+from unlearnbench.plugins.files import placed
 from unlearnbench.plugins.plugin import like
 from unlearnbench.storage.folders import expanded
 from unlearnbench.training.recipe import Recipe
@@ -31,6 +33,10 @@ MAX_SEEDS = 10_000
 RECIPE = vars(Recipe())
 KEYS = ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "published", "attacks", "tuning")
 """Of a preset's file."""
+SUPPLIED = ("original", "retrain", "train")
+"""The keys of a data set for what a user supplies."""
+IMAGES = {"images": "", "test": "", "size": 0}
+"""The keys of a data set without a plugin, with their defaults."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,18 @@ class Training:
         model: The name of the model.
         options: The model's options.
         recipe: The training recipe.
+        weights: The files of the original's and of Retrain's weights, as in the preset, if the user supplies them; ""
+            otherwise. `{seed}` and `{task}` stand for a seed and the name of a task.
+        train: The user's training function, FILE.py:FUNCTION; "" if the recipe trains.
+        name: The name of the data set, by which other processes learn where it is if it is not installed.
     """
 
     model: str
     options: Mapping[str, Any]
     recipe: Recipe
+    weights: tuple[str, str] = ("", "")
+    train: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Preset:
         name: Its title in tables, and the name of the folder that holds its results.
         title: Its purpose, in one line.
         seeds: The seeds to run.
-        shadows: The number of shadow models; even.
+        shadows: The number of shadow models; even, or 0.
         datasets: The model and recipe by name of the data set.
         tasks: Names of tasks; None: all installed ones.
         methods: Names of methods; None: all installed ones.
@@ -80,6 +93,7 @@ class Preset:
         tuning: How much `tune` may try.
         tuned: The hyperparameters that tuning chose, by method, task and model.
         source: The name or the file by which `--preset` reads it.
+        folder: The folder that relative paths in it begin from.
     """
 
     name: str
@@ -96,6 +110,7 @@ class Preset:
     tuning: Budget = Budget()
     tuned: Mapping[tuple[str, str, str], Choice] = field(default_factory=dict)
     source: str = ""
+    folder: Path = Path()
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
         """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
@@ -137,43 +152,40 @@ def read(name: str) -> Preset:
     except ValueError as error:
         raise UserError(f"preset {path} is not valid TOML: {error}") from error
     try:
-        return replace(parsed(path.stem, content), tuned=tuned.read(tuned.path_for(path)), source=name)
+        preset = parsed(path.stem, content, path.parent.absolute())
+        return replace(preset, tuned=tuned.read(tuned.path_for(path)), source=name)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from error
 
 
-def parsed(name: str, content: Mapping[str, Any]) -> Preset:
-    """Builds a preset from the content of its file."""
+def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Preset:
+    """Builds a preset from the content of its file; relative paths in it begin from the folder."""
     check_keys("", content, KEYS)
     select = table(content, "select")
     check_keys("select.", select, ("seeds", "tasks", "methods"))
     recipe = recipe_of("recipe", table(content, "recipe"))
-    datasets = {}
-    for dataset in table(content, "datasets"):
-        entry = table(content["datasets"], dataset)
-        check_keys(f"datasets.{dataset}.", entry, ("model", "options", "recipe"))
-        if not isinstance(entry.get("model"), str):
-            raise UserError(f"datasets.{dataset} needs a model, e.g. model = 'cnn'")
-        own = recipe_of(f"datasets.{dataset}.recipe", table(entry, "recipe"))
-        datasets[dataset] = Training(entry["model"], table(entry, "options"), Recipe(**{**recipe, **own}))
-    if not datasets:
+    entries = {dataset: table(content["datasets"], dataset) for dataset in table(content, "datasets")}
+    if not entries:
         raise UserError("needs at least one data set, e.g. [datasets.digits-8x8] with model = 'cnn'")
     shadows = like(8, content.get("shadows", 8), "shadows")
-    if shadows < 2 or shadows % 2:
-        raise UserError(f"shadow models come in complementary pairs: shadows must be 2, 4, 6, ..., not {shadows}")
+    if shadows < 0 or shadows % 2:
+        raise UserError(f"shadow models come in complementary pairs: shadows must be 0, 2, 4, 6, ..., not {shadows}")
+    trainings = [training_of(dataset, entry, recipe, folder) for dataset, entry in entries.items()]
+    tasks, task_options = selection(select, "tasks"), table(content, "tasks")
     return Preset(
         name=name,
         title=like("", content.get("title", ""), "title"),
         seeds=parse_seeds(select.get("seeds", "0-4")),
         shadows=shadows,
-        datasets=datasets,
-        tasks=selection(select, "tasks"),
+        datasets={training.name: training for training in trainings},
+        tasks=tasks and tuple(placed(task, folder) for task in tasks),
         methods=selection(select, "methods"),
-        task_options={task: table(content["tasks"], task) for task in table(content, "tasks")},
+        task_options={placed(task, folder): table(task_options, task) for task in task_options},
         method_options={method: table(content["methods"], method) for method in table(content, "methods")},
         published={method: place(method, where) for method, where in table(content, "published").items()},
         tuning=budget_of(table(content, "tuning")),
         attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
+        folder=folder,
     )
 
 
@@ -182,6 +194,38 @@ def place(method: str, where: Any) -> str:
     if not isinstance(where, str) or not where.strip():
         raise UserError(f'published.{method} must say where, e.g. {method} = "Table 7 of their paper", not {where!r}')
     return where
+
+
+def training_of(dataset: str, entry: Mapping[str, Any], recipe: Mapping[str, Any], folder: Path) -> Training:
+    """How models of a data set are trained, from its table in a preset and the recipe for all data sets."""
+    where = f"datasets.{dataset}"
+    check_keys(f"{where}.", entry, ("model", "options", "recipe", *SUPPLIED, *IMAGES))
+    if not isinstance(entry.get("model"), str):
+        raise UserError(f"{where} needs a model, e.g. model = 'cnn'")
+    own = recipe_of(f"{where}.recipe", table(entry, "recipe"))
+    original, retrain, train = (like("", entry.get(name, ""), f"{where}.{name}") for name in SUPPLIED)
+    return Training(
+        model=placed(entry["model"], folder),
+        options=table(entry, "options"),
+        recipe=Recipe(**{**recipe, **own}),
+        weights=(original, retrain),
+        train=train,
+        name=image_set(dataset, entry, folder),
+    )
+
+
+def image_set(dataset: str, entry: Mapping[str, Any], folder: Path) -> str:
+    """The name of a data set, by which its images are known if its table in a preset says where they are."""
+    where = f"datasets.{dataset}"
+    values = {name: like(default, entry.get(name, default), f"{where}.{name}") for name, default in IMAGES.items()}
+    if not values["images"]:
+        for name in ("test", "size"):
+            if values[name]:
+                raise UserError(f"{where}.{name} needs images = 'FOLDER' or 'FILE.npz' beside it")
+        return placed(dataset, folder)
+    images = folder.joinpath(expanded(values["images"])).resolve()
+    test = folder.joinpath(expanded(values["test"])).resolve() if values["test"] else None
+    return ImageSet(dataset, Place(images, test, values["size"], not entry.get("original")))
 
 
 def budget_of(content: Mapping[str, Any]) -> Budget:
