@@ -60,7 +60,7 @@ MESSAGES = {
         "says-what-its-files-are": "name file ../digits.npy relative to the folder of datasets",
         "can-be-read": "dataset broken cannot be read: RuntimeError: on purpose",
         "gives-images-as-bytes": "training images must be uint8 [n, C, H, W], not torch.float32 [60, 1, 8, 8]",
-        "gives-labels-in-range": "training labels must be int64, one for each image, not torch.int32 [60]",
+        "gives-labels-in-range": "training labels must be int64, one for each image, not torch.float32 [60]",
         "has-every-class": "no training image is of class [4]",
         "uses-the-range-of-pixels": "training pixels are all from 0 to 1",
         "keeps-test-images-apart": "100% of the test images are training images",
@@ -68,7 +68,7 @@ MESSAGES = {
     "model": {
         "takes-options-as-keywords": "put a star before width",
         "has-options-that-records-can-keep": "option activation is",
-        "builds-a-network": "it returns Sequential: return Network(features, head, last_layer)",
+        "builds-a-network": "it returns method: return an nn.Module, or Network(features, head, last_layer)",
         "gives-logits": "for 4 images and 10 classes it gives torch.float32 [4, 11]",
         "gives-no-probabilities": "its outputs are (log-)probabilities",
         "is-split-into-features-and-head": "features must be [B, D]",
@@ -245,7 +245,11 @@ OTHER: dict[str, tuple[Callable[..., Plugin], Callable[..., Any], str]] = {
         lambda root: noise(test_images=torch.zeros(20, 1, 9, 9, dtype=torch.uint8)),
         "training and test images must be of one size, not [(1, 8, 8), (1, 9, 9)]",
     ),
-    "nothing": (model, lambda shape, num_classes: None, "it returns NoneType: return Network(features, head"),
+    "nothing": (
+        model,
+        lambda shape, num_classes: None,
+        "it returns NoneType: return an nn.Module, or Network(features, head",
+    ),
     "no model": (model, lambda shape, num_classes: 1 / 0, "cannot be built for images of 1 x 8 x 8"),
     "no scores": (attack, lambda audit: None, "it returns NoneType; it must return Scores"),
     "single precision": (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -174,9 +173,6 @@ def renamed(prefix: str, weights: dict[str, torch.Tensor]) -> None:
             lambda w: w.update({"head.1.bias": w["head.1.bias"].to(torch.float8_e4m3fn)}),
             "float8_e4m3fn, and the net",
         ),
-        (partial(renamed, "module."), 'has all names with "module." in front, as nn.DataParallel adds it: save the'),
-        (partial(renamed, "_orig_mod."), 'has all names with "_orig_mod." in front, as torch.compile adds it: save'),
-        (partial(renamed, "net.body."), 'has all names with "net.body." in front, as the network is part of another'),
     ],
 )
 def test_weights_of_another_network_are_refused(

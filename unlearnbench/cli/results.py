@@ -214,9 +214,9 @@ def verify(rerun: int, as_json: bool, **options: Any) -> None:
 @DATA
 @JSON
 def check_results(write: bool, as_json: bool, **options: Any) -> None:
-    """Checks whether the records of a preset can be published, and prints everything that is wrong with them.
+    """Checks whether records can be published.
 
-    All records are checked; -d, -t, -m and --seeds say which of them must be there. Nothing is computed again. Exit
+    Prints everything that is wrong with the records of a preset. All records are checked; -d, -t, -m and --seeds say which of them must be there. Nothing is computed again. Exit
     code 0: no problems; 1: problems.
     """
     from unlearnbench.operations.check_results import check_results as check

@@ -90,7 +90,7 @@ def describe(record: Mapping[str, Any], preset: Preset) -> str:
     lines += ["hyperparameters" + ("" if cell.hyperparameters else ": none")]
     lines += [f"  {n:18} {v}  ({cell.sources.get(n, 'source not recorded')})" for n, v in cell.hyperparameters.items()]
     lines += [f"{f'seconds {phase}':16} {value:.2f}" for phase, value in observed["seconds"].items()]
-    lines += [f"made        {observed['date']} on {observed['host']}, {observed.get('processor', 'unknown processor')}"]
+    lines += [f"made        {observed['date']} on {observed.get('processor', 'an unknown processor')}"]
     lines += [f"with        {software(record)}"]
     lines += [f"reproduce   {observed['command']}"]
     lines += ["", record["traceback"].rstrip()] if "traceback" in record else []
