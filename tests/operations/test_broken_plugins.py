@@ -248,7 +248,7 @@ OTHER: dict[str, tuple[Callable[..., Plugin], Callable[..., Any], str]] = {
     "nothing": (
         model,
         lambda shape, num_classes: None,
-        "it returns NoneType: return an nn.Module, or Network(features, head",
+        "it returns NoneType: return an nn.Module, or Network(",
     ),
     "no model": (model, lambda shape, num_classes: 1 / 0, "cannot be built for images of 1 x 8 x 8"),
     "no scores": (attack, lambda audit: None, "it returns NoneType; it must return Scores"),

@@ -216,8 +216,8 @@ def verify(rerun: int, as_json: bool, **options: Any) -> None:
 def check_results(write: bool, as_json: bool, **options: Any) -> None:
     """Checks whether records can be published.
 
-    Prints everything that is wrong with the records of a preset. All records are checked; -d, -t, -m and --seeds say which of them must be there. Nothing is computed again. Exit
-    code 0: no problems; 1: problems.
+    Prints everything that is wrong with the records of a preset. All of them are checked; -d, -t, -m and --seeds say
+    which must be there. Nothing is computed again. Exit code 0: no problems; 1: problems.
     """
     from unlearnbench.operations.check_results import check_results as check
 
@@ -250,7 +250,7 @@ def listed(places: Sequence[str]) -> str:
 )
 @option("--into-cache", "cache", metavar="DIR", help="Where to.  [$UNLEARNBENCH_CACHE or the user's cache folder]")
 def merge(folders: tuple[str, ...], results: str, caches: tuple[str, ...], cache: str | None) -> None:
-    """Copies records of other machines into the folder of --results.
+    """Copies records of other machines.
 
     DIR... are results folders. Records of the same cell must agree in everything but times and places; otherwise
     nothing is changed.
