@@ -193,3 +193,34 @@ def test_every_tuned_value_of_a_published_preset_follows_from_its_log(name: str,
         assert (best.point, rule.gain(rows, best)) == (choice.values, choice.gain), log
         assert {trial.split for trial in trials.read(log)} == set(range(len(preset.tuning.points)))
     assert tuned.path_for(presets.file_of(name)).name == f"{name}.tuned.toml"
+
+
+def test_a_trial_of_another_space_is_not_taken_for_one_of_this(
+    lines: list[str], preset: Path, workspace: Workspace, log: Path
+) -> None:
+    """The default is the first point of every space, and its network is the same."""
+    before = log.read_bytes()
+    wider = {**SPACE, "epochs": Choices([5])}
+    again = run(preset, workspace, space=wider)
+    first = next(entry for entry in trials.read(log) if entry.network == "1")
+    assert set(first.point) == {"lr", "epochs"}
+    assert "--space 'lr=1e-06:0.1' --space epochs=5" in log.with_suffix(".md").read_text() or (
+        "--space lr=1e-06:0.1 --space epochs=5" in log.with_suffix(".md").read_text()
+    )
+    assert again
+    run(preset, workspace, space=SPACE)
+    assert log.read_bytes() == before
+
+
+def test_a_retrain_that_fails_is_named(
+    preset: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = tune.attempt
+
+    def failing(job: Any, store: Store) -> tuple[dict[str, float], str]:
+        is_retrain = getattr(job, "method", "") == "retrain"
+        return ({}, "out of memory") if is_retrain else attempt(job, store)
+
+    monkeypatch.setattr(tune, "attempt", failing)
+    with pytest.raises(UserError, match="Retrain of digits-8x8 data-removal neggrad failed on tuning split 0: out of"):
+        run(preset, Workspace.of(tmp_path, cache), space={"lr": Choices([1e-6, 1e-5])}, budget=(2,))

@@ -85,3 +85,10 @@ def test_a_damaged_log_is_named(tmp_path: Path) -> None:
     path.write_text("split,network\n0,Retrain\n")
     with pytest.raises(UserError, match=r"log\.csv is damaged"):
         trials.read(path)
+
+
+def test_after_an_interruption_nothing_is_ranked_before_the_references_are_there() -> None:
+    """Jobs finish in any order, so that a log may have points and no Retrain yet."""
+    assert rule.scored([trial(0, "1", 90.0)]) == []
+    references = [trial(0, RETRAIN, 90.0), trial(0, ORIGINAL, 100.0)]
+    assert rule.scored([*references, trial(0, "1", 90.0), trial(1, "1", 90.0), trial(1, RETRAIN, 90.0)]) == []

@@ -72,3 +72,7 @@ def test_every_method_has_a_space_of_its_own_hyperparameters_or_a_reason_for_non
     for key, values in space.items():
         if isinstance(values, Range):
             assert values.low < method.defaults[key] < values.high
+
+
+def test_a_space_is_printed_as_the_command_line_takes_it() -> None:
+    assert [str(values) for values in SPACE.values()] == ["1e-06:0.01", "1,3,10"]

@@ -123,7 +123,7 @@ def rank(
 @RESULTS
 @JSON
 def show(dataset: str, task: str, method: str, seed: int, preset: str, results: str, as_json: bool) -> None:
-    """Prints the record of a cell and the command that reproduces it."""
+    """Prints the record of a cell, and how to reproduce it."""
     from unlearnbench.planning import presets
     from unlearnbench.reporting.show import describe, find_record
 

@@ -246,7 +246,7 @@ def jobs_of(
         for network, point in wanted.items():
             cell = cell_of(references.get(network, study.method), point, place, study.task, selection, workspace)
             known = study.trials.get((split, network))
-            if known is None or known.key != cell.outputs.digest:
+            if known is None or (known.key, dict(known.point)) != (cell.outputs.digest, dict(point)):
                 job = jobs.setdefault(cell.outputs.digest, Job(cell, split, network, point, []))
                 jobs[cell.outputs.digest] = replace(job, studies=[*job.studies, study])
         for number, network in list(study.trials):
@@ -319,12 +319,15 @@ def chosen(study: Study, selection: Selection, workspace: Workspace, budget: Seq
     Raises:
         UserError: If every point failed.
     """
-    entries = [trial for trial in study.trials.values() if trial.split < len(budget)]
-    content = trials.write(study.log, entries)
+    content = trials.write(study.log, [trial for trial in study.trials.values() if trial.split < len(budget)])
+    entries = trials.read(study.log)  # so that the choice follows from the log, digit by digit
+    for trial in entries:
+        if not (trial.point or trial.measures):
+            raise UserError(f"{trial.network} of {study} failed on tuning split {trial.split}: {trial.reason}")
     rows = rule.scored(entries)
     best = rule.ranked(rows)[0]
     if best.mean == float("inf"):
-        last = next(trial.reason for trial in reversed(entries) if trial.reason)
+        last = next((trial.reason for trial in reversed(entries) if trial.reason), "no reason")
         raise UserError(f"every point of {study} failed, the last with {last}: choose other points with --space")
     choice = Choice(
         method=study.method,

@@ -37,8 +37,11 @@ class Scored:
 
 
 def scored(trials: Sequence[Trial]) -> list[Scored]:
-    """The original, and every point that was tried in all splits, in order."""
+    """The original, and every point that was tried in all splits, in order; none if references are missing."""
+    references = {(trial.network, trial.split) for trial in trials if trial.network in (RETRAIN, ORIGINAL)}
     splits = sorted({trial.split for trial in trials})
+    if {split for _, split in references} != set(splits) or len(references) != 2 * len(splits):
+        return []  # a run was interrupted
     by_place = {(trial.network, trial.split): trial for trial in trials}
     networks = dict.fromkeys(trial.network for trial in trials if trial.network != RETRAIN)
     rows = []

@@ -35,6 +35,9 @@ class Range:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.low:g}:{self.high:g}"
+
     def at(self, share: float) -> float:
         """The value at a share in [0, 1) of the range, rounded to `DIGITS` significant digits."""
         value = math.exp(math.log(self.low) + share * math.log(self.high / self.low))
@@ -46,6 +49,9 @@ class Choices:
     """Values of which each is as likely as the others."""
 
     values: Sequence[Any]
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.values))
 
     def at(self, share: float) -> Any:
         """The value at a share in [0, 1) of the list."""
