@@ -82,6 +82,7 @@ def test_measured_attacks_are_added_to_records_and_the_rest_is_unchanged(
         for each in (record, before):
             del each["observed"]["sha256"]
         assert record == before
+        assert more["loss"]["roc"]["fpr"] == record["roc"]["shadow"]["fpr"]
         noisy = record["cell"]["task"] == "noisy-label-removal"
         why = "the task replaces labels" if noisy else "too few networks"  # the tiny preset has two shadows
         assert more["lira"]["found"]["n/a"].startswith(why)

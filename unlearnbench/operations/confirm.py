@@ -12,6 +12,8 @@ from pathlib import Path
 from unlearnbench import golden
 from unlearnbench.artefacts import versions
 from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.features import Features
+from unlearnbench.artefacts.features_rule import FEATURES
 from unlearnbench.artefacts.plugin_keys import minor
 from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.artefacts.relearning_rule import RELEARNING
@@ -168,7 +170,9 @@ def golden_outputs(
     if failed:
         raise UserError(f"{len(failed)} cells of the golden plan failed, the first is {failed[0]}")
     one_method = replace(selections[0], tasks=["class-removal"], methods=["laf"])
-    measure(one_method, workspace, unlearned_shadows=4, relearn=True, effort=effort, say=lambda line: None)
+    measure(
+        one_method, workspace, unlearned_shadows=4, relearn=True, features=True, effort=effort, say=lambda line: None
+    )
     outputs: dict[str, Output] = {}
     for selection, summary in zip(selections, summaries, strict=True):
         name = Path(selection.preset_name).stem
@@ -180,7 +184,7 @@ def outputs_of(summary: Summary) -> Iterator[tuple[str, Output]]:
     """The outputs of a run by name: of artefacts, of records, and of added measures."""
     artefacts: dict[str, Artefact] = {}
     for cell in summary.plan.cells:
-        for artefact in (*cell.shadows, cell.outputs, Relearning.of(cell.outputs)):
+        for artefact in (*cell.shadows, cell.outputs, Relearning.of(cell.outputs), Features.of(cell.outputs)):
             collect(artefact, artefacts)
     for artefact in artefacts.values():
         content = summary.plan.store.load(artefact.key)
@@ -206,7 +210,7 @@ def record_outputs(cell: Cell) -> Iterator[tuple[str, Output]]:
     yield f"record {cell}", golden.of_numbers(record["metrics"], record["key"], task)
     for name, entry in record.get("more", {}).items():
         key = {"outputs": record["key"]["outputs"], "shadows": record["key"]["shadows"]}
-        if name == RELEARNING:
+        if name in (RELEARNING, FEATURES):
             yield (
                 f"{name} numbers {cell}",
                 golden.of_numbers(entry["found"], {**key, "kind": name, **entry["key"]}, task),

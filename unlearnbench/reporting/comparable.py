@@ -37,7 +37,7 @@ def marked(record: Record, changed: str, accept_stale: bool) -> Record:
 
 def emptied(measure: Measure) -> Measure:
     """A measure without its numbers, which are stale."""
-    return replace(measure, numbers={})
+    return replace(measure, numbers={}, roc={}, map={})
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:

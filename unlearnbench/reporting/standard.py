@@ -41,6 +41,7 @@ def view(cells: Cells, protocol: Protocol) -> Table:
     unranked = {(dataset, method, success_of(protocol)) for dataset in faults for method in faults[dataset].unranked}
     numbers |= ranked(numbers, competing, datasets, columns, unranked)
     too_much = overdone(cells.frame, protocol) if protocol.name == CLEAN.name else ()
+    warnings = [*degenerate_notes(faults), *remarks(numbers, methods, datasets, columns), *too_much]
     return Table(
         number=cells.number,
         task=cells.task,
@@ -57,12 +58,8 @@ def view(cells: Cells, protocol: Protocol) -> Table:
             for m, info in sorted(methods.items(), key=lambda item: position(item[0], item[1].role))
         ],
         seeds=seeds,
-        notes=[
-            *notes(cells.records, seeds, requested, protocol),
-            *degenerate_notes(faults),
-            *remarks(numbers, methods, datasets, columns),
-            *too_much,
-        ],
+        notes=[*notes(cells.records, seeds, requested, protocol), *warnings],
+        warnings=warnings,
     )
 
 
