@@ -102,8 +102,8 @@ class BlockPart:
             return []
         drawings = {
             "tradeoff": tradeoff.chart(block),
-            "seeds": seeds.chart(block),
             "roc": roc.chart(block),
+            "seeds": seeds.chart(block),
             "cost": cost_chart.chart(block),
             "relearning": relearning_chart.chart(block),
         }
