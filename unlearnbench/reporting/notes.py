@@ -53,6 +53,9 @@ def remarks(
         elif idle := [name for name, row in competing if row.keys() == original.keys() and near(row, original)]:
             names = ", ".join(idle)
             yield f"{title}: almost unchanged, within {IDLE:.0f} point of the original in every column: {names}."
+        present = [info for m, info in methods.items() if (dataset, m, utility) in numbers]
+        if vain := [info.method_title for info in present if info.gain is not None and info.gain <= 0]:
+            yield f"{title}: tuning found nothing better than doing nothing for {', '.join(vain)}."
         if utility in retrain and utility in original:
             limit = min(retrain[utility].mean, original[utility].mean) - DAMAGED
             if damaged := [name for name, row in competing if row[utility].mean < limit]:
