@@ -24,7 +24,7 @@ def file_bytes(drawing: Drawing, series: Sequence[Series]) -> bytes:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError("PDF needs matplotlib: pip install 'unlearnbench[figures]', or write .svg") from error
+        raise UserError("PDF needs matplotlib: pip install 'unlearnbench[plots]', or write .svg") from error
     inches = drawing.width * POINTS / 72, drawing.height * POINTS / 72
     figure = Figure(figsize=inches)
     axes = figure.add_axes((0, 0, 1, 1))
