@@ -87,8 +87,8 @@ def column(chrome: Chrome, place: int, table: str = TABLE) -> list[str]:
 
 
 def visible(chrome: Chrome, selector: str) -> int:
-    """How many elements of a selector take space."""
-    script = "return [...document.querySelectorAll(arguments[0])].filter(e => e.getClientRects().length).length"
+    """How many elements of a selector are drawn."""
+    script = "return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility()).length"
     return int(chrome.execute_script(script, selector))
 
 
@@ -154,7 +154,7 @@ def test_a_number_opens_its_record(browser: Chrome) -> None:
     assert browser.execute_script("return document.activeElement.className").startswith("record")
 
 
-def test_a_method_can_be_hidden_and_all_is_visible_without_a_script(chrome: Chrome, path: Path) -> None:
+def test_all_is_visible_without_a_script(chrome: Chrome, path: Path) -> None:
     chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         chrome.get(path.as_uri())
@@ -190,7 +190,8 @@ def test_it_prints(browser: Chrome) -> None:
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    assert visible(browser, "nav, th button") == 0
+    assert visible(browser, "nav, button.copy") == 0
+    assert visible(browser, f"#{TABLE} thead th button") == 5
     assert visible(browser, ".more table") > 0
 
 
@@ -221,12 +222,18 @@ def test_axe_finds_nothing_serious(chrome: Chrome, path: Path, theme: str) -> No
     assert [(one["id"], [node["html"][:80] for node in one["nodes"][:3]]) for one in serious] == []
 
 
-def test_five_thousand_cells_load_fast(chrome: Chrome, tmp_path: Path) -> None:
-    """A thousand here, in a fifth of the two seconds, with room for a busy machine."""
+def test_a_thousand_cells_are_laid_out_fast(chrome: Chrome, tmp_path: Path) -> None:
+    """Five thousand must be there within two seconds, so a thousand within 0.4 s of the processor's time."""
     methods = {f"method-{number}": (f"Method {number}", 0.01 * number) for number in range(1, 31)}
     results = write_all(tmp_path, methods, seeds=5, datasets=["digits-8x8", "mnist"])
-    chrome.get(report(str(tmp_path / "mine.toml"), results).as_uri())
-    loaded = chrome.execute_script(
-        "const t = performance.getEntriesByType('navigation')[0]; return t.loadEventEnd - t.startTime"
-    )
-    assert 0 < loaded < 4 * 400
+    address = report(str(tmp_path / "mine.toml"), results).as_uri()
+    chrome.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    before = task_seconds(chrome)
+    chrome.get(address)
+    assert 0 < task_seconds(chrome) - before < 0.4
+
+
+def task_seconds(chrome: Chrome) -> float:
+    """The processor's time that the page has taken, for parsing, layout and scripts."""
+    metrics = chrome.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))

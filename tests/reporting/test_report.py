@@ -147,7 +147,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     )
     text = " ".join(Page(report(str(preset), results).read_text()).text.split())
     assert "Missing: LAF on DIGITS-8X8, seed 1: failed, ValueError: no" in text
-    assert "Not run: SCRUB on DIGITS-8X8, seed 2." in text
+    assert "Not run on DIGITS-8X8, seed 2: SCRUB." in text
     assert "The preset's methods without a record: sisa." in text
     assert "16 ok, 1 failed of 17 cells with a record" in text
     assert "TracebackT1" in text

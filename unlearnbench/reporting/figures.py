@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnbench.errors import UserError
-from unlearnbench.planning.cell_info import plugin_name
 from unlearnbench.planning.presets import Preset
 from unlearnbench.reporting.block import Block, blocks_of, drawn_methods
 from unlearnbench.reporting.cells import Cells
@@ -15,6 +14,7 @@ from unlearnbench.reporting.charts import ranks, representation, roc, sensitivit
 from unlearnbench.reporting.charts.drawing import Drawing
 from unlearnbench.reporting.charts.styles import Series
 from unlearnbench.reporting.choice import always_shown
+from unlearnbench.reporting.numbering import ABLATIONS
 from unlearnbench.reporting.ranking import rank_cells
 
 
@@ -42,7 +42,7 @@ class Source:
     @property
     def blocks(self) -> list[Block]:
         """The tasks and data sets, without the tables of ablations unless there are no others."""
-        main = [cells for cells in self.tables if ", ablations" not in cells.title] or self.tables
+        main = [cells for cells in self.tables if cells.number not in ABLATIONS] or self.tables
         return list(blocks_of(main, self.series))
 
 
@@ -99,7 +99,7 @@ FIGURES: Mapping[str, tuple[Callable[[Source], Iterator[Named]], str]] = {
 
 def place(block: Block) -> str:
     """A block in the name of a file."""
-    return f"-{plugin_name(block.cells.task)}-{block.dataset}"
+    return f"-{block.cells.task}-{block.dataset}"
 
 
 def drawings(name: str, source: Source) -> list[Named]:

@@ -36,9 +36,12 @@ def unrecorded(cells: Cells, preset: Preset) -> Iterator[str]:
     for record in cells.records:
         place = record.cell.method_title, record.cell.dataset_title
         present.setdefault(place, set()).add(record.cell.seed)
+    alike: dict[tuple[str, str], list[str]] = {}
     for (method, dataset), recorded in present.items():
         if lacking := [seed for seed in seeds if seed not in recorded]:
-            yield f"Not run: {method} on {dataset}, {absent.seeds_text(lacking)}."
+            alike.setdefault((dataset, absent.seeds_text(lacking)), []).append(method)
+    for (dataset, text), methods in alike.items():
+        yield f"Not run on {dataset}, {text}: {', '.join(methods)}."
 
 
 def never_run(tables: Sequence[Cells], preset: Preset) -> Iterator[str]:
