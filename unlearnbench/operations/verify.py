@@ -233,8 +233,9 @@ def recompute_record(
             assert audit is not None
             try:
                 numbers = numbers_of(request, name, audit, evaluator)
-                recorded = {part: record["more"][name][part] for part in numbers if part in record["more"][name]}
-                problems += changed_numbers(recorded, {part: numbers[part] for part in recorded}, f"{cell} {name}")
+                for part in (part for part in numbers if part in record["more"][name]):  # old records have no "roc"
+                    path = f"{cell} {name}" if part == "found" else f"{cell} {name} {part}"
+                    problems += changed_numbers(record["more"][name][part], numbers[part], path)
             except Exception as error:  # plugins may raise anything
                 problems.append(f"{cell} {name}: recomputing it fails: {reason_of(error)}")
     return problems

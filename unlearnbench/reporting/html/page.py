@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -185,7 +185,6 @@ class Page:
     results: Path
     folder: Path
     embed: bool = False
-    sources: tuple[str, ...] = field(default=tuple(FILES))
 
     @cached_property
     def series(self) -> dict[str, Series]:
@@ -318,6 +317,7 @@ def render_page(page: Page) -> str:
         body_groups=body_groups,
         columns=COLUMNS,
         about=ABOUT,
+        forms=tuple(FILES),
     )
     return text
 
