@@ -198,6 +198,7 @@ def studies_of(
         for task in tasks:
             registry.get(Task, task)
             for method in methods:
+                registry.get(Method, method)
                 own = spaces.space_of(method) if space is None else space
                 default = default_of(method, dataset, task, own, selection, workspace)
                 points = spaces.points_of(own, default, budget[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from unlearnbench.planning.tuned import Choice
@@ -34,8 +35,7 @@ def page_of(space: Space, trials: Sequence[Trial], choice: Choice, title: str, c
         [
             row.network,
             *(value_of(row.point, name) for name in space),
-            *(f"{distance:.2f}" for distance in row.distances),
-            f"{row.mean:.2f}",
+            *(as_text(distance) for distance in (*row.distances, row.mean)),
             remark(row, best),
         ]
         for row in rows
@@ -79,6 +79,11 @@ def verdict(space: Space, trials: Sequence[Trial], choice: Choice, best: rule.Sc
     if edges := at_edge(space, best.point, [trial.point for trial in trials if trial.point]):
         sentences.append(f"The best value of {', '.join(edges)} is at the edge of what was tried.")
     return " ".join(sentences)
+
+
+def as_text(distance: float) -> str:
+    """A distance in percentage points; "-" if the network failed."""
+    return f"{distance:.2f}" if math.isfinite(distance) else "-"
 
 
 def value_of(point: Point, name: str) -> str:
