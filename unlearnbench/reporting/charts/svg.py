@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import count
 from xml.sax.saxutils import escape
 
 from unlearnbench.reporting.charts.drawing import Dots, Drawing, Item, Line, Marker, Point, corners
@@ -58,19 +57,19 @@ def titled(tag: str, attributes: str, title: str) -> str:
 
 
 def path(points: Iterable[Point]) -> str:
-    """Points as the data of a path."""
-    return "".join(f"{letter}{number(x)} {number(y)}" for letter, (x, y) in zip(letters(), points, strict=False))
-
-
-def letters() -> Iterable[str]:
-    """The commands of a path: move, then draw."""
-    return ("L" if position else "M" for position in count())
+    """Points as the data of a path: the first one, and steps between rounded places, which do not drift."""
+    (x, y), *others = [(round(x, 1), round(y, 1)) for x, y in points]
+    data = f"M{number(x)} {number(y)}"
+    for right, down in others:
+        data += f"l{number(right - x)} {number(down - y)}"
+        x, y = right, down
+    return data
 
 
 def number(value: float) -> str:
     """A number of pixels, short."""
-    short = f"{value:.1f}"
-    return short[:-2] if short.endswith(".0") else short
+    short = f"{value:.1f}".removesuffix(".0")
+    return "0" if short == "-0" else short
 
 
 def text(raw: str) -> str:

@@ -36,6 +36,8 @@ from unlearnbench.reporting.rendering import Row, Table, render
 from unlearnbench.reporting.tables import with_notes
 
 TEMPLATES = Path(__file__).with_name("templates")
+FEW = 1000
+"""Up to this number of records, all tables are also in the page as text; beyond it, only the main ones."""
 MOST_MAPS = 11
 """How many methods have a map in a report, at most, beside the original and Retrain."""
 
@@ -318,6 +320,7 @@ def render_page(page: Page) -> str:
         columns=COLUMNS,
         about=ABOUT,
         forms=tuple(FILES),
+        all_texts=len(page.records) <= FEW,
     )
     return text
 
