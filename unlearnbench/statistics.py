@@ -124,6 +124,21 @@ def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float, level: float = 0
     return Interval(rate(int(n * fpr + 1e-9)).value, low, rate(many).high)
 
 
+def true_positive_rates(members: Floats, nonmembers: Floats, fprs: Sequence[float]) -> list[float]:
+    """The largest true-positive rates whose false-positive rates are at most `fprs`, as in `tpr_at_fpr`.
+
+    Args:
+        members: Scores, float64 [m], m >= 1.
+        nonmembers: Scores, float64 [n], n >= 1.
+        fprs: False-positive rates in (0, 1].
+    """
+    n, ascending, ordered = len(nonmembers), np.sort(nonmembers), np.sort(members)
+    allowed = [int(n * fpr + 1e-9) for fpr in fprs]
+    thresholds = [ascending[n - k - 1] if k < n else -np.inf for k in allowed]
+    above = len(members) - np.searchsorted(ordered, thresholds, side="right")
+    return [float(share) for share in above / len(members)]
+
+
 def best_threshold(members: Floats, nonmembers: Floats) -> float:
     """The threshold with the best balanced accuracy of predicting "member" for scores above it; between two scores.
 
@@ -249,12 +264,12 @@ def mean_ranks(scores: Floats) -> Floats:
     """The mean rank of each method over blocks: 1 for the smallest score; ties share the mean of their ranks.
 
     Args:
-        scores: float64 [blocks, methods].
+        scores: float64 [..., blocks, methods].
 
     Returns:
-        float64 [methods].
+        float64 [..., methods].
     """
     from scipy.stats import rankdata
 
-    ranks: Floats = rankdata(scores, axis=1).mean(axis=0)
+    ranks: Floats = rankdata(scores, axis=-1).mean(axis=-2)
     return ranks

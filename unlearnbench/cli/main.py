@@ -68,6 +68,7 @@ def main() -> None:
     \b
     unlearnbench run --all           run all cells of the preset demo
     unlearnbench table 1             print a table of the results
+    unlearnbench report              write the report: one HTML file
     unlearnbench reproduce ...       compute a recorded cell again, and compare
     unlearnbench list methods        list methods, and what data each uses
     unlearnbench new method NAME     create a package with a method of your own
@@ -80,7 +81,17 @@ def main() -> None:
 
 for command in (
     *(running.run, running.score, running.export, running.measure, running.tune, running.reproduce),
-    *(results.table, results.rank, results.show, results.verify, results.confirm, results.merge, results.cache),
+    *(
+        results.table,
+        results.rank,
+        results.report,
+        results.figure,
+        results.show,
+        results.verify,
+        results.confirm,
+        results.merge,
+        results.cache,
+    ),
     *(plugins.list_plugins, plugins.check, plugins.new, plugins.data_sets),
 ):
     main.add_command(command)

@@ -79,7 +79,7 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Runs the cells of a preset, and writes its tables.
+    """Runs the cells of a preset, and writes its tables and its report.
 
     Cells with a valid record are not run again, so the same command continues an interrupted run. Exit code 0: all
     cells are done; 1: some failed; 2: wrong usage.
@@ -191,6 +191,7 @@ def export(folder: str, **options: Any) -> None:
     help="Train and unlearn N shadow models for attack u-lira.  [0]",
 )
 @click.option("--relearn", is_flag=True, help="Unlearn again, and measure how fast the forget set is relearned.")
+@click.option("--features", is_flag=True, help="Unlearn again, and keep embeddings for `figure representation`.")
 @JOBS
 @DEVICE
 @ARITHMETIC
@@ -200,13 +201,19 @@ def export(folder: str, **options: Any) -> None:
 @DRY_RUN
 @JSON
 def measure(
-    attacks: tuple[str, ...], unlearned_shadows: int, relearn: bool, dry_run: bool, as_json: bool, **options: Any
+    attacks: tuple[str, ...],
+    unlearned_shadows: int,
+    relearn: bool,
+    features: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Adds attacks to the records of finished cells.
 
     Computes them from stored outputs. The default is all installed attacks. `table N --attack NAME --metric auc` shows
-    the numbers. Only --unlearned-shadows and --relearn train networks: see --dry-run. Exit code 0: all cells are
-    measured; 1: something failed.
+    the numbers. Only --unlearned-shadows, --relearn and --features train networks: see --dry-run. Exit code 0: all
+    cells are measured; 1: something failed.
     """
     from unlearnbench.operations.measure import measure as measure_cells
 
@@ -216,6 +223,7 @@ def measure(
         attacks=attacks,
         unlearned_shadows=unlearned_shadows,
         relearn=relearn,
+        features=features,
         effort=effort_of(options),
         dry_run=dry_run,
         say=partial(click.echo, err=True),

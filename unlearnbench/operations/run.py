@@ -1,4 +1,4 @@
-"""Runs the cells of a preset, and writes its tables."""
+"""Runs the cells of a preset, and writes its tables and its report."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from unlearnbench.operations import report
 from unlearnbench.operations.work import Effort, Outcome, Progress, execute
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Plan, Rerun
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.reporting import tables
+from unlearnbench.reporting.cells import cells_of_preset
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.runtime import timing
 from unlearnbench.storage import folders
@@ -30,6 +32,7 @@ class Summary:
         tables: All tables that the preset has records for, by file name.
         seconds: Wall-clock time, without planning and tables.
         workers: Number of workers.
+        report: The file of the report; None after a dry run.
     """
 
     plan: Plan
@@ -37,6 +40,7 @@ class Summary:
     tables: Mapping[str, Table] = field(default_factory=dict)
     seconds: float = 0.0
     workers: int = 1
+    report: Path | None = None
 
     @property
     def failed(self) -> list[Outcome]:
@@ -81,7 +85,7 @@ def run(
     timeout: float | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Runs every cell of a selection that has no valid record yet, and writes the tables.
+    """Runs every cell of a selection that has no valid record yet, and writes the tables and the report.
 
     Args:
         preset: The name of a preset, or the path of a TOML file.
@@ -106,7 +110,7 @@ def run(
         progress: Receives progress events; `unlearnbench.Reporter()` prints them. None: no progress is shown.
 
     Returns:
-        The plan, the outcomes and the tables.
+        The plan, the outcomes, the tables, and where the report is.
 
     Raises:
         UserError: If an argument is wrong; nothing is computed then.
@@ -119,7 +123,7 @@ def run(
 
 
 def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool, progress: Progress | None) -> Summary:
-    """Carries out a plan and writes the tables; arguments as in `run`."""
+    """Carries out a plan, and writes the tables and the report; arguments as in `run`."""
     if dry_run:
         return Summary(plan)
     folders.check_writable(plan.results)
@@ -127,5 +131,9 @@ def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool
     workers = effort.workers(plan.workspace.device, len(plan.shared) + len(plan.to_run))
     outcomes = execute(plan, workers, effort, progress)
     seconds = time.perf_counter() - start
-    written = tables.write(plan.workspace.results, selection.preset, plan.rerun.accept_stale, plan.records)
-    return Summary(plan, outcomes, written, seconds, workers)
+    results, preset = plan.workspace.results, selection.preset
+    cells = list(cells_of_preset(results, preset, plan.rerun.accept_stale, plan.records))
+    written, path = tables.write_cells(cells, plan.results), plan.results / report.NAME
+    if outcomes or not path.exists():  # otherwise no record has changed
+        report.write(cells, preset, results)
+    return Summary(plan, outcomes, written, seconds, workers, path)
