@@ -12,7 +12,7 @@ import click
 
 from unlearnbench.cli import plugins, results, running
 from unlearnbench.cli.streams import open_closed_streams, os_error_message
-from unlearnbench.errors import UserError
+from unlearnbench.errors import EngineLostError, UserError
 from unlearnbench.runtime.garbage import collect_rarely
 
 
@@ -43,6 +43,8 @@ class Commands(click.Group):
         except (KeyboardInterrupt, TerminatedError) as error:
             click.echo("interrupted: finished work is kept, and the same command continues from here", err=True)
             sys.exit(143 if isinstance(error, TerminatedError) else 130)
+        except EngineLostError as error:
+            raise click.ClickException(str(error)) from error
         except UserError as error:
             raise click.UsageError(str(error)) from error
         except PermissionError as error:

@@ -10,6 +10,7 @@ import click
 from unlearnbench.errors import UserError
 
 if TYPE_CHECKING:
+    from unlearnbench.engines.lanes import Engine
     from unlearnbench.operations.work import Effort
     from unlearnbench.planning.selection import Selection, Workspace
 
@@ -37,7 +38,12 @@ METHODS = click.option(
     help="Only this method, and Retrain; repeatable.",
 )
 SEEDS = click.option("--seeds", metavar="0-4|0,2,5", help="Seeds to run.  [those of the preset]")
-JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Number of workers.  [number of cores]")
+JOBS = click.option(
+    "-j", "--jobs", type=int, metavar="N", help="Number of workers, or of each GPU.  [number of cores; 1 of each GPU]"
+)
+SCHEDULER = click.option(
+    "--scheduler", metavar="ADDRESS|FILE.json", help="Use the workers of this Dask scheduler.  [this machine's]"
+)
 DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Device.  [auto]")
 ARITHMETIC = click.option(
     "--arithmetic",
@@ -46,7 +52,7 @@ ARITHMETIC = click.option(
     help="portable: same numbers on all x86-64 CPUs with AVX2; native: faster.  [portable if possible]",
 )
 CACHE = click.option(
-    "--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache folder]"
+    "--cache", metavar="DIR|URL", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache folder]"
 )
 DATA = click.option(
     "--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]"
@@ -73,19 +79,23 @@ def selection_of(options: dict[str, Any]) -> Selection:
     return Selection.of(**values, overrides=overrides)
 
 
-def workspace_of(options: dict[str, Any]) -> Workspace:
-    """The workspace that options describe; removes these from `options`."""
+def workspace_of(options: dict[str, Any], engine: Engine | None = None) -> Workspace:
+    """The workspace that options describe, for the workers of an engine; removes these from `options`."""
+    from unlearnbench.engines.local import LOCAL
     from unlearnbench.planning.selection import Workspace
 
     names = ("results", "cache", "data", "device", "arithmetic")
-    return Workspace.of(**{name: options.pop(name) for name in names if name in options})
+    given = {name: options.pop(name) for name in names if name in options}
+    return Workspace.of(**given, engine=engine or LOCAL)
 
 
-def effort_of(options: dict[str, Any]) -> Effort:
-    """The effort that options describe; removes these from `options`."""
+def effort_of(options: dict[str, Any], engine: Engine | None = None) -> Effort:
+    """The effort that options describe, with the workers of an engine; removes these from `options`."""
+    from unlearnbench.engines.local import LOCAL
     from unlearnbench.operations.work import Effort
 
-    return Effort(**{name: options.pop(name) for name in ("jobs", "timeout", "fail_fast") if name in options})
+    given = {name: options.pop(name) for name in ("jobs", "timeout", "fail_fast") if name in options}
+    return Effort(**given, engine=engine or LOCAL)
 
 
 def parse_parameters(parameters: tuple[str, ...]) -> dict[str, dict[str, Any]]:

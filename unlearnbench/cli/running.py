@@ -27,6 +27,7 @@ from unlearnbench.cli.options import (
     PARAMETERS,
     PRESET,
     RESULTS,
+    SCHEDULER,
     SEEDS,
     TASKS,
     effort_of,
@@ -53,6 +54,7 @@ from unlearnbench.errors import UserError
 @PARAMETERS
 @SEEDS
 @JOBS
+@SCHEDULER
 @DEVICE
 @ARITHMETIC
 @RESULTS
@@ -71,6 +73,7 @@ def run(
     parameters: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
+    scheduler: str | None,
     **options: Any,
 ) -> None:
     """Runs the cells of a preset, and writes its tables.
@@ -82,7 +85,12 @@ def run(
     from unlearnbench.operations.run import run as run_plan
 
     summary = run_plan(
-        datasets=datasets, overrides=parse_parameters(parameters), dry_run=dry_run, progress=Reporter(), **options
+        datasets=datasets,
+        overrides=parse_parameters(parameters),
+        dry_run=dry_run,
+        progress=Reporter(),
+        engine=scheduler,
+        **options,
     )
     if as_json:
         click.echo(json.dumps(as_data(summary), indent=1))
@@ -186,6 +194,7 @@ def export(folder: str, **options: Any) -> None:
 )
 @click.option("--relearn", is_flag=True, help="Unlearn again, and measure how fast the forget set is relearned.")
 @JOBS
+@SCHEDULER
 @DEVICE
 @ARITHMETIC
 @RESULTS
@@ -194,7 +203,13 @@ def export(folder: str, **options: Any) -> None:
 @DRY_RUN
 @JSON
 def measure(
-    attacks: tuple[str, ...], unlearned_shadows: int, relearn: bool, dry_run: bool, as_json: bool, **options: Any
+    attacks: tuple[str, ...],
+    unlearned_shadows: int,
+    relearn: bool,
+    dry_run: bool,
+    as_json: bool,
+    scheduler: str | None,
+    **options: Any,
 ) -> None:
     """Adds attacks to the records of finished cells.
 
@@ -202,18 +217,20 @@ def measure(
     the numbers. Only --unlearned-shadows and --relearn train networks: see --dry-run. Exit code 0: all cells are
     measured; 1: something failed.
     """
+    from unlearnbench.engines.choice import opened
     from unlearnbench.operations.measure import measure as measure_cells
 
-    result = measure_cells(
-        selection_of(options),
-        workspace_of(options),
-        attacks=attacks,
-        unlearned_shadows=unlearned_shadows,
-        relearn=relearn,
-        effort=effort_of(options),
-        dry_run=dry_run,
-        say=partial(click.echo, err=True),
-    )
+    with opened(scheduler) as engine:
+        result = measure_cells(
+            selection_of(options),
+            workspace_of(options, engine),
+            attacks=attacks,
+            unlearned_shadows=unlearned_shadows,
+            relearn=relearn,
+            effort=effort_of(options, engine),
+            dry_run=dry_run,
+            say=partial(click.echo, err=True),
+        )
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
     else:

@@ -15,6 +15,8 @@ from unlearnbench.artefacts.versions import core
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.evaluation.record import Evaluator, run_attack
+from unlearnbench.operations.dependencies import earlier_needs
+from unlearnbench.operations.fitness import examined
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
@@ -75,6 +77,9 @@ class Request:
     second_retrain: Outputs | None = None
     unlearned: Sequence[Outputs] = ()
     relearning: Relearning | None = None
+
+    def __str__(self) -> str:
+        return f"attacks on {self.cell}"
 
     @property
     def artefacts(self) -> list[Artefact]:
@@ -198,9 +203,17 @@ def measure(
     requests = [request for request in requests if request.missing(read_record(request.cell.path) or {})]
     what = ", ".join([*requested, *([RELEARNING] if relearn else [])])
     say(f"{what}: missing in {len(requests)} of {len(cells)} cells; attacks use stored outputs")
-    failed = make_artefacts(requests, plan, effort, dry_run, say)
-    done: list[str] = []
-    if not dry_run:
+    missing = missing_artefacts(requests, plan.store)
+    if missing:
+        total = sum(map(passes, missing))
+        say(f"{len(missing)} artefacts to make first, about {total:.0f} passes over the training set")
+    if dry_run or not requests:
+        return Measured(list(requested), len(cells), [], {}, without)
+    datasets = {request.cell.scenario.dataset for request in requests}
+    size = sum(artefact.size for artefact in missing)
+    with examined(effort.engine, workspace, datasets, size, say) as engine:
+        effort = replace(effort, engine=engine)
+        failed = make_artefacts(missing, plan, effort, say)
         done = add_numbers(requests, plan, effort, failed, say)
     return Measured(list(requested), len(cells), done, failed, without)
 
@@ -216,15 +229,26 @@ def add_numbers(
     names: list[str] = []
     workers = effort.workers(plan.workspace.device, len(requests))
     forecast = Forecast(len(requests), workers)
-    calls = [(request, plan.store) for request in requests]
-    for count, done in enumerate(in_parallel(measure_cell, calls, workers, None, plan.environment), start=1):
-        name, changed, reasons = done.result or (str(requests[done.index].cell), False, {"measuring": done.reason})
-        failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
-        names += [name] if changed else []
+    calls = [(request, read_record(request.cell.path), plan.store) for request in requests]
+    results = in_parallel(measure_cell, calls, workers, None, plan.environment, engine=effort.engine)
+    for count, done in enumerate(results, start=1):
+        cell = requests[done.index].cell
+        entries, reasons = done.result or ({}, {"measuring": done.reason})
+        failed |= {f"{cell}, {what}": reason for what, reason in reasons.items()}
+        if entries:
+            names.append(str(cell))
+            keep(entries, cell)
         forecast.add(1, done.seconds)
         if count == 1 or count % max(1, len(requests) // PROGRESS_LINES) == 0:
             say(f"[{count}/{len(requests)} records] {forecast}")
     return names
+
+
+def keep(entries: Mapping[str, Any], cell: Cell) -> None:
+    """Adds entries to the record of a cell."""
+    record = read_record(cell.path)
+    assert record is not None
+    write_record(cell.path, {**record, "more": {**record.get("more", {}), **entries}})
 
 
 def unmeasurable(plan: Plan, cells: Sequence[Cell]) -> dict[str, str]:
@@ -267,32 +291,32 @@ def has_outputs(cell: Cell, store: Store) -> bool:
     return all(store.has(artefact.key) for artefact in (cell.outputs, *cell.shadows))
 
 
+def missing_artefacts(requests: Sequence[Request], store: Store) -> list[Artefact]:
+    """The artefacts that the cache lacks for requests, beside stored outputs, in the order in which they are made."""
+    needed = [artefact for request in requests for artefact in request.artefacts]
+    missing = {one.digest: one for artefact in needed for one in unmade(artefact, store)}
+    networks = {one.network.digest for one in missing.values() if isinstance(one, Outputs) and one.network}
+    artefacts = [one for digest, one in missing.items() if digest not in networks]  # made with outputs
+    first = ("original", "prepared")
+    return sorted(artefacts, key=lambda one: first.index(one.kind) if one.kind in first else len(first))
+
+
 def make_artefacts(
-    requests: Sequence[Request], plan: Plan, effort: Effort, dry_run: bool, say: Callable[[str], object]
+    queue: Sequence[Artefact], plan: Plan, effort: Effort, say: Callable[[str], object]
 ) -> dict[str, str]:
-    """Makes the artefacts that requests need beside stored outputs.
+    """Makes artefacts.
 
     Returns:
         Why artefacts failed, by their names.
     """
-    needed = [artefact for request in requests for artefact in request.artefacts]
-    missing = {one.digest: one for artefact in needed for one in unmade(artefact, plan.store)}
-    networks = {one.network.digest for one in missing.values() if isinstance(one, Outputs) and one.network}
-    missing = {digest: one for digest, one in missing.items() if digest not in networks}  # made with outputs
-    if not missing:
-        return {}
-    total = sum(map(passes, missing.values()))
-    say(f"{len(missing)} artefacts to make first, about {total:.0f} passes over the training set")
-    if dry_run:
-        return {}
     failed: dict[str, str] = {}
-    first = ("original", "prepared")
-    queue = sorted(missing.values(), key=lambda one: first.index(one.kind) if one.kind in first else len(first))
     size = {str(artefact): passes(artefact) for artefact in queue}
     calls = [(artefact, plan.store, False) for artefact in queue]
     workers = effort.workers(plan.workspace.device, len(calls))
-    forecast = Forecast(total, workers)
-    for count, done in enumerate(in_parallel(work, calls, workers, None, plan.environment)):
+    forecast = Forecast(sum(size.values()), workers)
+    after = earlier_needs(queue, {artefact.digest for artefact in queue})
+    results = in_parallel(work, calls, workers, None, plan.environment, after, effort.engine)
+    for count, done in enumerate(results):
         outcome = done.result or outcome_of_death(queue[done.index], done, None)
         forecast.add(size[outcome.name], outcome.seconds)
         if outcome.status != MADE:
@@ -307,18 +331,17 @@ def passes(artefact: Artefact) -> float:
     return artefact.ep * (1 if artefact.scenario.shadow is None else 0.5)
 
 
-def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, str]]:
-    """In a worker: adds the requested numbers that a cell's record lacks.
+def measure_cell(
+    request: Request, record: Mapping[str, Any], store: Store
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """In a worker: computes the requested numbers that a cell's record lacks.
 
     Returns:
-        The cell's name, True if its record has new numbers, and why attacks failed, by name.
+        The entries of the record with new numbers, and why attacks failed, both by name.
     """
-    cell = request.cell
-    record = read_record(cell.path)
-    assert record is not None
-    more = record.setdefault("more", {})
     # `make_artefacts` reports the artefacts that failed.
     missing = {name: key for name, key in request.missing(record).items() if request.feasible(name, store)}
+    entries: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}
     if missing:
         evaluator = evaluator_of(store)
@@ -326,16 +349,15 @@ def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, s
             try:
                 audit = audit_of(request, evaluator)
             except Exception as error:  # a damaged artefact is made again, by plugins that may raise anything
-                return str(cell), False, dict.fromkeys(missing, reason_of(error))
+                return {}, dict.fromkeys(missing, reason_of(error))
             for name, key in missing.items():
                 try:
                     numbers = numbers_of(request, name, audit, evaluator)
                     canonical(numbers)  # raises for numbers that are not finite, and for what is not JSON
-                    more[name] = {**key, "found": numbers}
+                    entries[name] = {**key, "found": numbers}
                 except Exception as error:  # plugins may raise anything
                     failed[name] = reason_of(error)
-        write_record(cell.path, record)
-    return str(cell), len(missing) > len(failed), failed
+    return entries, failed
 
 
 def audit_of(request: Request, evaluator: Evaluator) -> Audit:
