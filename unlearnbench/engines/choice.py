@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +29,10 @@ def opened(scheduler: str | Path | Client | None) -> Iterator[Engine]:
     if scheduler is None:
         yield LOCAL
         return
-    try:
-        from unlearnbench.engines.cluster import Cluster, connected
-    except ImportError as error:
-        raise UserError("a scheduler needs Dask: pip install 'unlearnbench[dask]'") from error
+    if find_spec("distributed") is None:
+        raise UserError("a scheduler needs Dask: pip install 'unlearnbench[dask]'")
+    from unlearnbench.engines.cluster import Cluster, connected
+
     if isinstance(scheduler, str | Path):
         with connected(scheduler) as cluster:
             yield cluster

@@ -95,7 +95,7 @@ class Cluster:
             ) from error
         environment = arithmetic.environment(arithmetic.PORTABLE)
         with self.lanes(Calls(function, [arguments], None, environment), 1) as lanes:
-            done = lanes.alone(0)
+            done = lanes.only(0)
         if done.result is None:
             raise UserError("the process that a worker of the scheduler started died: see the worker's log")
         result: Result = done.result
@@ -214,9 +214,13 @@ class ClusterLanes:
     def alone(self, index: int) -> Done[Any]:
         """Makes a call in a new process while no worker has another one; losing its worker again is a crash."""
         self._losses[index] = LOSSES - 1
+        self._client.run(dismiss, on_error="ignore")
+        return self.only(index)
+
+    def only(self, index: int) -> Done[Any]:
+        """Makes a call while no worker has another one."""
         while not self.free():
             self.ended()
-        self._client.run(dismiss, on_error="ignore")
         self.begin(index)
         while not (ended := self.ended()):
             pass

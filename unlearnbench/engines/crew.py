@@ -123,7 +123,8 @@ class Crew:
             reasons = "; ".join(f"{address}: {reason}" for address, reason in self._refused.items())
             raise UserError(f"no worker of the scheduler can be used: {reasons}")
         where = ", ".join(f"{count} on {host}" for host, count in sorted(Counter(self._hosts.values()).items()))
-        text = f"{len(self._hosts)} workers: {where}" if where else "no workers yet: waiting for one to join"
+        workers = "1 worker" if len(self._hosts) == 1 else f"{len(self._hosts)} workers"
+        text = f"{workers}: {where}" if where else "no workers yet: waiting for one to join"
         if text != self._said:
             self._say(text)
         self._said = text

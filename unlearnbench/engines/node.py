@@ -1,7 +1,7 @@
 """What a worker of a cluster does: it makes a call in a guarded process of its own, as this machine does locally.
 
-The worker itself loads neither torch nor plugins. A call and its result pass through it as bytes, pickled as joblib
-pickles what it sends to local processes.
+The worker itself loads neither torch nor plugins. A call and its result pass through it as bytes, pickled as what local
+processes are sent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing import current_process
 from typing import Any
 
-from joblib.externals.cloudpickle import dumps, loads
+from joblib.externals.loky.backend.reduction import dumps, loads
 
 from unlearnbench.engines.lanes import Calls, Done
 from unlearnbench.engines.local import LOCAL, LocalLanes
@@ -27,8 +27,7 @@ _running: dict[str, LocalLanes] = {}
 
 def packed(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
     """A call as bytes."""
-    call: bytes = dumps((function, arguments))
-    return call
+    return bytes(dumps((function, arguments)))
 
 
 def unpacked(result: bytes) -> Any:
@@ -39,8 +38,7 @@ def unpacked(result: bytes) -> Any:
 def in_child(call: bytes) -> bytes:
     """In a process of a worker: makes a call; returns its result as bytes."""
     function, arguments = loads(call)
-    result: bytes = dumps(function(*arguments))
-    return result
+    return bytes(dumps(function(*arguments)))
 
 
 def attempt(run: str, call: bytes, limit: float | None, environment: Mapping[str, str]) -> Done[bytes]:
