@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import clusters
 import pytest
 from acting import act, fit, fit_once, gpus, times, unfit
 
@@ -24,14 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A scheduler and two workers with one thread each, in processes of their own."""
-    import dask
-
-    folder = tmp_path_factory.mktemp("cluster")
-    settings = {"distributed.worker.daemon": False, "temporary-directory": str(folder)}
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
-    ):
+    with clusters.cluster(tmp_path_factory.mktemp("cluster"), [{}, {}]) as cluster:
         yield cluster
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,8 +120,7 @@ def connected(scheduler: str | Path) -> Iterator[Cluster]:
     Raises:
         UserError: If there is none.
     """
-    for name in ("distributed", "tornado", "asyncio"):  # what they say about lost connections is said here, too
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    hide_logs()
     where = str(scheduler)
     if where.endswith(".json") and not Path(where).is_file():
         raise UserError(f"there is no file {where}: start the scheduler with --scheduler-file {where}")
@@ -137,6 +137,13 @@ def connected(scheduler: str | Path) -> Iterator[Cluster]:
             yield cluster
         finally:
             cluster.dismiss()
+
+
+def hide_logs() -> None:
+    """Hides what Dask logs about lost connections: it is said in other words, or done about."""
+    for name in ("distributed", "tornado", "asyncio", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -227,12 +234,12 @@ class ClusterLanes:
         return ended[0]
 
     def stop(self) -> None:
-        """Ends all calls."""
-        addresses = [sent.address for sent in self._sent.values()]
+        """Ends all calls, and all examinations."""
+        futures = [*self._crew.examinations, *(sent.future for sent in self._sent.values())]
         with suppress(OSError, TimeoutError):
-            if self._client.status == "running" and addresses:
-                self._client.cancel([sent.future for sent in self._sent.values()], force=True)
-                self._client.run(stop, self._run, workers=addresses, on_error="ignore")
+            if self._client.status == "running" and futures:
+                self._client.cancel(futures, force=True)
+                self._client.run(stop, self._run, on_error="ignore")
         self._sent.clear()
 
     def _taken(self) -> list[Done[Any]]:
@@ -267,7 +274,8 @@ class ClusterLanes:
                 self._look()
                 if sent.future.key not in self._sent:
                     return []
-            except KilledWorker:
+            except (KilledWorker, CancelledError):  # a lost scheduler cancels everything
+                self._crew.check_scheduler()
                 self._lose(sent)
                 return []
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from time import monotonic
 
 from distributed import Client, Future
@@ -66,6 +67,11 @@ class Crew:
         self._report()
         return gone
 
+    @property
+    def examinations(self) -> list[Future]:
+        """The examinations that have not ended."""
+        return [future for _, future in self._examinations.values()]
+
     def is_examination(self, key: str) -> bool:
         """Whether a future is that of an examination."""
         return key.startswith(f"unlearnbench-examination-{self._examination[0]}")
@@ -77,6 +83,9 @@ class Crew:
             return
         try:
             host, reason = future.result()
+        except CancelledError:  # a lost scheduler cancels everything
+            self.check_scheduler()
+            return
         except Exception as error:  # whatever a worker with other code raises
             host, reason = address, f"it cannot be examined: {type(error).__name__}: {error}"
         if reason:
@@ -96,13 +105,17 @@ class Crew:
         """The machine of a worker."""
         return self._hosts.get(address, address)
 
+    def check_scheduler(self) -> None:
+        """Raises `EngineLostError` if the scheduler does not answer."""
+        self._threads()
+
     def _threads(self) -> dict[str, int]:
-        """The number of threads of each worker, by address."""
+        """The number of threads of each worker, by address; raises as `look`."""
         try:
             if self._client.status == "running":
                 threads: dict[str, int] = dict(self._client.nthreads())
                 return threads
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, CancelledError):
             pass
         raise EngineLostError(
             "the scheduler is gone. Finished work is kept: start it again, and run the same command again"

@@ -23,6 +23,8 @@ DAEMON = (
 )
 _running: dict[str, LocalLanes] = {}
 """The process of the present call of each run, so that the run can end it."""
+_stopped: set[str] = set()
+"""The runs that have been ended; a call of theirs may still be on its way."""
 
 
 def packed(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
@@ -56,6 +58,8 @@ def attempt(run: str, call: bytes, limit: float | None, environment: Mapping[str
     with LOCAL.lanes(Calls(in_child, [(call,)], limit, environment), 1) as lanes:
         _running[run] = lanes
         try:
+            if run in _stopped:
+                raise InterruptedError("the run has been ended")
             lanes.begin(0)
             (done,) = lanes.ended()
         finally:
@@ -80,14 +84,34 @@ def examine(run: str, call: bytes | None, environment: Mapping[str, str], thread
         return host, f"it has {threads} threads: start it with --nthreads 1"
     if current_process().daemon:
         return host, DAEMON
+    end_with_worker()
     if call is None:
         return host, ""
     done = attempt(run, call, None, environment)
     return host, "a process that it started died" if done.result is None else unpacked(done.result)
 
 
+def end_with_worker() -> None:
+    """On a worker: ends the processes when the worker closes, which would wait for them otherwise."""
+    from distributed import WorkerPlugin, get_worker
+    from distributed.utils import sync
+
+    class Ending(WorkerPlugin):  # type: ignore[misc, unused-ignore]
+        """Ends the processes of a worker that closes, e.g. because its scheduler is gone or its time is over."""
+
+        def teardown(self, worker: object) -> None:
+            for lanes in [*_running.values()]:
+                lanes.stop()
+            dismiss()
+
+    worker = get_worker()
+    if __name__ not in worker.plugins:
+        sync(worker.loop, worker.plugin_add, plugin=Ending(), name=__name__)
+
+
 def stop(run: str) -> None:
-    """On a worker: ends the process of a run's present call."""
+    """On a worker: ends the process of a run's present call, and makes no more of its calls."""
+    _stopped.add(run)
     if lanes := _running.get(run):
         lanes.stop()
 

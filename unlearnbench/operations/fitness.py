@@ -18,7 +18,7 @@ from unlearnbench.artefacts.versions import sources
 from unlearnbench.engines.lanes import Engine
 from unlearnbench.errors import UserError
 from unlearnbench.planning.selection import Workspace
-from unlearnbench.runtime.arithmetic import NATIVE, PORTABLE, available
+from unlearnbench.runtime.arithmetic import NATIVE, PORTABLE, available, processor
 from unlearnbench.storage.keys import canonical, sha_of
 from unlearnbench.storage.store import Store
 
@@ -36,7 +36,7 @@ class Expected:
         torch: The minor version of torch.
         device: "cpu" or "cuda".
         arithmetic: "portable" or "native".
-        instructions: The kind of processor; "" if it does not matter.
+        processor: The name of the processor; "" if it does not matter, because arithmetic is portable or on a GPU.
         data: The checksums of the data sets, by name.
         root: The folder of their files.
         store: The cache.
@@ -48,7 +48,7 @@ class Expected:
     torch: str
     device: str
     arithmetic: str
-    instructions: str
+    processor: str
     data: Mapping[str, str]
     root: Path
     store: Store
@@ -80,7 +80,7 @@ def examined(
         torch=minor(torch.__version__),
         device=workspace.device,
         arithmetic=workspace.arithmetic,
-        instructions=engine.ask(instructions) if rounding else "",
+        processor=engine.ask(processor) if rounding else "",
         data={name: workspace.datasets.load(name, workspace.root)[1] for name in sorted(datasets)},
         root=workspace.root,
         store=workspace.store,
@@ -103,11 +103,6 @@ def code() -> str:
     return f"{version('unlearnbench')} ({sha_of(canonical(texts).encode())[:8]})"
 
 
-def instructions() -> str:
-    """The kind of this machine's processor, as torch distinguishes them."""
-    return torch.backends.cpu.get_cpu_capability()
-
-
 def unfitness(expected: Expected) -> str:
     """In a worker: why calls cannot be made here; "" if they can."""
     if code() != expected.code:
@@ -118,8 +113,8 @@ def unfitness(expected: Expected) -> str:
         return "it has no CUDA device: use --device cpu, or start workers where GPUs are"
     if expected.arithmetic == PORTABLE and not available():
         return "it has no portable arithmetic: that needs an x86-64 processor with AVX2"
-    if expected.instructions not in ("", instructions()):
-        return f"its processor has {instructions()} instead of {expected.instructions}: native arithmetic differs"
+    if expected.processor not in ("", processor()):
+        return f"it has {processor()} instead of {expected.processor}, and native arithmetic rounds differently there"
     return unseen(expected) or other_data(expected)
 
 
