@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from unlearnbench.storage.keys import Key, canonical, digest
 from unlearnbench.storage.upstream import Upstream
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
     from torch import Tensor
 
 
@@ -120,8 +120,11 @@ class Store:
             path.replace(aside)
 
 
-def lock(path: Path) -> BaseFileLock:
-    """The lock for making an artefact; the system releases it when the process dies.
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Holds the lock for making an artefact; the system releases it when the process dies.
+
+    Some network file systems have no locks. Then two processes may make the same, which costs time and changes no bit.
 
     Raises:
         StorageError: If its file cannot be written.
@@ -134,7 +137,15 @@ def lock(path: Path) -> BaseFileLock:
         lock_path.touch()
     except OSError as error:
         raise write_error(lock_path, error) from error
-    return FileLock(lock_path)
+    held = FileLock(lock_path)
+    try:
+        held.acquire()
+    except (NotImplementedError, OSError) as error:
+        warnings.warn(f"{path.parent} is on a disk without locks, so work may be done twice: {error}", stacklevel=3)
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def name_of(key: Key) -> str:
