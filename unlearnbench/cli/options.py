@@ -44,6 +44,9 @@ JOBS = click.option(
 SCHEDULER = click.option(
     "--scheduler", metavar="ADDRESS|FILE.json", help="Use the workers of this Dask scheduler.  [this machine's]"
 )
+TIMEOUT = click.option(
+    "--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]"
+)
 DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Device.  [auto]")
 ARITHMETIC = click.option(
     "--arithmetic",
