@@ -137,7 +137,7 @@ def test_a_worker_that_differs_is_told_how(case: str, expected: Expected) -> Non
 
 def test_local_workers_are_not_examined(tmp_path: Path) -> None:
     workspace = Workspace.of(tmp_path / "r", tmp_path / "c", NOWHERE, "cpu", NATIVE)
-    with opened(None) as engine, examined(engine, workspace, ["no such data set"], 0) as same:
+    with opened(None) as engine, examined(engine, workspace, ["no such data set"], 0, print) as same:
         assert same is engine
     assert not (tmp_path / "r").exists()
 

@@ -23,10 +23,6 @@ from unlearnbench.storage.keys import canonical, sha_of
 from unlearnbench.storage.store import Store
 
 
-def silent(_: str) -> None:
-    """Says nothing."""
-
-
 @dataclass(frozen=True)
 class Expected:
     """What a worker must have.
@@ -58,7 +54,7 @@ class Expected:
 
 @contextmanager
 def examined(
-    engine: Engine, workspace: Workspace, datasets: Iterable[str], size: int, say: Callable[[str], object] = silent
+    engine: Engine, workspace: Workspace, datasets: Iterable[str], size: int, say: Callable[[str], object]
 ) -> Iterator[Engine]:
     """An engine whose workers are examined before their first call; local ones need not be.
 

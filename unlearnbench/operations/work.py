@@ -26,7 +26,7 @@ from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import StorageError, UserError
 from unlearnbench.evaluation.record import Evaluator, observed_facts
 from unlearnbench.operations.dependencies import Job, earlier_needs
-from unlearnbench.operations.fitness import examined, silent
+from unlearnbench.operations.fitness import examined
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.runtime import timing
@@ -131,9 +131,13 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
     outcomes: list[Outcome] = []
     if progress:
         progress.start(plan, workers)
+
+    def say(text: str) -> None:
+        if progress:
+            progress.note(text)
+
     try:
         datasets = {cell.scenario.dataset for cell in plan.to_run}
-        say = progress.note if progress else silent
         with (
             examined(effort.engine, plan.workspace, datasets, plan.size, say) as engine,
             closing(make(queue, plan, workers, effort, engine)) as results,
