@@ -172,7 +172,7 @@ class ClusterLanes:
     """
 
     def __init__(self, cluster: Cluster, calls: Calls[Any]) -> None:
-        self._client, self._calls, self._say = cluster.client, calls, cluster.say
+        self._cluster, self._client, self._calls, self._say = cluster, cluster.client, calls, cluster.say
         self._environment = {name: value for name, value in calls.environment.items() if name != gpus.VARIABLE}
         self._run = uuid4().hex
         self._futures: SimpleQueue[Future] = SimpleQueue()
@@ -221,7 +221,7 @@ class ClusterLanes:
     def alone(self, index: int) -> Done[Any]:
         """Makes a call in a new process while no worker has another one; losing its worker again is a crash."""
         self._losses[index] = LOSSES - 1
-        self._client.run(dismiss, on_error="ignore")
+        self._cluster.dismiss()
         return self.only(index)
 
     def only(self, index: int) -> Done[Any]:
@@ -271,6 +271,8 @@ class ClusterLanes:
             try:
                 done: Done[bytes] = sent.future.result(timeout=PULSE)
             except TimeoutError:  # it had ended, but perhaps its result is lost with its worker
+                if sent.future.status == "error":  # it is the call's own
+                    raise
                 self._look()
                 if sent.future.key not in self._sent:
                     return []
