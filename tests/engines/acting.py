@@ -22,6 +22,8 @@ def act(action: str, folder: Path) -> str:
         (folder / "pid").write_text(str(os.getpid()))
         with limited():
             time.sleep(3600)
+    while action == "wait for a refusal" and not (folder / "refused").exists():
+        time.sleep(0.05)
     if action == "raise":
         raise ValueError("no")
     if action == "kill the worker" or (action == "kill the worker once" and times(folder / action) == 1):
@@ -46,6 +48,7 @@ def fit_once(folder: Path) -> str:
     try:
         (folder / "taken").mkdir()
     except FileExistsError:
+        (folder / "refused").touch()
         return "another one was first"
     return ""
 
