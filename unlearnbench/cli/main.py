@@ -12,7 +12,7 @@ import click
 
 from unlearnbench.cli import plugins, results, running
 from unlearnbench.cli.streams import open_closed_streams, os_error_message
-from unlearnbench.errors import UserError
+from unlearnbench.errors import EngineLostError, UserError
 from unlearnbench.runtime.garbage import collect_rarely
 
 CONTINUED = ("run", "score", "measure", "tune")
@@ -47,6 +47,8 @@ class Commands(click.Group):
             kept = ": finished work is kept, and the same command continues from here"
             click.echo(f"interrupted{kept if ctx.invoked_subcommand in CONTINUED else ''}", err=True)
             sys.exit(143 if isinstance(error, TerminatedError) else 130)
+        except EngineLostError as error:
+            raise click.ClickException(str(error)) from error
         except UserError as error:
             raise click.UsageError(str(error)) from error
         except PermissionError as error:

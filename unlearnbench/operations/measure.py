@@ -20,6 +20,8 @@ from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, counted, unknown
 from unlearnbench.evaluation import representation
 from unlearnbench.evaluation.record import Evaluator, run_attack
+from unlearnbench.operations.dependencies import earlier_needs
+from unlearnbench.operations.fitness import examined
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
@@ -42,6 +44,7 @@ U_LIRA = "u-lira"
 UNCURVED = (RELEARNING, FEATURES)
 """What is measured beside attacks, and has no ROC curve."""
 NOT_CACHED = "its outputs, or those of shadow models, are not in the cache"
+REPLACED = "another run has replaced the record meanwhile: measure again"
 Key = tuple[str, str, str, int]
 """Data set, task, method and seed."""
 
@@ -85,6 +88,9 @@ class Request:
     unlearned: Sequence[Outputs] = ()
     relearning: Relearning | None = None
     features: Sequence[Features] = ()
+
+    def __str__(self) -> str:
+        return f"attacks on {self.cell}"
 
     @property
     def artefacts(self) -> list[Artefact]:
@@ -241,9 +247,17 @@ def measure(
     requests = [request for request in requests if lacks_numbers(request)]
     what = ", ".join([*requested, *([RELEARNING] if relearn else []), *([FEATURES] if features else [])])
     say(f"{what}: missing in {len(requests)} of {counted(len(cells), 'cell')}; attacks use stored outputs")
-    failed = make_artefacts(requests, plan, effort, dry_run, say)
-    done: list[str] = []
-    if not dry_run:
+    missing = missing_artefacts(requests, plan.store)
+    if missing:
+        work_ahead = f"about {counted(round(sum(map(passes, missing))), 'pass')} over the training set"
+        say(f"{counted(len(missing), 'artefact')} to make first, {work_ahead}")
+    if dry_run or not requests:
+        return Measured(list(requested), len(cells), [], {}, without)
+    datasets = {request.cell.scenario.dataset for request in requests}
+    size = sum(artefact.size for artefact in missing)
+    with examined(effort.engine, workspace, datasets, size, say) as engine:
+        effort = replace(effort, engine=engine)
+        failed = make_artefacts(missing, plan, effort, say)
         done = add_numbers(requests, plan, effort, failed, say)
     return Measured(list(requested), len(cells), done, failed, without)
 
@@ -265,15 +279,41 @@ def add_numbers(
     names: list[str] = []
     workers = effort.workers(plan.workspace.device, len(requests))
     forecast = Forecast(len(requests), workers)
-    calls = [(request, plan.store) for request in requests]
-    for count, done in enumerate(in_parallel(measure_cell, calls, workers, None, plan.environment), start=1):
-        name, changed, reasons = done.result or (str(requests[done.index].cell), False, {"measuring": done.reason})
-        failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
-        names += [name] if changed else []
+    records = [read_record(request.cell.path) or {} for request in requests]
+    calls = [(request, record, plan.store) for request, record in zip(requests, records, strict=True)]
+    results = in_parallel(measure_cell, calls, workers, None, plan.environment, engine=effort.engine)
+    for count, done in enumerate(results, start=1):
+        cell = requests[done.index].cell
+        added, reasons = done.result or ({}, {"measuring": done.reason})
+        if added and not extend_record(cell, plan.store, records[done.index], added):
+            reasons |= dict.fromkeys(added["more"] or ["roc"], REPLACED)
+        elif added:
+            names.append(str(cell))
+        failed |= {f"{cell}, {what}": reason for what, reason in reasons.items()}
         forecast.add(1, done.seconds)
         if count == 1 or count % max(1, len(requests) // PROGRESS_LINES) == 0:
             say(f"[{count}/{len(requests)} records] {forecast}")
     return names
+
+
+def extend_record(cell: Cell, store: Store, record: Mapping[str, Any], added: Mapping[str, Any]) -> bool:
+    """Adds numbers to a record, and keeps what others have added to it since it was read.
+
+    Args:
+        cell: Its cell.
+        store: The cache, which has the lock.
+        record: The record from which the numbers were computed.
+        added: As `measure_cell` returns it.
+
+    Returns:
+        False if the record has been replaced by one of another key since.
+    """
+    with lock(store.path(cell.outputs.key)):
+        present = read_record(cell.path)
+        if present is None or differences(present["key"], record["key"]):
+            return False
+        write_record(cell.path, {**present, **added, "more": {**present.get("more", {}), **added["more"]}})
+    return True
 
 
 def unmeasurable(plan: Plan, cells: Sequence[Cell]) -> dict[str, str]:
@@ -316,33 +356,32 @@ def has_outputs(cell: Cell, store: Store) -> bool:
     return all(store.has(artefact.key) for artefact in (cell.outputs, *cell.shadows))
 
 
+def missing_artefacts(requests: Sequence[Request], store: Store) -> list[Artefact]:
+    """The artefacts that the cache lacks for requests, beside stored outputs, in the order in which they are made."""
+    needed = [artefact for request in requests for artefact in request.artefacts]
+    missing = {one.digest: one for artefact in needed for one in unmade(artefact, store)}
+    networks = {one.network.digest for one in missing.values() if isinstance(one, Outputs) and one.network}
+    artefacts = [one for digest, one in missing.items() if digest not in networks]  # made with outputs
+    first = ("original", "prepared")
+    return sorted(artefacts, key=lambda one: first.index(one.kind) if one.kind in first else len(first))
+
+
 def make_artefacts(
-    requests: Sequence[Request], plan: Plan, effort: Effort, dry_run: bool, say: Callable[[str], object]
+    queue: Sequence[Artefact], plan: Plan, effort: Effort, say: Callable[[str], object]
 ) -> dict[str, str]:
-    """Makes the artefacts that requests need beside stored outputs.
+    """Makes artefacts.
 
     Returns:
         Why artefacts failed, by their names.
     """
-    needed = [artefact for request in requests for artefact in request.artefacts]
-    missing = {one.digest: one for artefact in needed for one in unmade(artefact, plan.store)}
-    networks = {one.network.digest for one in missing.values() if isinstance(one, Outputs) and one.network}
-    missing = {digest: one for digest, one in missing.items() if digest not in networks}  # made with outputs
-    if not missing:
-        return {}
-    total = sum(map(passes, missing.values()))
-    work_ahead = f"about {counted(round(total), 'pass')} over the training set"
-    say(f"{counted(len(missing), 'artefact')} to make first, {work_ahead}")
-    if dry_run:
-        return {}
     failed: dict[str, str] = {}
-    first = ("original", "prepared")
-    queue = sorted(missing.values(), key=lambda one: first.index(one.kind) if one.kind in first else len(first))
     size = {str(artefact): passes(artefact) for artefact in queue}
     calls = [(artefact, plan.store, False) for artefact in queue]
     workers = effort.workers(plan.workspace.device, len(calls))
-    forecast = Forecast(total, workers)
-    for count, done in enumerate(in_parallel(work, calls, workers, None, plan.environment)):
+    forecast = Forecast(sum(size.values()), workers)
+    after = earlier_needs(queue, {artefact.digest for artefact in queue})
+    results = in_parallel(work, calls, workers, None, plan.environment, after, effort.engine)
+    for count, done in enumerate(results):
         outcome = done.result or outcome_of_death(queue[done.index], done, None)
         forecast.add(size[outcome.name], outcome.seconds)
         if outcome.status != MADE:
@@ -357,19 +396,17 @@ def passes(artefact: Artefact) -> float:
     return artefact.ep * (1 if artefact.scenario.shadow is None else 0.5)
 
 
-def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, str]]:
-    """In a worker: adds the requested numbers that a cell's record lacks.
+def measure_cell(request: Request, record: Mapping[str, Any], store: Store) -> tuple[dict[str, Any], dict[str, str]]:
+    """In a worker: computes the requested numbers that a cell's record lacks.
 
     Returns:
-        The cell's name, True if its record has new numbers, and why attacks failed, by name.
+        What to add to the record: the numbers with their keys, by name, as "more", and "roc" if the record lacks it;
+        empty if there is nothing. And why attacks failed, by name.
     """
-    cell = request.cell
-    record = read_record(cell.path)
-    assert record is not None
-    more: dict[str, Any] = {}
-    roc: dict[str, Any] = {}
     # `make_artefacts` reports the artefacts that failed.
     missing = {name: key for name, key in request.missing(record).items() if request.feasible(name, store)}
+    more: dict[str, Any] = {}
+    roc: dict[str, Any] = {}
     failed: dict[str, str] = {}
     is_old = "roc" not in record
     if missing or is_old:
@@ -378,9 +415,9 @@ def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, s
             try:
                 audit = audit_of(request, evaluator)
                 if is_old:
-                    roc["roc"] = evaluator.record(cell)["roc"]
+                    roc["roc"] = evaluator.record(request.cell)["roc"]
             except Exception as error:  # a damaged artefact is made again, by plugins that may raise anything
-                return str(cell), False, dict.fromkeys(missing or ["roc"], reason_of(error))
+                return {}, dict.fromkeys(missing or ["roc"], reason_of(error))
             for name, key in missing.items():
                 try:
                     numbers = numbers_of(request, name, audit, evaluator)
@@ -388,31 +425,7 @@ def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, s
                     more[name] = {**key, **numbers}
                 except Exception as error:  # plugins may raise anything
                     failed[name] = reason_of(error)
-    added = {"more": more, **roc} if more or roc else {}
-    if added and not extend_record(cell, store, record, added):
-        failed |= dict.fromkeys([*more, *roc], "another run has replaced the record meanwhile: measure again")
-        added = {}
-    return str(cell), bool(added), failed
-
-
-def extend_record(cell: Cell, store: Store, record: Mapping[str, Any], added: Mapping[str, Any]) -> bool:
-    """Adds numbers to a record, and keeps what others have added to it since it was read.
-
-    Args:
-        cell: Its cell.
-        store: The cache, which has the lock.
-        record: The record from which the numbers were computed.
-        added: The numbers with their keys, by name, as "more"; "roc" if the record lacks it.
-
-    Returns:
-        False if the record has been replaced by one of another key since.
-    """
-    with lock(store.path(cell.outputs.key)):
-        present = read_record(cell.path)
-        if present is None or differences(present["key"], record["key"]):
-            return False
-        write_record(cell.path, {**present, **added, "more": {**present.get("more", {}), **added["more"]}})
-    return True
+    return ({**roc, "more": more} if roc or more else {}), failed
 
 
 def audit_of(request: Request, evaluator: Evaluator) -> Audit:

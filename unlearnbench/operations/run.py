@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from unlearnbench.engines.choice import opened
 from unlearnbench.operations import report
 from unlearnbench.operations.work import Effort, Outcome, Progress, execute
 from unlearnbench.planning.cell_info import CellStatus
@@ -20,6 +21,9 @@ from unlearnbench.reporting.cells import cells_of_preset
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.runtime import timing
 from unlearnbench.storage import folders
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def run(
     fail_fast: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
+    engine: str | Path | Client | None = None,
 ) -> Summary:
     """Runs every cell of a selection that has no valid record yet, and writes the tables and the report.
 
@@ -94,12 +99,12 @@ def run(
         methods: Names of methods, or FILE.py:FUNCTION.
         overrides: Options by name of a method or task, e.g. `{"laf": {"tau": 5.0}}`.
         seeds: Such as "0-4", 3 or [0, 2]; None: those of the preset.
-        jobs: Workers, one thread each; None: one for each core, or one on a GPU.
+        jobs: Workers, one thread each; with GPUs, of each GPU. None: one for each core, or for each GPU.
         device: "auto", "cpu" or "cuda".
         arithmetic: "portable": the same bits on every x86-64 processor with AVX2; "native": faster, but bits depend
             on the processor; "auto": portable if available.
         results: Folder of records and tables.
-        cache: Folder of artefacts; None: $UNLEARNBENCH_CACHE or the user's cache folder.
+        cache: Folder of artefacts, or the URL of one; None: $UNLEARNBENCH_CACHE or the user's cache folder.
         data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA or the user's data folder.
         dry_run: Plan, but compute nothing.
         force: Run finished cells again; shared artefacts, such as originals and shadow models, are reused.
@@ -108,18 +113,22 @@ def run(
         fail_fast: Stop at the first cell that fails.
         timeout: Seconds after which the method or attack of a cell is stopped.
         progress: Receives progress events; `unlearnbench.Reporter()` prints them. None: no progress is shown.
+        engine: Who has the workers: the address of a Dask scheduler, the path of its file, or a `distributed.Client`;
+            None: this machine.
 
     Returns:
         The plan, the outcomes, the tables, and where the report is.
 
     Raises:
         UserError: If an argument is wrong; nothing is computed then.
+        EngineLostError: If the scheduler is gone in the middle; the same call goes on from there.
     """
     selection = Selection.of(preset, datasets, tasks, methods, seeds, overrides)
-    workspace = Workspace.of(results, cache, data, device, arithmetic)
-    effort = Effort(jobs, timeout, fail_fast)
-    plan = planned(selection, workspace, Rerun(force, retry_failed, accept_stale))
-    return carry_out(plan, selection, effort, dry_run=dry_run, progress=progress)
+    with opened(engine) as workers:
+        workspace = Workspace.of(results, cache, data, device, arithmetic, workers)
+        effort = Effort(jobs, timeout, fail_fast, workers)
+        plan = planned(selection, workspace, Rerun(force, retry_failed, accept_stale))
+        return carry_out(plan, selection, effort, dry_run=dry_run, progress=progress)
 
 
 def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool, progress: Progress | None) -> Summary:
