@@ -242,7 +242,7 @@ def signed_rank(differences: Floats) -> float:
     ranks = rankdata(np.abs(differences))
     signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
     totals, observed = signs @ ranks, np.sign(differences) @ ranks  # multiples of 1/2, so that comparing is exact
-    return float(min(1.0, 2 * min(np.mean(totals <= observed), np.mean(totals >= observed))))
+    return min(1.0, 2 * float((totals <= observed).mean()), 2 * float((totals >= observed).mean()))
 
 
 def least_p(blocks: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +24,8 @@ from unlearnbench.reporting.views import STANDARD, VIEWS, View
 from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.folders import expanded, folder_name
 
+FOLDER = "tables"
+"""The folder of a preset's tables, beside that of its records."""
 CHOICES = ("datasets", "tasks", "methods", "seeds")
 """The options that choose cells; see `Choice`."""
 
@@ -140,11 +142,18 @@ def write_cells(tables_of_cells: Iterable[Cells], folder: Path) -> dict[str, Tab
         The tables by name.
     """
     tables = {table.name: table for table in (standard.view(cells, CLEAN) for cells in tables_of_cells)}
-    for name, shown in tables.items():
-        for form, ending in FILES.items():
-            text = rendering.render(shown, form)
-            write_atomically(folder / "tables" / f"{folder_name(name)}{ending}", text.encode())
+    for name, content in files_of(tables).items():
+        write_atomically(folder / FOLDER / name, content)
     return tables
+
+
+def files_of(tables: Mapping[str, Table]) -> dict[str, bytes]:
+    """The content of the files of tables, by the files' names."""
+    return {
+        f"{folder_name(name)}{ending}": rendering.render(shown, form).encode()
+        for name, shown in tables.items()
+        for form, ending in FILES.items()
+    }
 
 
 def tables_of(results: Path, preset: Preset, accept_stale: bool = False, known: Known = NOTHING_KNOWN) -> list[Table]:
