@@ -11,7 +11,7 @@ test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 chaos: .venv/.installed-dev
-	CHAOS_KILLS=20 $(BIN)/python -m pytest tests/operations/test_chaos.py
+	CHAOS_KILLS=20 $(BIN)/python -m pytest tests/operations/test_chaos.py tests/operations/test_distributed.py tests/engines
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

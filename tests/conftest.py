@@ -25,8 +25,8 @@ from torch import Tensor, nn
 import unlearnbench
 from unlearnbench import Audit, Network, model
 from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.engines.lanes import Done
 from unlearnbench.engines.pool import POOL
-from unlearnbench.engines.processes import Done
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Plan, Rerun
 from unlearnbench.planning.selection import Selection, Workspace
@@ -108,7 +108,9 @@ def records(results: Path) -> dict[str, Any]:
     return by_path
 
 
-def one_by_one(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *_: Any) -> Iterator[Done[Any]]:
+def one_by_one(
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *_: Any, **__: Any
+) -> Iterator[Done[Any]]:
     """Replaces `in_parallel`: makes the calls in this process, where functions that a test replaced are replaced."""
     for index, arguments in enumerate(calls):
         yield Done(index, function(*arguments))

@@ -105,3 +105,13 @@ def test_constant_scores_are_guessing() -> None:
 def test_fewer_than_two_differences_have_a_p_value_of_1() -> None:
     assert statistics.signed_rank(np.zeros(0)) == 1.0
     assert statistics.signed_rank(np.array([3.0])) == 1.0
+
+
+def test_the_curve_goes_through_the_reported_rates() -> None:
+    members, nonmembers = (np.round(side, 1) for side in gaussians(300, 250, 0.8))
+    fprs = [0.004, 0.01, 0.1, 0.5, 1.0]
+    expected = [rate.value for fpr in fprs[:4] if (rate := statistics.tpr_at_fpr(members, nonmembers, fpr))]
+    rates = statistics.true_positive_rates(members, nonmembers, fprs)
+    assert rates[:4] == expected
+    assert rates[4] == 1.0
+    assert rates == sorted(rates)

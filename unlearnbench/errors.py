@@ -14,6 +14,10 @@ class StorageError(UserError):
     """A file could not be written: the disk is full, or the folder is not writable."""
 
 
+class EngineLostError(UserError):
+    """The scheduler of a cluster is gone in the middle of a run; nothing is wrong with what the user typed."""
+
+
 class AccessError(Exception):
     """A method used something that its declared `Access` does not include."""
 

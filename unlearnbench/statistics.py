@@ -124,6 +124,21 @@ def tpr_at_fpr(members: Floats, nonmembers: Floats, fpr: float, level: float = 0
     return Interval(rate(int(n * fpr + 1e-9)).value, low, rate(many).high)
 
 
+def true_positive_rates(members: Floats, nonmembers: Floats, fprs: Sequence[float]) -> list[float]:
+    """The largest true-positive rates whose false-positive rates are at most `fprs`, as in `tpr_at_fpr`.
+
+    Args:
+        members: Scores, float64 [m], m >= 1.
+        nonmembers: Scores, float64 [n], n >= 1.
+        fprs: False-positive rates in (0, 1].
+    """
+    n, ascending, ordered = len(nonmembers), np.sort(nonmembers), np.sort(members)
+    allowed = [int(n * fpr + 1e-9) for fpr in fprs]
+    thresholds = [ascending[n - k - 1] if k < n else -np.inf for k in allowed]
+    above = len(members) - np.searchsorted(ordered, thresholds, side="right")
+    return [float(share) for share in above / len(members)]
+
+
 def best_threshold(members: Floats, nonmembers: Floats) -> float:
     """The threshold with the best balanced accuracy of predicting "member" for scores above it; between two scores.
 
@@ -216,20 +231,18 @@ def signed_rank(differences: Floats) -> float:
     Returns:
         In (0, 1]; 1 for fewer than two differences that are not zero.
     """
-    from scipy.stats import permutation_test, rankdata, wilcoxon
+    from scipy.stats import rankdata, wilcoxon
 
     differences = differences[differences != 0]
-    if len(differences) < 2:  # either sign of a single one is equally extreme
+    n = len(differences)
+    if n < 2:  # either sign of a single one is equally extreme
         return 1.0
-    if len(differences) > MOST_SIGNS:
+    if n > MOST_SIGNS:
         return float(wilcoxon(differences, method="approx").pvalue)
-
-    def signed_ranks(values: Floats, axis: int = -1) -> Floats:
-        total: Floats = (np.sign(values) * rankdata(np.abs(values), axis=axis)).sum(axis=axis)
-        return total
-
-    every = 2**MOST_SIGNS + 1  # so that all combinations of signs are enumerated
-    return float(permutation_test((differences,), signed_ranks, permutation_type="samples", n_resamples=every).pvalue)
+    ranks = rankdata(np.abs(differences))
+    signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+    totals, observed = signs @ ranks, np.sign(differences) @ ranks  # multiples of 1/2, so that comparing is exact
+    return min(1.0, 2 * float((totals <= observed).mean()), 2 * float((totals >= observed).mean()))
 
 
 def least_p(blocks: int) -> float:
@@ -249,12 +262,12 @@ def mean_ranks(scores: Floats) -> Floats:
     """The mean rank of each method over blocks: 1 for the smallest score; ties share the mean of their ranks.
 
     Args:
-        scores: float64 [blocks, methods].
+        scores: float64 [..., blocks, methods].
 
     Returns:
-        float64 [methods].
+        float64 [..., methods].
     """
     from scipy.stats import rankdata
 
-    ranks: Floats = rankdata(scores, axis=1).mean(axis=0)
+    ranks: Floats = rankdata(scores, axis=-1).mean(axis=-2)
     return ranks

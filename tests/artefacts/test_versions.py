@@ -67,7 +67,9 @@ def test_the_golden_plan_has_everything_that_has_a_version() -> None:
     keys = [(cell.key, cell.scenario.task) for cell in cells]
     in_keys = set().union(*(part for key, task in keys for part in golden.versions_in(key, task)))
     measured = {("attacks", name.split()[1]) for name in golden.stored().outputs}  # "cnn: rmia digits-8x8 ..."
-    assert versions.confirmed().keys() <= in_keys | measured | {("kinds", "relearning"), ("kinds", "prepared")}
+    assert versions.confirmed().keys() <= in_keys | measured | {
+        ("kinds", name) for name in ("relearning", "features", "prepared")
+    }
 
 
 def test_keys_have_the_fingerprint_of_code_that_is_not_confirmed() -> None:

@@ -57,6 +57,9 @@ def test_a_table_does_not_import_torch(places: list[object]) -> None:
 def test_run_prints_the_tables_of_its_tasks(places: list[object], cache: Path) -> None:
     done = call("run", "--all", *places, "--cache", cache)
     assert done.exit_code == 0
+    (report,) = (line.removeprefix("report: ") for line in done.stdout.splitlines() if line.startswith("report: "))
+    assert Path(report).name == "report.html"
+    assert "Who is closest to Retrain?" in Path(report).read_text()
     assert [line for line in done.stdout.splitlines() if line.startswith("**Table")] == [
         "**Table 1: Data removal, preset tiny**",
         "**Table 2: Class removal, preset tiny**",

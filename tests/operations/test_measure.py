@@ -23,6 +23,7 @@ from unlearnbench.artefacts.splits import shadow_members
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.cli.main import main
 from unlearnbench.evaluation.record import Evaluator
+from unlearnbench.operations.figure import figure
 from unlearnbench.operations.measure import References, measure
 from unlearnbench.operations.work import Effort
 from unlearnbench.planning.cells import planned
@@ -83,6 +84,7 @@ def test_measured_attacks_are_added_to_records_and_the_rest_is_unchanged(
         for each in (record, before):
             del each["observed"]["sha256"]
         assert record == before
+        assert more["loss"]["roc"]["fpr"] == record["roc"]["shadow"]["fpr"]
         noisy = record["cell"]["task"] == "noisy-label-removal"
         why = "the task replaces labels" if noisy else "too few networks"  # the tiny preset has two shadows
         assert more["lira"]["found"]["n/a"].startswith(why)
@@ -410,3 +412,40 @@ def test_each_retrain_is_the_second_retrain_of_the_other_and_of_nobody_else(
         "retrain-2": cells["retrain"].outputs.digest,
         "neggrad": cells["retrain-2"].outputs.digest,
     }
+
+
+def test_features_are_measured_with_those_of_retrain_and_of_the_original(
+    tiny: Path, finished: Path, cache: Path
+) -> None:
+    """Class removal has a place of its own for the class in the original; its record needs no selection."""
+    wanted = {"tasks": "class-removal", "methods": "laf", "features": True}
+    done = run_measure(tiny, finished, cache, ("loss",), **wanted)
+    assert (len(done.done), done.failed, done.without) == (3, {}, {})
+    found = numbers_of(finished, "class-removal", "features")
+    assert set(found) == {"laf", "retrain", "original"}
+    assert found["original"]["cka_original"] == pytest.approx(1.0)
+    assert found["retrain"]["cka_retrain"] == pytest.approx(1.0)
+    assert 0 < found["laf"]["cka_retrain"] < 1
+    assert all(0 <= numbers["purity"] <= 1 for numbers in found.values())
+    assert run_measure(tiny, finished, cache, ("loss",), **wanted).done == []
+    (path,) = figure("representation", str(tiny), finished)
+    assert "LAF (after)" in path.read_text()
+    done = CliRunner().invoke(
+        main, ["show", "digits-8x8", "class-removal", "laf", "0", "--preset", str(tiny), "--results", str(finished)]
+    )
+    assert "nearest neighbours of forgotten samples are forgotten, CKA to Retrain" in done.stdout
+
+
+def test_old_records_get_their_curves_and_keep_their_numbers(tiny: Path, finished: Path, cache: Path) -> None:
+    run_measure(tiny, finished, cache, ("loss",), tasks="class-removal", methods="neggrad")
+    path = next(finished.glob("*/records/*/*/class-removal/neggrad/0.json"))
+    new = json.loads(path.read_text())
+    old = {name: value for name, value in new.items() if name != "roc"}
+    old["more"] = {"loss": {name: value for name, value in new["more"]["loss"].items() if name != "roc"}}
+    write_record(path, old)
+    done = run_measure(tiny, finished, cache, ("loss",), tasks="class-removal", methods="neggrad")
+    assert done.done == ["digits-8x8 class-removal neggrad 0"]
+    again = json.loads(path.read_text())
+    assert again["roc"] == new["roc"]
+    assert again["more"] == new["more"]
+    assert set(new["roc"]) == {"shadow", "released"}

@@ -122,23 +122,22 @@ def test_every_number_that_measure_added_is_recomputed(tenth: Path, tmp_path: Pa
     preset.write_text(tenth.read_text().replace("shadows = 2", "shadows = 4"))  # fewer are too few for some attacks
     chosen: dict[str, Any] = {"tasks": "data-removal", "methods": "neggrad"}
     unlearnbench.run(preset, jobs=1, results=tmp_path, cache=cache, **chosen)
-    more = {"unlearned_shadows": 4, "relearn": True}
+    more = {"unlearned_shadows": 4, "relearn": True, "features": True}
     assert not run_measure(preset, tmp_path, cache, (), **more, **chosen).failed
     result = run_verify(preset, tmp_path, cache)
     assert (list(result.problems), result.unmeasured) == ([], {})
     path = record_of(tmp_path, "data-removal", "neggrad")
     record = read_record(path) or {}
-    assert {"loss", "svc", "rmia", "lira", "lira-offline", "u-lira", "relearning"} < set(record["more"])
+    assert {"loss", "svc", "rmia", "lira", "lira-offline", "u-lira", "relearning", "features"} < set(record["more"])
+    other = {"relearning": "after", "features": "purity"}
     for name, entry in record["more"].items():
-        if name == "relearning":
-            entry["found"]["after"] += 0.01
+        if name in other:
+            entry["found"][other[name]] += 0.01
         else:
             entry["found"]["auc"][0] += 0.01
     write_record(path, record)
     problems = run_verify(preset, tmp_path, cache).problems
-    expected = [
-        f"neggrad 0 {name} {'after' if name == 'relearning' else 'auc'}: the record has" for name in record["more"]
-    ]
+    expected = [f"neggrad 0 {name} {other.get(name, 'auc')}: the record has" for name in record["more"]]
     assert len(problems) == len(expected)
     assert all(any(text in problem for problem in problems) for text in expected)
 

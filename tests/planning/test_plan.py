@@ -18,6 +18,7 @@ from unlearnbench import UserError
 from unlearnbench.artefacts import versions
 from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.context import WorkerContext
+from unlearnbench.artefacts.features import Features
 from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.evaluation.record import Evaluator
 from unlearnbench.planning import presets
@@ -247,6 +248,7 @@ def test_a_wrong_selection_is_refused(plan_of: Any, selection: dict[str, Any], m
 def keys_by_kind(plan: Plan) -> dict[str, set[str]]:
     keys: dict[str, set[str]] = {"record": {json.dumps(c.key, sort_keys=True) for c in plan.cells}}
     keys["relearning"] = {Relearning.of(cell.outputs).digest for cell in plan.cells}
+    keys["features"] = {Features.of(cell.outputs).digest for cell in plan.cells}
     for artefact in plan.missing:
         keys.setdefault(artefact.kind, set()).add(artefact.digest)
     return keys
@@ -276,8 +278,8 @@ def test_a_change_of_core_code_makes_exactly_the_affected_artefacts_stale(
     downstream = {"outputs"} if "original" in direct else set()
     network = {"network"} if "outputs" in direct | downstream else set()
     prepared = {"prepared"} if "original" in direct else set()
-    again = {"relearning"} if "outputs" in direct | downstream else set()
-    record = {"record"} if direct - {"relearning"} else set()
+    again = {"relearning", "features"} if "outputs" in direct | downstream else set()
+    record = {"record"} if direct - {"relearning", "features"} else set()
     assert moved == direct | downstream | network | prepared | again | record
 
 

@@ -16,8 +16,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import friedmanchisquare, norm, t, wilcoxon
 
 from unlearnbench import UserError, statistics, table
-from unlearnbench.reporting import charts, ranking
+from unlearnbench.reporting import ranking
 from unlearnbench.reporting.cells import cells_of_table
+from unlearnbench.reporting.charts import ranks, svg
 from unlearnbench.reporting.distance import NOTES, PARTS, compared, jensen_shannon, view
 from unlearnbench.reporting.rendering import render
 from unlearnbench.storage.records import read_record, write_record
@@ -162,9 +163,9 @@ def test_bars_join_methods_within_the_critical_difference(results: tuple[str, Pa
     limit = found.critical_difference
     assert limit is not None
     assert limit == pytest.approx(2.569 * math.sqrt(4 * 5 / (6 * 3)), abs=2e-3)
-    assert charts.cliques(found) == [(0, 3)]
+    assert ranks.cliques(found) == [(0, 3)]
     closer = replace(found, ranks=np.array([1.0, 2.0, 3.0, 1.5 + limit]))
-    assert charts.cliques(closer) == [(0, 2), (1, 3)]
+    assert ranks.cliques(closer) == [(0, 2), (1, 3)]
 
 
 def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) -> None:
@@ -177,7 +178,7 @@ def test_three_blocks_support_no_claim_about_pairs(results: tuple[str, Path]) ->
 
 def test_the_diagram_is_svg_with_every_method_once(results: tuple[str, Path]) -> None:
     found = ranking.rank(*results)
-    root = ElementTree.fromstring(charts.diagram(found))
+    root = ElementTree.fromstring(svg.file_text(ranks.diagram(found), []))
     texts = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
     for name, rank in zip(found.methods, found.ranks, strict=True):
         assert texts.count(f"{name} ({rank:.2f})") == 1

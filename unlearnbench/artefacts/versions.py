@@ -54,6 +54,13 @@ CODE = {
     "prepared": METHOD,
     "outputs": (*METHOD, "artefacts.unlearned"),
     "relearning": (*METHOD, "artefacts.unlearned", "artefacts.relearning", "artefacts.relearning_rule"),
+    "features": (
+        *METHOD,
+        "artefacts.unlearned",
+        "artefacts.features",
+        "artefacts.features_rule",
+        "evaluation.representation",
+    ),
     "record": (
         *DATA,
         "artefacts.given",

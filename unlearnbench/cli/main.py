@@ -12,7 +12,7 @@ import click
 
 from unlearnbench.cli import plugins, results, running
 from unlearnbench.cli.streams import open_closed_streams, os_error_message
-from unlearnbench.errors import UserError
+from unlearnbench.errors import EngineLostError, UserError
 from unlearnbench.runtime.garbage import collect_rarely
 
 CONTINUED = ("run", "score", "measure", "tune")
@@ -47,6 +47,8 @@ class Commands(click.Group):
             kept = ": finished work is kept, and the same command continues from here"
             click.echo(f"interrupted{kept if ctx.invoked_subcommand in CONTINUED else ''}", err=True)
             sys.exit(143 if isinstance(error, TerminatedError) else 130)
+        except EngineLostError as error:
+            raise click.ClickException(str(error)) from error
         except UserError as error:
             raise click.UsageError(str(error)) from error
         except PermissionError as error:
@@ -68,6 +70,7 @@ def main() -> None:
     \b
     unlearnbench run --all           run all cells of the preset demo
     unlearnbench table 1             print a table of the results
+    unlearnbench report              write the report: one HTML file
     unlearnbench reproduce ...       compute a recorded cell again, and compare
     unlearnbench list methods        list methods, and what data each uses
     unlearnbench new method NAME     create a package with a method of your own
@@ -80,8 +83,8 @@ def main() -> None:
 
 for command in (
     *(running.run, running.score, running.export, running.measure, running.tune, running.reproduce),
-    *(results.table, results.rank, results.show, results.verify, results.check_results, results.confirm),
-    *(results.merge, results.cache),
+    *(results.table, results.rank, results.report, results.figure, results.show, results.verify),
+    *(results.check_results, results.confirm, results.merge, results.cache),
     *(plugins.list_plugins, plugins.check, plugins.new, plugins.data_sets),
 ):
     main.add_command(command)

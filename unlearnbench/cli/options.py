@@ -11,6 +11,7 @@ import click
 from unlearnbench.errors import UserError
 
 if TYPE_CHECKING:
+    from unlearnbench.engines.lanes import Engine
     from unlearnbench.operations.work import Effort
     from unlearnbench.planning.selection import Selection, Workspace
 
@@ -70,7 +71,12 @@ METHODS = click.option(
     help="Only this method, and Retrain; repeatable.",
 )
 SEEDS = option("--seeds", metavar="0-4|0,2,5", help="Seeds to run.  [those of the preset]")
-JOBS = option("-j", "--jobs", type=int, metavar="N", help="Number of workers.  [number of cores]")
+JOBS = option(
+    "-j", "--jobs", type=int, metavar="N", help="Number of workers, or of each GPU.  [number of cores; 1 of each GPU]"
+)
+SCHEDULER = option(
+    "--scheduler", metavar="ADDRESS|FILE.json", help="Use the workers of this Dask scheduler.  [this machine's]"
+)
 TIMEOUT = option(
     "--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]"
 )
@@ -81,7 +87,9 @@ ARITHMETIC = option(
     metavar="auto|portable|native",
     help="portable: same numbers on all x86-64 CPUs with AVX2; native: faster.  [portable if possible]",
 )
-CACHE = option("--cache", metavar="DIR", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache folder]")
+CACHE = option(
+    "--cache", metavar="DIR|URL", help="Folder of artefacts.  [$UNLEARNBENCH_CACHE or the user's cache folder]"
+)
 DATA = option("--data", metavar="DIR", help="Folder of data sets.  [$UNLEARNBENCH_DATA or the user's data folder]")
 DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Print what would be run, and its cost.")
 ACCEPT = click.option("--accept-stale", is_flag=True, help="Reuse stale results, with a footnote.")
@@ -105,19 +113,23 @@ def selection_of(options: dict[str, Any]) -> Selection:
     return Selection.of(**values, overrides=overrides)
 
 
-def workspace_of(options: dict[str, Any]) -> Workspace:
-    """The workspace that options describe; removes these from `options`."""
+def workspace_of(options: dict[str, Any], engine: Engine | None = None) -> Workspace:
+    """The workspace that options describe, for the workers of an engine; removes these from `options`."""
+    from unlearnbench.engines.local import LOCAL
     from unlearnbench.planning.selection import Workspace
 
     names = ("results", "cache", "data", "device", "arithmetic")
-    return Workspace.of(**{name: options.pop(name) for name in names if name in options})
+    given = {name: options.pop(name) for name in names if name in options}
+    return Workspace.of(**given, engine=engine or LOCAL)
 
 
-def effort_of(options: dict[str, Any]) -> Effort:
-    """The effort that options describe; removes these from `options`."""
+def effort_of(options: dict[str, Any], engine: Engine | None = None) -> Effort:
+    """The effort that options describe, with the workers of an engine; removes these from `options`."""
+    from unlearnbench.engines.local import LOCAL
     from unlearnbench.operations.work import Effort
 
-    return Effort(**{name: options.pop(name) for name in ("jobs", "timeout", "fail_fast") if name in options})
+    given = {name: options.pop(name) for name in ("jobs", "timeout", "fail_fast") if name in options}
+    return Effort(**given, engine=engine or LOCAL)
 
 
 def parse_parameters(parameters: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -61,6 +61,8 @@ def show_result(summary: Summary) -> None:
         f"{counted(len(done), 'cell')} run{f' ({failed} failed)' if failed else ''}, {finished_before} finished before"
         f"{f', {not_run} not run' if not_run else ''}; tables in {summary.plan.results / 'tables'}"
     )
+    if summary.report:
+        click.echo(f"report: {summary.report}")
     if summary.outcomes:
         show_time(summary)
     show_failures(summary)
@@ -165,6 +167,7 @@ def as_data(summary: Summary) -> dict[str, Any]:
         "spent": {kind: round(seconds, 3) for kind, seconds in summary.spent.items()},
         "speed": {unit: round(rate, 3) for unit, rate in summary.speed.items()},
         "tables": sorted(summary.tables),
+        "report": str(summary.report) if summary.report else None,
     }
 
 

@@ -42,6 +42,10 @@ class Reporter:
             self._task = self._bar.add_task("", total=self._cells + self._artefacts, counts=self._counts(), left="")
             self._bar.start()
 
+    def note(self, text: str) -> None:
+        """Something has happened to the workers of a scheduler."""
+        self._line(text)
+
     def done(self, outcome: Outcome) -> None:
         """An artefact or a cell is finished."""
         self._done_artefacts += outcome.artefacts

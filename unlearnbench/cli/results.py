@@ -99,7 +99,9 @@ def rank(
     Claims only the significance that the number of tasks and seeds supports. Methods that lack a task or a dataset are
     left out and named. Variants are ranked if -m names them.
     """
-    from unlearnbench.reporting import charts, ranking
+    from unlearnbench.reporting import ranking
+    from unlearnbench.reporting.charts import ranks
+    from unlearnbench.reporting.charts import svg as svg_text
     from unlearnbench.reporting.choice import Choice
     from unlearnbench.reporting.rendering import render
 
@@ -107,11 +109,61 @@ def rank(
     for note in ranked.absent if as_json or form == "csv" else ():
         click.echo(f"warning: {note}", err=True)
     if svg:
-        expanded(svg).write_text(charts.diagram(ranked), encoding="utf-8")
+        expanded(svg).write_text(svg_text.file_text(ranks.diagram(ranked), []), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(ranking.as_data(ranked), indent=1))
     else:
         click.echo(render(ranking.view(ranked), form or default_format()), nl=False)
+
+
+@click.command()
+@PRESET
+@option("--out", metavar="FILE", help="The HTML file.  [report.html in the folder of the preset's results]")
+@RESULTS
+@DATASETS
+@TASKS
+@METHODS
+@SEEDS
+@click.option("--embed", is_flag=True, help="Put the records into the file, to share it alone.")
+@ACCEPT
+def report(preset: str, out: str | None, results: str, embed: bool, accept_stale: bool, **options: Any) -> None:
+    """Writes a report: one HTML file with answers, tables, charts and records, for any browser, without a network.
+
+    Each `run` writes it, too; write it again after `measure` or `merge`.
+    """
+    from unlearnbench.operations.report import report as write_report
+    from unlearnbench.reporting.choice import Choice
+
+    choice = Choice.of(**options)
+    click.echo(write_report(preset, results, out=out, choice=choice, accept_stale=accept_stale, embed=embed))
+
+
+@click.command()
+@click.argument("name", metavar="representation|tradeoff|roc|ranks|sensitivity")
+@PRESET
+@DATASETS
+@TASKS
+@METHODS
+@SEEDS
+@option("--seed", type=int, default=0, metavar="N", help="The seed of maps.  [0]")
+@option("--out", metavar="FILE", help="File that ends in .svg or .pdf.  [SVG files beside the records]")
+@RESULTS
+@ACCEPT
+def figure(
+    name: str, preset: str, seed: int, out: str | None, results: str, accept_stale: bool, **options: Any
+) -> None:
+    """Draws a figure for a paper from records.
+
+    representation: maps of the original, of methods and of Retrain, after `measure --features`; tradeoff: forgetting
+    against utility; roc: ROC curves of the attack; ranks: the critical-difference diagram; sensitivity: gaps against
+    hyperparameters, after runs with several values of -p.
+    """
+    from unlearnbench.operations.figure import figure as draw
+    from unlearnbench.reporting.choice import Choice
+
+    choice = Choice.of(**options)
+    for path in draw(name, preset, results, choice=choice, seed=seed, out=out, accept_stale=accept_stale):
+        click.echo(path)
 
 
 @click.command()

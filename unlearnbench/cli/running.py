@@ -28,6 +28,7 @@ from unlearnbench.cli.options import (
     PARAMETERS,
     PRESET,
     RESULTS,
+    SCHEDULER,
     SEEDS,
     TASKS,
     TIMEOUT,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 @PARAMETERS
 @SEEDS
 @JOBS
+@SCHEDULER
 @DEVICE
 @ARITHMETIC
 @RESULTS
@@ -77,9 +79,10 @@ def run(
     parameters: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
+    scheduler: str | None,
     **options: Any,
 ) -> None:
-    """Runs the cells of a preset, and writes its tables.
+    """Runs the cells of a preset, and writes its tables and its report.
 
     Cells with a valid record are not run again, so the same command continues an interrupted run. Exit code 0: all
     cells are done; 1: some failed; 2: wrong usage.
@@ -88,7 +91,12 @@ def run(
     from unlearnbench.operations.run import run as run_plan
 
     summary = run_plan(
-        datasets=datasets, overrides=parse_parameters(parameters), dry_run=dry_run, progress=Reporter(), **options
+        datasets=datasets,
+        overrides=parse_parameters(parameters),
+        dry_run=dry_run,
+        progress=Reporter(),
+        engine=scheduler,
+        **options,
     )
     if as_json:
         click.echo(json.dumps(as_data(summary), indent=1))
@@ -193,7 +201,9 @@ def export(folder: str, **options: Any) -> None:
     help="Train and unlearn N shadow models for attack u-lira.  [0]",
 )
 @click.option("--relearn", is_flag=True, help="Unlearn again, and measure how fast the forget set is relearned.")
+@click.option("--features", is_flag=True, help="Unlearn again, and keep embeddings for `figure representation`.")
 @JOBS
+@SCHEDULER
 @DEVICE
 @ARITHMETIC
 @RESULTS
@@ -202,26 +212,36 @@ def export(folder: str, **options: Any) -> None:
 @DRY_RUN
 @JSON
 def measure(
-    attacks: tuple[str, ...], unlearned_shadows: int, relearn: bool, dry_run: bool, as_json: bool, **options: Any
+    attacks: tuple[str, ...],
+    unlearned_shadows: int,
+    relearn: bool,
+    features: bool,
+    dry_run: bool,
+    as_json: bool,
+    scheduler: str | None,
+    **options: Any,
 ) -> None:
     """Adds attacks to the records of finished cells.
 
     Computes them from stored outputs. The default is all installed attacks. `table N --attack NAME --metric auc` shows
-    the numbers. Only --unlearned-shadows and --relearn train networks: see --dry-run. Exit code 0: all cells are
-    measured; 1: something failed.
+    the numbers. Only --unlearned-shadows, --relearn and --features train networks: see --dry-run. Exit code 0: all
+    cells are measured; 1: something failed.
     """
+    from unlearnbench.engines.choice import opened
     from unlearnbench.operations.measure import measure as measure_cells
 
-    result = measure_cells(
-        selection_of(options),
-        workspace_of(options),
-        attacks=attacks,
-        unlearned_shadows=unlearned_shadows,
-        relearn=relearn,
-        effort=effort_of(options),
-        dry_run=dry_run,
-        say=partial(click.echo, err=True),
-    )
+    with opened(scheduler) as engine:
+        result = measure_cells(
+            selection_of(options),
+            workspace_of(options, engine),
+            attacks=attacks,
+            unlearned_shadows=unlearned_shadows,
+            relearn=relearn,
+            features=features,
+            effort=effort_of(options, engine),
+            dry_run=dry_run,
+            say=partial(click.echo, err=True),
+        )
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
     else:

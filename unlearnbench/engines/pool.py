@@ -6,8 +6,9 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing import current_process, util
 from pathlib import Path
@@ -18,75 +19,95 @@ from joblib.externals.loky.process_executor import ProcessPoolExecutor
 from unlearnbench.errors import UserError
 
 
+@dataclass(eq=False)
+class Worker:
+    """An executor of one process.
+
+    Attributes:
+        environment: The environment variables that its process starts with, beside those of this process.
+        executor: The executor; its process starts with its first call.
+    """
+
+    environment: Mapping[str, str]
+    executor: ProcessPoolExecutor
+
+
 class WorkerPool:
     """Executors of one process each, so that a process that dies takes nothing else with it."""
 
     def __init__(self) -> None:
-        self._idle: list[ProcessPoolExecutor] = []
+        self._idle: list[Worker] = []
         self._origin: object = None
 
     @contextmanager
-    def lend(self, count: int, environment: Mapping[str, str]) -> Iterator[list[ProcessPoolExecutor]]:
-        """Lends executors; afterwards they are idle, or stopped if anything was raised.
+    def lend(self, environments: Sequence[Mapping[str, str]]) -> Iterator[list[Worker]]:
+        """Lends workers; afterwards they are idle, or stopped if anything was raised.
 
-        Idle executors that were started in another folder, or with another search path or environment, are stopped:
-        they would find other files and modules, or compute with other arithmetic.
+        Idle workers that were started in another folder, or with another search path or environment, are stopped: they
+        would find other files and modules, or compute with other arithmetic.
 
         Args:
-            count: How many.
-            environment: The environment variables that their processes start with, beside those of this process.
+            environments: The environment variables of each worker, beside those of this process.
         """
-        origin = Path.cwd(), tuple(sys.path), dict(environment)
+        origin = Path.cwd(), tuple(sys.path)
         if origin != self._origin:
             self.dismiss()
         self._origin = origin
-        executors = [self._idle.pop() if self._idle else self.start(environment) for _ in range(count)]
+        for worker in [worker for worker in self._idle if worker.environment not in environments]:
+            self._idle.remove(worker)
+            self.stop(worker)
+        workers = [self._take(environment) for environment in environments]
         try:
-            yield executors
+            yield workers
         except BaseException:
-            for executor in executors:
-                self.stop(executor)
+            for worker in workers:
+                self.stop(worker)
             raise
-        self._idle.extend(executors)
+        self._idle.extend(workers)
 
-    def start(self, environment: Mapping[str, str]) -> ProcessPoolExecutor:
-        """A new executor; its process starts with its first call.
+    def _take(self, environment: Mapping[str, str]) -> Worker:
+        """The worker that was idle last, of those that were started with these variables; or a new one."""
+        worker = next((worker for worker in reversed(self._idle) if worker.environment == environment), None)
+        if worker is None:
+            return Worker(environment, started(environment))
+        self._idle.remove(worker)
+        return worker
 
-        Raises:
-            UserError: If this process cannot have children, or there is no room for semaphores.
-        """
-        if current_process().daemon:
-            raise UserError(
-                "a process of multiprocessing.Pool cannot start workers: call this in the main process, where jobs=N "
-                "starts N workers, or replace the pool by concurrent.futures.ProcessPoolExecutor"
-            )
-        hide_noise()
-        dismiss_at_exit(os.getpid())
-        try:
-            return ProcessPoolExecutor(max_workers=1, env=dict(environment))
-        except OSError as error:
-            raise UserError(
-                f"cannot make the semaphores of a worker: {error.strerror}. On Linux they lie in /dev/shm: make it "
-                "writable, or make room there"
-            ) from error
+    def renew(self, worker: Worker) -> None:
+        """Ends the process of a worker, if it is not dead, and prepares a new one."""
+        self.stop(worker)
+        worker.executor = started(worker.environment)
 
-    def replace(
-        self, executor: ProcessPoolExecutor, executors: list[ProcessPoolExecutor], environment: Mapping[str, str]
-    ) -> ProcessPoolExecutor:
-        """Puts a new executor in the place of one whose process is dead."""
-        self.stop(executor)
-        executors.remove(executor)
-        executors.append(self.start(environment))
-        return executors[-1]
-
-    def stop(self, executor: ProcessPoolExecutor) -> None:
-        """Ends an executor's process at once, whatever it is doing."""
-        executor.shutdown(wait=False, kill_workers=True)
+    def stop(self, worker: Worker) -> None:
+        """Ends a worker's process at once, whatever it is doing."""
+        worker.executor.shutdown(wait=False, kill_workers=True)
 
     def dismiss(self) -> None:
         """Ends the idle processes: they do not know what has been installed or changed since they started."""
         while self._idle:
             self.stop(self._idle.pop())
+
+
+def started(environment: Mapping[str, str]) -> ProcessPoolExecutor:
+    """A new executor with these environment variables; its process starts with its first call.
+
+    Raises:
+        UserError: If this process cannot have children, or there is no room for semaphores.
+    """
+    if current_process().daemon:
+        raise UserError(
+            "a process of multiprocessing.Pool cannot start workers: call this in the main process, where jobs=N "
+            "starts N workers, or replace the pool by concurrent.futures.ProcessPoolExecutor"
+        )
+    hide_noise()
+    dismiss_at_exit(os.getpid())
+    try:
+        return ProcessPoolExecutor(max_workers=1, env=dict(environment))
+    except OSError as error:
+        raise UserError(
+            f"cannot make the semaphores of a worker: {error.strerror}. On Linux they lie in /dev/shm: make it "
+            "writable, or make room there"
+        ) from error
 
 
 POOL = WorkerPool()

@@ -1,4 +1,4 @@
-"""The success of a membership attack: ASR, AUC and true-positive rates, with their intervals."""
+"""The success of a membership attack: ASR, AUC and true-positive rates, with their intervals; and its ROC curve."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from unlearnbench.plugins.attack import Scores
 
 FPRS = {"tpr@1%": 0.01, "tpr@0.1%": 0.001}
 """The false-positive rates at which an attack's true-positive rate is reported."""
+CURVE = tuple(round(10 ** (step / 10 - 4), 6) for step in range(41))
+"""The false-positive rates of the ROC curve: ten in each decade from 0.0001 to 1."""
 
 
 def success(scores: Scores) -> dict[str, Any]:
@@ -34,3 +36,15 @@ def success(scores: Scores) -> dict[str, Any]:
         "heldout": len(scores.heldout),
         **scores.facts,
     }
+
+
+def roc(scores: Scores) -> dict[str, list[float]]:
+    """The ROC curve of an attack, for the low false-positive rates that matter in audits.
+
+    Returns:
+        "fpr": those of `CURVE` that the number of held-out samples supports; "tpr": the true-positive rates there,
+        rounded to six digits.
+    """
+    fprs = [fpr for fpr in CURVE if len(scores.heldout) * fpr >= 1 - 1e-9]
+    rates = statistics.true_positive_rates(scores.forgotten, scores.heldout, fprs)
+    return {"fpr": fprs, "tpr": [round(rate, 6) for rate in rates]}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,6 +44,21 @@ Sides = tuple[tuple[Observed, ...], tuple[Observed, ...]]
 Samples = Mapping[str, tuple[Tensor, Tensor]]
 """Positions among all images, training images first, and labels (both int64), by part of an audit."""
 
+Curve = Mapping[str, Sequence[float]]
+"""A ROC curve, as in `membership.roc`; empty if the attack does not apply."""
+
+
+class Attacked(NamedTuple):
+    """The result of an attack.
+
+    Attributes:
+        numbers: As in `membership.success`; or, under "n/a", why it does not apply.
+        roc: Its ROC curve.
+    """
+
+    numbers: dict[str, Any]
+    roc: Curve
+
 
 class Evaluator:
     """Evaluates cells.
@@ -65,9 +80,11 @@ class Evaluator:
             "items": metrics.sample_counts(loaded.content, loaded.split),
             "attacks": {},
         }
+        curves: dict[str, Curve] = {}
         with spending("attacks"):
             for protocol in PROTOCOLS.values():
-                values[protocol.name], values["attacks"][protocol.attack] = self.evaluate(cell, outputs, protocol)
+                values[protocol.name], attacked = self.evaluate(cell, outputs, protocol)
+                values["attacks"][protocol.attack], curves[protocol.attack] = attacked
         if not is_given(cell.outputs):
             values["cost"] = cost_in_ep(cell.outputs)
         return {
@@ -76,22 +93,23 @@ class Evaluator:
             "cell": cell.info.as_json(),
             "key": dict(cell.key),
             "metrics": values,
+            "roc": curves,
             "outputs": {part: digest_of(logits) for part, logits in outputs.items()},
             "observed": observed_facts(cell, {} if is_given(cell.outputs) else info["seconds"]),
         }
 
     def evaluate(
         self, cell: Cell, outputs: dict[str, Tensor], protocol: Protocol
-    ) -> tuple[dict[str, float | None], dict[str, Any]]:
-        """The columns of a protocol's tables, and all numbers of the protocol's attack."""
+    ) -> tuple[dict[str, float | None], Attacked]:
+        """The columns of a protocol's tables, and the result of the protocol's attack."""
         plain = outputs["train"]
         train = outputs.get("train_augmented", plain) if protocol.augmented else plain
         loaded = self.context.load(cell.scenario)
         audit = self.audit(cell, train, outputs["test"])
-        numbers = run_attack(audit, protocol.attack, cell.attacks[protocol.attack])
+        attacked = run_attack(audit, protocol.attack, cell.attacks[protocol.attack])
         columns = metrics.accuracies(train, outputs["test"], loaded.content, loaded.split)
-        success = numbers.get(protocol.metric)  # an attack that cannot be applied has none
-        return {**columns, "asr": success[0] if success else None}, numbers
+        success = attacked.numbers.get(protocol.metric)  # an attack that cannot be applied has none
+        return {**columns, "asr": success[0] if success else None}, attacked
 
     def audit(
         self,
@@ -194,15 +212,16 @@ def known_outputs(logits: Tensor, member: Tensor, samples: Samples) -> dict[str,
     }
 
 
-def run_attack(audit: Audit, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of an attack, as in `membership.success`; or, under "n/a", why it does not apply."""
+def run_attack(audit: Audit, name: str, options: Mapping[str, Any]) -> Attacked:
+    """Runs an attack."""
     import sklearn.ensemble  # noqa: F401 - imported before the time limit starts: it takes a second
 
     try:
         with limited():
-            return membership.success(registry.get(Attack, name).score(audit, **options))
+            scores = registry.get(Attack, name).score(audit, **options)
+            return Attacked(membership.success(scores), membership.roc(scores))
     except NotApplicableError as reason:
-        return {"n/a": str(reason)}
+        return Attacked({"n/a": str(reason)}, {})
     except Exception as error:
         error.add_note(f"attack {name}")  # so that a cell's failure names it
         raise

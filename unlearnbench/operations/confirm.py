@@ -14,6 +14,8 @@ from statistics import median
 from unlearnbench import golden
 from unlearnbench.artefacts import versions
 from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.features import Features
+from unlearnbench.artefacts.features_rule import FEATURES
 from unlearnbench.artefacts.plugin_keys import minor
 from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.artefacts.relearning_rule import RELEARNING
@@ -182,8 +184,10 @@ def golden_outputs(
     if failed:
         raise UserError(f"{counted(len(failed), 'cell')} of the golden plan failed, the first is {failed[0]}")
     one_method = replace(selections[0], tasks=["class-removal"], methods=["laf"])
-    say(f"[{len(selections)}/{len(selections)} presets] all attacks, unlearned shadow models, and relearning")
-    measure(one_method, workspace, unlearned_shadows=4, relearn=True, effort=effort, say=lambda line: None)
+    say(f"[{len(selections)}/{len(selections)} presets] all attacks, unlearned shadow models, relearning and features")
+    measure(
+        one_method, workspace, unlearned_shadows=4, relearn=True, features=True, effort=effort, say=lambda line: None
+    )
     outputs: dict[str, Output] = {}
     for selection, summary in zip(selections, summaries, strict=True):
         name = Path(selection.preset_name).stem
@@ -195,7 +199,7 @@ def outputs_of(summary: Summary) -> Iterator[tuple[str, Output]]:
     """The outputs of a run by name: of artefacts, of records, and of added measures."""
     artefacts: dict[str, Artefact] = {}
     for cell in summary.plan.cells:
-        for artefact in (*cell.shadows, cell.outputs, Relearning.of(cell.outputs)):
+        for artefact in (*cell.shadows, cell.outputs, Relearning.of(cell.outputs), Features.of(cell.outputs)):
             collect(artefact, artefacts)
     for artefact in artefacts.values():
         content = summary.plan.store.load(artefact.key)
@@ -221,7 +225,7 @@ def record_outputs(cell: Cell) -> Iterator[tuple[str, Output]]:
     yield f"record {cell}", golden.of_numbers(record["metrics"], record["key"], task)
     for name, entry in record.get("more", {}).items():
         key = {"outputs": record["key"]["outputs"], "shadows": record["key"]["shadows"]}
-        if name == RELEARNING:
+        if name in (RELEARNING, FEATURES):
             yield (
                 f"{name} numbers {cell}",
                 golden.of_numbers(entry["found"], {**key, "kind": name, **entry["key"]}, task),

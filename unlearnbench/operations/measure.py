@@ -1,4 +1,4 @@
-"""Adds numbers to the records of finished cells: attacks on stored outputs, unlearned shadow models, relearning."""
+"""Adds numbers to the records of finished cells: attacks on stored outputs, U-LiRA, relearning, and features."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unlearnbench.artefacts.artefact import Artefact, unmade
+from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.artefacts.features import Features
+from unlearnbench.artefacts.features_rule import FEATURES
+from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.artefacts.relearning import Relearning, summary
 from unlearnbench.artefacts.relearning_rule import RELEARNING
@@ -14,27 +18,34 @@ from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, counted, unknown
+from unlearnbench.evaluation import representation
 from unlearnbench.evaluation.record import Evaluator, run_attack
+from unlearnbench.operations.dependencies import earlier_needs
+from unlearnbench.operations.fitness import examined
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
-from unlearnbench.planning.presets import REFERENCE, SECOND_RETRAIN, several
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE, SECOND_RETRAIN, several
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit
 from unlearnbench.plugins.files import Local, named
+from unlearnbench.plugins.method import Method
 from unlearnbench.runtime.threads import one_thread
 from unlearnbench.runtime.timing import Forecast
 from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import read_record, write_record
-from unlearnbench.storage.store import Store, lock
+from unlearnbench.storage.store import Content, Store, lock
 
 PROGRESS_LINES = 10
 """Approximate number of progress lines."""
 U_LIRA = "u-lira"
 """The attack that needs unlearned shadow models."""
+UNCURVED = (RELEARNING, FEATURES)
+"""What is measured beside attacks, and has no ROC curve."""
 NOT_CACHED = "its outputs, or those of shadow models, are not in the cache"
+REPLACED = "another run has replaced the record meanwhile: measure again"
 Key = tuple[str, str, str, int]
 """Data set, task, method and seed."""
 
@@ -69,6 +80,7 @@ class Request:
             itself, those of the first.
         unlearned: The outputs of the cell's unlearned shadow models.
         relearning: Its relearning, if requested.
+        features: The embeddings of its network, and of Retrain's and the original's, if requested.
     """
 
     cell: Cell
@@ -76,20 +88,26 @@ class Request:
     second_retrain: Outputs | None = None
     unlearned: Sequence[Outputs] = ()
     relearning: Relearning | None = None
+    features: Sequence[Features] = ()
+
+    def __str__(self) -> str:
+        return f"attacks on {self.cell}"
 
     @property
     def artefacts(self) -> list[Artefact]:
         """The artefacts that the request needs beside stored outputs."""
-        return [*self.artefacts_of(U_LIRA), *self.artefacts_of(RELEARNING)]
+        return [artefact for name in (U_LIRA, RELEARNING, FEATURES) for artefact in self.artefacts_of(name)]
 
     def artefacts_of(self, name: str) -> list[Artefact]:
-        """The artefacts that one attack, or relearning, needs beside stored outputs."""
+        """The artefacts that one attack, relearning or features need beside stored outputs."""
         if name == RELEARNING:
             return [self.relearning] if self.relearning else []
+        if name == FEATURES:
+            return list(self.features)
         return list(self.unlearned) if name == U_LIRA else []
 
     def feasible(self, name: str, store: Store) -> bool:
-        """True if the cache has the artefacts that one attack, or relearning, needs."""
+        """True if the cache has the artefacts that one attack, relearning or features need."""
         return all(store.has(artefact.key) for artefact in self.artefacts_of(name))
 
     def keys(self) -> dict[str, dict[str, Any]]:
@@ -108,13 +126,22 @@ class Request:
         if self.relearning:
             key = {"how": self.relearning.key["how"], "code": self.relearning.key["code"]}
             keys[RELEARNING] = {"key": key, "of": self.relearning.digest}
+        if self.features:
+            key = {"how": self.features[0].key["how"], "code": self.features[0].key["code"]}
+            keys[FEATURES] = {"key": key, "of": [features.digest for features in self.features]}
         return keys
 
     def missing(self, record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """The keys of the requested numbers that a record lacks."""
+        """The keys of the requested numbers that a record lacks; old records lack the ROC curves of attacks."""
+        more, keys = record.get("more", {}), self.keys()
+        uncurved = {name for name, entry in more.items() if name not in UNCURVED and "roc" not in entry}
+        return {name: keys[name] for name in keys if name in uncurved or name in self.outdated(record)}
+
+    def outdated(self, record: Mapping[str, Any]) -> set[str]:
+        """The names of the requested numbers that a record lacks or has with another key."""
         more = record.get("more", {})
         present = {name: {part: entry.get(part) for part in ("key", "of")} for name, entry in more.items()}
-        return {name: key for name, key in self.keys().items() if canonical(present.get(name)) != canonical(key)}
+        return {name for name, key in self.keys().items() if canonical(present.get(name)) != canonical(key)}
 
 
 @dataclass(frozen=True)
@@ -124,10 +151,14 @@ class References:
     Attributes:
         retrained: The stored outputs of both Retrains.
         unlearned: The outputs of all cells' unlearned shadow models; one entry for each shadow index.
+        reference_outputs: The outputs of all Retrains, stored or not.
+        datasets: The data sets of this process.
     """
 
     retrained: Mapping[Key, Outputs]
     unlearned: Sequence[Mapping[Key, Outputs]]
+    reference_outputs: Mapping[Key, Outputs]
+    datasets: Datasets
 
     @classmethod
     def of(cls, plan: Plan, selection: Selection, count: int) -> References:
@@ -141,9 +172,12 @@ class References:
         outputs = {key_of(cell): cell.outputs for cell in plan.cells if cell.method in (REFERENCE, SECOND_RETRAIN)}
         retrained = {key: artefact for key, artefact in outputs.items() if plan.store.has(artefact.key)}
         plans = [planned(selection, plan.workspace, shadow=index) for index in range(count)]
-        return cls(retrained, [{key_of(cell): cell.outputs for cell in plan.cells} for plan in plans])
+        unlearned = [{key_of(cell): cell.outputs for cell in plan.cells} for plan in plans]
+        return cls(retrained, unlearned, outputs, plan.workspace.datasets)
 
-    def request(self, cell: Cell, attacks: Mapping[str, Mapping[str, Any]], relearn: bool) -> Request:
+    def request(
+        self, cell: Cell, attacks: Mapping[str, Mapping[str, Any]], relearn: bool, features: bool = False
+    ) -> Request:
         """The request for a cell, with its references."""
         return Request(
             cell=cell,
@@ -153,7 +187,18 @@ class References:
             ),
             unlearned=[outputs[key_of(cell)] for outputs in self.unlearned],
             relearning=Relearning.of(cell.outputs) if relearn else None,
+            features=self.features(cell) if features else (),
         )
+
+    def features(self, cell: Cell) -> list[Features]:
+        """The features of a cell, of Retrain and of the original, which need not be a cell."""
+        retrain, original = self.reference_outputs[key_of(cell, REFERENCE)], self.original_outputs(cell)
+        return [Features.of(outputs) for outputs in (cell.outputs, retrain, original)]
+
+    def original_outputs(self, cell: Cell) -> Outputs:
+        """The outputs of the original of a cell's scenario."""
+        options = registry.get(Method, ORIGINAL).resolve(ORIGINAL)
+        return Outputs.of(LoadedScenario.of(cell.scenario, self.datasets), ORIGINAL, options)
 
 
 def measure(
@@ -163,6 +208,7 @@ def measure(
     attacks: str | Sequence[str] = (),
     unlearned_shadows: int = 0,
     relearn: bool = False,
+    features: bool = False,
     effort: Effort = Effort(),
     dry_run: bool = False,
     say: Callable[[str], object] = print,
@@ -175,6 +221,7 @@ def measure(
         attacks: Names of attacks, or FILE.py:FUNCTION; empty: all installed ones that runs do not measure.
         unlearned_shadows: Number of unlearned shadow models per method, for attack u-lira; 0, or even and at least 4.
         relearn: Also unlearn every cell again and measure how fast it relearns the forget set.
+        features: Also unlearn every cell again and keep embeddings of at most 1,000 samples, with a map of them.
         effort: Workers.
         dry_run: Only report the work.
         say: Receives progress lines.
@@ -186,24 +233,40 @@ def measure(
     of_cells = {name: o for name, o in selection.overrides.items() if name not in of_attacks}
     requested = attacks_of(named(several(attacks)), of_attacks, unlearned_shadows)
     names = selection.methods
-    selection = replace(selection, methods=[*names, SECOND_RETRAIN] if names else [], overrides=of_cells)
+    beside = [SECOND_RETRAIN, *([ORIGINAL] if features else [])]
+    selection = replace(selection, methods=[*names, *beside] if names else [], overrides=of_cells)
     plan = planned(selection, workspace)
-    cells = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE)]
+    drawn = {str(cell) for cell in plan.cells if features and cell.method == ORIGINAL and cell.path.exists()}
+    cells = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE) or str(cell) in drawn]
     without = unmeasurable(plan, cells)
     ready = [cell for cell in cells if str(cell) not in without]
     if not ready:
         preset = selection.preset_name
         raise UserError(f"no cell of preset {preset} can be measured: {next(iter(without.values()))}")
     references = References.of(plan, selection, unlearned_shadows)
-    requests = [references.request(cell, requested, relearn) for cell in ready]
-    requests = [request for request in requests if request.missing(read_record(request.cell.path) or {})]
-    what = ", ".join([*requested, *([RELEARNING] if relearn else [])])
+    requests = [references.request(cell, requested, relearn, features) for cell in ready]
+    requests = [request for request in requests if lacks_numbers(request)]
+    what = ", ".join([*requested, *([RELEARNING] if relearn else []), *([FEATURES] if features else [])])
     say(f"{what}: missing in {len(requests)} of {counted(len(cells), 'cell')}; attacks use stored outputs")
-    failed = make_artefacts(requests, plan, effort, dry_run, say)
-    done: list[str] = []
-    if not dry_run:
+    missing = missing_artefacts(requests, plan.store)
+    if missing:
+        work_ahead = f"about {counted(round(sum(map(passes, missing))), 'pass')} over the training set"
+        say(f"{counted(len(missing), 'artefact')} to make first, {work_ahead}")
+    if dry_run or not requests:
+        return Measured(list(requested), len(cells), [], {}, without)
+    datasets = {request.cell.scenario.dataset for request in requests}
+    size = sum(artefact.size for artefact in missing)
+    with examined(effort.engine, workspace, datasets, size, say) as engine:
+        effort = replace(effort, engine=engine)
+        failed = make_artefacts(missing, plan, effort, say)
         done = add_numbers(requests, plan, effort, failed, say)
     return Measured(list(requested), len(cells), done, failed, without)
+
+
+def lacks_numbers(request: Request) -> bool:
+    """Whether the record of a request lacks a number, or the ROC curves of the attacks that every run measures."""
+    record = read_record(request.cell.path) or {}
+    return bool(request.missing(record)) or "roc" not in record
 
 
 def add_numbers(
@@ -217,15 +280,41 @@ def add_numbers(
     names: list[str] = []
     workers = effort.workers(plan.workspace.device, len(requests))
     forecast = Forecast(len(requests), workers)
-    calls = [(request, plan.store) for request in requests]
-    for count, done in enumerate(in_parallel(measure_cell, calls, workers, None, plan.environment), start=1):
-        name, changed, reasons = done.result or (str(requests[done.index].cell), False, {"measuring": done.reason})
-        failed |= {f"{name}, {what}": reason for what, reason in reasons.items()}
-        names += [name] if changed else []
+    records = [read_record(request.cell.path) or {} for request in requests]
+    calls = [(request, record, plan.store) for request, record in zip(requests, records, strict=True)]
+    results = in_parallel(measure_cell, calls, workers, None, plan.environment, engine=effort.engine)
+    for count, done in enumerate(results, start=1):
+        cell = requests[done.index].cell
+        added, reasons = done.result or ({}, {"measuring": done.reason})
+        if added and not extend_record(cell, plan.store, records[done.index], added):
+            reasons |= dict.fromkeys(added["more"] or ["roc"], REPLACED)
+        elif added:
+            names.append(str(cell))
+        failed |= {f"{cell}, {what}": reason for what, reason in reasons.items()}
         forecast.add(1, done.seconds)
         if count == 1 or count % max(1, len(requests) // PROGRESS_LINES) == 0:
             say(f"[{count}/{len(requests)} records] {forecast}")
     return names
+
+
+def extend_record(cell: Cell, store: Store, record: Mapping[str, Any], added: Mapping[str, Any]) -> bool:
+    """Adds numbers to a record, and keeps what others have added to it since it was read.
+
+    Args:
+        cell: Its cell.
+        store: The cache, which has the lock.
+        record: The record from which the numbers were computed.
+        added: As `measure_cell` returns it.
+
+    Returns:
+        False if the record has been replaced by one of another key since.
+    """
+    with lock(store.path(cell.outputs.key)):
+        present = read_record(cell.path)
+        if present is None or differences(present["key"], record["key"]):
+            return False
+        write_record(cell.path, {**present, **added, "more": {**present.get("more", {}), **added["more"]}})
+    return True
 
 
 def unmeasurable(plan: Plan, cells: Sequence[Cell]) -> dict[str, str]:
@@ -268,33 +357,32 @@ def has_outputs(cell: Cell, store: Store) -> bool:
     return all(store.has(artefact.key) for artefact in (cell.outputs, *cell.shadows))
 
 
+def missing_artefacts(requests: Sequence[Request], store: Store) -> list[Artefact]:
+    """The artefacts that the cache lacks for requests, beside stored outputs, in the order in which they are made."""
+    needed = [artefact for request in requests for artefact in request.artefacts]
+    missing = {one.digest: one for artefact in needed for one in unmade(artefact, store)}
+    networks = {one.network.digest for one in missing.values() if isinstance(one, Outputs) and one.network}
+    artefacts = [one for digest, one in missing.items() if digest not in networks]  # made with outputs
+    first = ("original", "prepared")
+    return sorted(artefacts, key=lambda one: first.index(one.kind) if one.kind in first else len(first))
+
+
 def make_artefacts(
-    requests: Sequence[Request], plan: Plan, effort: Effort, dry_run: bool, say: Callable[[str], object]
+    queue: Sequence[Artefact], plan: Plan, effort: Effort, say: Callable[[str], object]
 ) -> dict[str, str]:
-    """Makes the artefacts that requests need beside stored outputs.
+    """Makes artefacts.
 
     Returns:
         Why artefacts failed, by their names.
     """
-    needed = [artefact for request in requests for artefact in request.artefacts]
-    missing = {one.digest: one for artefact in needed for one in unmade(artefact, plan.store)}
-    networks = {one.network.digest for one in missing.values() if isinstance(one, Outputs) and one.network}
-    missing = {digest: one for digest, one in missing.items() if digest not in networks}  # made with outputs
-    if not missing:
-        return {}
-    total = sum(map(passes, missing.values()))
-    work_ahead = f"about {counted(round(total), 'pass')} over the training set"
-    say(f"{counted(len(missing), 'artefact')} to make first, {work_ahead}")
-    if dry_run:
-        return {}
     failed: dict[str, str] = {}
-    first = ("original", "prepared")
-    queue = sorted(missing.values(), key=lambda one: first.index(one.kind) if one.kind in first else len(first))
     size = {str(artefact): passes(artefact) for artefact in queue}
     calls = [(artefact, plan.store, False) for artefact in queue]
     workers = effort.workers(plan.workspace.device, len(calls))
-    forecast = Forecast(total, workers)
-    for count, done in enumerate(in_parallel(work, calls, workers, None, plan.environment)):
+    forecast = Forecast(sum(size.values()), workers)
+    after = earlier_needs(queue, {artefact.digest for artefact in queue})
+    results = in_parallel(work, calls, workers, None, plan.environment, after, effort.engine)
+    for count, done in enumerate(results):
         outcome = done.result or outcome_of_death(queue[done.index], done, None)
         forecast.add(size[outcome.name], outcome.seconds)
         if outcome.status != MADE:
@@ -309,57 +397,36 @@ def passes(artefact: Artefact) -> float:
     return artefact.ep * (1 if artefact.scenario.shadow is None else 0.5)
 
 
-def measure_cell(request: Request, store: Store) -> tuple[str, bool, dict[str, str]]:
-    """In a worker: adds the requested numbers that a cell's record lacks.
+def measure_cell(request: Request, record: Mapping[str, Any], store: Store) -> tuple[dict[str, Any], dict[str, str]]:
+    """In a worker: computes the requested numbers that a cell's record lacks.
 
     Returns:
-        The cell's name, True if its record has new numbers, and why attacks failed, by name.
+        What to add to the record: the numbers with their keys, by name, as "more", and "roc" if the record lacks it;
+        empty if there is nothing. And why attacks failed, by name.
     """
-    cell = request.cell
-    record = read_record(cell.path)
-    assert record is not None
-    added: dict[str, Any] = {}
     # `make_artefacts` reports the artefacts that failed.
     missing = {name: key for name, key in request.missing(record).items() if request.feasible(name, store)}
+    more: dict[str, Any] = {}
+    roc: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    if missing:
+    is_old = "roc" not in record
+    if missing or is_old:
         evaluator = evaluator_of(store)
         with one_thread():
             try:
                 audit = audit_of(request, evaluator)
+                if is_old:
+                    roc["roc"] = evaluator.record(request.cell)["roc"]
             except Exception as error:  # a damaged artefact is made again, by plugins that may raise anything
-                return str(cell), False, dict.fromkeys(missing, reason_of(error))
+                return {}, dict.fromkeys(missing or ["roc"], reason_of(error))
             for name, key in missing.items():
                 try:
                     numbers = numbers_of(request, name, audit, evaluator)
                     canonical(numbers)  # raises for numbers that are not finite, and for what is not JSON
-                    added[name] = {**key, "found": numbers}
+                    more[name] = {**key, **numbers}
                 except Exception as error:  # plugins may raise anything
                     failed[name] = reason_of(error)
-    if added and not extend_record(cell, store, record, added):
-        failed |= dict.fromkeys(added, "another run has replaced the record meanwhile: measure again")
-        added = {}
-    return str(cell), bool(added), failed
-
-
-def extend_record(cell: Cell, store: Store, record: Mapping[str, Any], added: Mapping[str, Any]) -> bool:
-    """Adds numbers to a record, and keeps what others have added to it since it was read.
-
-    Args:
-        cell: Its cell.
-        store: The cache, which has the lock.
-        record: The record from which the numbers were computed.
-        added: The numbers with their keys, by name.
-
-    Returns:
-        False if the record has been replaced by one of another key since.
-    """
-    with lock(store.path(cell.outputs.key)):
-        present = read_record(cell.path)
-        if present is None or differences(present["key"], record["key"]):
-            return False
-        write_record(cell.path, {**present, "more": {**present.get("more", {}), **added}})
-    return True
+    return ({**roc, "more": more} if roc or more else {}), failed
 
 
 def audit_of(request: Request, evaluator: Evaluator) -> Audit:
@@ -369,8 +436,26 @@ def audit_of(request: Request, evaluator: Evaluator) -> Audit:
 
 
 def numbers_of(request: Request, name: str, audit: Audit, evaluator: Evaluator) -> dict[str, Any]:
-    """The numbers of one attack, or of relearning, by its name."""
+    """What one attack, relearning or features add to a record, by its name.
+
+    Returns:
+        The numbers as "found"; beside them the curve of an attack as "roc", or the map of features as "map".
+    """
+    if name == FEATURES:
+        return of_features(*(evaluator.context.get(features) for features in request.features))
     if name != RELEARNING:
-        return run_attack(audit, name, request.attacks[name])
+        attacked = run_attack(audit, name, request.attacks[name])
+        return {"found": attacked.numbers, "roc": attacked.roc}
     assert request.relearning is not None
-    return summary(evaluator.context.get(request.relearning)[0])
+    return {"found": summary(evaluator.context.get(request.relearning)[0])}
+
+
+def of_features(own: Content, retrain: Content, original: Content) -> dict[str, Any]:
+    """What features add to a record; the reason if the network has none."""
+    tensors, facts = own
+    if not tensors:
+        return {"found": {"n/a": facts["n/a"]}}
+    return {
+        "found": representation.numbers(tensors, retrain[0], original[0]),
+        "map": representation.drawing(tensors),
+    }

@@ -140,6 +140,7 @@ def conflict(one: dict[str, Any], other: dict[str, Any]) -> str:
     if one["status"] == other["status"] == CellStatus.OK and canonical(one["metrics"]) != canonical(other["metrics"]):
         return "the same cell has other numbers, so the two machines compute differently"
     for name in one.get("more", {}).keys() & other.get("more", {}).keys():
-        if canonical(one["more"][name]) != canonical(other["more"][name]):
+        numbers = [{part: record["more"][name][part] for part in ("key", "of", "found")} for record in (one, other)]
+        if canonical(numbers[0]) != canonical(numbers[1]):  # old records have no ROC curves
             return f"{name} was measured differently: run `unlearnbench measure` again on one of the machines"
     return ""

@@ -15,7 +15,18 @@ from unlearnbench.storage import folders
 from unlearnbench.storage.keys import digest
 from unlearnbench.storage.store import DamagedError, read_facts
 
-KINDS = ("dataset", "original", "shadow", "prepared", "network", "outputs", "relearning", "given", "damaged")
+KINDS = (
+    "dataset",
+    "original",
+    "shadow",
+    "prepared",
+    "network",
+    "outputs",
+    "relearning",
+    "features",
+    "given",
+    "damaged",
+)
 """The folders of the cache; other files there do not belong to the suite."""
 MINIMUM_AGE = 3600.0
 """Seconds; younger files are not deleted, because they may belong to a run in progress."""

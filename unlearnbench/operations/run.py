@@ -1,4 +1,4 @@
-"""Runs the cells of a preset, and writes its tables."""
+"""Runs the cells of a preset, and writes its tables and its report."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from unlearnbench.engines.choice import opened
+from unlearnbench.operations import report
 from unlearnbench.operations.work import Effort, Outcome, Progress, execute
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Plan, Rerun
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.reporting import tables
+from unlearnbench.reporting.cells import cells_of_preset
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.runtime import timing
 from unlearnbench.storage import folders
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Summary:
         tables: All tables that the preset has records for, by file name.
         seconds: Wall-clock time, without planning and tables.
         workers: Number of workers.
+        report: The file of the report; None after a dry run.
     """
 
     plan: Plan
@@ -37,6 +44,7 @@ class Summary:
     tables: Mapping[str, Table] = field(default_factory=dict)
     seconds: float = 0.0
     workers: int = 1
+    report: Path | None = None
 
     @property
     def failed(self) -> list[Outcome]:
@@ -80,8 +88,9 @@ def run(
     fail_fast: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
+    engine: str | Path | Client | None = None,
 ) -> Summary:
-    """Runs every cell of a selection that has no valid record yet, and writes the tables.
+    """Runs every cell of a selection that has no valid record yet, and writes the tables and the report.
 
     Args:
         preset: The name of a preset, or the path of a TOML file.
@@ -90,12 +99,12 @@ def run(
         methods: Names of methods, or FILE.py:FUNCTION.
         overrides: Options by name of a method or task, e.g. `{"laf": {"tau": 5.0}}`.
         seeds: Such as "0-4", 3 or [0, 2]; None: those of the preset.
-        jobs: Workers, one thread each; None: one for each core, or one on a GPU.
+        jobs: Workers, one thread each; with GPUs, of each GPU. None: one for each core, or for each GPU.
         device: "auto", "cpu" or "cuda".
         arithmetic: "portable": the same bits on every x86-64 processor with AVX2; "native": faster, but bits depend
             on the processor; "auto": portable if available.
         results: Folder of records and tables.
-        cache: Folder of artefacts; None: $UNLEARNBENCH_CACHE or the user's cache folder.
+        cache: Folder of artefacts, or the URL of one; None: $UNLEARNBENCH_CACHE or the user's cache folder.
         data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA or the user's data folder.
         dry_run: Plan, but compute nothing.
         force: Run finished cells again; shared artefacts, such as originals and shadow models, are reused.
@@ -104,22 +113,26 @@ def run(
         fail_fast: Stop at the first cell that fails.
         timeout: Seconds after which the method or attack of a cell is stopped.
         progress: Receives progress events; `unlearnbench.Reporter()` prints them. None: no progress is shown.
+        engine: Who has the workers: the address of a Dask scheduler, the path of its file, or a `distributed.Client`;
+            None: this machine.
 
     Returns:
-        The plan, the outcomes and the tables.
+        The plan, the outcomes, the tables, and where the report is.
 
     Raises:
         UserError: If an argument is wrong; nothing is computed then.
+        EngineLostError: If the scheduler is gone in the middle; the same call goes on from there.
     """
     selection = Selection.of(preset, datasets, tasks, methods, seeds, overrides)
-    workspace = Workspace.of(results, cache, data, device, arithmetic)
-    effort = Effort(jobs, timeout, fail_fast)
-    plan = planned(selection, workspace, Rerun(force, retry_failed, accept_stale))
-    return carry_out(plan, selection, effort, dry_run=dry_run, progress=progress)
+    with opened(engine) as workers:
+        workspace = Workspace.of(results, cache, data, device, arithmetic, workers)
+        effort = Effort(jobs, timeout, fail_fast, workers)
+        plan = planned(selection, workspace, Rerun(force, retry_failed, accept_stale))
+        return carry_out(plan, selection, effort, dry_run=dry_run, progress=progress)
 
 
 def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool, progress: Progress | None) -> Summary:
-    """Carries out a plan and writes the tables; arguments as in `run`."""
+    """Carries out a plan, and writes the tables and the report; arguments as in `run`."""
     if dry_run:
         return Summary(plan)
     folders.check_writable(plan.results)
@@ -127,5 +140,9 @@ def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool
     workers = effort.workers(plan.workspace.device, len(plan.shared) + len(plan.to_run))
     outcomes = execute(plan, workers, effort, progress)
     seconds = time.perf_counter() - start
-    written = tables.write(plan.workspace.results, selection.preset, plan.rerun.accept_stale, plan.records)
-    return Summary(plan, outcomes, written, seconds, workers)
+    results, preset = plan.workspace.results, selection.preset
+    cells = list(cells_of_preset(results, preset, plan.rerun.accept_stale, plan.records))
+    written, path = tables.write_cells(cells, plan.results), plan.results / report.NAME
+    if outcomes or not path.exists():  # otherwise no record has changed
+        report.write(cells, preset, results)
+    return Summary(plan, outcomes, written, seconds, workers, path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.artefacts.artefact import Artefact
+from unlearnbench.artefacts.features_rule import FEATURES
 from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.engines.processes import in_parallel
@@ -202,8 +203,8 @@ def added_numbers(
     attacks = {
         name: entry["key"]["options"] for name, entry in more.items() if name in known and is_usable(name, entry)
     }
-    request = references(unlearned).request(cell, attacks, RELEARNING in more)
-    outdated = {*request.missing(record), *(more.keys() - attacks.keys() - {RELEARNING})}
+    request = references(unlearned).request(cell, attacks, RELEARNING in more, FEATURES in more)
+    outdated = {*request.outdated(record), *(more.keys() - attacks.keys() - {RELEARNING, FEATURES})}
     present = more.keys() - outdated
     shared = [request.second_retrain] if request.second_retrain else []
     unavailable = {name for name in present if not intact([*request.artefacts_of(name), *shared], store, damaged)}
@@ -226,11 +227,15 @@ def recompute_record(
         changed = changed_outputs(record["outputs"], recomputed["outputs"])
         problems = [f"{cell}: the cache has other outputs {where}" for where in changed]
         problems += changed_numbers(record["metrics"], recomputed["metrics"], str(cell))
+        if "roc" in record:  # old records have none
+            problems += changed_numbers(record["roc"], recomputed["roc"], f"{cell} roc")
         for name in names:
             assert audit is not None
             try:
                 numbers = numbers_of(request, name, audit, evaluator)
-                problems += changed_numbers(record["more"][name]["found"], numbers, f"{cell} {name}")
+                for part in (part for part in numbers if part in record["more"][name]):  # old records have no "roc"
+                    path = f"{cell} {name}" if part == "found" else f"{cell} {name} {part}"
+                    problems += changed_numbers(record["more"][name][part], numbers[part], path)
             except Exception as error:  # plugins may raise anything
                 problems.append(f"{cell} {name}: recomputing it fails: {reason_of(error)}")
     libraries = "; ".join(library_changes(record["observed"]))

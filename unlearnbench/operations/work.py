@@ -7,29 +7,32 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import parent_process
 from typing import Any, Protocol
 
-import joblib
 import torch
 
 from unlearnbench.artefacts.artefact import Artefact
 from unlearnbench.artefacts.context import WorkerContext
 from unlearnbench.artefacts.training import Training
 from unlearnbench.artefacts.unlearned import ParentFailedError
-from unlearnbench.engines.processes import Done, in_parallel
+from unlearnbench.engines.lanes import Done, Engine
+from unlearnbench.engines.local import LOCAL
+from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import StorageError, UserError
 from unlearnbench.evaluation.record import Evaluator, observed_facts
+from unlearnbench.operations.dependencies import Job, earlier_needs
+from unlearnbench.operations.fitness import examined
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.runtime import timing
 from unlearnbench.runtime.frames import at_line
 from unlearnbench.runtime.threads import one_thread
-from unlearnbench.storage.keys import differences
+from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import SCHEMA, read_record, write_record
 from unlearnbench.storage.store import Store, lock
 
@@ -42,7 +45,6 @@ DEATH_REASONS = {
 """Why a job has no result, by status, if its process died."""
 EVALUATION = 0.5
 """What a cell costs beside its ep, in ep and roughly: outputs on all samples, and attacks."""
-Job = Artefact | Cell
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Outcome:
         is_cell: True for a cell.
         spent: Its seconds by kind of work; see `timing.KINDS`.
         artefacts: For artefacts that are made before the cells: how many were made together.
+        record: The record of a cell whose worker does not see the results folder; None if it has been written.
         speed: Of a training: "images/s", and "GFLOP/s" where operations can be counted.
     """
 
@@ -70,6 +73,7 @@ class Outcome:
     spent: Mapping[str, float] = field(default_factory=dict)
     speed: Mapping[str, float] = field(default_factory=dict)
     artefacts: int = 0
+    record: Mapping[str, Any] | None = None
 
 
 class Progress(Protocol):
@@ -77,6 +81,9 @@ class Progress(Protocol):
 
     def start(self, plan: Plan, workers: int) -> None:
         """The run starts with this number of workers."""
+
+    def note(self, text: str) -> None:
+        """Something has happened to the workers of a scheduler; without a scheduler this is never called."""
 
     def done(self, outcome: Outcome) -> None:
         """An artefact or a cell is finished."""
@@ -90,9 +97,10 @@ class Effort:
     """Workers and limits of a run; they do not change any number.
 
     Attributes:
-        jobs: Number of workers, one thread each; None: one for each core, or one on a GPU.
+        jobs: Number of workers, one thread each; with GPUs, of each GPU. None: one for each core, or for each GPU.
         timeout: Seconds after which the method or attack of a cell is stopped; None: never.
         fail_fast: Stop at the first cell that fails.
+        engine: Who has the workers; by default this machine.
 
     Raises:
         UserError: If a number is out of range.
@@ -101,6 +109,7 @@ class Effort:
     jobs: int | None = None
     timeout: float | None = None
     fail_fast: bool = False
+    engine: Engine = LOCAL
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
@@ -110,25 +119,31 @@ class Effort:
 
     def workers(self, device: str, calls: int) -> int:
         """The number of workers for this many calls."""
-        return max(1, min(calls, self.jobs or (1 if device == "cuda" else joblib.cpu_count())))
+        return max(1, min(calls, self.engine.workers(self.jobs, device)))
 
 
 def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None) -> list[Outcome]:
     """Makes the missing artefacts and the cells of a plan.
 
-    In the queue, artefacts come after their needs, so workers seldom wait. A worker that needs a missing artefact makes
-    it, or waits for the lock of the worker that is making it.
+    A job waits for those that make what it needs. Another run may make the same at the same time: then a worker that
+    needs it waits for the lock of the worker that is making it.
     """
     queue: list[Job] = [*plan.shared, *plan.to_run]
     outcomes: list[Outcome] = []
     if progress:
         progress.start(plan, workers)
+
+    def say(text: str) -> None:
+        if progress:
+            progress.note(text)
+
     try:
-        calls = [(job, plan.store, is_forced(job, plan)) for job in queue]
-        with closing(in_parallel(work, calls, workers, effort.timeout, plan.environment)) as results:
-            for done in results:
-                job = queue[done.index]
-                outcome = done.result or outcome_of_death(job, done, effort.timeout, is_forced(job, plan))
+        datasets = {cell.scenario.dataset for cell in plan.to_run}
+        with (
+            examined(effort.engine, plan.workspace, datasets, plan.size, say) as engine,
+            closing(make(queue, plan, workers, effort, engine)) as results,
+        ):
+            for outcome in results:
                 outcomes.append(outcome)
                 if progress:
                     progress.done(outcome)
@@ -138,6 +153,21 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
         if progress:
             progress.finish()
     return outcomes
+
+
+def make(
+    queue: Sequence[Job], plan: Plan, workers: int, effort: Effort, engine: Engine
+) -> Generator[Outcome, None, None]:
+    """Makes the jobs of a plan; yields their outcomes, when their records are written."""
+    calls = [(job, plan.store, is_forced(job, plan)) for job in queue]
+    after = earlier_needs(queue, {artefact.digest for artefact in plan.missing})
+    with closing(in_parallel(work, calls, workers, effort.timeout, plan.environment, after, engine)) as results:
+        for done in results:
+            job = queue[done.index]
+            outcome = done.result or outcome_of_death(job, done, effort.timeout, is_forced(job, plan))
+            if outcome.record is not None and isinstance(job, Cell):
+                keep(job, outcome.record, plan.store)
+            yield replace(outcome, record=None)
 
 
 def outcome_of_death(job: Job, done: Done[Outcome], limit: float | None, force: bool = False) -> Outcome:
@@ -183,15 +213,16 @@ def work(job: Job, store: Store, force: bool) -> Outcome:
         warnings.showwarning = lambda message, *_args, **_kwargs: print(f"warning: {message}", file=sys.stderr)  # noqa: T201
     timing.read_and_reset()
     speed: Mapping[str, float] = {}
+    record: Mapping[str, Any] | None = None
     # Plugins may print: standard output is for results.
     with one_thread(), redirect_stdout(sys.stderr), timing.spending("overhead"):
         if isinstance(job, Artefact):
             status, reason, speed = make_artefact(job, store)
         else:
-            status, reason = make_cell(job, store, force)
+            status, reason, record = make_cell(job, store, force)
     seconds, spent = time.perf_counter() - start, timing.read_and_reset()
     return Outcome(
-        str(job), status, seconds, ep_of(job), reason, isinstance(job, Cell), spent, speed, artefacts_in(job)
+        str(job), status, seconds, ep_of(job), reason, isinstance(job, Cell), spent, speed, artefacts_in(job), record
     )
 
 
@@ -218,25 +249,38 @@ def make_artefact(artefact: Artefact, store: Store) -> tuple[str, str, Mapping[s
     return MADE, "", info if isinstance(artefact, Training) else {}
 
 
-def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
-    """Makes a cell and writes its record; returns its status, and the reason if it failed."""
+def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str, Mapping[str, Any] | None]:
+    """Makes a cell.
+
+    Returns:
+        Its status, the reason if it failed, and its record, unless it has been written: with a cache that is reached
+        by a URL, the results folder may be on another machine.
+    """
     if force:
         store.remove(cell.outputs.key)
     elif has_valid_record(cell):
-        return CellStatus.OK, ""
+        return CellStatus.OK, "", None
     try:
         record = evaluator_of(store).record(cell)
-        with lock(store.path(cell.outputs.key)):  # `measure` may be adding numbers
-            record |= added_numbers(cell)
-            write_record(cell.path, record)  # raises for numbers that are not finite, and for what is not JSON
+        canonical(record)  # raises for numbers that are not finite, and for what is not JSON
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # plugins may raise anything
         record = failure_record(cell, status_of(error), reason_of(error))
         if record["status"] != CellStatus.DIVERGED:  # a result, not an error: its reason says everything
             record["traceback"] = traceback.format_exc()
-        write_record(cell.path, record)
-    return record["status"], record.get("reason", "")
+    status, reason = record["status"], record.get("reason", "")
+    if store.upstream:
+        return status, reason, record
+    keep(cell, record, store)
+    return status, reason, None
+
+
+def keep(cell: Cell, record: Mapping[str, Any], store: Store) -> None:
+    """Writes the record of a cell."""
+    with lock(store.path(cell.outputs.key)):  # `measure` may be adding numbers
+        more = added_numbers(cell) if record["status"] == CellStatus.OK else {}
+        write_record(cell.path, {**record, **more})
 
 
 def added_numbers(cell: Cell) -> dict[str, Any]:

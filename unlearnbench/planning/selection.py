@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.engines.lanes import Engine
+from unlearnbench.engines.local import LOCAL
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
 from unlearnbench.planning.presets import Preset, several
 from unlearnbench.plugins.files import named, place_of
+from unlearnbench.runtime import gpus
 from unlearnbench.runtime.arithmetic import environment, resolved
 from unlearnbench.storage import folders
 from unlearnbench.storage.store import Store
@@ -104,27 +107,33 @@ class Workspace:
         data: str | Path | None = None,
         device: str = "auto",
         arithmetic: str = "auto",
+        engine: Engine = LOCAL,
     ) -> Workspace:
         """Resolves folders, device and arithmetic.
 
         Args:
             results: Folder of records and tables.
-            cache: Folder of artefacts; None: $UNLEARNBENCH_CACHE or the user's cache folder.
+            cache: Folder of artefacts, or the URL of one; None: $UNLEARNBENCH_CACHE or the user's cache folder.
             data: Folder with the data sets' files; None: $UNLEARNBENCH_DATA or the user's data folder.
             device: "auto", "cpu" or "cuda".
             arithmetic: "auto", "portable" or "native".
+            engine: Who has the workers, and with them the device; its workers may be in other folders, so that paths
+                become absolute.
 
         Raises:
             UserError: If a value is wrong, or the cache cannot be written to.
         """
-        device, store = choose_device(device), Store(folders.cache(cache))
+        device, arithmetic = engine.ask(choices, device, arithmetic)
+        store, paths = Store.of(cache), (folders.expanded(results), folders.data(data))
+        if engine.elsewhere:
+            store, paths = replace(store, root=store.root.absolute()), (paths[0].absolute(), paths[1].absolute())
         folders.check_writable(store.root)
-        return cls(folders.expanded(results), store, folders.data(data), device, resolved(arithmetic, device))
+        return cls(paths[0], store.listed(), paths[1], device, arithmetic)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The environment variables of worker processes."""
-        return environment(self.arithmetic)
+        """The environment variables of worker processes; local ones share out the GPUs that these name."""
+        return {**environment(self.arithmetic), **gpus.environment(self.device)}
 
     @cached_property
     def datasets(self) -> Datasets:
@@ -136,6 +145,12 @@ def chosen(names: Sequence[str], in_preset: Sequence[str]) -> list[str]:
     """Names as the registry knows them: those that the preset has, too, as it has them."""
     by_name = {place: name for name in in_preset for place in (str(name), place_of(name))}
     return named([by_name.get(name, name) for name in names])
+
+
+def choices(device: str, arithmetic: str) -> tuple[str, str]:
+    """Resolves both for the machine on which this is called; raises as `choose_device` and `resolved`."""
+    device = choose_device(device)
+    return device, resolved(arithmetic, device)
 
 
 def choose_device(name: str) -> str:

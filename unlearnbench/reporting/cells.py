@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -57,6 +57,15 @@ class Cells:
         return self.records[0].cell.task
 
     @property
+    def task_title(self) -> str:
+        """The title of the task."""
+        return self.records[0].cell.task_title + (", ablations" if self.number in ABLATIONS else "")
+
+    def of_dataset(self, dataset: str) -> Cells:
+        """The cells of one data set."""
+        return replace(self, records=[record for record in self.records if record.cell.dataset == dataset])
+
+    @property
     def columns(self) -> Sequence[str]:
         """The metrics of the task."""
         return self.records[0].cell.columns
@@ -65,8 +74,7 @@ class Cells:
     def title(self) -> str:
         """The title of a table of these cells."""
         which = f"Table {self.number}: " if isinstance(self.number, int) else ""
-        ablations = ", ablations" if self.number in ABLATIONS else ""
-        return f"{which}{self.records[0].cell.task_title}{ablations}, preset {self.preset.name}"
+        return f"{which}{self.task_title}, preset {self.preset.name}"
 
 
 class Group(NamedTuple):

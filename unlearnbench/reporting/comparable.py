@@ -42,7 +42,7 @@ def as_key(name: str, measure: Measure) -> Mapping[str, Any]:
 
 def emptied(measure: Measure) -> Measure:
     """A measure without its numbers, which are stale."""
-    return replace(measure, numbers={})
+    return replace(measure, numbers={}, roc={}, map={})
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from unlearnbench.planning.presets import REFERENCE
-from unlearnbench.reporting.cells import Cells, groups
+from unlearnbench.reporting.cells import Cells, Group, groups
 from unlearnbench.reporting.grid import DATA, METHOD, Column, Grid
 
 UNITS = {"ep": "ep", "seconds": "s"}
@@ -32,19 +33,22 @@ def view(cells: Cells) -> Grid:
 
 def rows(cells: Cells) -> list[list[str | float]]:
     """A row for each method on each data set."""
+    return [[group.dataset_title, group.method_title, *costs] for group, costs in by_method(cells)]
+
+
+def by_method(cells: Cells) -> Iterator[tuple[Group, list[float]]]:
+    """The costs of each method on each data set, in the order of columns."""
     names = [f"{unit}_{phase}" for unit in UNITS for phase in PHASES]
     spent = cells.ok.reindex(columns=["dataset", "method", *names]).groupby(["dataset", "method"]).mean()
     means: Any = spent.to_dict("index")
-    lines = []
     for group in groups(cells.ok):
-        row: list[str | float] = [group.dataset_title, group.method_title]
+        row: list[float] = []
         for unit in UNITS:
             phases = [means[group.dataset, group.method][f"{unit}_{phase}"] for phase in PHASES]
             reference = means.get((group.dataset, REFERENCE), {})
             retrained = sum(reference.get(f"{unit}_{phase}", math.nan) for phase in PHASES)
             row += [*phases, sum(phases) / retrained if retrained else math.nan]
-        lines.append(row)
-    return lines
+        yield group, row
 
 
 def shown(value: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearnbench.planning.presets import REFERENCE
-from unlearnbench.reporting.cells import Cells, groups
+from unlearnbench.reporting.cells import Cells, Group, groups
 from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.noise_floor import floor
 from unlearnbench.reporting.rendering import Number
@@ -28,6 +28,8 @@ HEADERS = {
     **{f"jsd_{part}": f"JSD_{short}" for part, short in PARTS.items()},
     **{f"disagreement_{part}": f"Dis_{short}" for part, short in PARTS.items()},
 }
+IN_METRICS = ("gap", "floors", "tow")
+"""The first of them, which need no outputs."""
 NOTES = (
     "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. "
     "Floors: the same with each difference in units of its noise floor, the root mean square over seeds of the "
@@ -70,6 +72,13 @@ def view(cells: Cells, outputs: Outputs) -> Grid:
         [*NOTES, *left_out(cells, by_seed, missing)],
         Data(headers, tidy),
     )
+
+
+def in_metrics(cells: Cells) -> Grid:
+    """The distances of each method to Retrain that need no outputs."""
+    lines = [row[: 2 + len(IN_METRICS)] for row in rows(cells, by_records(cells.ok))]
+    columns = [DATA, METHOD, *(Column(HEADERS[name], shown) for name in IN_METRICS)]
+    return Grid(f"{cells.title}: distance to Retrain", columns, lines, NOTES[:1])
 
 
 def left_out(cells: Cells, by_seed: Mapping[Key, object], missing: Collection[Key]) -> Iterator[str]:
@@ -194,12 +203,17 @@ def jensen_shannon(p: Floats, q: Floats) -> Floats:
 
 def rows(cells: Cells, by_seed: Mapping[Key, Mapping[str, float]]) -> Iterator[list[Any]]:
     """A row for each method on each data set: both titles, and a number for each header."""
+    for group, numbers in by_method(cells, by_seed):
+        yield [group.dataset_title, group.method_title, *numbers]
+
+
+def by_method(cells: Cells, by_seed: Mapping[Key, Mapping[str, float]]) -> Iterator[tuple[Group, list[Number]]]:
+    """The distances of each method but Retrain on each data set, in the order of `HEADERS`."""
     for group in groups(cells.ok):
         keys = [(group.dataset, group.method, seed) for seed in sorted(group.cells["seed"])]
         seeds = [by_seed[key] for key in keys if key in by_seed]
         if group.method != REFERENCE and seeds:
-            numbers = [summary([values[name] for values in seeds if name in values]) for name in HEADERS]
-            yield [group.dataset_title, group.method_title, *numbers]
+            yield group, [summary([values[name] for values in seeds if name in values]) for name in HEADERS]
 
 
 def summary(values: Sequence[float]) -> Number:

@@ -101,5 +101,5 @@ def marked_records(paths: Iterable[Path], preset: Preset, accept_stale: bool, kn
     for path in paths:
         content = known.get(path) or read_record(path)
         if content is not None:
-            record = Record.from_json(content)
+            record = Record.from_json(content, path)
             yield marked(record, "" if path in known else changes(record, preset), accept_stale)

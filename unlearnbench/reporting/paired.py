@@ -11,7 +11,7 @@ from unlearnbench import statistics
 from unlearnbench.errors import counted
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import COLUMNS
-from unlearnbench.reporting.cells import Cells, groups
+from unlearnbench.reporting.cells import Cells, Group, groups
 from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.noise_floor import differences, floor, of_method
 
@@ -74,14 +74,19 @@ def view(cells: Cells) -> Grid:
 
 def rows(cells: Cells) -> Iterator[Row]:
     """A row for each method on each data set."""
+    for group, by_metric in by_method(cells):
+        yield group.dataset_title, group.method_title, by_metric
+
+
+def by_method(cells: Cells) -> Iterator[tuple[Group, list[Difference | None]]]:
+    """The differences of each method but Retrain on each data set, by metric."""
     by_dataset = dict(iter(cells.ok.groupby("dataset")))
     tables = {(d, c): differences(here, c) for d, here in by_dataset.items() for c in cells.columns}
     floors = {(d, c): floor(here, c) for d, here in by_dataset.items() for c in cells.columns}
     for group in groups(cells.ok):
         if group.method != REFERENCE:
             places = [(group.dataset, column) for column in cells.columns]
-            by_metric = [difference(of_method(tables[place], group.method), floors[place]) for place in places]
-            yield group.dataset_title, group.method_title, by_metric
+            yield group, [difference(of_method(tables[place], group.method), floors[place]) for place in places]
 
 
 def difference(between: Floats, noise: float | None) -> Difference | None:

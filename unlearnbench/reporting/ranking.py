@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +16,7 @@ from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.presets import Preset
 from unlearnbench.reporting import absent
-from unlearnbench.reporting.cells import cells_of_preset
+from unlearnbench.reporting.cells import Cells, cells_of_preset
 from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.distance import by_records
 from unlearnbench.reporting.grid import METHOD, Column, Data, Grid
@@ -115,23 +115,38 @@ def rank(
     Raises:
         UserError: If there are no records with numbers, or fewer than two methods have all blocks.
     """
-    chosen = presets.read(preset)
-    source = gathered(chosen, expanded(results), accept_stale, choice)
+    chosen, folder = presets.read(preset), expanded(results)
+    tables = list(cells_of_preset(folder, chosen, accept_stale, choice=choice))
+    return rank_cells(tables, chosen, folder)
+
+
+def rank_cells(tables: Sequence[Cells], preset: Preset, results: Path) -> Ranking:
+    """Ranks the methods of some tables as `rank` does.
+
+    Args:
+        tables: The cells of each table.
+        preset: Whose they are.
+        results: The folder of the records, for messages.
+
+    Raises:
+        UserError: As `rank`.
+    """
+    source = gathered(tables, preset, results)
     blocks = [block for block in sorted(source.gaps) if 2 * len(source.gaps[block]) >= len(source.titles)]
     methods = comparable_methods(source.gaps, blocks, sorted(source.titles))
     dropped = {source.titles[m]: lacking(source.gaps, blocks, m) for m in sorted(source.titles) if m not in methods}
     if len(methods) < 2:
-        raise too_few([source.titles[m] for m in methods], dropped, expanded(results) / chosen.name)
+        raise too_few([source.titles[m] for m in methods], dropped, results / preset.name)
     shared = {block: in_common(source.gaps[block], methods) for block in blocks}
     means = np.array([table.mean(axis=0) for table in shared.values()])
     ranks = statistics.mean_ranks(means)
     order = np.argsort(ranks, kind="stable")
     ranks, means, methods = ranks[order], means[:, order], [methods[i] for i in order]
-    resampled = np.array(list(resamples(list(shared.values()))))[:, order]
+    resampled = resamples(list(shared.values()))[:, order]
     low, high = np.quantile(resampled, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
     names = [source.titles[method] for method in methods]
     return Ranking(
-        preset=chosen.name,
+        preset=preset.name,
         methods=names,
         roles=[source.roles[method] for method in methods],
         blocks=blocks,
@@ -194,19 +209,19 @@ def pairwise(names: Sequence[str], means: Floats) -> dict[tuple[str, str], float
     return {(names[a], names[b]): p for (a, b), p in zip(together, p_values, strict=True)}
 
 
-def gathered(preset: Preset, results: Path, accept_stale: bool, choice: Choice) -> Gathered:
+def gathered(tables: Sequence[Cells], preset: Preset, results: Path) -> Gathered:
     """The gaps of the methods that take part in a ranking; see `rank`."""
     gaps: Gaps = {}
     infos: dict[str, CellInfo] = {}
     records: list[Record] = []
-    for cells in cells_of_preset(results, preset, accept_stale, choice=choice):
+    for cells in tables:
         if cells.number in ABLATIONS:
             continue
         records += cells.records
         by_seed = by_records(cells.ok)
         for record in cells.records:
             key = (record.cell.dataset, record.cell.method, record.cell.seed)
-            if choice.ranks(record.cell) and key in by_seed:
+            if cells.choice.ranks(record.cell) and key in by_seed:
                 infos[record.cell.method] = record.cell
                 block = gaps.setdefault((cells.task, record.cell.dataset), {})
                 block.setdefault(record.cell.method, {})[record.cell.seed] = by_seed[key]["gap"]
@@ -224,19 +239,20 @@ def in_common(block: Mapping[str, Mapping[int, float]], methods: Sequence[str]) 
     return np.array([[block[method][seed] for method in methods] for seed in sorted(seeds)])
 
 
-def resamples(blocks: Sequence[Floats]) -> Iterator[Floats]:
+def resamples(blocks: Sequence[Floats]) -> Floats:
     """Bootstraps mean ranks: draws the seeds of each block with replacement, the same for all methods.
 
     Args:
         blocks: Gaps, float64 [seeds, methods].
 
-    Yields:
-        Mean ranks, float64 [methods].
+    Returns:
+        Mean ranks, float64 [resamples, methods].
     """
     generator = np.random.default_rng(0)
-    for _ in range(RESAMPLES):
-        drawn = [gaps[generator.integers(0, len(gaps), len(gaps))].mean(axis=0) for gaps in blocks]
-        yield statistics.mean_ranks(np.array(drawn))
+    drawn = [
+        [gaps[generator.integers(0, len(gaps), len(gaps))].mean(axis=0) for gaps in blocks] for _ in range(RESAMPLES)
+    ]
+    return statistics.mean_ranks(np.array(drawn))
 
 
 def view(ranking: Ranking) -> Grid:

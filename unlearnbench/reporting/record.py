@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,8 @@ from unlearnbench.planning.protocols import CLEAN, PROTOCOLS
 STALE = "stale"
 """The state of a cell that does not belong in a table although its status is ok."""
 
+Curve = Mapping[str, Sequence[float]]
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -22,10 +24,14 @@ class Measure:
     Attributes:
         key: What the numbers depend on.
         numbers: By name: a number, a list of a number and the ends of its interval, or None; empty if they are stale.
+        roc: The ROC curve of an attack, "fpr" and "tpr"; empty if it has none.
+        map: The map of features, as in `evaluation.representation.drawing`; empty if it has none.
     """
 
     key: Mapping[str, Any]
     numbers: Mapping[str, Any]
+    roc: Curve = field(default_factory=dict)
+    map: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,9 @@ class Record:
         reason: Why there are no numbers.
         stale: Why its numbers do not belong beside those of the other cells; "" if they do.
         changed: What has changed since it was made; "" if nothing is known.
+        roc: ROC curves, "fpr" and "tpr", by attack; old records have none.
+        traceback: Of a failed cell; "" if there is none.
+        path: Its file; None if it is unknown.
     """
 
     cell: CellInfo
@@ -53,9 +62,12 @@ class Record:
     reason: str = ""
     stale: str = ""
     changed: str = ""
+    roc: Mapping[str, Curve] = field(default_factory=dict)
+    traceback: str = ""
+    path: Path | None = None
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
+    def from_json(cls, record: Mapping[str, Any], path: Path | None = None) -> Self:
         """Reads a record; attributes of cells that old records lack have their default."""
         return cls(
             cell=CellInfo.from_json(record["cell"]),
@@ -63,8 +75,14 @@ class Record:
             key=record["key"],
             observed=record["observed"],
             metrics=record.get("metrics", {}),
-            more={name: Measure(entry["key"], entry["found"]) for name, entry in record.get("more", {}).items()},
+            more={
+                name: Measure(entry["key"], entry["found"], entry.get("roc", {}), entry.get("map", {}))
+                for name, entry in record.get("more", {}).items()
+            },
             reason=record.get("reason", ""),
+            roc=record.get("roc", {}),
+            traceback=record.get("traceback", ""),
+            path=path,
         )
 
     @property
@@ -96,6 +114,11 @@ class Record:
     def date(self) -> str:
         """When it was made, in ISO 8601; "" in old records."""
         return str(self.observed.get("date", ""))
+
+    @property
+    def curves(self) -> Mapping[str, Curve]:
+        """Its ROC curves, also those that `measure` added."""
+        return {**self.roc, **{name: measure.roc for name, measure in self.more.items() if measure.roc}}
 
     @property
     def files(self) -> Mapping[str, str]:

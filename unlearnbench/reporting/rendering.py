@@ -87,6 +87,7 @@ class Table:
         rows: In order.
         seeds: The number of seeds that a method should have.
         notes: What stands below it.
+        warnings: Those of the notes that name methods.
     """
 
     number: int | str
@@ -97,6 +98,7 @@ class Table:
     rows: Sequence[Row]
     seeds: int
     notes: Sequence[str]
+    warnings: Sequence[str] = ()
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.artefacts.features_rule import FEATURES, NEIGHBOURS
 from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.errors import UserError, counted, unknown
 from unlearnbench.planning import presets
@@ -122,6 +123,8 @@ def numbers(record: Mapping[str, Any]) -> Iterator[str]:
             yield f"attack {name}: n/a, {attack['n/a']}"
         elif name == RELEARNING:
             yield relearned(attack)
+        elif name == FEATURES:
+            yield represented(attack)
         else:
             yield f"attack {name}: {attack['forgotten']} forgotten against {attack['heldout']} held-out samples"
             for metric, value in attack.items():
@@ -158,6 +161,17 @@ def relearned(numbers: Mapping[str, Any]) -> str:
         f"relearning {numbers['items']} forgotten samples: {steps} the accuracy on {numbers['others']} others "
         f"(original {100 * numbers['original']:.2f} %, before {100 * numbers['before']:.2f} %, "
         f"after {limit} steps {100 * numbers['after']:.2f} %)"
+    )
+
+
+def represented(numbers: Mapping[str, Any]) -> str:
+    """How a network represents forgotten samples, in a sentence."""
+    names = {"cka_retrain": "Retrain", "cka_original": "the original"}
+    alike = [f", CKA to {title} {numbers[name]:.3f}" for name, title in names.items() if numbers[name] is not None]
+    return (
+        f"features of {numbers['samples']} samples, {numbers['forgotten']} of them forgotten: "
+        f"{100 * numbers['purity']:.2f} % of the {NEIGHBOURS} nearest neighbours of forgotten samples are forgotten"
+        + "".join(alike)
     )
 
 

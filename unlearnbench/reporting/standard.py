@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def view(cells: Cells, protocol: Protocol) -> Table:
     unranked = {(dataset, method, success_of(protocol)) for dataset in faults for method in faults[dataset].unranked}
     numbers |= ranked(numbers, competing, datasets, columns, unranked)
     too_much = overdone(cells.frame, protocol) if protocol.name == CLEAN.name else ()
+    warnings = [*degenerate_notes(faults), *remarks(numbers, methods, datasets, columns), *too_much]
     return Table(
         number=cells.number,
         task=cells.task,
@@ -57,12 +59,8 @@ def view(cells: Cells, protocol: Protocol) -> Table:
             for m, info in sorted(methods.items(), key=lambda item: position(item[0], item[1].role))
         ],
         seeds=seeds,
-        notes=[
-            *notes(cells.records, seeds, requested, protocol),
-            *degenerate_notes(faults),
-            *remarks(numbers, methods, datasets, columns),
-            *too_much,
-        ],
+        notes=[*notes(cells.records, seeds, requested, protocol), *warnings],
+        warnings=warnings,
     )
 
 
@@ -132,7 +130,10 @@ def notes(records: Sequence[Record], seeds: int, requested: int, protocol: Proto
     yield f"{several if seeds > 1 else single} Bold: closest to Retrain; underlined: second closest."
     shadows = max(record.shadows for record in records)
     if shadows or protocol.attack != CLEAN.attack:
-        yield protocol.note.format(shadows=shadows, **records[0].attack_options(protocol.attack))
+        options = {"shadows": shadows, **records[0].attack_options(protocol.attack)}
+        yield protocol.note.format_map(
+            defaultdict(lambda: "an unknown library", options)
+        )  # old records have no options
     else:
         yield "Protocol clean: no augmentation. There is no ASR, because there are no shadow models (shadows = 0)."
     elsewhere = [record for record in records if record.cell.role == ELSEWHERE]

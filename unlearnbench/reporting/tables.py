@@ -13,7 +13,7 @@ from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.presets import Preset
 from unlearnbench.planning.protocols import CLEAN
 from unlearnbench.reporting import absent, rendering, standard
-from unlearnbench.reporting.cells import cells_of_preset, cells_of_table
+from unlearnbench.reporting.cells import Cells, cells_of_preset, cells_of_table
 from unlearnbench.reporting.choice import Choice
 from unlearnbench.reporting.formats import FILES, check_format
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known
@@ -128,9 +128,22 @@ def write(results: Path, preset: Preset, accept_stale: bool = False, known: Know
     Returns:
         The tables by name.
     """
-    tables = {table.name: table for table in tables_of(results, preset, accept_stale, known)}
+    return write_cells(cells_of_preset(results, preset, accept_stale, known), results / preset.name)
+
+
+def write_cells(tables_of_cells: Iterable[Cells], folder: Path) -> dict[str, Table]:
+    """Writes the tables of some cells.
+
+    Args:
+        tables_of_cells: The cells of each table.
+        folder: The folder of the preset's results.
+
+    Returns:
+        The tables by name.
+    """
+    tables = {table.name: table for table in (standard.view(cells, CLEAN) for cells in tables_of_cells)}
     for name, content in files_of(tables).items():
-        write_atomically(results / preset.name / FOLDER / name, content)
+        write_atomically(folder / FOLDER / name, content)
     return tables
 
 

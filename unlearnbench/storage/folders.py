@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
 from unlearnbench.errors import UserError
+
+URL = re.compile(r"[A-Za-z][\w+.-]*://")
+"""The beginning of a URL."""
 
 
 def expanded(given: str | Path) -> Path:
@@ -23,10 +27,20 @@ def expanded(given: str | Path) -> Path:
         raise UserError(f"{given}: there is no such home folder") from error
 
 
+def url(given: str | Path | None = None) -> str | None:
+    """The cache that is behind a URL: as given, or $UNLEARNBENCH_CACHE; None if that is a folder, or nothing."""
+    text = str(given or os.environ.get("UNLEARNBENCH_CACHE") or "")
+    return text.rstrip("/") if URL.match(text) else None
+
+
 def cache(given: str | Path | None = None) -> Path:
-    """The folder of artefacts: as given, or $UNLEARNBENCH_CACHE, or the user's cache folder."""
-    if given or (given := os.environ.get("UNLEARNBENCH_CACHE")):
-        return expanded(given)
+    """The folder of artefacts on this machine: as given, or $UNLEARNBENCH_CACHE, or the user's cache folder.
+
+    URLs are passed over: what is behind them has a copy in the next of these folders.
+    """
+    for text in (given, os.environ.get("UNLEARNBENCH_CACHE")):
+        if text and not URL.match(str(text)):
+            return expanded(text)
     from platformdirs import user_cache_path
 
     return user_cache_path("unlearnbench")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.storage import folders
 from unlearnbench.storage.files import write_atomically, write_error
 from unlearnbench.storage.keys import Key, canonical, digest
+from unlearnbench.storage.upstream import Upstream
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
     from torch import Tensor
 
 
@@ -28,32 +30,58 @@ class Store:
 
     Args:
         root: The folder; created with the first artefact.
+        upstream: Where artefacts are shared with other machines; None: nowhere.
     """
 
     root: Path
+    upstream: Upstream | None = None
+
+    @classmethod
+    def of(cls, given: str | Path | None = None) -> Store:
+        """The cache that a person names: a folder, or a URL, which is then upstream of a folder of this machine."""
+        url = folders.url(given)
+        return cls(folders.cache(given), Upstream(url) if url else None)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """On another machine, a store with an upstream has a folder of that machine."""
+        return (Store.of, (self.upstream.url,)) if self.upstream else (Store, (self.root,))
+
+    def listed(self) -> Store:
+        """The same store for a planner, who asks for very many artefacts.
+
+        Raises:
+            UserError: If the upstream cannot be read and written.
+        """
+        return replace(self, upstream=self.upstream.listed()) if self.upstream else self
 
     def path(self, key: Key) -> Path:
         """The path for the artefact of this key, whether it exists or not."""
-        return self.root / str(key["kind"]) / f"{digest(key)}.safetensors"
+        return self.root / name_of(key)
 
     def has(self, key: Key) -> bool:
-        """True if the file of the artefact exists."""
-        return self.path(key).exists()
+        """True if the artefact exists, here or upstream."""
+        return self.path(key).exists() or (self.upstream is not None and self.upstream.has(name_of(key)))
 
     def load(self, key: Key) -> Content | None:
         """Reads an artefact, its tensors mapped from the file; None if there is none.
 
         Warns and returns None if it is damaged or has another key.
         """
-        return read_artefact(self.path(key), key)
+        artefact = read_artefact(self.path(key), key)
+        return self._fetched(key) if artefact is None and self.upstream else artefact
 
-    def save(self, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-        """Writes an artefact."""
-        write_artefact(self.path(key), key, tensors, info)
+    def save(self, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Content:
+        """Writes an artefact, here and upstream; returns it as `load` would."""
+        artefact = write_artefact(self.path(key), key, tensors, info)
+        if self.upstream:
+            self.upstream.push(self.path(key), name_of(key))
+        return artefact
 
     def remove(self, key: Key) -> None:
-        """Deletes an artefact, if it exists."""
+        """Deletes an artefact, here and upstream, if it exists."""
         self.path(key).unlink(missing_ok=True)
+        if self.upstream:
+            self.upstream.remove(name_of(key))
 
     def get_or_make(self, key: Key, make: Callable[[], Content]) -> Content:
         """Reads an artefact as `load` does, or makes and saves it; a lock lets only one process make it."""
@@ -62,11 +90,27 @@ class Store:
         if artefact is not None:
             return artefact
         with lock(path):
-            artefact = read_artefact(path, key)
+            artefact = self.load(key)
             if artefact is None:
                 self.set_aside(path)
-                artefact = write_artefact(path, key, *make())
+                artefact = self.save(key, *make())
         return artefact
+
+    def _fetched(self, key: Key) -> Content | None:
+        """Downloads an artefact, and keeps and reads it if it is sound."""
+        assert self.upstream is not None
+        path = self.path(key)
+        downloaded = self.upstream.fetch(name_of(key), path.parent)
+        if downloaded is None:
+            return None
+        try:
+            if why := problem_of(downloaded, key):
+                warnings.warn(f"the artefact {self.upstream.url}/{name_of(key)} is not used: {why}", stacklevel=4)
+                return None
+            downloaded.replace(path)
+        finally:
+            downloaded.unlink(missing_ok=True)
+        return read_artefact(path, key)
 
     def set_aside(self, path: Path) -> None:
         """Moves an unusable artefact to the folder of damaged files; the caller must hold its lock."""
@@ -76,8 +120,11 @@ class Store:
             path.replace(aside)
 
 
-def lock(path: Path) -> BaseFileLock:
-    """The lock for making an artefact; the system releases it when the process dies.
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Holds the lock for making an artefact; the system releases it when the process dies.
+
+    Some network file systems have no locks. Then two processes may make the same, which costs time and changes no bit.
 
     Raises:
         StorageError: If its file cannot be written.
@@ -90,7 +137,20 @@ def lock(path: Path) -> BaseFileLock:
         lock_path.touch()
     except OSError as error:
         raise write_error(lock_path, error) from error
-    return FileLock(lock_path)
+    held = FileLock(lock_path)
+    try:
+        held.acquire()
+    except (NotImplementedError, OSError) as error:
+        warnings.warn(f"{path.parent} is on a disk without locks, so work may be done twice: {error}", stacklevel=3)
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def name_of(key: Key) -> str:
+    """The path of an artefact in any cache."""
+    return f"{key['kind']}/{digest(key)}.safetensors"
 
 
 def read_artefact(path: Path, key: Key) -> Content | None:
@@ -98,14 +158,31 @@ def read_artefact(path: Path, key: Key) -> Content | None:
     if not path.exists():
         return None
     try:
-        tensors, facts = read_checked(path)
-        if canonical(facts["key"]) == canonical(key):
-            return tensors, facts["info"]
-        why = "its key is another one than its name says"
+        return opened(path, key)
     except DamagedError as error:
-        why = str(error)
-    warnings.warn(f"the artefact {path} is damaged and is not used: {why}", stacklevel=3)
-    return None
+        warnings.warn(f"the artefact {path} is damaged and is not used: {error}", stacklevel=3)
+        return None
+
+
+def opened(path: Path, key: Key) -> Content:
+    """Reads an artefact from a file.
+
+    Raises:
+        DamagedError: If the file is damaged in any way, or has another key.
+    """
+    tensors, facts = read_checked(path)
+    if canonical(facts["key"]) != canonical(key):
+        raise DamagedError("its key is another one than its name says")
+    return tensors, facts["info"]
+
+
+def problem_of(path: Path, key: Key) -> str:
+    """Why a file is not the artefact of this key; "" if it is."""
+    try:
+        opened(path, key)
+    except DamagedError as error:
+        return str(error)
+    return ""
 
 
 def write_artefact(path: Path, key: Key, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> Content:

@@ -1,0 +1,1 @@
+"""Charts: numbers of tables to drawings, and drawings to SVG or PDF."""
