@@ -24,7 +24,7 @@ from unlearnbench.errors import UserError, unknown
 from unlearnbench.evaluation import metrics
 from unlearnbench.operations.work import EVALUATION, Effort, evaluator_of, work
 from unlearnbench.planning import presets, tuned
-from unlearnbench.planning.cells import planned
+from unlearnbench.planning.cells import planned, tasks_of
 from unlearnbench.planning.plan import Cell, made_first
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
@@ -192,7 +192,7 @@ def studies_of(
     for dataset in datasets:
         if dataset not in preset.datasets:
             raise unknown(f"data set in preset {preset.name}:", dataset, preset.datasets)
-    tasks = selection.tasks or preset.tasks or list(registry.usable("tasks"))
+    tasks = tasks_of(selection)
     studies = []
     for dataset in datasets:
         for task in tasks:

@@ -65,12 +65,8 @@ def planned(selection: Selection, workspace: Workspace, rerun: Rerun = Rerun(), 
     methods = pick(selection.methods, preset.methods, "methods")
     if not selection.methods and preset.methods is None:
         methods = [name for name in methods if possible(name, preset, datasets)]
-    tasks = pick(selection.tasks, preset.tasks, "tasks")
-    if not selection.tasks and preset.tasks is None:
-        options = {**preset.task_options, **selection.overrides}
-        tasks = [name for name in tasks if registry.get(Task, name).is_configured(options.get(name, {}))]
     planner = _Planner(selection, workspace, shadow)
-    cells = planner.cells(datasets, tasks, methods, selection.seeds or preset.seeds)
+    cells = planner.cells(datasets, tasks_of(selection), methods, selection.seeds or preset.seeds)
     cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
     return Plan(cells, planner.results, workspace, rerun, frozenset(methods) if rerun.force else ())
 
@@ -343,6 +339,16 @@ def parameters(overrides: Mapping[str, Mapping[str, Any]], plugins: Iterable[str
 def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Sequence[str]:
     """The names that the user gave, or else that the preset selects, or else all that are installed."""
     return given or (list(registry.usable(group)) if selected is None else selected)
+
+
+def tasks_of(selection: Selection) -> Sequence[str]:
+    """The tasks of a selection; of all that are installed, those that need no file, or have one."""
+    preset = selection.preset
+    tasks = pick(selection.tasks, preset.tasks, "tasks")
+    if selection.tasks or preset.tasks is not None:
+        return tasks
+    options = {**preset.task_options, **selection.overrides}
+    return [name for name in tasks if registry.get(Task, name).is_configured(options.get(name, {}))]
 
 
 def possible(method: str, preset: Preset, datasets: Sequence[str]) -> bool:

@@ -61,8 +61,8 @@ def page_of(space: Space, trials: Sequence[Trial], choice: Choice, title: str, c
         f"# {title}\n\n{tables[0]}\n\n{verdict(space, trials, choice, best)}\n\n"
         "Numbers are distances to Retrain in percentage points: the mean absolute difference over the measures below. "
         f"The rule takes the least mean over the splits; a point that fails, or loses more than {DAMAGED:.0f} points "
-        "of held-out accuracy in any split, is out. Point 1 is what the method has without tuning. Splits have training "
-        f"images only, a sixth of them held out; the test set is not used.\n\n{tables[1]}\n\n    {command}\n"
+        "of held-out accuracy in any split, is out. Point 1 is what the method has without tuning. Splits have "
+        f"training images only, a sixth of them held out; the test set is not used.\n\n{tables[1]}\n\n    {command}\n"
     )
 
 
