@@ -12,18 +12,18 @@ import torch
 from unlearnbench import UserError
 from unlearnbench.errors import StorageError
 from unlearnbench.storage import folders
-from unlearnbench.storage.store import Made, Store, name_of
+from unlearnbench.storage.store import Content, Store, name_of
 
 Machine = Callable[[str], Store]
 KEY = {"kind": "thing", "recipe": {"lr": 0.1}}
 
 
-def make() -> Made:
+def make() -> Content:
     """An artefact."""
     return {"a": torch.ones(3)}, {"seconds": 1.5}
 
 
-def never() -> Made:
+def never() -> Content:
     """Nothing may be made."""
     raise AssertionError("it is made again")
 

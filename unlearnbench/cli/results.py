@@ -127,7 +127,9 @@ def rank(
 @click.option("--embed", is_flag=True, help="Put the records into the file, to share it alone.")
 @ACCEPT
 def report(preset: str, out: str | None, results: str, embed: bool, accept_stale: bool, **options: Any) -> None:
-    """Writes a report: one HTML file with answers, tables, charts and records, for any browser, without a network.
+    """Writes a report: one HTML file for any browser.
+
+    It has answers, tables, charts and records, and needs no network.
 
     Each `run` writes it, too; write it again after `measure` or `merge`.
     """

@@ -11,6 +11,7 @@ from typing import Any
 
 from unlearnbench.errors import UserError
 from unlearnbench.evaluation.submission import Expected
+from unlearnbench.operations import report
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell
@@ -197,6 +198,7 @@ def faults_of_files(folder: Path, known: Iterable[Path], derived: Mapping[Path, 
             yield path, f"it is missing: {WRITE}"
         elif path.read_bytes() != content:
             yield path, f"it is not what the records give: {WRITE}"
-    for path in sorted(set(folder.rglob("*")) - {*known, *derived}):
+    expected = {*known, *derived, folder / report.NAME}  # every run writes a report, of the records there are
+    for path in sorted(set(folder.rglob("*")) - expected):
         if not path.is_dir():
             yield path, "it is no record, table or page of a preset: delete it"

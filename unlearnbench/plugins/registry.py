@@ -156,7 +156,10 @@ def _release(distribution: Distribution) -> tuple[str, str]:
     """
     folder = str(getattr(getattr(distribution, "_path", None), "name", ""))
     name, _, version = folder.rpartition(".")[0].partition("-")
-    metadata: Any = distribution.metadata or {}
+    try:
+        metadata: Any = distribution.metadata or {}
+    except Exception:  # the backport importlib_metadata raises an error of its own
+        metadata = {}
     return metadata.get("Name") or name or "?", metadata.get("Version") or version or "?"
 
 
