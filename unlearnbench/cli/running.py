@@ -82,7 +82,7 @@ def run(
     scheduler: str | None,
     **options: Any,
 ) -> None:
-    """Runs the cells of a preset, and writes its tables and its report.
+    """Runs the cells of a preset, and writes its tables.
 
     Cells with a valid record are not run again, so the same command continues an interrupted run. Exit code 0: all
     cells are done; 1: some failed; 2: wrong usage.
