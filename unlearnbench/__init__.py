@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from unlearnbench.plugins.method import method
     from unlearnbench.plugins.model import Network, model
     from unlearnbench.plugins.problem import Problem
-    from unlearnbench.plugins.task import Split, check_classes, choose, of_classes, task
+    from unlearnbench.plugins.task import Domain, Split, check_classes, choose, of_classes, task
+    from unlearnbench.plugins.taxonomy import Taxonomy
     from unlearnbench.reporting.frame import load
     from unlearnbench.reporting.tables import table
     from unlearnbench.training.recipe import Recipe
@@ -35,6 +36,7 @@ _HOMES = {
     "Batch": "training.samples",
     "Checkpoint": "plugins.checkpoints",
     "Dataset": "plugins.dataset",
+    "Domain": "plugins.task",
     "Network": "plugins.model",
     "Observed": "plugins.attack",
     "Problem": "plugins.problem",
@@ -44,6 +46,7 @@ _HOMES = {
     "Scores": "plugins.attack",
     "Split": "plugins.task",
     "Summary": "operations.run",
+    "Taxonomy": "plugins.taxonomy",
     "UserError": "errors",
     "attack": "plugins.attack",
     "check_classes": "plugins.task",
@@ -71,6 +74,7 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "Dataset",
+    "Domain",
     "Network",
     "Observed",
     "Problem",
@@ -80,6 +84,7 @@ __all__ = [
     "Scores",
     "Split",
     "Summary",
+    "Taxonomy",
     "UserError",
     "attack",
     "check_classes",

@@ -27,6 +27,7 @@ DATA = (
     "artefacts.splits",
     "plugins.dataset",
     "plugins.task",
+    "plugins.taxonomy",
     "runtime.seeds",
 )
 TRAINING = (

@@ -8,6 +8,13 @@ import torch
 from torch.nn.functional import pad
 
 from unlearnbench.plugins.dataset import Dataset, dataset
+from unlearnbench.plugins.taxonomy import Taxonomy
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+PAIRS = Taxonomy.of(
+    {"0 and 9": [0, 9], "1 and 8": [1, 8], "2 and 3": [2, 3], "4 and 6": [4, 6], "5 and 7": [5, 7]}, NAMES
+)
+"""Superclasses of two digits whose mean images are near each other; ours."""
 
 
 @dataset(
@@ -27,4 +34,4 @@ def digits_8x8(root: Path) -> Dataset:
     grey = torch.tensor(digits.images / 16 * 255).round().to(torch.uint8)
     images = pad(grey.repeat_interleave(3, dim=1).repeat_interleave(3, dim=2), (2, 2, 2, 2)).unsqueeze(1)
     train, test = train_test_split(range(len(labels)), test_size=0.2, stratify=digits.target, random_state=0)
-    return Dataset(images[train], labels[train], images[test], labels[test], num_classes=10)
+    return Dataset(images[train], labels[train], images[test], labels[test], 10, {"pairs": PAIRS})

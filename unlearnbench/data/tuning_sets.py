@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ HELD_OUT = 0.2
 def digits_8x8_tuning(root: Path) -> Dataset:
     """The training images of digits-8x8, a fifth of them held out."""
     whole: Dataset = digits_8x8.function(root)
-    return divided(whole.train_images, whole.train_labels)
+    return replace(divided(whole.train_images, whole.train_labels), taxonomies=whole.taxonomies)
 
 
 @dataset(

@@ -91,7 +91,8 @@ def reset(record: Record, preset: Preset) -> Iterator[str]:
         yield from differing(name, attack["options"], preset.attack_options.get(name, {}))
     name = record.cell.task_name
     if record.cell.task == name:  # otherwise its options are not the preset's; likewise below
-        yield from differing(name, outputs.get("task", {}).get("options", {}), preset.task_options.get(name, {}))
+        options = preset.options_of_task(name, record.cell.dataset)
+        yield from differing(name, outputs.get("task", {}).get("options", {}), options)
     if record.cell.method == record.cell.method_name:
         yield from reset_hyperparameters(record, preset)
 

@@ -24,6 +24,8 @@ ORIGINAL = "original"
 """The method that returns the original unchanged."""
 ELSEWHERE = "elsewhere"
 """The role of networks that were made outside of the suite; their cost and their access to data are unknown."""
+THIRD_PARTY = "third-party"
+"""Stands, among the tasks or methods that a preset selects, for all that other packages have installed."""
 MAX_SEEDS = 10_000
 """The largest allowed range of seeds; larger ones are probably typing errors."""
 RECIPE = vars(Recipe())
@@ -54,9 +56,9 @@ class Preset:
         seeds: The seeds to run.
         shadows: The number of shadow models; even.
         datasets: The model and recipe by name of the data set.
-        tasks: Names of tasks; None: all installed ones.
-        methods: Names of methods; None: all installed ones.
-        task_options: Options by name of the task.
+        tasks: Names of tasks; None: all installed ones. `THIRD_PARTY` stands for those of other packages.
+        methods: Names of methods, likewise.
+        task_options: Options by name of the task, with nested tables by data set.
         method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
         attack_options: Options by name of the attack.
         source: The name or the file by which `--preset` reads it.
@@ -73,6 +75,12 @@ class Preset:
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
+
+    def options_of_task(self, task: str, dataset: str) -> dict[str, Any]:
+        """The options of a task: for all data sets, overridden by those for one."""
+        table = self.task_options.get(task, {})
+        own = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+        return {**own, **table.get(dataset, {})}
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
         """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""

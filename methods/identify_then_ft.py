@@ -1,0 +1,62 @@
+"""A control for TARF: identifies hidden samples as TARF does, and then only fine-tunes the original on the others."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from unlearnbench import Access, Network, Problem, Recipe, descend, method
+from unlearnbench.methods.tarf import identified, strength
+
+
+@method(
+    title="Identify, then FT",
+    role="control",
+    access=Access(forget="labels", retain="labels", hidden="size"),
+    like="tarf",
+)
+def identify_then_ft(
+    problem: Problem,
+    *,
+    k: float = 0.04,
+    t1: int = 1,
+    identify: str = "none",
+    by: str = "accuracy",
+    share: float = 0.0,
+    wrong_by: int = 0,
+    lr: float = 0.01,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    epochs: int = 10,
+    batch: int = 256,
+) -> Network:
+    """FT on the retain set without the samples that TARF would identify after `t1` epochs of ascent.
+
+    What TARF does better than this comes from its ascent, and not from identification.
+    """
+    sgd = partial(torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    retain = problem.retain
+    if identify != "none":
+        probe = problem.network()
+        ascent = sgd(probe.parameters())
+        for t in range(t1):
+            for forget in problem.forget.batches(batch):
+                loss = cross_entropy(probe(forget.images), forget.labels)
+                descend(ascent, -strength(k, t, epochs, t1, "to the end") * loss)
+        hidden = identified(problem, probe, identify, by, share, wrong_by)
+        problem.report_hidden(hidden)
+        retain = retain.subset(~hidden)
+    network = problem.network()
+    optimizer = sgd(network.parameters())
+    for kept in retain.batches(batch, epochs):
+        descend(optimizer, cross_entropy(network(kept.images), kept.labels))
+    return network
+
+
+@identify_then_ft.cost
+def cost(forget: float, recipe: Recipe, *, epochs: int, t1: int, identify: str) -> float:
+    """Epochs on the retain set; and where something is identified, the ascent and the outputs of both networks."""
+    found = 0.0 if identify == "none" else t1 * forget + 2 / 3 * (1 - forget)
+    return found + epochs * (1 - forget)
