@@ -16,17 +16,18 @@ from unlearnbench.plugins.attack import Audit, Scores, attack
 def svc_released(audit: Audit) -> Scores:
     """A support-vector machine on the probability of the label, fitted to the unlearned network itself.
 
-    Non-members are all test samples that are not held out, members as many of the first retained samples. It draws no
-    random numbers. The fact "non-members" is the number of forgotten samples that it takes for non-members; their share
-    is MIA. Unlike attack svc, it never sees test samples of a forgotten class while it is fitted.
+    Non-members are all test samples that are not held out, members as many of the first retained samples. Where there
+    are fewer of these, the released code fits unequal sides, and may then give one answer for all; here both sides are
+    as large as the smaller one. It draws no random numbers. The fact "non-members" is the number of forgotten samples
+    that it takes for non-members; their share is MIA. Unlike attack svc, it never sees test samples of a forgotten
+    class while it is fitted.
     """
     from sklearn.svm import SVC
 
     others = np.setdiff1d(np.arange(len(audit.test.labels)), audit.heldout_rows)
-    nonmembers = confidence(audit.test)[others]
-    members = confidence(audit.retained)[: len(nonmembers)]
-    values, sides = np.concatenate([members, nonmembers]), np.repeat([1, 0], [len(members), len(nonmembers)])
-    model = SVC(C=3, gamma="auto", kernel="rbf").fit(values[:, None], sides)
+    k = min(len(others), len(audit.retained.labels))
+    values = np.concatenate([confidence(audit.retained)[:k], confidence(audit.test)[others[:k]]])
+    model = SVC(C=3, gamma="auto", kernel="rbf").fit(values[:, None], np.repeat([1, 0], k))
     forgotten, heldout = (
         model.decision_function(confidence(observed)[:, None]) for observed in (audit.forgotten, audit.heldout)
     )

@@ -44,7 +44,7 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.argument("number", metavar="[NUMBER|TASK]", required=False)
-@click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper with --compare]")
+@click.option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper or tarf with --compare]")
 @RESULTS
 @DATASETS
 @TASKS
@@ -61,7 +61,7 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 @CACHE
 @DATA
 def table(number: str | None, preset: str | None, results: str, form: str | None, **options: Any) -> None:
-    """Prints a table of the records: 1-3 (methods) and 4-6 (ablations) as in the paper, or that of a task.
+    """Prints a table of the records: 1-3 (methods), 4-6 (ablations) and 7 (label mismatch), or that of a task.
 
     Retrain and the controls are always shown. Variants take part in bold and underlined type if -m names them.
     """
