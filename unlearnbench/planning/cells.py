@@ -15,6 +15,7 @@ from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.artefacts.scenario import Scenario
 from unlearnbench.artefacts.shadow import Shadow
 from unlearnbench.artefacts.splits import listed
+from unlearnbench.artefacts.tuning_split import plugin_of
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError, unknown
@@ -23,6 +24,7 @@ from unlearnbench.planning.plan import Cell, Plan, Rerun
 from unlearnbench.planning.presets import REFERENCE, THIRD_PARTY, Preset
 from unlearnbench.planning.protocols import MIA, PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
+from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack
 from unlearnbench.plugins.dataset import Source
@@ -127,14 +129,14 @@ class _Planner:
 
     def scenario(self, dataset: str, task: str, seed: int) -> Scenario:
         """Resolves the names and options of a scenario."""
-        registry.get(Source, dataset)
+        registry.get(Source, plugin_of(dataset))
         training, workspace = self.preset.datasets.get(dataset), self.workspace
         if training is None:
             raise UserError(f"preset {self.preset.name} does not say how to train {dataset}: add [datasets.{dataset}]")
         model, recipe = training.model, training.recipe
         precision = resolved(recipe.precision, dataset, model, workspace.device, workspace.arithmetic)
         task_options = registry.get(Task, task).resolve(
-            task, self.preset.options_of_task(task, dataset), self.overrides.get(task, {})
+            task, self.preset.options_of_task(task, plugin_of(dataset)), self.overrides.get(task, {})
         )
         check_augmentations(recipe.augment)
         return Scenario(
@@ -212,17 +214,26 @@ class _Planner:
     def layers(self, method: str, scenario: Scenario) -> list[tuple[str, Mapping[str, Any]]]:
         """The layers of a method's hyperparameters over its defaults, with their names, the last one winning."""
         chosen, task, model = registry.get(Method, method), scenario.task, scenario.model
-        scopes = "", f" for {task}", f" for {task} and {model}"
+        place = task, model, plugin_of(scenario.dataset)
+        scopes = "", f" for {task}", f" for {task} and {model}", f" for {task} and {model} on {place[2]}"
         names = [f"preset {self.preset.name}{scope}" for scope in scopes]
-        layers = list(zip(names, self.preset.hyperparameters(method, task, model), strict=True))
+        layers = list(zip(names, self.preset.hyperparameters(method, *place), strict=True))
         if chosen.like:
-            shared = zip(names, self.preset.hyperparameters(chosen.like, task, model), strict=True)
+            shared = zip(names, self.preset.hyperparameters(chosen.like, *place), strict=True)
             of_like = [
                 (f"{name}, as of {chosen.like}", {k: v for k, v in values.items() if k in chosen.defaults})
                 for name, values in shared
             ]
             layers = of_like + layers
+        if choice := self.choice(method, scenario):
+            layers.append((choice.source, {k: v for k, v in choice.values.items() if k in chosen.defaults}))
         return [*layers, ("command line", self.overrides.get(method, {}))]
+
+    def choice(self, method: str, scenario: Scenario) -> Choice | None:
+        """What tuning chose for a method, or for the one whose hyperparameters it shares."""
+        names = method, registry.get(Method, method).like
+        found = (self.preset.tuned.get((name, scenario.task, scenario.model)) for name in names)
+        return next((choice for choice in found if choice), None)
 
     def changed(self, method: str, scenario: Scenario) -> dict[str, Any]:
         """The hyperparameters of a method, and of those it starts from, that the command line changed."""
@@ -243,13 +254,13 @@ class _Planner:
             split: The split of the scenario's task.
         """
         task, method = registry.get(Task, scenario.task), registry.get(Method, name)
-        usual = task.resolve(scenario.task, self.preset.options_of_task(scenario.task, scenario.dataset))
+        usual = task.resolve(scenario.task, self.preset.options_of_task(scenario.task, plugin_of(scenario.dataset)))
         of_task = listed({k: v for k, v in scenario.task_options.items() if v != usual[k]})
         of_method = listed(self.changed(name, scenario))
         return CellInfo(
             preset=self.preset.name,
             dataset=scenario.dataset,
-            dataset_title=registry.get(Source, scenario.dataset).title,
+            dataset_title=registry.get(Source, plugin_of(scenario.dataset)).title,
             model=scenario.model,
             task=f"{scenario.task}+{of_task}" if of_task else scenario.task,
             task_title=f"{task.title} ({of_task})" if of_task else task.title,
@@ -264,6 +275,7 @@ class _Planner:
             like=method.like,
             hyperparameters=dict(options),
             sources=self.sources(name, scenario),
+            gain=choice.gain if (choice := self.choice(name, scenario)) and not of_method else None,
         )
 
     def command(self, name: str, scenario: Scenario) -> str:
@@ -354,6 +366,8 @@ def check_names(preset: Preset) -> None:
         check("task", by_task)
         for by_model in map(tables, by_task.values()):
             check("model", by_model)
+            for by_dataset in map(tables, by_model.values()):
+                check("dataset", by_dataset)
 
 
 def with_parents(methods: Iterable[str]) -> list[str]:

@@ -103,7 +103,8 @@ def reset_hyperparameters(record: Record, preset: Preset) -> Iterator[str]:
     while outputs:
         method = outputs.get("method", {})
         name, options = method.get("name", ""), method.get("options", {})
-        layers = [layer for n in (like, name) if n for layer in preset.hyperparameters(n, cell.task_name, cell.model)]
+        place = cell.task_name, cell.model, cell.dataset
+        layers = [layer for n in (like, name) if n for layer in preset.hyperparameters(n, *place)]
         values = {option: value for layer in layers for option, value in layer.items()}
         yield from differing(name, options, values)
         gone = [o for o in options if cell.sources.get(prefix + o, "").startswith("preset ") and o not in values]

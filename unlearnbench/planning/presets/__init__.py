@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.planning import tuned
+from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins.plugin import like
 from unlearnbench.storage.folders import expanded
 from unlearnbench.training.recipe import Recipe
@@ -29,6 +31,8 @@ THIRD_PARTY = "third-party"
 MAX_SEEDS = 10_000
 """The largest allowed range of seeds; larger ones are probably typing errors."""
 RECIPE = vars(Recipe())
+KEYS = ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks", "tuning")
+"""Of a preset's file."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,19 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How much `tune` may try, the same for every method.
+
+    Attributes:
+        points: The number of points on each tuning split, in falling order: the best ones go on to the next split.
+        datasets: The data sets that it tunes on; empty: all. What it chooses holds for all data sets of the model.
+    """
+
+    points: tuple[int, ...] = (12, 12, 12)
+    datasets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Preset:
     """The content of a preset, with checked keys.
 
@@ -59,8 +76,10 @@ class Preset:
         tasks: Names of tasks; None: all installed ones. `THIRD_PARTY` stands for those of other packages.
         methods: Names of methods, likewise.
         task_options: Options by name of the task, with nested tables by data set.
-        method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
+        method_options: Hyperparameters by name of the method, with nested tables by task, then by model, then by data set.
         attack_options: Options by name of the attack.
+        tuning: How much `tune` may try.
+        tuned: The hyperparameters that tuning chose, by method, task and model.
         source: The name or the file by which `--preset` reads it.
     """
 
@@ -74,6 +93,8 @@ class Preset:
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tuning: Budget = Budget()
+    tuned: Mapping[tuple[str, str, str], Choice] = field(default_factory=dict)
     source: str = ""
 
     def options_of_task(self, task: str, dataset: str) -> dict[str, Any]:
@@ -82,10 +103,10 @@ class Preset:
         own = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
         return {**own, **table.get(dataset, {})}
 
-    def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
-        """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
+    def hyperparameters(self, method: str, task: str, model: str, dataset: str = "") -> list[dict[str, Any]]:
+        """Hyperparameters for a method on a task, a model and a data set, one dict per level, the most specific last."""
         layers, table = [], self.method_options.get(method, {})
-        for step in (task, model, None):
+        for step in (task, model, dataset, None):
             layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
             table = table.get(step, {}) if step else {}
         return layers
@@ -93,11 +114,16 @@ class Preset:
 
 def names() -> list[str]:
     """The names of the suite's own presets."""
-    return sorted(path.stem for path in HERE.glob("*.toml"))
+    return sorted(path.stem for path in HERE.glob("*.toml") if not path.name.endswith(tuned.SUFFIX))
+
+
+def file_of(name: str) -> Path:
+    """The file of a preset: that of one of `names()`, or the path of a TOML file."""
+    return expanded(name) if name.endswith(".toml") else HERE / f"{name}.toml"
 
 
 def read(name: str) -> Preset:
-    """Reads a preset.
+    """Reads a preset, and what tuning chose for it.
 
     Args:
         name: One of `names()`, or the path of a TOML file.
@@ -105,7 +131,7 @@ def read(name: str) -> Preset:
     Raises:
         UserError: If there is no such preset, or its file is invalid; the message names the line or key.
     """
-    path = expanded(name) if name.endswith(".toml") else HERE / f"{name}.toml"
+    path = file_of(name)
     if not name.endswith(".toml") and not path.exists():
         raise unknown("preset", name, [*names(), "FILE.toml"])
     if not path.stem.isprintable():
@@ -117,14 +143,14 @@ def read(name: str) -> Preset:
     except ValueError as error:
         raise UserError(f"preset {path} is not valid TOML: {error}") from error
     try:
-        return replace(parsed(path.stem, content), source=name)
+        return replace(parsed(path.stem, content), tuned=tuned.read(tuned.path_for(path)), source=name)
     except UserError as error:
         raise UserError(f"preset {path}: {error}") from error
 
 
 def parsed(name: str, content: Mapping[str, Any]) -> Preset:
     """Builds a preset from the content of its file."""
-    check_keys("", content, ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks"))
+    check_keys("", content, KEYS)
     select = table(content, "select")
     check_keys("select.", select, ("seeds", "tasks", "methods"))
     recipe = recipe_of("recipe", table(content, "recipe"))
@@ -151,8 +177,18 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
         methods=selection(select, "methods"),
         task_options={task: table(content["tasks"], task) for task in table(content, "tasks")},
         method_options={method: table(content["methods"], method) for method in table(content, "methods")},
+        tuning=budget_of(table(content, "tuning")),
         attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
     )
+
+
+def budget_of(content: Mapping[str, Any]) -> Budget:
+    """The table `tuning`, checked."""
+    check_keys("tuning.", content, ("points", "datasets"))
+    points = content.get("points", list(Budget.points))
+    if not (isinstance(points, list) and points and all(type(number) is int and number > 0 for number in points)):
+        raise UserError(f"tuning.points must be numbers of points, one for each split, e.g. [8, 3], not {points!r}")
+    return Budget(tuple(points), selection(content, "datasets", "tuning") or ())
 
 
 def several(names: str | Sequence[str]) -> Sequence[str]:
@@ -206,11 +242,11 @@ def table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def selection(content: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
-    """A list of names; None if it is missing."""
+def selection(content: Mapping[str, Any], key: str, where: str = "select") -> tuple[str, ...] | None:
+    """A list of names in the table `where`; None if it is missing."""
     value = content.get(key)
     if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
-        raise UserError(f"select.{key} must be a list of names, not {value!r}")
+        raise UserError(f"{where}.{key} must be a list of names, not {value!r}")
     return None if value is None else tuple(value)
 
 
