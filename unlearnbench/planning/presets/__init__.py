@@ -76,7 +76,7 @@ class Preset:
         tasks: Names of tasks; None: all installed ones. `THIRD_PARTY` stands for those of other packages.
         methods: Names of methods, likewise.
         task_options: Options by name of the task, with nested tables by data set.
-        method_options: Hyperparameters by name of the method, with nested tables by task, then by model, then by data set.
+        method_options: Hyperparameters by name of the method, nested by task, then model, then data set.
         attack_options: Options by name of the attack.
         tuning: How much `tune` may try.
         tuned: The hyperparameters that tuning chose, by method, task and model.
@@ -104,7 +104,7 @@ class Preset:
         return {**own, **table.get(dataset, {})}
 
     def hyperparameters(self, method: str, task: str, model: str, dataset: str = "") -> list[dict[str, Any]]:
-        """Hyperparameters for a method on a task, a model and a data set, one dict per level, the most specific last."""
+        """Hyperparameters for a method on a task, a model and a data set: a dict per level, the most specific last."""
         layers, table = [], self.method_options.get(method, {})
         for step in (task, model, dataset, None):
             layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
