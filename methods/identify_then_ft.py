@@ -22,7 +22,9 @@ def identify_then_ft(
     *,
     k: float = 0.04,
     t1: int = 1,
-    identify: str = "none",
+    t_end: int = 2,
+    annealing: str = "to the end",
+    identify: str = "samples",
     by: str = "accuracy",
     share: float = 0.0,
     wrong_by: int = 0,
@@ -37,15 +39,16 @@ def identify_then_ft(
     What TARF does better than this comes from its ascent, and not from identification.
     """
     sgd = partial(torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
-    retain = problem.retain
+    retain, told = problem.retain, problem.hidden_size
     if identify != "none":
         probe = problem.network()
         ascent = sgd(probe.parameters())
         for t in range(t1):
             for forget in problem.forget.batches(batch):
                 loss = cross_entropy(probe(forget.images), forget.labels)
-                descend(ascent, -strength(k, t, epochs, t1, "to the end") * loss)
-        hidden = identified(problem, probe, identify, by, share, wrong_by)
+                descend(ascent, -strength(k, t, epochs, t_end, annealing) * loss)
+        number = told.classes + wrong_by if identify == "classes" else round(share * len(retain)) or told.samples
+        hidden = identified(problem, probe, identify, by, number)
         problem.report_hidden(hidden)
         retain = retain.subset(~hidden)
     network = problem.network()

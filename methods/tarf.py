@@ -48,15 +48,16 @@ def tarf(
     there are: `wrong_by` is added to the number of classes, and a `share` above 0 replaces that of the samples. What
     was found is dropped, or with `found="ascend"` ascended, too.
     """
-    network = problem.network()
+    network, told = problem.network(), problem.hidden_size
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     hidden = torch.zeros(len(problem.retain), dtype=torch.bool, device=problem.device)
     for t in range(epochs):
         ascent = strength(k, t, epochs, t_end, annealing)
         if t == t1 and identify != "none":
-            hidden = identified(problem, network, identify, by, share, wrong_by)
+            number = told.classes + wrong_by if identify == "classes" else round(share * len(hidden)) or told.samples
+            hidden = identified(problem, network, identify, by, number)
             problem.report_hidden(hidden)
-        forgotten = problem.forget.batches(batch) if t < max(t1, t_end) else ()
+        forgotten = problem.forget.batches(batch) if ascent else ()
         retained = problem.retain.batches(batch) if t >= t1 else ()
         for forget, retain in zip_longest(forgotten, retained):
             loss = torch.zeros((), device=problem.device)
@@ -71,10 +72,11 @@ def tarf(
 
 
 @tarf.cost
-def cost(forget: float, recipe: Recipe, *, epochs: int, t1: int, t_end: int, identify: str) -> float:
+def cost(forget: float, recipe: Recipe, *, epochs: int, t1: int, t_end: int, annealing: str, identify: str) -> float:
     """Ascent, descent, and where something is identified the outputs of both networks on the retain set."""
+    ascending = min(epochs, t_end) if annealing == "to the end" else max(0, epochs - t_end)
     scoring = 0.0 if identify == "none" else 2 / 3 * (1 - forget)
-    return min(epochs, max(t1, t_end)) * forget + max(0, epochs - t1) * (1 - forget) + scoring
+    return ascending * forget + max(0, epochs - t1) * (1 - forget) + scoring
 
 
 def strength(k: float, t: int, epochs: int, t_end: int, annealing: str) -> float:
@@ -90,7 +92,7 @@ def strength(k: float, t: int, epochs: int, t_end: int, annealing: str) -> float
     raise UserError(f"tarf.annealing must be 'to the end' or 'formula', not {annealing!r}")
 
 
-def identified(problem: Problem, network: Network, what: str, by: str, share: float, wrong_by: int) -> Tensor:
+def identified(problem: Problem, network: Network, what: str, by: str, number: int) -> Tensor:
     """Which retained samples ascent on the forget set has changed most, bool [n].
 
     Args:
@@ -98,25 +100,23 @@ def identified(problem: Problem, network: Network, what: str, by: str, share: fl
         network: After ascent; left as it is.
         what: "classes" or "samples".
         by: "accuracy" or "loss": what ranks classes.
-        share: Of the retain set, for samples; 0: the share that is told.
-        wrong_by: Is added to the number of classes that is told.
+        number: How many classes or samples.
 
     Raises:
         UserError: If an option has no such value.
     """
     if what not in IDENTIFY or by not in ("accuracy", "loss"):
         raise UserError(f"tarf.identify must be one of {', '.join(IDENTIFY)}, and tarf.by 'accuracy' or 'loss'")
-    told, labels = problem.hidden_size, problem.retain.labels
+    labels = problem.retain.labels
     before, after = (problem.logits(each, problem.retain) for each in (problem.original, network))
     change = (cross_entropy(after, labels, reduction="none") - cross_entropy(before, labels, reduction="none")).abs()
     chosen = torch.zeros_like(labels, dtype=torch.bool)
     if what == "samples":
-        number = round(share * len(labels)) if share else told.samples
         chosen[change.argsort(descending=True, stable=True)[:number]] = True
         return chosen
     right = [(logits.argmax(1) == labels).float() for logits in (before, after)]
     score = right[0] - right[1] if by == "accuracy" else change
     classes = labels.unique()
     means = torch.stack([score[labels == label].mean() for label in classes])
-    worst = classes[means.argsort(descending=True, stable=True)[: max(0, told.classes + wrong_by)]]
+    worst = classes[means.argsort(descending=True, stable=True)[: max(0, number)]]
     return torch.isin(labels, worst)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, UserError, model
+from unlearnbench import Network, Problem, Samples, UserError, model
 from unlearnbench.methods import iu_cg, tarf
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
@@ -244,6 +244,24 @@ def test_conjugate_gradients_are_exact_after_as_many_steps_as_there_are_unknowns
 )
 def test_tarfs_ascent_is_annealed(annealing: str, expected: list[float]) -> None:
     assert [tarf.strength(1.0, t, 10, 2, annealing) for t in range(10)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("annealing", "expected"), [("to the end", ["f", "fr", "r", "r", "r"]), ("formula", ["f", "fr", "fr", "r", "r"])]
+)
+def test_tarf_reads_the_forget_set_as_long_as_it_ascends(
+    annealing: str, expected: list[str], unlearned: Callable[..., Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[str] = []
+    batches = Samples.batches
+
+    def note(self: Samples, size: int, epochs: int = 1) -> Any:
+        passes.append(self.name[4])  # the forget set, or the retain set
+        return batches(self, size, epochs)
+
+    monkeypatch.setattr(Samples, "batches", note)
+    unlearned("tarf", epochs=5, t1=1, t_end=2, annealing=annealing, k=0.1)
+    assert passes == list("".join(expected))
 
 
 def after_ascent(problem: Problem, network: Network, k: float, epochs: int, batch: int) -> Momentum:

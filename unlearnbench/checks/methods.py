@@ -18,7 +18,7 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.contract import fail, require
 from unlearnbench.plugins.method import Method, require_prepared
 
-LESS = {"labels": "images", "images": None, "sample-labels": "images"}
+LESS = {"labels": "images", "images": None, "sample-labels": "images", "size": None, "status": None}
 """The next lower level of access."""
 
 
