@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("in_float64")
 
 Made = tuple[Network, Problem, Problem, Network]
 SGD = {"lr": 0.02, "momentum": 0.8, "weight_decay": 0.01}
-HIDDEN = torch.tensor([3, 10, 12, 50, 77])
+HIDDEN = torch.tensor([3, 10, 12, 30, 36])
 
 
 @model(title="Small")

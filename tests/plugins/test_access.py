@@ -89,7 +89,7 @@ def test_forget_set_and_retain_set_divide_the_training_set(make_problem: Callabl
     assert sorted(problem.forget.index.tolist() + problem.retain.index.tolist()) == list(range(300))
 
 
-HIDDEN = torch.tensor([3, 10, 12, 50])
+HIDDEN = torch.tensor([3, 10, 12, 30])
 """Positions of hidden samples, of digits below 5."""
 
 

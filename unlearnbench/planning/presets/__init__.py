@@ -106,7 +106,7 @@ class Preset:
     def hyperparameters(self, method: str, task: str, model: str, dataset: str = "") -> list[dict[str, Any]]:
         """Hyperparameters for a method on a task, a model and a data set: a dict per level, the most specific last."""
         layers, table = [], self.method_options.get(method, {})
-        for step in (task, model, dataset, None):
+        for step in (task, model, *([dataset] if dataset else []), None):
             layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
             table = table.get(step, {}) if step else {}
         return layers
