@@ -148,6 +148,17 @@ def test_published_numbers_stand_beside_ours(results: tuple[str, Path]) -> None:
     assert "one run each" in text
 
 
+@pytest.mark.parametrize("view", ["standard", "compare", "apart", "identification"])
+def test_every_view_of_table_7_fits_into_a_terminal(
+    view: str, results: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = table(7, *results, format="terminal", view=view).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("TARF" in line for line in lines)
+
+
 def test_table_7_without_records_names_the_presets_that_have_it(tmp_path: Path) -> None:
     (tmp_path / "tarf-demo" / "records").mkdir(parents=True)
     with pytest.raises(UserError, match="presets tarf-demo, tarf-fashion and tarf have these tasks"):
