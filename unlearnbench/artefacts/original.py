@@ -28,6 +28,7 @@ class Original(Training):
         scenario = loaded.scenario
         labels = hashlib.sha256(loaded.split.labels(loaded.content).numpy().tobytes()).hexdigest()
         key = {**loaded.training_key, "kind": cls.kind, "labels": labels, "seed": scenario.seed, "code": core(cls.kind)}
+        key |= loaded.domain_key
         return cls(key, scenario, scenario.recipe.epochs, loaded.weights_size, room=room_for(loaded))
 
     def make(self, context: Context) -> Content:

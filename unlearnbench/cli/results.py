@@ -45,7 +45,7 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.argument("number", metavar="[NUMBER|TASK]", required=False)
-@option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper with --compare]")
+@option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper or tarf with --compare]")
 @RESULTS
 @DATASETS
 @TASKS

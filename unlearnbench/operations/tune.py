@@ -301,12 +301,14 @@ def attempt(job: Artefact | Cell, store: Store) -> tuple[dict[str, float], str]:
 def measures_of(loaded: LoadedScenario, outputs: Mapping[str, Tensor], columns: Sequence[str]) -> dict[str, float]:
     """What the rule compares, in percent: accuracies, and the AUC of a loss attack.
 
-    The accuracies are Train_r, Train_f and those on test samples that the task's table has.
+    The accuracies are Train_r, Train_f and those on test samples that the task's table has. Hidden samples count as
+    forgotten, here and in the attack.
     """
     content, split = loaded.content, loaded.split
     accuracies = metrics.accuracies(outputs["train"], outputs["test"], content, split)
     labels, heldout = split.labels(content), split.labels_of_heldout(content)
-    sides = [(outputs["train"][split.forget], labels[split.forget]), (outputs["test"][split.heldout], heldout)]
+    forgotten = split.forgotten
+    sides = [(outputs["train"][forgotten], labels[forgotten]), (outputs["test"][split.heldout], heldout)]
     scores = [-cross_entropy(logits.double(), side, reduction="none").numpy() for logits, side in sides]
     names = dict.fromkeys(["train_r", "train_f", *(name for name in columns if name in accuracies)])
     measures = {name: accuracies[name] for name in names} | {"auc": statistics.auc(scores[0], scores[1]).value}

@@ -21,17 +21,18 @@ from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.plan import Cell, Plan, Rerun
-from unlearnbench.planning.presets import REFERENCE, Preset
-from unlearnbench.planning.protocols import PROTOCOLS
+from unlearnbench.planning.presets import REFERENCE, THIRD_PARTY, Preset
+from unlearnbench.planning.protocols import MIA, PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack
 from unlearnbench.plugins.dataset import Source
 from unlearnbench.plugins.files import known_here, place_of
+from unlearnbench.plugins.fingerprint import CORE
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Model
-from unlearnbench.plugins.task import Task
+from unlearnbench.plugins.task import Split, Task
 from unlearnbench.storage.folders import folder_name
 from unlearnbench.training.augmentation import check_augmentations
 from unlearnbench.training.precision import resolved
@@ -51,9 +52,9 @@ def planned(selection: Selection, workspace: Workspace, rerun: Rerun = Rerun(), 
     """
     preset = selection.preset
     datasets = selection.datasets or list(preset.datasets)
+    wanted = {*(selection.methods or preset.methods or ())}
     methods = pick(selection.methods, preset.methods, "methods")
-    if not selection.methods and preset.methods is None:
-        methods = [name for name in methods if possible(name, preset, datasets)]
+    methods = [name for name in methods if name in wanted or possible(name, preset, datasets)]
     tasks = pick(selection.tasks, preset.tasks, "tasks")
     planner = _Planner(selection, workspace, shadow)
     cells = planner.cells(datasets, tasks, methods, selection.seeds or preset.seeds)
@@ -93,22 +94,38 @@ class _Planner:
         for name in self.overrides:
             if name not in (*methods, *tasks, *self.attacks):
                 raise unknown("method, task or attack of this run:", name, (*methods, *tasks, *self.attacks))
-        scenarios = [self.scenario(d, t, s) for d in unique(datasets) for t in unique(tasks) for s in seeds]
+        scenarios = [
+            self.scenario(dataset, task, seed)
+            for dataset in unique(datasets)
+            for task in unique(tasks)
+            if task in (self.selection.tasks or self.preset.tasks or ()) or self.applies(task, dataset)
+            for seed in seeds
+        ]
         return [cell for scenario in scenarios for cell in self.cells_of(scenario, methods)]
+
+    def applies(self, task: str, dataset: str) -> bool:
+        """Whether a data set has the superclasses that a task needs, if it needs any."""
+        if not registry.get(Task, task).superclasses:
+            return True
+        return bool(self.workspace.datasets.load(dataset, self.workspace.root)[0].taxonomies)
 
     @cached_property
     def attacks(self) -> dict[str, dict[str, Any]]:
-        """The attacks of the protocols with their options."""
+        """The attacks of the protocols, and the one behind metric mia, with their options."""
         layers = self.preset.attack_options, self.overrides
         return {
             name: registry.get(Attack, name).resolve(name, *(layer.get(name, {}) for layer in layers))
-            for name in (protocol.attack for protocol in PROTOCOLS.values())
+            for name in (*(protocol.attack for protocol in PROTOCOLS.values()), MIA)
         }
 
     @cached_property
     def attack_keys(self) -> dict[str, dict[str, Any]]:
         """What goes into the numbers of these attacks."""
         return {name: attack_key(name, options) for name, options in self.attacks.items()}
+
+    def attacks_of(self, task: str) -> list[str]:
+        """The names of the attacks that the records of a task have."""
+        return [name for name in self.attacks if name != MIA or "mia" in registry.get(Task, task).columns]
 
     def scenario(self, dataset: str, task: str, seed: int) -> Scenario:
         """Resolves the names and options of a scenario."""
@@ -120,7 +137,7 @@ class _Planner:
         model, recipe = training.model, training.recipe
         precision = resolved(recipe.precision, dataset, model, workspace.device, workspace.arithmetic)
         task_options = registry.get(Task, task).resolve(
-            task, self.preset.task_options.get(task, {}), self.overrides.get(task, {})
+            task, self.preset.options_of_task(task, plugin_of(dataset)), self.overrides.get(task, {})
         )
         check_augmentations(recipe.augment)
         return Scenario(
@@ -142,21 +159,21 @@ class _Planner:
         loaded = LoadedScenario.of(scenario, self.workspace.datasets)
         parents = {registry.get(Method, name).start for name in methods}
         shadows = [Shadow.of(loaded, index) for index in range(self.preset.shadows)]
-        cells: dict[str, Cell] = {}
+        attacks, cells = self.attacks_of(scenario.task), dict[str, Cell]()
         for name in methods:
             method = registry.get(Method, name)
             self.check_access(name, loaded)
             parent, options = cells.get(method.start), self.hyperparameters(name, scenario)
             outputs = Outputs.of(loaded, name, options, parent.outputs if parent else None, name in parents)
-            info = self.info(name, scenario, options)
+            info = self.info(name, scenario, options, loaded.split)
             cells[name] = Cell(
                 scenario=scenario,
                 method=name,
                 depth=parent.depth + 1 if parent else 0,
                 outputs=outputs,
                 shadows=shadows,
-                attacks=self.attacks,
-                key=record_key(outputs, shadows, self.attack_keys),
+                attacks={attack: self.attacks[attack] for attack in attacks},
+                key=record_key(outputs, shadows, {attack: self.attack_keys[attack] for attack in attacks}),
                 path=record_path(self.results, info),
                 info=info,
                 command=self.command(name, scenario),
@@ -199,12 +216,13 @@ class _Planner:
     def layers(self, method: str, scenario: Scenario) -> list[tuple[str, Mapping[str, Any]]]:
         """The layers of a method's hyperparameters over its defaults, with their names, the last one winning."""
         chosen, task, model = registry.get(Method, method), scenario.task, scenario.model
-        scopes = "", f" for {task}", f" for {task} and {model}"
+        place = task, model, plugin_of(scenario.dataset)
+        scopes = "", f" for {task}", f" for {task} and {model}", f" for {task} and {model} on {place[2]}"
 
         def of(name: str) -> list[tuple[str, dict[str, Any]]]:
             where = f", published in {self.preset.published[name]}" if name in self.preset.published else ""
             names = [f"preset {self.preset.name}{scope}{where}" for scope in scopes]
-            return list(zip(names, self.preset.hyperparameters(name, task, model), strict=True))
+            return list(zip(names, self.preset.hyperparameters(name, *place), strict=True))
 
         layers = of(method)
         if chosen.like:
@@ -233,16 +251,17 @@ class _Planner:
         start = registry.get(Method, method).start
         return own | ({f"{start}.{k}": v for k, v in self.changed(start, scenario).items()} if start else {})
 
-    def info(self, name: str, scenario: Scenario, options: Mapping[str, Any]) -> CellInfo:
+    def info(self, name: str, scenario: Scenario, options: Mapping[str, Any], split: Split) -> CellInfo:
         """The part `cell` of a record.
 
         Args:
             name: Name of the method.
             scenario: The scenario.
             options: The method's hyperparameters, resolved.
+            split: The split of the scenario's task.
         """
         task, method = registry.get(Task, scenario.task), registry.get(Method, name)
-        usual = task.resolve(scenario.task, self.preset.task_options.get(scenario.task, {}))
+        usual = task.resolve(scenario.task, self.preset.options_of_task(scenario.task, plugin_of(scenario.dataset)))
         of_task = listed({k: v for k, v in scenario.task_options.items() if v != usual[k]})
         of_method = listed(self.changed(name, scenario))
         return CellInfo(
@@ -258,7 +277,7 @@ class _Planner:
             method=f"{name}+{of_method}" if of_method else name,
             method_title=f"{method.title} ({of_method})" if of_method else method.title,
             role="variant" if of_method and method.role == "method" else method.role,
-            access=str(method.access),
+            access=str(method.access if split.hidden is not None else replace(method.access, hidden=None)),
             start=method.start,
             like=method.like,
             hyperparameters=dict(options),
@@ -316,7 +335,13 @@ def parameters(overrides: Mapping[str, Mapping[str, Any]], plugins: Iterable[str
 
 def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Sequence[str]:
     """The names that the user gave, or else that the preset selects, or else all that are installed."""
-    return given or (list(registry.usable(group)) if selected is None else selected)
+    if given or (selected is not None and THIRD_PARTY not in selected):
+        return given or selected or ()
+    usable = list(registry.usable(group))
+    if selected is None:
+        return usable
+    others = [name for name in usable if registry.entry(group, name).origin != CORE]
+    return [name for one in selected for name in (others if one == THIRD_PARTY else [one])]
 
 
 def possible(method: str, preset: Preset, datasets: Sequence[str]) -> bool:
@@ -341,6 +366,8 @@ def check_names(preset: Preset) -> None:
         if name not in (known := [protocol.attack for protocol in PROTOCOLS.values()]):
             raise unknown(f"attack in preset {preset.source}:", name, known)
     check("task", preset.task_options)
+    for by_dataset in map(tables, preset.task_options.values()):
+        check("dataset", by_dataset)
     check("method", preset.method_options)
     for name in preset.published:
         if name not in preset.method_options:
@@ -349,6 +376,8 @@ def check_names(preset: Preset) -> None:
         check("task", by_task)
         for by_model in map(tables, by_task.values()):
             check("model", by_model)
+            for by_dataset in map(tables, by_model.values()):
+                check("dataset", by_dataset)
 
 
 def with_parents(methods: Iterable[str]) -> list[str]:

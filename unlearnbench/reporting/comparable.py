@@ -95,7 +95,8 @@ def reset(record: Record, preset: Preset) -> Iterator[str]:
         yield from differing(name, attack["options"], preset.attack_options.get(name, {}))
     name = record.cell.task_name
     if record.cell.task == name:  # otherwise its options are not the preset's; likewise below
-        yield from differing(name, outputs.get("task", {}).get("options", {}), preset.task_options.get(name, {}))
+        options = preset.options_of_task(name, record.cell.dataset)
+        yield from differing(name, outputs.get("task", {}).get("options", {}), options)
     if record.cell.method == record.cell.method_name:
         yield from reset_hyperparameters(record, preset)
 
@@ -106,7 +107,8 @@ def reset_hyperparameters(record: Record, preset: Preset) -> Iterator[str]:
     while outputs:
         method = outputs.get("method", {})
         name, options = method.get("name", ""), method.get("options", {})
-        layers = [layer for n in (like, name) if n for layer in preset.hyperparameters(n, cell.task_name, cell.model)]
+        place = cell.task_name, cell.model, cell.dataset
+        layers = [layer for n in (like, name) if n for layer in preset.hyperparameters(n, *place)]
         values = {option: value for layer in layers for option, value in layer.items()}
         yield from differing(name, options, values)
         gone = [o for o in options if cell.sources.get(prefix + o, "").startswith("preset ") and o not in values]

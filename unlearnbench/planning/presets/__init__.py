@@ -26,6 +26,8 @@ ORIGINAL = "original"
 """The method that returns the original unchanged."""
 ELSEWHERE = "elsewhere"
 """The role of networks that were made outside of the suite; their cost and their access to data are unknown."""
+THIRD_PARTY = "third-party"
+"""Stands, among the tasks or methods that a preset selects, for all that other packages have installed."""
 MAX_SEEDS = 10_000
 """The largest allowed range of seeds; larger ones are probably typing errors."""
 RECIPE = vars(Recipe())
@@ -71,10 +73,10 @@ class Preset:
         seeds: The seeds to run.
         shadows: The number of shadow models; even.
         datasets: The model and recipe by name of the data set.
-        tasks: Names of tasks; None: all installed ones.
-        methods: Names of methods; None: all installed ones.
-        task_options: Options by name of the task.
-        method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
+        tasks: Names of tasks; None: all installed ones. `THIRD_PARTY` stands for those of other packages.
+        methods: Names of methods, likewise.
+        task_options: Options by name of the task, with nested tables by data set.
+        method_options: Hyperparameters by name of the method, nested by task, then model, then data set.
         attack_options: Options by name of the attack.
         published: Where the hyperparameters of methods were published, by name of the method.
         tuning: How much `tune` may try.
@@ -97,10 +99,16 @@ class Preset:
     tuned: Mapping[tuple[str, str, str], Choice] = field(default_factory=dict)
     source: str = ""
 
-    def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
-        """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
+    def options_of_task(self, task: str, dataset: str) -> dict[str, Any]:
+        """The options of a task: for all data sets, overridden by those for one."""
+        table = self.task_options.get(task, {})
+        own = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+        return {**own, **table.get(dataset, {})}
+
+    def hyperparameters(self, method: str, task: str, model: str, dataset: str = "") -> list[dict[str, Any]]:
+        """Hyperparameters for a method on a task, a model and a data set: a dict per level, the most specific last."""
         layers, table = [], self.method_options.get(method, {})
-        for step in (task, model, None):
+        for step in (task, model, *([dataset] if dataset else []), None):
             layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
             table = table.get(step, {}) if step else {}
         return layers
