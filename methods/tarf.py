@@ -9,19 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import (
-    Access,
-    Count,
-    Network,
-    NonNegative,
-    Positive,
-    Problem,
-    Recipe,
-    Share,
-    Size,
-    descend,
-    method,
-)
+from unlearnbench import Access, Count, Network, NonNegative, Positive, Problem, Recipe, Share, Size, descend, method
 
 Annealing = Literal["to the end", "formula"]
 Identify = Literal["none", "classes", "samples"]

@@ -396,10 +396,10 @@ def test_retrain_never_sees_hidden_samples(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"annealing": "never"}, "unknown value of tarf.annealing: 'never': available: to the end, formula"),
-        ({"identify": "people"}, "unknown value of tarf.identify: 'people': available: none, classes, samples"),
+        ({"annealing": "never"}, "unknown value of tarf.annealing: 'never': available: formula, to the end"),
+        ({"identify": "people"}, "unknown value of tarf.identify: 'people': available: classes, none, samples"),
         ({"by": "eye"}, "unknown value of tarf.by: 'eye': available: accuracy, loss"),
-        ({"found": "keep"}, "unknown value of tarf.found: 'keep': available: drop, ascend"),
+        ({"found": "keep"}, "unknown value of tarf.found: 'keep': available: ascend, drop"),
         ({"k": -0.1}, "tarf.k must be at least 0, not -0.1"),
     ],
 )

@@ -97,17 +97,10 @@ class _Planner:
         scenarios = [
             self.scenario(dataset, task, seed)
             for dataset in unique(datasets)
-            for task in unique(tasks)
-            if task in (self.selection.tasks or self.preset.tasks or ()) or self.applies(task, dataset)
+            for task in tasks_on(dataset, self.selection, self.workspace)
             for seed in seeds
         ]
         return [cell for scenario in scenarios for cell in self.cells_of(scenario, methods)]
-
-    def applies(self, task: str, dataset: str) -> bool:
-        """Whether a data set has the superclasses that a task needs, if it needs any."""
-        if not registry.get(Task, task).superclasses:
-            return True
-        return bool(self.workspace.datasets.load(dataset, self.workspace.root)[0].taxonomies)
 
     @cached_property
     def attacks(self) -> dict[str, dict[str, Any]]:
@@ -342,6 +335,20 @@ def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Se
         return usable
     others = [name for name in usable if registry.entry(group, name).origin != CORE]
     return [name for one in selected for name in (others if one == THIRD_PARTY else [one])]
+
+
+def tasks_on(dataset: str, selection: Selection, workspace: Workspace) -> list[str]:
+    """The tasks that are wanted on a data set: those that are named, and installed ones if it has what they need."""
+    named = selection.tasks or selection.preset.tasks or ()
+    tasks = unique(pick(selection.tasks, selection.preset.tasks, "tasks"))
+    return [task for task in tasks if task in named or applies(task, dataset, workspace)]
+
+
+def applies(task: str, dataset: str, workspace: Workspace) -> bool:
+    """Whether a data set has the superclasses that a task needs, if it needs any."""
+    if not registry.get(Task, task).superclasses:
+        return True
+    return bool(workspace.datasets.load(dataset, workspace.root)[0].taxonomies)
 
 
 def possible(method: str, preset: Preset, datasets: Sequence[str]) -> bool:
