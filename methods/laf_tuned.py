@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from unlearnbench import Access, Count, Network, Positive, Problem, Size, method
+from unlearnbench import Access, Count, Network, NonNegative, Positive, Problem, Size, method
 from unlearnbench.methods.laf import cost, embed, laf, prepare_cost
 
 
@@ -22,8 +22,8 @@ def laf_tuned(
     vae_epochs: Count = 10,
     vae_lr: Positive = 1e-3,
     epochs: Count = 20,
-    lr_unlearn: Positive = 5e-5,
-    lr_align: Positive = 1e-4,
+    lr_unlearn: NonNegative = 5e-5,
+    lr_align: NonNegative = 1e-4,
     tau: Positive = 20.0,
     phi: Literal["exp-ratio", "ratio"] = "exp-ratio",
     batch: Size = 32,

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from unlearnbench.models.resnet8 import Block
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.model import Builder, Model
 from unlearnbench.runtime.vision import torchvision
@@ -93,7 +94,7 @@ def test_the_residual_network_normalises_inside() -> None:
     assert torch.allclose(network.features(images), trunk(normalized), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet18", "resnet18-32"])
+@pytest.mark.parametrize("name", ["cnn", "resnet18", "resnet18-32", "resnet8"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
 def test_the_networks_take_any_number_of_channels(name: str, channels: int) -> None:
     network = Builder(registry.get(Model, name), {}, (channels, 32, 32), 10, torch.device("cpu")).fresh("x").eval()
@@ -107,10 +108,39 @@ def test_the_networks_take_any_number_of_channels(name: str, channels: int) -> N
 
 
 def test_a_grey_image_is_the_grey_image_in_three_channels_for_the_residual_networks() -> None:
-    for name in ("resnet18", "resnet18-32"):
+    for name in ("resnet18", "resnet18-32", "resnet8"):
         grey, colour = (
             Builder(registry.get(Model, name), {}, (channels, 32, 32), 10, torch.device("cpu")).fresh("x").eval()
             for channels in (1, 3)
         )
         images = torch.rand(2, 1, 32, 32)
         assert torch.equal(grey(images), colour(images.expand(2, 3, 32, 32)))
+
+
+def test_resnet8_has_the_layers_of_the_paper_for_n_1() -> None:
+    """Three stages of 16, 32 and 64 channels on 32, 16 and 8 positions, and the mean of all positions as embedding."""
+    network = Builder(registry.get(Model, "resnet8"), {}, (3, 32, 32), 10, torch.device("cpu")).fresh("x")
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    three = [(c.in_channels, c.out_channels, c.stride[0]) for c in convolutions if c.kernel_size == (3, 3)]
+    one = [(c.in_channels, c.out_channels, c.stride[0]) for c in convolutions if c.kernel_size == (1, 1)]
+    stages = [(16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1)]
+    assert three == [(3, 16, 1), *stages]
+    assert one == [(16, 32, 2), (32, 64, 2)]
+    weights = sum(c.in_channels * c.out_channels * c.kernel_size[0] ** 2 for c in convolutions)
+    normalized = sum(2 * c.out_channels for c in convolutions)
+    assert sum(p.numel() for p in network.parameters()) == weights + normalized + 64 * 10 + 10 == 78_042
+    seen: list[torch.Size] = []
+    for module in network.modules():
+        if isinstance(module, Block):
+            module.register_forward_hook(lambda *call: seen.append(call[2].shape))
+    embeddings = network.eval().features(torch.rand(2, 3, 32, 32))
+    assert seen == [(2, 16, 32, 32), (2, 32, 16, 16), (2, 64, 8, 8)]
+    assert embeddings.shape == (2, 64)
+
+
+def test_a_block_of_resnet8_adds_its_input_to_what_it_computes() -> None:
+    block = Block(16, 16).eval()
+    for parameter in block.second.parameters():
+        nn.init.zeros_(parameter)
+    maps = torch.randn(2, 16, 8, 8)
+    assert torch.equal(block(maps), maps.relu())

@@ -174,7 +174,7 @@ def numbers_of(finished: Path, task: str, attack: str) -> Mapping[str, Any]:
 def test_unlearned_shadow_models_are_made_once_and_used_for_every_compared_sample(
     task: str, tenth: Path, finished_tenth: Path, tmp_path: Path
 ) -> None:
-    finished, cache = shutil.copytree(finished_tenth / "results", tmp_path / "results"), finished_tenth / "cache"
+    finished, cache = (Path(shutil.copytree(finished_tenth / n, tmp_path / n)) for n in ("results", "cache"))
     lines: list[str] = []
     options: dict[str, Any] = {"tasks": task, "methods": ["neggrad", "laf-r"], "unlearned_shadows": 4}
     planned = run_measure(tenth, finished, cache, ("loss",), dry_run=True, say=lines.append, **options)

@@ -99,7 +99,7 @@ def test_a_failed_cell_has_nothing_to_reproduce(tiny: Path, finished: Path) -> N
 def test_cells_are_drawn_at_random(tiny: Path, finished: Path) -> None:
     done = reproduce(tiny, finished, "--random", "1")
     assert done.exit_code == 0, done.output
-    assert "1 of 1 cells reproduced to the last bit" in done.stdout
+    assert "1 of 1 cell reproduced to the last bit" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,13 @@ def test_the_paper_preset_has_its_recipe_and_wrong_labels() -> None:
         assert recipe.resize == (224 if colour else 0)
 
 
+def test_the_small_cifar10_preset_trains_on_a_fifth_of_the_images_at_their_own_size() -> None:
+    preset = presets.read("cifar10-small")
+    assert (preset.seeds, list(preset.datasets)) == ((0, 1, 2), ["cifar10"])
+    training = preset.datasets["cifar10"]
+    assert (training.model, training.recipe.held_out, training.recipe.resize) == ("resnet8", 0.8, 0)
+
+
 def test_a_preset_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())

@@ -88,7 +88,8 @@ def test_a_method_that_makes_a_batch_of_one_gets_a_message_of_the_suite(
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "least"), [("cnn", 28, 1), ("resnet18", 28, 2), ("resnet18", 64, 1), ("resnet18-32", 32, 1)]
+    ("model", "size", "least"),
+    [("cnn", 28, 1), ("resnet18", 28, 2), ("resnet18", 64, 1), ("resnet18-32", 32, 1), ("resnet8", 32, 1)],
 )
 def test_only_networks_that_fail_on_one_image_have_other_batches(model: str, size: int, least: int) -> None:
     assert least_batch_of(model, (), (1, size, size), 10) == least

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -34,6 +34,9 @@ from unlearnbench.cli.printing import default_format, show_confirmation
 from unlearnbench.errors import UserError, counted
 from unlearnbench.reporting.views import STANDARD, VIEWS
 from unlearnbench.storage.folders import expanded
+
+MOST_PLACES = 3
+"""The number of places of a problem that are printed; --json has all."""
 
 
 def view_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -195,6 +198,46 @@ def verify(rerun: int, as_json: bool, **options: Any) -> None:
             click.echo(f"problem: {problem}")
         click.echo(counted(len(done.problems), "problem") if done.problems else "no problems")
     sys.exit(1 if done.problems else 0)
+
+
+@click.command(name="check-results")
+@RESULTS
+@PRESET
+@DATASETS
+@TASKS
+@METHODS
+@SEEDS
+@click.option("--write", is_flag=True, help="First write tables and README.md from the records.")
+@CACHE
+@DATA
+@JSON
+def check_results(write: bool, as_json: bool, **options: Any) -> None:
+    """Checks whether the records of a preset can be published, and prints everything that is wrong with them.
+
+    All records are checked; -d, -t, -m and --seeds say which of them must be there. Nothing is computed again. Exit
+    code 0: no problems; 1: problems.
+    """
+    from unlearnbench.operations.check_results import check_results as check
+
+    done = check(selection_of(options), workspace_of(options), write=write)
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=1))
+    else:
+        places: dict[str, list[str]] = {}
+        for problem in done.problems:
+            places.setdefault(problem.what, []).append(problem.where)
+        for what, where in places.items():
+            click.echo(f"problem: {what}\n  in {listed(where)}")
+        number = len(done.problems)
+        found = f"{number} problem{'' if number == 1 else 's'}" if number else "no problems"
+        click.echo(f"{done.records} records, {done.missing} missing cells: {found}")
+    sys.exit(1 if done.problems else 0)
+
+
+def listed(places: Sequence[str]) -> str:
+    """The first of some places, and how many there are more."""
+    more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
+    return "\n     ".join(places[:MOST_PLACES]) + more
 
 
 @click.command()

@@ -267,7 +267,6 @@ def observed_facts(cell: Cell, seconds: dict[str, float]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": platform.node(),
         "processor": processor(),
         "commit": commit(),
         "python": platform.python_version(),

@@ -232,7 +232,9 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str]:
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # plugins may raise anything
-        record = {**failure_record(cell, status_of(error), reason_of(error)), "traceback": traceback.format_exc()}
+        record = failure_record(cell, status_of(error), reason_of(error))
+        if record["status"] != CellStatus.DIVERGED:  # a result, not an error: its reason says everything
+            record["traceback"] = traceback.format_exc()
         write_record(cell.path, record)
     return record["status"], record.get("reason", "")
 

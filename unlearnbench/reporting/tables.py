@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +30,8 @@ MISMATCH_DEFAULTS = {"compare": {"preset": "tarf", "protocol": CLEAN.name}}
 """The defaults for Table 7, by view."""
 OTHER_VIEW = {"preset": "tarf-demo"}
 """Those of other views."""
+FOLDER = "tables"
+"""The folder of a preset's tables, beside that of its records."""
 CHOICES = ("datasets", "tasks", "methods", "seeds")
 """The options that choose cells; see `Choice`."""
 
@@ -172,11 +174,18 @@ def write(results: Path, preset: Preset, accept_stale: bool = False, known: Know
         The tables by name.
     """
     tables = {table.name: table for table in tables_of(results, preset, accept_stale, known)}
-    for name, shown in tables.items():
-        for form, ending in FILES.items():
-            text = rendering.render(shown, form)
-            write_atomically(results / preset.name / "tables" / f"{folder_name(name)}{ending}", text.encode())
+    for name, content in files_of(tables).items():
+        write_atomically(results / preset.name / FOLDER / name, content)
     return tables
+
+
+def files_of(tables: Mapping[str, Table]) -> dict[str, bytes]:
+    """The content of the files of tables, by the files' names."""
+    return {
+        f"{folder_name(name)}{ending}": rendering.render(shown, form).encode()
+        for name, shown in tables.items()
+        for form, ending in FILES.items()
+    }
 
 
 def tables_of(results: Path, preset: Preset, accept_stale: bool = False, known: Known = NOTHING_KNOWN) -> list[Table]:
