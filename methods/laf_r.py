@@ -14,12 +14,22 @@ from unlearnbench import Access, Network, Problem, Recipe, UserError, descend, m
     start="laf",
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, Algorithm 1, lines 7-8",
 )
-def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: int = 1, batch: int = 32) -> Network:
+def laf_r(
+    problem: Problem,
+    *,
+    repair: str = "head",
+    lr: float = 1e-4,
+    epochs: int = 1,
+    batch: int = 32,
+    supervision: float | None = None,
+) -> Network:
     """Trains the head (`repair="head"`, as in the released code) or everything (`"all"`, as in the paper's conclusion).
 
     The learning rate of the paper is not known; the default is the one that its networks are trained with. The network
-    stays in eval mode, as in LAF.
+    stays in eval mode, as in LAF. `supervision` is the labelled share of the retain set; None: as many samples as are
+    forgotten.
     """
+    del supervision  # the size of `problem.labelled`
     if repair not in ("head", "all"):
         raise UserError(f"laf-r.repair must be 'head' or 'all', not {repair!r}")
     network = problem.network().eval()
@@ -31,6 +41,6 @@ def laf_r(problem: Problem, *, repair: str = "head", lr: float = 1e-4, epochs: i
 
 
 @laf_r.cost
-def cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
-    """Epochs on as many samples as are forgotten."""
-    return forget * epochs
+def cost(forget: float, recipe: Recipe, *, epochs: int, supervision: float | None) -> float:
+    """Epochs on the labelled samples."""
+    return epochs * (forget if supervision is None else supervision * (1 - forget))

@@ -30,6 +30,7 @@ def scrub(
     epochs: int = 5,
     batch: int = 32,
     forget_batch: int = 512,
+    supervision: float | None = None,
 ) -> Network:
     """Alternates epochs that maximise the divergence on the forget set with epochs that minimise the retain loss.
 
@@ -37,8 +38,10 @@ def scrub(
     The released notebooks differ; this has the temperature, alpha and gamma of one and the epochs of another, a weight
     decay of 5e-4, and no decay of the learning rate, which they have after three epochs or later. Adam, as in the
     paper's experiments on networks without BatchNorm: where the student still equals the teacher the divergence has no
-    slope, and plain SGD stays there.
+    slope, and plain SGD stays there. `supervision` is the share of the retain set that is labelled, and used; None: all
+    of it.
     """
+    del supervision  # the size of `problem.retain`
     *_, student = trajectory(
         problem,
         lr=lr,
@@ -55,9 +58,12 @@ def scrub(
 
 
 @scrub.cost
-def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int) -> float:
+def cost(
+    forget: float, recipe: Recipe, *, epochs: int, max_epochs: int, supervision: float | None = None
+) -> float:
     """The student's passes, and the teacher's forward passes, which are computed once if images are not augmented."""
-    student = min(max_epochs, epochs) * forget + epochs * (1 - forget)
+    retain = (1 - forget) * (1 if supervision is None else supervision)
+    student = min(max_epochs, epochs) * forget + epochs * retain
     return student + recipe.frozen_cost(student)
 
 
