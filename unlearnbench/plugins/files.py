@@ -74,8 +74,13 @@ def named(names: Sequence[str]) -> list[str]:
     return known
 
 
-def placed(name: str) -> str:
-    """A FILE.py:FUNCTION as a `Local`, any other name as it is."""
+def placed(name: str, folder: Path | None = None) -> str:
+    """A FILE.py:FUNCTION as a `Local`, any other name as it is.
+
+    Args:
+        name: The name.
+        folder: The folder that FILE.py is relative to; None: the working directory.
+    """
     if isinstance(name, Local):
         return Local(name.path, name.function)
     path, colon, function = name.rpartition(":")
@@ -90,12 +95,17 @@ def placed(name: str) -> str:
             place = ".py:".join(name.rsplit(".", 1))
             raise UserError(f"{name} is not installed; if it is in a file, say where: {place}")
         return name
-    return Local(expanded(path).resolve(), function)
+    return Local((folder or Path()).joinpath(expanded(path)).resolve(), function)
 
 
 def place_of(name: str) -> str:
     """The name of a plugin as on the command line."""
     return name.place if isinstance(name, Local) else name
+
+
+def ready() -> dict[Local, Entry]:
+    """The plugins in files that this process has imported, by name."""
+    return {name: entry for name, (_, entry) in _ready.items()}
 
 
 def known_here(name: str) -> str:

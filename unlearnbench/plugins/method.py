@@ -105,10 +105,16 @@ class Method(Plugin):
         return function
 
     @property
+    def registered(self) -> dict[str, Callable[..., Any]]:
+        """The functions that were registered with it, by the name of the decorator that does so."""
+        functions = {"prepare": self.preparation, "cost": self._cost, "prepare_cost": self._prepare_cost}
+        return {name: function for name, function in functions.items() if function}
+
+    @property
     def undeclared(self) -> list[str]:
         """The costs that it does not declare: "cost", and "prepare_cost" if it has a preparing phase."""
-        costs = {"cost": self._cost, **({"prepare_cost": self._prepare_cost} if self.preparation else {})}
-        return [name for name, function in costs.items() if function is None]
+        costs = ("cost", "prepare_cost") if self.preparation else ("cost",)
+        return [name for name in costs if name not in self.registered]
 
     def _check_hyperparameters(self, function: Callable[..., float]) -> None:
         for name in keywords(function):

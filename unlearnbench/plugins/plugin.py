@@ -55,6 +55,11 @@ class Plugin:
         """All functions that take its options."""
         return [self.function]
 
+    @property
+    def registered(self) -> dict[str, Callable[..., Any]]:
+        """The functions that were registered with it, by the name of the decorator that does so."""
+        return {}
+
     def check_options(self, name: str) -> None:
         """Raises `BrokenContractError` unless the options are keywords, of types that records can keep.
 

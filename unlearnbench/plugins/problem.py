@@ -95,7 +95,7 @@ class Problem:
 
     @property
     def labelled(self) -> Samples:
-        """A random sample of the retain set, with labels: as large as the forget set unless `supervision` says its share.
+        """A random sample of the retain set, with labels, as large as the forget set or as `supervision` says.
 
         Raises:
             AccessError: In the preparing phase, or without `Access(retain="sample-labels")`.

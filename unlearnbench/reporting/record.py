@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -104,6 +105,11 @@ class Record:
         return files
 
     @property
+    def origin(self) -> str:
+        """The file or the package that its method comes from; "" for a built-in one."""
+        return str(self.key.get("outputs", {}).get("method", {}).get("from", ""))
+
+    @property
     def gone(self) -> str:
         """The names of those of these files that no longer exist."""
         return ", ".join(Path(file).name for file in self.files.values() if not Path(file).is_file())
@@ -123,7 +129,7 @@ class Record:
     def row(self) -> dict[str, Any]:
         """The record as a row of a table; its columns are those of `load`."""
         row = {**self.cell.as_json(), "status": self.state, "reason": self.why}
-        row |= {"shadows": self.shadows, "date": self.date}
+        row |= {"origin": self.origin, "shadows": self.shadows, "date": self.date}
         for protocol in PROTOCOLS:
             row |= {column_of(name, protocol): value for name, value in self.metrics.get(protocol, {}).items()}
         added = {name: measure.numbers for name, measure in self.more.items()}
@@ -135,7 +141,8 @@ class Record:
                 else:
                     row[column] = value
         row |= {f"items.{name}": number for name, number in self.metrics.get("items", {}).items()}
-        row |= {f"ep_{phase}": ep for phase, ep in self.metrics.get("cost", {}).items()}
+        costs = self.metrics.get("cost", {})
+        row |= {f"ep_{phase}": math.nan if ep is None else ep for phase, ep in costs.items()}
         return row | {f"seconds_{phase}": seconds for phase, seconds in self.observed["seconds"].items()}
 
 

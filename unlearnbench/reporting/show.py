@@ -62,9 +62,20 @@ def describe(record: Mapping[str, Any]) -> str:
     lines += [f"{f'seconds {phase}':16} {value:.2f}" for phase, value in observed["seconds"].items()]
     lines += [f"made        {observed['date']} on {observed['host']}, {observed.get('processor', 'unknown processor')}"]
     lines += [f"with        {software(record)}"]
+    lines += [f"from        {origin}" for origin in origins(record)]
     lines += [f"reproduce   {observed['command']}"]
     lines += ["", record["traceback"].rstrip()] if "traceback" in record else []
     return "\n".join(lines)
+
+
+def origins(record: Mapping[str, Any]) -> Iterator[str]:
+    """Where methods come from that are not built in: the record's own, and those that it starts from."""
+    files, outputs = record["observed"].get("files", {}), record["key"].get("outputs")
+    while outputs and "method" in outputs:
+        name, origin = outputs["method"]["name"], outputs["method"].get("from")
+        if origin:
+            yield f"{files.get(name, origin)} ({name})"
+        outputs = outputs.get("parent")
 
 
 def title_of(cell: CellInfo) -> str:

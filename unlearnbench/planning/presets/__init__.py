@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import operator
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.planning.presets.content import HERE as HERE
+from unlearnbench.planning.presets.content import content_of, extended, path_of
+from unlearnbench.planning.presets.content import names as names
 from unlearnbench.plugins.plugin import like
-from unlearnbench.storage.folders import expanded
 from unlearnbench.training.recipe import Recipe
 
-HERE = Path(__file__).parent
 REFERENCE = "retrain"
 """The method that all others are compared with."""
 SECOND_RETRAIN = "retrain-2"
@@ -26,7 +26,12 @@ ELSEWHERE = "elsewhere"
 """The role of networks that were made outside of the suite; their cost and their access to data are unknown."""
 MAX_SEEDS = 10_000
 """The largest allowed range of seeds; larger ones are probably typing errors."""
+UNNAMED = "notebook"
+"""The name of a preset that is a dict without a name."""
 RECIPE = vars(Recipe())
+KEYS = ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks", "sweep", "combinations")
+PresetLike = str | Path | Mapping[str, Any]
+"""A preset as people write it: a name, a file, or the content of a file."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Preset:
         task_options: Options by name of the task.
         method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
         attack_options: Options by name of the attack.
+        sweep: Values to try, by name of a method or task and option.
+        combinations: Whether all combinations of these values are tried, instead of one change at a time.
         source: The name or the file by which `--preset` reads it.
     """
 
@@ -72,6 +79,8 @@ class Preset:
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sweep: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    combinations: bool = False
     source: str = ""
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
@@ -83,40 +92,39 @@ class Preset:
         return layers
 
 
-def names() -> list[str]:
-    """The names of the suite's own presets."""
-    return sorted(path.stem for path in HERE.glob("*.toml"))
-
-
-def read(name: str) -> Preset:
+def read(preset: PresetLike) -> Preset:
     """Reads a preset.
 
     Args:
-        name: One of `names()`, or the path of a TOML file.
+        preset: One of `names()`, the path of a TOML file, or the content of such a file as a dict; its key `name` says
+            what the preset is called.
 
     Raises:
-        UserError: If there is no such preset, or its file is invalid; the message names the line or key.
+        UserError: If there is no such preset, or its content is invalid; the message names the line or key.
     """
-    path = expanded(name) if name.endswith(".toml") else HERE / f"{name}.toml"
-    if not name.endswith(".toml") and not path.exists():
-        raise unknown("preset", name, [*names(), "FILE.toml"])
-    if not path.stem.isprintable():
-        raise UserError(f"the name of a preset has no control characters such as line breaks: not {path.stem!r}")
+    if isinstance(preset, Mapping):
+        name, content = preset.get("name", UNNAMED), {key: value for key, value in preset.items() if key != "name"}
+        if not isinstance(name, str) or not name or "/" in name or name in names():
+            raise UserError(f"the name of a preset of your own is a word that no other preset has, not {name!r}")
+        return checked(name, name, lambda: extended(content, Path()))
+    path = path_of(str(preset))
+    return checked(path.stem, str(preset), lambda: content_of(path))
+
+
+def checked(name: str, source: str, content: Callable[[], Mapping[str, Any]]) -> Preset:
+    """Builds a preset from its content; messages name it."""
+    if not name.isprintable():
+        raise UserError(f"the name of a preset has no control characters such as line breaks: not {name!r}")
+    whole = content()
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"cannot read preset {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"preset {path} is not valid TOML: {error}") from error
-    try:
-        return replace(parsed(path.stem, content), source=name)
+        return replace(parsed(name, whole), source=source)
     except UserError as error:
-        raise UserError(f"preset {path}: {error}") from error
+        raise UserError(f"preset {source}: {error}") from error
 
 
 def parsed(name: str, content: Mapping[str, Any]) -> Preset:
     """Builds a preset from the content of its file."""
-    check_keys("", content, ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks"))
+    check_keys("", content, KEYS)
     select = table(content, "select")
     check_keys("select.", select, ("seeds", "tasks", "methods"))
     recipe = recipe_of("recipe", table(content, "recipe"))
@@ -144,7 +152,22 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
         task_options={task: table(content["tasks"], task) for task in table(content, "tasks")},
         method_options={method: table(content["methods"], method) for method in table(content, "methods")},
         attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
+        sweep=sweep_of({name: table(content["sweep"], name) for name in table(content, "sweep")}),
+        combinations=like(False, content.get("combinations", False), "combinations"),
     )
+
+
+def sweep_of(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Sequence[Any]]]:
+    """The values to try, by name of a method or task and option.
+
+    Raises:
+        UserError: If they are no lists.
+    """
+    for name, options in tables.items():
+        for option, values in options.items():
+            if isinstance(values, str | Mapping) or not isinstance(values, Iterable) or not list(values):
+                raise UserError(f"sweep.{name}.{option} must be a list of values, not {values!r}")
+    return {name: {option: tuple(values) for option, values in options.items()} for name, options in tables.items()}
 
 
 def several(names: str | Sequence[str]) -> Sequence[str]:

@@ -1,0 +1,117 @@
+"""The content of presets: read from files, extended by what they build on, with files of plugins found."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.errors import UserError, unknown
+from unlearnbench.plugins.files import Local, placed
+from unlearnbench.storage.folders import expanded
+
+HERE = Path(__file__).parent
+EXTENDS = "extends"
+"""The key that names the preset that a preset builds on."""
+READERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads}
+"""How files of presets are read, by ending; `run` writes JSON for a preset that is a dict."""
+GROUPS = ("tasks", "methods", "attacks", "sweep")
+"""The tables whose keys are names of plugins."""
+Content = dict[str, Any]
+
+
+def names() -> list[str]:
+    """The names of the suite's own presets."""
+    return sorted(path.stem for path in HERE.glob("*.toml"))
+
+
+def is_file(name: str) -> bool:
+    """True for a file of a preset, false for a name."""
+    return name.endswith(tuple(READERS))
+
+
+def path_of(name: str, folder: Path = Path()) -> Path:
+    """The file of a preset.
+
+    Args:
+        name: One of `names()`, or a file.
+        folder: The folder that the file is relative to.
+
+    Raises:
+        UserError: If there is no preset of that name.
+    """
+    if is_file(name):
+        return folder / expanded(name)
+    if name not in names():
+        raise unknown("preset", name, [*names(), "FILE.toml"])
+    return HERE / f"{name}.toml"
+
+
+def content_of(path: Path, before: tuple[Path, ...] = ()) -> Content:
+    """The content of a file, with what it extends.
+
+    Args:
+        path: The file.
+        before: The files that extend it.
+
+    Raises:
+        UserError: If a file cannot be read, is invalid, or extends itself.
+    """
+    if path.resolve() in before:
+        raise UserError(f"presets extend each other in a circle: {' -> '.join(p.name for p in (*before, path))}")
+    try:
+        content = READERS[path.suffix](path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"cannot read preset {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"preset {path} is not valid {path.suffix[1:].upper()}: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"preset {path} is no table")
+    return extended(content, path.parent, (*before, path.resolve()))
+
+
+def extended(content: Mapping[str, Any], folder: Path, before: tuple[Path, ...] = ()) -> Content:
+    """The content of a preset, with what it extends.
+
+    Args:
+        content: What it says itself. Its tables are merged, key by key, with those of the preset that it extends; any
+            other value replaces that one's.
+        folder: The folder that files are relative to.
+        before: The files that extend it.
+    """
+    own = with_files(content, folder)
+    base = own.pop(EXTENDS, None)
+    if base is None:
+        return own
+    if not isinstance(base, str):
+        raise UserError(f"{EXTENDS} must be the name or the file of a preset, not {base!r}")
+    return merged(content_of(path_of(base, folder), before), own)
+
+
+def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> Content:
+    """Two contents as one; values of the second win, and tables are merged."""
+    both = {
+        key: merged(base[key], value) if isinstance(value, Mapping) and isinstance(base.get(key), Mapping) else value
+        for key, value in own.items()
+    }
+    return {**base, **both}
+
+
+def with_files(content: Mapping[str, Any], folder: Path) -> Content:
+    """A content in which FILE.py:FUNCTION is found from its folder, where names of plugins stand."""
+
+    def found(name: Any) -> Any:
+        return placed(name, folder) if isinstance(name, str) and (":" in name or isinstance(name, Local)) else name
+
+    copy = dict(content)
+    for group in GROUPS:
+        if isinstance(copy.get(group), Mapping):
+            copy[group] = {found(name): value for name, value in copy[group].items()}
+    if isinstance(copy.get("select"), Mapping):
+        copy["select"] = {
+            key: [found(name) for name in value] if isinstance(value, list) else value
+            for key, value in copy["select"].items()
+        }
+    return copy
