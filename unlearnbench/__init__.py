@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unlearnbench.cli.progress import Reporter
     from unlearnbench.errors import AccessError, UserError
+    from unlearnbench.operations.progress import Reporter
     from unlearnbench.operations.run import Summary, run
     from unlearnbench.plugins.access import Access
     from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
@@ -39,7 +39,7 @@ _HOMES = {
     "Observed": "plugins.attack",
     "Problem": "plugins.problem",
     "Recipe": "training.recipe",
-    "Reporter": "cli.progress",
+    "Reporter": "operations.progress",
     "Samples": "training.samples",
     "Scores": "plugins.attack",
     "Split": "plugins.task",

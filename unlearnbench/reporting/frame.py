@@ -13,6 +13,7 @@ from unlearnbench.artefacts.versions import outdated
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
 from unlearnbench.planning.presets import Preset
+from unlearnbench.planning.presets.content import is_file
 from unlearnbench.reporting.absent import causes
 from unlearnbench.reporting.comparable import changes, marked
 from unlearnbench.reporting.record import STALE, Record
@@ -82,7 +83,7 @@ def record_paths(results: Path, preset: str | None = None, task: str = "") -> li
         raise UserError(f"there is no results folder {results}: run `unlearnbench run`, or name another with --results")
     if not os.access(results, os.R_OK | os.X_OK):
         raise UserError(f"cannot read the results folder {results}: check its permissions")
-    name = Path(preset).stem if preset and preset.endswith(".toml") else preset
+    name = Path(preset).stem if preset and is_file(preset) else preset
     if name and not (results / name).is_dir():
         raise UserError(f"there are no results of preset {name} in {results}: run `unlearnbench run --preset {preset}`")
     of_task = escape(folder_name(task)) if task else ""

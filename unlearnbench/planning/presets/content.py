@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.plugins.files import Local, placed
+from unlearnbench.plugins.files import Local, place_of, placed
 from unlearnbench.storage.folders import expanded
 
 HERE = Path(__file__).parent
@@ -115,3 +115,19 @@ def with_files(content: Mapping[str, Any], folder: Path) -> Content:
             for key, value in copy["select"].items()
         }
     return copy
+
+
+def portable(content: Mapping[str, Any]) -> Content:
+    """The content of a preset that is a dict, as that of a file in any folder: paths are absolute, JSON values."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {place_of(key): plain(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(one) for one in value]
+        return place_of(value) if isinstance(value, str) else value
+
+    own = with_files({key: value for key, value in content.items() if key != "name"}, Path())
+    if isinstance(base := own.get(EXTENDS), str) and is_file(base):
+        own[EXTENDS] = str(path_of(base).resolve())
+    return {key: plain(value) for key, value in own.items()}
