@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError
+from unlearnbench.operations.recorded import selection_of
 from unlearnbench.operations.work import Effort, Progress, execute
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.cells import planned, record_path
 from unlearnbench.planning.presets import ELSEWHERE
 from unlearnbench.planning.selection import Selection, Workspace, choose_device
+from unlearnbench.plugins.files import named
 from unlearnbench.reporting.frame import record_paths
 from unlearnbench.reporting.show import find_record
 from unlearnbench.runtime.arithmetic import NATIVE, processor, resolved
@@ -138,7 +140,8 @@ def again(
     with tempfile.TemporaryDirectory(prefix="unlearnbench-reproduce-") as folder:
         results, store = Path(folder, "results"), Store(Path(folder, "cache"))
         empty = Workspace(results, store, workspace.root, device, arithmetic)
-        plan = planned(selection_of(record, selection), empty)
+        chosen = selection_of(record, selection)
+        plan = planned(replace(chosen, methods=named(chosen.methods)), empty)
         cell = next(one for one in plan.cells if one.method == CellInfo.from_json(record["cell"]).method_name)
         plan = replace(plan, cells=[cell])
         execute(plan, effort.workers(empty.device, len(plan.shared) + 1), effort, progress)
@@ -153,24 +156,6 @@ def again(
         comparisons=list(compared(record, computed)),
         changes=differences(record["key"], computed["key"]),
         other_processor=record["observed"].get("processor", "unknown") if elsewhere else "",
-    )
-
-
-def selection_of(record: Mapping[str, Any], selection: Selection) -> Selection:
-    """The selection of a record's cell, with the options in the record."""
-    info, outputs = CellInfo.from_json(record["cell"]), record["key"]["outputs"]
-    options: dict[str, Mapping[str, Any]] = {outputs["task"]["name"]: outputs["task"]["options"]}
-    key = outputs
-    while key:
-        options[key["method"]["name"]] = key["method"]["options"]
-        key = key.get("parent")
-    options |= {attack["name"]: attack["options"] for attack in record["key"]["attacks"].values()}
-    files = record["observed"].get("files", {})
-    methods = [info.method_name, *(name for name in files if name != info.method_name)]
-    places = [f"{files[name]}:{name.rpartition('.')[2]}" if name in files else name for name in methods]
-    return replace(
-        Selection.of(selection.preset_name, info.dataset, info.task_name, places, info.seed),
-        overrides={name: values for name, values in options.items() if values},
     )
 
 
