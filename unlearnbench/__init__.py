@@ -1,8 +1,8 @@
 """unlearnbench: which machine-unlearning methods really forget?
 
-Run from Python with `run` (`progress=Reporter()` shows how it goes), read with `load` and `table`; write plugins with
-`method`, `task`, `dataset`, `model` and `attack`. Names are imported when they are first used, so that the command line
-answers at once.
+Run from Python with `run`, read with `load` and `table`, draw with `plot_tradeoff` and `plot_sensitivity`; write
+plugins with `method`, `task`, `dataset`, `model` and `attack`. Names are imported when they are first used, so that the
+command line answers at once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unlearnbench.plugins.problem import Problem
     from unlearnbench.plugins.task import Split, check_classes, choose, of_classes, task
     from unlearnbench.reporting.frame import load
+    from unlearnbench.reporting.plots import plot_sensitivity, plot_tradeoff
     from unlearnbench.reporting.tables import table
     from unlearnbench.training.recipe import Recipe
     from unlearnbench.training.samples import Batch, Samples, concat
@@ -57,6 +58,8 @@ _HOMES = {
     "model": "plugins.model",
     "of_classes": "plugins.task",
     "packed": "plugins.checkpoints",
+    "plot_sensitivity": "reporting.plots",
+    "plot_tradeoff": "reporting.plots",
     "run": "operations.run",
     "table": "reporting.tables",
     "task": "plugins.task",
@@ -93,6 +96,8 @@ __all__ = [
     "model",
     "of_classes",
     "packed",
+    "plot_sensitivity",
+    "plot_tradeoff",
     "run",
     "table",
     "task",

@@ -193,6 +193,38 @@ def verify(rerun: int, as_json: bool, **options: Any) -> None:
 
 
 @click.command()
+@PRESET
+@RESULTS
+@click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only of this data set; repeatable.")
+@click.option("-t", "--task", "tasks", multiple=True, metavar="LABEL", help="Only of this task; repeatable.")
+@click.option(
+    "-m",
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="LABEL|FILE.py:FUNCTION",
+    help="Those of this method, e.g. laf+tau=5.0; patterns such as 'laf+*'; repeatable.",
+)
+@click.option("--seeds", metavar="0-4|0,2,5", help="Only of these seeds.  [all]")
+@click.option("--failed", is_flag=True, help="Only records without numbers.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only print which records fit.")
+def remove(dry_run: bool, **options: Any) -> None:
+    """Removes records, such as those of experiments that failed, and writes the tables anew.
+
+    Tables and ranks no longer show them. Artefacts stay in the cache: the same run brings a record back, and `cache
+    --prune` deletes what no record needs.
+    """
+    from unlearnbench.operations.remove import remove as remove_records
+
+    done = remove_records(dry_run=dry_run, **options)
+    for cell in done.cells:
+        click.echo(cell)
+    click.echo(
+        f"{len(done.cells)} records {'fit' if dry_run else 'removed'}, {done.left} {'others' if dry_run else 'left'}"
+    )
+
+
+@click.command()
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...")
 @RESULTS
 @click.option(

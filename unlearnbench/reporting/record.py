@@ -121,6 +121,17 @@ class Record:
         own = {k: v for k, v in original.items() if k not in ("labels", "seed") and v != like.get(k)}  # not twice
         return [own, *(self.key.get(name) for name in ("shadows", "attacks", "code"))]
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its hyperparameters as NAME.OPTION, and those of the methods that it starts from."""
+        options = {f"{self.cell.method_name}.{name}": value for name, value in self.cell.hyperparameters.items()}
+        outputs = self.key.get("outputs", {}).get("parent")
+        while outputs and "method" in outputs:
+            method = outputs["method"]
+            options |= {f"{method['name']}.{name}": value for name, value in method["options"].items()}
+            outputs = outputs.get("parent")
+        return options
+
     def attack_options(self, name: str) -> Mapping[str, Any]:
         """The options of an attack that every run measures; none in old records."""
         options: Mapping[str, Any] = self.key.get("attacks", {}).get(name, {}).get("options", {})
@@ -128,7 +139,7 @@ class Record:
 
     def row(self) -> dict[str, Any]:
         """The record as a row of a table; its columns are those of `load`."""
-        row = {**self.cell.as_json(), "status": self.state, "reason": self.why}
+        row = {**self.cell.as_json(), "status": self.state, "reason": self.why, "stale": self.changed}
         row |= {"origin": self.origin, "shadows": self.shadows, "date": self.date}
         for protocol in PROTOCOLS:
             row |= {column_of(name, protocol): value for name, value in self.metrics.get(protocol, {}).items()}

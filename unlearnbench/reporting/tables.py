@@ -46,8 +46,8 @@ def table(
         results: The folder of the records.
         format: "markdown", "latex", "csv" (without notes; warns of records without numbers) or "terminal".
         view: "standard"; "compare": beside the published numbers; "cost": ep and seconds; "distance": distances to
-            Retrain; "paired": differences to Retrain with the same seed; "relearning": how fast forgotten samples are
-            relearned.
+            Retrain; "paired": differences to Retrain with the same seed; "sensitivity": columns against the values of
+            options that were varied; "relearning": how fast forgotten samples are relearned.
         accept_stale: Show stale cells too, with a footnote.
         options: `datasets`, `tasks`, `methods` and `seeds`: which cells, as in `run`; Retrain and the controls are
             always shown. `protocol` of views "standard" and "compare": "clean", or "released" as in the code behind
