@@ -219,9 +219,8 @@ def remove(dry_run: bool, **options: Any) -> None:
     done = remove_records(dry_run=dry_run, **options)
     for cell in done.cells:
         click.echo(cell)
-    click.echo(
-        f"{len(done.cells)} records {'fit' if dry_run else 'removed'}, {done.left} {'others' if dry_run else 'left'}"
-    )
+    fit, others = ("would be removed", "others") if dry_run else ("removed", "left")
+    click.echo(f"{len(done.cells)} records {fit}, {done.left} {others}")
 
 
 @click.command()
