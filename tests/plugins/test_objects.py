@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def shrunk(network):
 
 loss = t.zeros(2)
 """
-METHOD = '''
+METHOD = """
 @method(title="Fade", access=Access(prepare="images", forget="images"))
 def fade(problem, *, times: int = 1):
     "Shrinks the weights."
@@ -60,7 +61,7 @@ def none(problem):
     return {"none": t.zeros(2)}
 
 fade.prepare(none)
-'''
+"""
 
 
 @pytest.fixture
@@ -126,14 +127,14 @@ def test_an_installed_method_and_one_of_an_imported_file_need_no_other_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert name_of(registry.get(Method, "laf-r"), tmp_path) == "laf-r"
-    (tmp_path / "fading.py").write_text(IMPORTS + METHOD)
+    (tmp_path / "dimming.py").write_text(IMPORTS + METHOD)
     monkeypatch.syspath_prepend(tmp_path)
-    module = __import__("fading")
+    module = import_module("dimming")
     name = name_of(module.fade, tmp_path)
     assert isinstance(name, Local)
-    assert name.place == f"{tmp_path / 'fading.py'}:fade"
+    assert name.place == f"{tmp_path / 'dimming.py'}:fade"
     assert not (tmp_path / "notebook").exists()
-    sys.modules.pop("fading")
+    sys.modules.pop("dimming")
 
 
 def test_a_function_without_a_decorator_is_refused() -> None:

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 COLORS = {"control": "#737b84", "method": "#4184e4", "reference": "#c9901a"}
 """Readable on white and on black."""
-FORGOTTEN = ("train_f", "test_f")
-"""The columns that say what a network still knows of the forget set."""
 
 
-def plot_tradeoff(frame: pd.DataFrame, x: str = "test", y: str | None = None, axes: Axes | None = None) -> Axes:
+def plot_tradeoff(frame: pd.DataFrame, x: str = "test", y: str = "train_f", axes: Axes | None = None) -> Axes:
     """Plots what each network still knows of the forget set against its utility.
 
     Small dots are seeds, large ones their means. The star is Retrain: close to it is good. The box around it is the
@@ -29,7 +27,7 @@ def plot_tradeoff(frame: pd.DataFrame, x: str = "test", y: str | None = None, ax
     Args:
         frame: Rows of `load`, of one task and data set.
         x: The column of the horizontal axis.
-        y: The column of the vertical axis; None: `train_f`, or `test_f` where that is missing.
+        y: The column of the vertical axis.
         axes: Where to draw; None: new axes.
 
     Returns:
@@ -39,7 +37,6 @@ def plot_tradeoff(frame: pd.DataFrame, x: str = "test", y: str | None = None, ax
         UserError: If matplotlib is missing, or the frame has rows of several tasks or data sets, or not these columns.
     """
     frame = of_one_scenario(frame)
-    y = y or next((name for name in FORGOTTEN if name in frame and frame[name].notna().all()), FORGOTTEN[0])
     percent = frame.assign(**{column: 100 * column_of(frame, column) for column in (x, y)})
     axes = axes or new_axes(1)[0]
     means = percent.groupby("method")[[x, y]].mean()
@@ -70,7 +67,7 @@ def plot_sensitivity(
     Args:
         frame: Rows of `load`, of one task and data set.
         option: Such as "laf.tau", a column of the frame.
-        columns: Names of columns; None: all columns of the task's table.
+        columns: Names of columns; None: all accuracies, and the ASR.
         axes: Where to draw, one for each column; None: new axes side by side.
 
     Returns:
