@@ -215,7 +215,7 @@ def audit(digits: Dataset) -> Audit:
 
 @pytest.fixture
 def builder() -> Builder:
-    return Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu"))
+    return Builder(registry.get(Model, "cnn"), {}, (1, 8, 8), 10, torch.device("cpu"))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from zipfile import ZipFile
 import pytest
 
 import unlearnbench
+from unlearnbench.plugins import registry
 from unlearnbench.plugins.scaffold import TEMPLATES
 
 ROOT = Path(__file__).parent.parent
@@ -110,3 +111,11 @@ def test_nothing_that_is_loaded_can_run_code() -> None:
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 assert called not in ("eval", "exec", "compile", "torch.load", "np.load", "numpy.load"), (path, called)
+
+
+@pytest.mark.parametrize("group", registry.GROUPS)
+def test_the_function_of_a_built_in_plugin_stands_in_the_module_of_its_entry_point(group: str) -> None:
+    """Versions are confirmed for that module, and keys contain that of the function."""
+    for name, entry in registry.entries(group).items():
+        if entry.origin == registry.CORE:
+            assert entry.load().__module__ == entry.point.module, name

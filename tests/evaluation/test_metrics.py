@@ -29,15 +29,15 @@ def logits_of(labels: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
 def test_each_sample_counts_for_its_own_accuracy(digits: Dataset, split: Callable[..., Split]) -> None:
     task_split = split("class-removal")
     assert task_split.test_forget is not None
-    retain = torch.tensor(sorted(set(range(1437)) - set(task_split.forget.tolist())))
+    retain = torch.tensor(sorted(set(range(599)) - set(task_split.forget.tolist())))
     train = logits_of(digits.train_labels, torch.cat([task_split.forget[:7], retain[:5]]))
     test = logits_of(digits.test_labels, task_split.test_forget[:3])
     forgotten, test_forgotten = len(task_split.forget), len(task_split.test_forget)
     assert metrics.accuracies(train, test, digits, task_split) == pytest.approx(
         {
-            "train_r": 1 - 5 / (1437 - forgotten),
+            "train_r": 1 - 5 / (599 - forgotten),
             "train_f": 1 - 7 / forgotten,
-            "test": 1 - 3 / 360,
+            "test": 1 - 3 / 1198,
             "test_r": 1.0,
             "test_f": 1 - 3 / test_forgotten,
         }
@@ -66,7 +66,7 @@ def test_with_wrong_labels_on_held_out_samples_retrain_has_an_auc_of_one_half(
     task_split = split("noisy-label-removal")
     assert task_split.train_labels is not None
     assert task_split.heldout_labels is not None
-    retain = torch.tensor(sorted(set(range(1437)) - set(task_split.forget.tolist())))
+    retain = torch.tensor(sorted(set(range(599)) - set(task_split.forget.tolist())))
     retrained = builder.fresh("retrain")
     samples = TrainingSet(digits.train_images, digits.train_labels).samples(retain, "labels", seeds.generator("o"), "r")
     assert samples is not None
@@ -90,10 +90,10 @@ def test_the_counts_behind_accuracies_are_those_of_the_split(digits: Dataset, sp
     forgotten, heldout = len(task_split.forget), len(task_split.heldout)
     assert heldout < forgotten
     assert metrics.sample_counts(digits, task_split) == {
-        "train_r": 1437 - forgotten,
+        "train_r": 599 - forgotten,
         "train_f": forgotten,
-        "test": 360,
-        "test_r": 360 - len(task_split.test_forget),
+        "test": 1198,
+        "test_r": 1198 - len(task_split.test_forget),
         "test_f": len(task_split.test_forget),
         "asr": forgotten,
     }

@@ -35,7 +35,7 @@ def numbered(n: int, first: int) -> torch.Tensor:
 
 
 def test_an_attack_receives_every_sample_once_and_in_its_part(cell: Cell, store: Store, digits: Dataset) -> None:
-    train, test = numbered(1437, 0), numbered(360, 5000)
+    train, test = numbered(599, 0), numbered(1198, 5000)
     audit = Evaluator(WorkerContext(store)).audit(cell, train, test)
     split = split_of(cell.scenario, Datasets(store))
     assert split.train_labels is not None
@@ -43,8 +43,8 @@ def test_an_attack_receives_every_sample_once_and_in_its_part(cell: Cell, store:
         name: getattr(audit, name).logits[:, 0].astype(int) for name in ("forgotten", "retained", "heldout", "test")
     }
     assert places["forgotten"].tolist() == split.forget.tolist()
-    assert places["retained"].tolist() == sorted(set(range(1437)) - set(split.forget.tolist()))
-    assert places["test"].tolist() == list(range(5000, 5360))
+    assert places["retained"].tolist() == sorted(set(range(599)) - set(split.forget.tolist()))
+    assert places["test"].tolist() == list(range(5000, 6198))
     assert (places["heldout"] - 5000).tolist() == split.heldout.tolist()
     for name in ("forgotten", "retained"):
         assert getattr(audit, name).labels.tolist() == split.train_labels[places[name]].tolist()
@@ -54,7 +54,7 @@ def test_an_attack_receives_every_sample_once_and_in_its_part(cell: Cell, store:
 def test_only_protocol_released_attacks_augmented_training_samples(
     cell: Cell, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outputs = {"train": numbered(1437, 0), "train_augmented": numbered(1437, 10_000), "test": numbered(360, 5000)}
+    outputs = {"train": numbered(599, 0), "train_augmented": numbered(599, 10_000), "test": numbered(1198, 5000)}
     seen: list[Audit] = []
 
     def record_call(self: Attack, audit: Audit, **_: object) -> Scores:
@@ -69,7 +69,7 @@ def test_only_protocol_released_attacks_augmented_training_samples(
             assert (part.logits[:, 0] // 10_000 * 10_000 == first).all()
         assert (seen[-1].test.logits[:, 0] // 1000 == 5).all()
     evaluator.evaluate(cell, {name: outputs[name] for name in ("train", "test")}, RELEASED)
-    assert (seen[-1].forgotten.logits[:, 0] < 1437).all()
+    assert (seen[-1].forgotten.logits[:, 0] < 599).all()
 
 
 def test_an_attack_receives_its_options(cell: Cell, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_an_attack_receives_its_options(cell: Cell, store: Store, monkeypatch: p
 
     monkeypatch.setattr(Attack, "score", record_call)
     changed = replace(cell, attacks={**cell.attacks, "released": {"classifier": "xgboost"}})
-    outputs = {"train": numbered(1437, 0), "test": numbered(360, 5000)}
+    outputs = {"train": numbered(599, 0), "test": numbered(1198, 5000)}
     Evaluator(WorkerContext(store)).evaluate(changed, outputs, RELEASED)
     assert received == [{"classifier": "xgboost"}]
 
@@ -93,7 +93,7 @@ def test_accuracies_of_protocol_released_are_those_on_augmented_images(
     labels = split_of(cell.scenario, Datasets(store)).train_labels
     assert labels is not None
     right = one_hot(labels, 10).float()
-    outputs = {"train": right, "train_augmented": right.roll(1, dims=1), "test": torch.zeros(360, 10)}
+    outputs = {"train": right, "train_augmented": right.roll(1, dims=1), "test": torch.zeros(1198, 10)}
     evaluator = Evaluator(WorkerContext(store))
     clean, released = (evaluator.evaluate(cell, outputs, protocol)[0] for protocol in (CLEAN, RELEASED))
     assert (clean["train_r"], clean["train_f"]) == (1.0, 1.0)

@@ -39,7 +39,7 @@ def small_convolutional(shape: tuple[int, int, int], num_classes: int) -> Networ
 
 @pytest.fixture(scope="module")
 def builder() -> Builder:
-    return Builder(small_convolutional, {}, (1, 28, 28), 10, torch.device("cpu"))
+    return Builder(small_convolutional, {}, (1, 8, 8), 10, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

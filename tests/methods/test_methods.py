@@ -29,7 +29,7 @@ MakeProblem = Callable[..., Problem]
 @pytest.fixture(scope="module")
 def original(digits: Dataset) -> Network:
     """A network that has learned 300 digits."""
-    builder = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu"))
+    builder = Builder(registry.get(Model, "cnn"), {}, (1, 8, 8), 10, torch.device("cpu"))
     network = builder.fresh("original")
     samples = TrainingSet(digits.train_images[:300], digits.train_labels[:300]).everything(seeds.generator("order"))
     assert samples is not None

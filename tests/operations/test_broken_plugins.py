@@ -76,7 +76,7 @@ MESSAGES = {
         "has-outputs-independent-of-the-batch": "in eval mode outputs depend on the batch",
         "can-be-rebuilt-from-weights": "its state_dict is incomplete",
         "can-be-copied": "copy.deepcopy raises TypeError",
-        "can-be-planned-without-memory": "model broken cannot be built for images of 1 x 28 x 28",
+        "can-be-planned-without-memory": "model broken cannot be built for images of 1 x 8 x 8",
     },
     "attack": {
         "takes-options-as-keywords": "put a star before power",
@@ -246,7 +246,7 @@ OTHER: dict[str, tuple[Callable[..., Plugin], Callable[..., Any], str]] = {
         "training and test images must be of one size, not [(1, 8, 8), (1, 9, 9)]",
     ),
     "nothing": (model, lambda shape, num_classes: None, "it returns NoneType: return Network(features, head"),
-    "no model": (model, lambda shape, num_classes: 1 / 0, "cannot be built for images of 1 x 28 x 28"),
+    "no model": (model, lambda shape, num_classes: 1 / 0, "cannot be built for images of 1 x 8 x 8"),
     "no scores": (attack, lambda audit: None, "it returns NoneType; it must return Scores"),
     "single precision": (
         attack,

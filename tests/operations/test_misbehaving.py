@@ -119,7 +119,7 @@ FAILURES = {
     "raises": ("failed", "ValueError: no such luck"),
     "child": ("skipped", "ParentFailedError: raises failed: ValueError: no such luck"),
     "nan": ("diverged", "not finite"),
-    "wrong-shape": ("failed", "shape (1437, 3) instead of (1437, 10)"),
+    "wrong-shape": ("failed", "shape (599, 3) instead of (599, 10)"),
     "loops": ("timeout", "exceeded the time limit of 4 s"),
     "returns-a-loop": ("timeout", "exceeded the time limit of 4 s"),
     "quits": ("failed", "SystemExit: 0"),

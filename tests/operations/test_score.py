@@ -62,7 +62,7 @@ def test_forget_and_retain_set_divide_the_training_set_and_only_forget_labels_ar
 
 def test_the_exported_weights_load_into_the_model_named_in_about_json(exported: Path, tiny_run: Path) -> None:
     about = json.loads((exported / "about.json").read_text())
-    network = registry.get(Model, about["network"]["model"]).build((1, 28, 28), about["dataset"]["classes"])
+    network = registry.get(Model, about["network"]["model"]).build((1, 8, 8), about["dataset"]["classes"])
     network.load_state_dict(load_file(exported / "original.safetensors"))
     assert about["score"].startswith("unlearnbench score WEIGHTS.safetensors -d digits-8x8 -t noisy-label-removal")
 
@@ -86,7 +86,7 @@ def test_other_weights_get_other_numbers_and_are_evaluated_once(
     tiny: Path, cache: Path, finished: Path, tmp_path: Path
 ) -> None:
     with seeds.pinned("random weights"):
-        network = registry.get(Model, "cnn").build((1, 28, 28), 10)
+        network = registry.get(Model, "cnn").build((1, 8, 8), 10)
     path = tmp_path / "untrained.safetensors"
     save_file(network.state_dict(), path)
     first = score(path, tiny, cache, finished, "--json")
@@ -119,7 +119,7 @@ def test_commands_name_the_options_of_the_task(tiny: Path, cache: Path, tmp_path
     about = json.loads((tmp_path / "three/about.json").read_text())
     assert about["task"]["options"]["classes"] == [3]
     assert "-p 'class-removal.classes=[3]'" in about["score"]
-    assert about["network"]["input"].startswith("float32 [n, 1, 28, 28], pixels divided by 255;")
+    assert about["network"]["input"].startswith("float32 [n, 1, 8, 8], pixels divided by 255;")
     done = call(
         "score", tmp_path / "three/original.safetensors", *names, "--name", "x", "--results", tmp_path, "--json"
     )
@@ -133,9 +133,7 @@ def test_the_size_of_the_input_is_that_after_resizing(tiny: Path, store: Store, 
     path.write_text(tiny.read_text().replace("epochs = 1\n[data", "epochs = 1\nresize = 32\n[data"))
     cell = plan_in(store, tmp_path, path, tasks="class-removal").cells[0]
     about = facts_of(cell, LoadedScenario.of(cell.scenario, Datasets(store)))
-    assert about["network"]["input"].startswith(
-        "float32 [n, 1, 32, 32], pixels divided by 255 and resized from 28 x 28"
-    )
+    assert about["network"]["input"].startswith("float32 [n, 1, 32, 32], pixels divided by 255 and resized from 8 x 8")
 
 
 @pytest.mark.parametrize(

@@ -1,120 +1,195 @@
-"""Hyperparameters are chosen by a rule, without the test set, and all trials are logged."""
+"""Hyperparameters are chosen by a rule, without the test set; all trials are logged, and none is computed twice."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import METHODS, one_by_one
+from conftest import one_by_one
 
-from unlearnbench import UserError
+from unlearnbench import UserError, statistics
 from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.cli.main import main
 from unlearnbench.operations import tune
 from unlearnbench.operations.work import Effort
+from unlearnbench.planning import presets, tuned
 from unlearnbench.planning.selection import Selection, Workspace
-from unlearnbench.plugins import registry
-from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.storage.store import Store
+from unlearnbench.tuning import rule, trials
+from unlearnbench.tuning.spaces import Choices, Range
 
-GRID = {"lr": [1e-6, 1e-4]}
-
-
-def rows_of(images: torch.Tensor) -> set[bytes]:
-    return {bytes(image) for image in images.flatten(1).numpy()}
-
-
-def test_the_tuning_set_has_training_images_only(store: Store, digits: Dataset) -> None:
-    tuning_set, _ = Datasets(store).load("digits-8x8-tuning", Path("no"))
-    assert (len(tuning_set.train_labels), len(tuning_set.test_labels)) == (1153, 284)
-    assert rows_of(tuning_set.pool.train_images) == rows_of(digits.train_images)
-    assert not rows_of(tuning_set.train_images) & rows_of(tuning_set.test_images)
-    share = tuning_set.test_labels.bincount() / tuning_set.pool.train_labels.bincount()
-    assert (share - 0.2).abs().max() < 0.01
+SPACE = {"lr": Range(1e-6, 1e-1)}
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def tuned(tiny: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tune.Tuning:
+def preset(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("preset") / "mine.toml"
+    path.write_text(tiny.read_text() + "\n[tuning]\npoints = [3, 2]\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def workspace(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace.of(tmp_path_factory.mktemp("tuned"), cache)
+
+
+def run(preset: Path, workspace: Workspace, methods: Sequence[str] = ("neggrad",), **more: Any) -> list[str]:
+    """Tunes in this process; returns the progress lines."""
     lines: list[str] = []
-    selection = Selection.of(tiny, "digits-8x8", "data-removal")
-    workspace = Workspace.of(tmp_path_factory.mktemp("tuned"), cache)
     with pytest.MonkeyPatch.context() as patch:  # test_files.py tunes in workers
         patch.setattr(tune, "in_parallel", one_by_one)
-        tuning = tune.tune("neggrad", selection, workspace, grid=GRID, effort=Effort(jobs=1), say=lines.append)
-    # One pass for the original, four fifths of one for Retrain, and five passes over a fifth for each point.
-    assert lines[0] == "2 points of neggrad on digits-8x8-tuning, data-removal: 4 passes over its training set"
-    assert lines[-1].startswith("[4/4] NegGrad lr=0.0001: train_r")
-    return tuning
+        selection = Selection.of(preset, "digits-8x8", "data-removal")
+        tune.tune(methods, selection, workspace, effort=Effort(jobs=1), say=lines.append, **more)
+    return lines
 
 
-def test_the_point_closest_to_retrain_is_chosen(tuned: tune.Tuning) -> None:
-    retrain, original, *points = tuned.trials
-    assert (retrain.name, original.name, [p.point["lr"] for p in points]) == ("Retrain", "Original", [1e-6, 1e-4])
-    for trial in (original, *points):
-        differences = [
-            abs(trial.measures[name] - retrain.measures[name]) for name in ("train_r", "train_f", "test", "auc")
-        ]
-        assert trial.distance == pytest.approx(sum(differences) / 4)
-    assert tuned.best is min(points, key=lambda p: p.distance)
-    assert abs(points[0].distance - original.distance) < 1  # so small a step changes next to nothing
+@pytest.fixture(scope="module")
+def lines(preset: Path, workspace: Workspace) -> list[str]:
+    return run(preset, workspace, space=SPACE, write=True)
 
 
-def test_all_trials_are_in_the_log_and_none_in_a_record(tuned: tune.Tuning) -> None:
-    text = tuned.log.read_text()
-    assert all(f"lr = {value}" in text for value in (1e-06, 0.0001))
-    assert f"Chosen: lr = {tuned.best.point['lr']}" in text
-    assert "seed 1000" in text
-    assert not list(tuned.log.parents[4].rglob("*.json"))
-    assert [path.suffix for path in tuned.log.parents[4].rglob("*") if path.is_file()] == [".md"]
+@pytest.fixture
+def log(lines: list[str], workspace: Workspace) -> Path:
+    return workspace.results / "tuning/mine/digits-8x8/data-removal/neggrad.csv"
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_tunable_method_has_a_grid_of_the_same_size(name: str) -> None:
-    untunable = ("retrain", "sisa", "scrub-r", "laf-none-l1", "laf-none-l2")  # see grids.toml
-    if name in untunable or registry.get(tune.Method, name).role == "control":
-        with pytest.raises(UserError, match="there is no grid"):
-            tune.points_of(name, None)
-    else:
-        points = tune.points_of(name, None)
-        assert len(points) == tune.MAX_POINTS
-        method = registry.get(tune.Method, name)
-        for point in points:
-            method.resolve(name, point)
+def test_the_best_points_of_the_first_split_go_on_to_the_second(lines: list[str], log: Path) -> None:
+    entries = trials.read(log)
+    first = [entry for entry in entries if entry.split == 0]
+    second = [entry for entry in entries if entry.split == 1]
+    assert [entry.network for entry in first] == ["Retrain", "Original", "1", "2", "3"]
+    best = rule.ranked(rule.scored(first))[:2]
+    assert {entry.network for entry in second} == {"Retrain", "Original", *(row.network for row in best)}
+    # The original 1 pass, Retrain four fifths of one, and NegGrad five epochs on a fifth for each of three points.
+    assert lines[0] == "tuning split 1 of 2: 5 trials to compute, 5 passes over the training set"
+
+
+def test_the_choice_stands_beside_the_preset_with_the_hash_of_its_log(preset: Path, log: Path) -> None:
+    (choice,) = presets.read(str(preset)).tuned.values()
+    rows = rule.scored(trials.read(log))
+    assert choice.values == rule.ranked(rows)[0].point
+    assert choice.gain == rule.gain(rows, rule.ranked(rows)[0])
+    assert choice.sha256 == hashlib.sha256(log.read_bytes()).hexdigest()
+    assert log.parts[-5:] == tuple(Path(choice.log).parts)
+
+
+def test_the_page_has_every_trial_the_choice_and_the_command(log: Path, preset: Path) -> None:
+    text = log.with_suffix(".md").read_text()
+    entries = trials.read(log)
+    chosen = rule.ranked(rule.scored(entries))[0]
+    assert f"Chosen: point {chosen.network}, lr = {chosen.point['lr']}." in text
+    for entry in entries:
+        assert (entry.reason or f"{entry.measures['train_f']:.2f}") in text
+    assert f"unlearnbench tune neggrad -d digits-8x8 -t data-removal --preset {preset} --points 3,2" in text
+
+
+def test_a_second_run_computes_nothing_and_a_lost_trial_alone_is_computed_again(
+    lines: list[str], log: Path, preset: Path, workspace: Workspace
+) -> None:
+    before = log.read_bytes()
+    again = run(preset, workspace, space=SPACE)
+    assert [line.partition(": ")[2] for line in again] == ["0 trials to compute, 0 passes over the training set"] * 2
+    assert log.read_bytes() == before
+    trials.write(log, trials.read(log)[:-1])  # as after a kill
+    assert "1 trials to compute" in run(preset, workspace, space=SPACE)[1]
+    assert log.read_bytes() == before
+
+
+def test_a_trial_of_other_code_or_data_is_computed_again(
+    lines: list[str], log: Path, preset: Path, workspace: Workspace
+) -> None:
+    before = log.read_bytes()
+    first, *others = trials.read(log)
+    trials.write(log, [replace(first, key="of another version"), *others])
+    assert "1 trials to compute" in run(preset, workspace, space=SPACE)[0]
+    assert log.read_bytes() == before
+
+
+def test_a_dry_run_computes_nothing(preset: Path, cache: Path, tmp_path: Path) -> None:
+    fresh = Workspace.of(tmp_path, cache)
+    (line,) = run(preset, fresh, space={"lr": Range(1e-6, 1e-2)}, dry_run=True)
+    assert line.startswith("9 trials to compute")
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_measures_are_accuracies_on_training_images_and_the_auc_of_a_loss_attack(
+    log: Path, preset: Path, workspace: Workspace
+) -> None:
+    entry = next(entry for entry in trials.read(log) if entry.network == "Original")
+    selection = Selection.of(preset, "digits-8x8", "data-removal")
+    cell = tune.cell_of("original", {}, tune.TuningSplit("digits-8x8", 0), "data-removal", selection, workspace)
+    outputs, _ = workspace.store.load(cell.outputs.key) or ({}, {})
+    loaded = LoadedScenario.of(cell.scenario, Datasets(workspace.store))
+    content, forget, heldout = loaded.content, loaded.split.forget, loaded.split.heldout
+    right = outputs["train"].argmax(1) == content.train_labels
+    assert entry.measures["train_f"] == pytest.approx(100 * right[forget].double().mean().item(), abs=1e-4)
+    held_out = outputs["test"].argmax(1) == content.test_labels
+    assert entry.measures["test"] == pytest.approx(100 * held_out.double().mean().item(), abs=1e-4)
+
+    def log_probability(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return logits.double().log_softmax(1)[torch.arange(len(labels)), labels]
+
+    members = log_probability(outputs["train"][forget], content.train_labels[forget])
+    others = log_probability(outputs["test"][heldout], content.test_labels[heldout])
+    above = (members[:, None] > others).double().mean() + 0.5 * (members[:, None] == others).double().mean()
+    assert entry.measures["auc"] == pytest.approx(100 * above.item(), abs=1e-4)
+    assert statistics.auc(members.numpy(), others.numpy()).value == pytest.approx(above.item())
+
+
+def test_class_removal_is_judged_on_forgotten_and_retained_classes_apart(preset: Path, workspace: Workspace) -> None:
+    selection = Selection.of(preset, "digits-8x8", "class-removal")
+    cell = tune.cell_of("original", {}, tune.TuningSplit("digits-8x8", 0), "class-removal", selection, workspace)
+    measures, reason = tune.attempt(cell, workspace.store)
+    assert (list(measures), reason) == (["train_r", "train_f", "test_r", "test_f", "auc"], "")
+
+
+def test_no_point_is_chosen_if_all_fail(tiny: Path, cache: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "diverging.toml"
+    preset.write_text(tiny.read_text() + "[methods.neggrad]\nlr = 1e29\n")
+    with pytest.raises(UserError, match="every point of digits-8x8 data-removal neggrad failed, the last with"):
+        run(preset, Workspace.of(tmp_path, cache), space={"lr": Choices([1e30, 1e31])}, budget=(2,))
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["neggrad", "-d", "digits-8x8", "--grid", "lr=1,2,3,4,5"], "at most 4 points, and this grid has 5"),
-        (["neggrad", "-d", "digits-8x8", "--grid", "rate=1"], "unknown option of method 'neggrad': 'rate'"),
-        (["retrain", "-d", "digits-8x8"], "there is no grid for retrain: give one"),
+        (["neggrad", "--points", "3,4"], "numbers from 1, in falling order, e.g. 8,3: not (3, 4)"),
+        (["neggrad", "--points", "few"], "--points takes numbers such as 12,12,12, not 'few'"),
+        (["neggrad", "--space", "rate=1,2"], "unknown option of method 'neggrad': 'rate'"),
+        (["neggrad", "--space", "lr=1:0"], "lr needs a range LOW:HIGH with 0 < LOW < HIGH, or values V1,V2"),
+        (["sisa"], "no space is declared for sisa: give one, e.g. --space lr=1e-5:1e-2"),
+        (["neggrad", "laf-r", "--space", "lr=1,2"], "--space belongs to one method: name it"),
+        (["neggrad", "--all"], "name the methods to tune, or use --all"),
         (["neggrad", "-d", "mnist"], "unknown data set in preset tiny: 'mnist'"),
-        (["negrad", "-d", "digits-8x8"], "unknown method 'negrad': did you mean 'neggrad'"),
+        (["negrad"], "unknown method 'negrad': did you mean 'neggrad'"),
+        (["neggrad", "-t", "data-removl"], "unknown task 'data-removl': did you mean 'data-removal'"),
     ],
 )
 def test_bad_input_gets_one_clear_message(
     words: list[str], message: str, tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
-    places = ["-t", "data-removal", "--preset", str(tiny), "--cache", str(cache), "--results", str(tmp_path)]
+    places = ["--preset", str(tiny), "--cache", str(cache), "--results", str(tmp_path)]
     done = CliRunner().invoke(main, ["tune", *words, *places])
     assert done.exit_code == 2
     assert message in done.stderr
 
 
-def test_a_data_set_without_a_tuning_set_is_refused_with_those_that_have_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cifar10 has no tuning set; digits-8x8, mnist have one"):
-        tune.tune("neggrad", Selection.of("paper", "cifar10", "data-removal"), Workspace.of(tmp_path))
-
-
-@pytest.mark.usefixtures("in_this_process")
-def test_no_point_is_chosen_if_all_fail(tiny: Path, cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="every point of neggrad failed, the last with FloatingPointError"):
-        tune.tune(
-            "neggrad",
-            Selection.of(tiny, "digits-8x8", "data-removal"),
-            Workspace.of(tmp_path, cache),
-            grid={"lr": [1e30]},
-            say=lambda _: None,
-        )
+@pytest.mark.parametrize("name", presets.names())
+def test_every_tuned_value_of_a_published_preset_follows_from_its_log(name: str, store: Store) -> None:
+    preset = presets.read(name)
+    for choice in preset.tuned.values():
+        log = ROOT / "results" / choice.log
+        assert hashlib.sha256(log.read_bytes()).hexdigest() == choice.sha256, log
+        rows = rule.scored(trials.read(log))
+        best = rule.ranked(rows)[0]
+        assert (best.point, rule.gain(rows, best)) == (choice.values, choice.gain), log
+        assert {trial.split for trial in trials.read(log)} == set(range(len(preset.tuning.points)))
+    assert tuned.path_for(presets.file_of(name)).name == f"{name}.tuned.toml"

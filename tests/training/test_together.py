@@ -90,7 +90,7 @@ class Hasty(Exact):
 @pytest.fixture
 def builder() -> Builder:
     """Builds the networks of problems."""
-    return Builder(small_model, {}, (1, 28, 28), 10, torch.device("cpu"))
+    return Builder(small_model, {}, (1, 8, 8), 10, torch.device("cpu"))
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_in_double_precision_it_is_the_same_computation(
 
 def test_in_single_precision_the_difference_is_rounding(parts: Callable[..., list[Samples]]) -> None:
     """Three steps are too few for rounding errors to grow."""
-    builder = Builder(registry.get(Model, "cnn"), {}, (1, 28, 28), 10, torch.device("cpu"))
+    builder = Builder(registry.get(Model, "cnn"), {}, (1, 8, 8), 10, torch.device("cpu"))
     recipe = Recipe("sgd", lr=0.02, momentum=0.9, epochs=1)
     together, alone = ([builder.fresh("x", k) for k in range(3)] for _ in range(2))
     loop.fit_together(together, parts(), recipe)

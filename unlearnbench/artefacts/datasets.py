@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from unlearnbench.artefacts.splits import held_out_of, split_by
+from unlearnbench.artefacts.tuning_split import TuningSplit
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset, Source, check_dataset
@@ -36,7 +37,7 @@ class Datasets:
         """Reads a data set, mapped from the cache after the first time if its files are known.
 
         Args:
-            name: Its name on the command line.
+            name: Its name on the command line, or that of a tuning split.
             root: The folder with its files.
 
         Returns:
@@ -80,6 +81,9 @@ class Datasets:
             cached.cache_clear()
 
     def _read(self, name: str, root: Path) -> tuple[Dataset, str]:
+        if tuning := TuningSplit.parsed(name):
+            divided = tuning.of(self.load(tuning.dataset, root)[0])
+            return divided, checksum(divided)
         source = registry.get(Source, name)
         if not source.kept:
             dataset = decoded(source, name, root)

@@ -45,6 +45,9 @@ SWEEP = click.option(
 )
 SEEDS = click.option("--seeds", metavar="0-4|0,2,5", help="Seeds to run.  [those of the preset]")
 JOBS = click.option("-j", "--jobs", type=int, metavar="N", help="Number of workers.  [number of cores]")
+TIMEOUT = click.option(
+    "--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]"
+)
 DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", help="Device.  [auto]")
 ARITHMETIC = click.option(
     "--arithmetic",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,6 +31,7 @@ from unlearnbench.cli.options import (
     SEEDS,
     SWEEP,
     TASKS,
+    TIMEOUT,
     effort_of,
     parse_parameters,
     parse_sweeps,
@@ -39,6 +41,9 @@ from unlearnbench.cli.options import (
 )
 from unlearnbench.cli.printing import as_data, show_failures, show_plan, show_reproduction, show_result
 from unlearnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from unlearnbench.operations.tune import Tuning
 
 
 @click.command()
@@ -67,7 +72,7 @@ from unlearnbench.errors import UserError
 @click.option("--retry-failed", is_flag=True, help="Run cells again that failed in an earlier run.")
 @ACCEPT
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Stop a method or an attack after this time.  [never]")
+@TIMEOUT
 @JSON
 def run(
     everything: bool,  # the default; the flag makes it explicit
@@ -235,38 +240,85 @@ def measure(
 
 
 @click.command()
-@click.argument("method", metavar="METHOD|FILE.py:FUNCTION")
-@ONE_DATASET
-@ONE_TASK
+@click.argument("methods", nargs=-1, metavar="[METHOD|FILE.py:FUNCTION]...")
+@click.option("--all", "every", is_flag=True, help="All methods of the preset that have a declared space.")
 @PRESET
+@DATASETS
+@TASKS
 @click.option(
-    "--grid", "grids", multiple=True, metavar="KEY=V1,V2", help="Values of the grid; repeatable.  [the suite's grid]"
+    "--space", "space", multiple=True, metavar="KEY=LOW:HIGH|V1,V2", help="A log-uniform range, or choices; repeatable."
 )
+@click.option("--points", metavar="N1,N2", help="Number of points on each tuning split.  [the preset's]")
+@click.option("--write", is_flag=True, help="Write the choices to PRESET.tuned.toml, from which tables take them.")
 @JOBS
+@TIMEOUT
 @DEVICE
 @ARITHMETIC
 @RESULTS
 @CACHE
 @DATA
-def tune(method: str, grids: tuple[str, ...], **options: Any) -> None:
-    """Tunes the hyperparameters of a method on a small grid.
+@DRY_RUN
+def tune(
+    methods: tuple[str, ...],
+    every: bool,
+    space: tuple[str, ...],
+    points: str | None,
+    write: bool,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Tunes hyperparameters: the same rule, and the same number of points for every method.
 
-    The grid has at most four points. Uses training images only, some of them held out, with a seed, an original and a
-    Retrain of its own. Writes a log.
+    Draws points from the methods' declared spaces, and takes the one that is closest to Retrain on tuning splits, which
+    have training images only. Writes a log of all trials, as CSV and as markdown; a run that was interrupted continues
+    from it.
     """
-    from unlearnbench.operations.tune import tune as tune_method
+    from unlearnbench.operations.tune import tune as tune_methods
+    from unlearnbench.plugins.files import named
+    from unlearnbench.tuning.spaces import parsed
 
-    grid = {key: values.split(",") for key, _, values in (text.partition("=") for text in grids)}
-    tuning = tune_method(
-        method,
+    if bool(methods) == every:
+        raise UserError("name the methods to tune, or use --all")
+    tunings = tune_methods(
+        named(methods),
         selection_of(options),
         workspace_of(options),
-        grid={key: [parse_value(value) for value in values] for key, values in grid.items()} or None,
+        space={key: parsed(key, as_space(value)) for key, _, value in (text.partition("=") for text in space)} or None,
+        budget=parse_points(points),
         effort=effort_of(options),
+        dry_run=dry_run,
+        write=write,
         say=partial(click.echo, err=True),
     )
-    click.echo(tuning.log.read_text(encoding="utf-8"), nl=False)
-    click.echo(f"\nwrote {tuning.log}", err=True)
+    if len(tunings) == 1:
+        click.echo(tunings[0].page, nl=False)
+    elif tunings:
+        click.echo(overview_of(tunings))
+
+
+def overview_of(tunings: Sequence[Tuning]) -> str:
+    """The choices of several studies, a line each."""
+    lines = []
+    for tuning in tunings:
+        choice = tuning.choice
+        values = ", ".join(f"{name}={value}" for name, value in choice.values.items())
+        gain = f"{choice.gain:.2f} points closer to Retrain" if choice.gain > 0 else "no better than doing nothing"
+        lines.append(f"{choice.task} {choice.method}: {values} ({gain})")
+    return "\n".join(lines)
+
+
+def as_space(text: str) -> object:
+    """A range LOW:HIGH, or values V1,V2, as `spaces.parsed` takes them."""
+    low, colon, high = text.partition(":")
+    return {"low": parse_value(low), "high": parse_value(high)} if colon else [parse_value(v) for v in text.split(",")]
+
+
+def parse_points(text: str | None) -> tuple[int, ...]:
+    """The numbers of points on each split; empty if none are given."""
+    try:
+        return tuple(int(number) for number in text.split(",")) if text else ()
+    except ValueError:
+        raise UserError(f"--points takes numbers such as 12,12,12, not {text!r}") from None
 
 
 @click.command()

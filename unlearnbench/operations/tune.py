@@ -1,263 +1,354 @@
-"""Tunes hyperparameters without published values, by the same rule and with the same budget for every method.
+"""Tunes hyperparameters, by the same rule and with the same budget for every method.
 
-The rule: of at most four points of a grid, choose the one that is closest to Retrain on a tuning set. This has training
-images only, some of them held out, with an original and a Retrain of its own. The test set is not loaded, and no
-network that is trained on the tuning set enters a table.
+In the first tuning split every method tries as many points of its space as the budget says; the best of them go on to
+the next split. The test set is not used, and no network that is trained on a tuning split enters a table.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
+import hashlib
 import shlex
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from unlearnbench import statistics
-from unlearnbench.artefacts.artefact import unmade
+from unlearnbench.artefacts.artefact import Artefact, unmade
 from unlearnbench.artefacts.loaded import LoadedScenario
+from unlearnbench.artefacts.tuning_split import TuningSplit
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.evaluation import metrics
-from unlearnbench.operations.work import Effort, evaluator_of, work
+from unlearnbench.operations.work import EVALUATION, Effort, evaluator_of, work
+from unlearnbench.planning import presets, tuned
 from unlearnbench.planning.cells import planned
-from unlearnbench.planning.plan import Cell
+from unlearnbench.planning.plan import Cell, made_first
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
+from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins import registry
-from unlearnbench.plugins.files import named, place_of
+from unlearnbench.plugins.files import place_of
 from unlearnbench.plugins.method import Method
+from unlearnbench.plugins.task import Task
 from unlearnbench.runtime.threads import one_thread
+from unlearnbench.runtime.timing import Forecast
 from unlearnbench.storage import folders
 from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.store import Store
+from unlearnbench.tuning import rule, spaces, trials
+from unlearnbench.tuning.page import page_of
+from unlearnbench.tuning.spaces import Point, Space
+from unlearnbench.tuning.trials import Trial
 
-SEED = 1000
-"""The seed on tuning sets, which no table uses."""
-MAX_POINTS = 4
-SUFFIX = "-tuning"
-GRIDS = Path(__file__).with_name("grids.toml")
-Point = Mapping[str, Any]
+Say = Callable[[str], object]
+Place = tuple[int, str]
+"""A tuning split, and a network on it: "Retrain", "Original" or the number of a point."""
+
+
+@dataclass
+class Study:
+    """The search for the hyperparameters of a method on a data set and a task.
+
+    Attributes:
+        method: Name of the method.
+        dataset: Name of the data set.
+        task: Name of the task.
+        space: What is chosen.
+        points: The points of the first split, by their number from 1 as text.
+        log: The path of the log, a CSV file.
+        trials: The trials so far that are up to date.
+    """
+
+    method: str
+    dataset: str
+    task: str
+    space: Space
+    points: Mapping[str, Point]
+    log: Path
+    trials: dict[Place, Trial] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.task} {self.method}"
+
+    def networks(self, split: int, budget: Sequence[int]) -> dict[str, Point]:
+        """What is evaluated on a split: the references, and the points that are still in the running."""
+        names = list(self.points)
+        if split:
+            before = [trial for (number, _), trial in self.trials.items() if number < split]
+            names = [row.network for row in rule.ranked(rule.scored(before))] or names  # none before a dry run
+        kept = names[: budget[split]]
+        return {trials.RETRAIN: {}, trials.ORIGINAL: {}, **{name: self.points[name] for name in kept}}
+
+    def add(self, trial: Trial) -> None:
+        """Adds a trial, and writes the log."""
+        self.trials[trial.split, trial.network] = trial
+        trials.write(self.log, list(self.trials.values()))
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A network that was evaluated on the tuning set.
+class Job:
+    """A cell that is to be evaluated on a tuning split, for every study that needs it."""
 
-    Attributes:
-        name: Title of its method.
-        point: Its hyperparameters in the grid; empty for Retrain and the original.
-        measures: In percent: accuracies on the retain set, forget set and held-out set, and the AUC of a loss attack;
-            empty if it failed.
-        distance: Mean absolute difference to the measures of Retrain, in percentage points; nan if it failed.
-        reason: Why it failed.
-    """
-
-    name: str
+    cell: Cell
+    split: int
+    network: str
     point: Point
-    measures: Mapping[str, float]
-    distance: float = float("nan")
-    reason: str = ""
+    studies: Sequence[Study]
+
+    def trial(self, measures: Mapping[str, float], reason: str) -> Trial:
+        """The trial with these measures."""
+        return Trial(self.split, self.network, self.cell.outputs.digest, self.point, measures, reason)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """The result of `tune`.
+    """The result of a study.
 
     Attributes:
-        trials: Retrain, the original, and the points of the grid.
-        best: The point that is closest to Retrain.
-        log: The path of the log.
+        choice: The chosen values; their log is a CSV file.
+        page: The log for people, in markdown.
+        rows: All points that were tried in every split, best first.
     """
 
-    trials: Sequence[Trial]
-    best: Trial
-    log: Path
+    choice: Choice
+    page: str
+    rows: Sequence[rule.Scored]
 
 
 def tune(
-    method: str,
+    methods: Sequence[str],
     selection: Selection,
     workspace: Workspace,
     *,
-    grid: Mapping[str, Sequence[Any]] | None = None,
+    space: Space | None = None,
+    budget: Sequence[int] = (),
     effort: Effort = Effort(),
-    say: Callable[[str], object] = print,
-) -> Tuning:
-    """Evaluates the points of a grid of hyperparameters, and writes a log.
+    dry_run: bool = False,
+    write: bool = False,
+    say: Say = print,
+) -> list[Tuning]:
+    """Evaluates points of the methods' spaces on tuning splits, writes logs, and chooses.
+
+    Trials that the logs have already, with the same keys, are not computed again.
 
     Args:
-        method: Name of the method, or FILE.py:FUNCTION.
-        selection: One data set and one task; the tuning set is the data set of that name followed by "-tuning". The
-            preset has the recipe, the model and the hyperparameters that are not in the grid.
-        workspace: The folders, device and arithmetic; the log goes to `tuning/` in the results folder.
-        grid: Values by name; None: the suite's own grid for this method.
-        effort: Workers.
+        methods: Names of methods; empty: all of the preset that have a declared space.
+        selection: Data sets and tasks; the preset's if empty. The preset has the recipe, the network and the
+            hyperparameters that are not chosen.
+        workspace: The folders, device and arithmetic; logs go to `tuning/` in the results folder.
+        space: Instead of the declared one, for a single method.
+        budget: The number of points on each split, in falling order; empty: the preset's.
+        effort: Workers, and the time limit of a trial.
+        dry_run: Only say how much there is to compute.
+        write: Write the choices into the file that belongs to the preset, so that tables use them.
         say: Receives progress lines.
 
     Raises:
-        UserError: If a name or value is wrong, or every point failed.
+        UserError: If a name or value is wrong, or every point of a method failed.
     """
-    (method,) = named([method])
-    (dataset,), (task,) = selection.datasets, selection.tasks
-    points = points_of(method, grid)
-    log = workspace.results / "tuning" / selection.preset.name / dataset / task / f"{method}.md"
-    folders.check_writable(log.parent)
-    cells = cells_of(method, points, on_tuning_set(selection), workspace)
-    missing = {one.digest: one for cell, _ in cells for one in unmade(cell.outputs, workspace.store)}
-    ep = sum(artefact.ep for artefact in missing.values())
-    say(f"{len(points)} points of {method} on {dataset}{SUFFIX}, {task}: {ep:.0f} passes over its training set")
-    trials: list[Trial] = []
-    for trial in trials_of(cells, workspace, effort):
-        trials.append(trial)
-        say(f"[{len(trials)}/{len(cells)}] {as_line(trial)}")
-    best = min(trials[2:], key=lambda trial: (math.isnan(trial.distance), round(trial.distance, 2)))
-    if math.isnan(best.distance):
-        raise UserError(
-            f"every point of {method} failed, the last with {trials[-1].reason}: choose other points with --grid"
-        )
-    words = ["unlearnbench", "tune", place_of(method), "-d", dataset, "-t", task, "--preset", selection.preset_name]
-    title = f"{method} on {dataset}, {task}, preset {selection.preset.name}"
-    text = log_of(trials, best, title, shlex.join([*words, *grid_options(grid or {})]))
-    write_atomically(log, text.encode())
-    return Tuning(trials, best, log)
+    selection = replace(selection, preset=replace(selection.preset, tuned={}))  # the default is the method's own
+    budget = tuple(budget) or selection.preset.tuning.points
+    check_budget(budget)
+    studies = studies_of(methods, selection, workspace, space, budget)
+    for study in studies:
+        folders.check_writable(study.log.parent)
+    if dry_run:
+        jobs = [job for split in range(len(budget)) for job in jobs_of(studies, split, budget, selection, workspace)]
+        say(estimate(jobs, workspace.store))
+        return []
+    for split in range(len(budget)):
+        jobs = jobs_of(studies, split, budget, selection, workspace)
+        say(f"tuning split {split + 1} of {len(budget)}: {estimate(jobs, workspace.store)}")
+        compute(jobs, workspace, effort, say)
+    tunings = [chosen(study, selection, workspace, budget) for study in studies]
+    if write:
+        path = tuned.path_for(presets.file_of(selection.preset_name))
+        choices = tuned.read(path) | {tuning.choice.place: tuning.choice for tuning in tunings}
+        tuned.write(path, choices.values())
+        say(f"wrote {path}")
+    return tunings
 
 
-def cells_of(
-    method: str, points: Sequence[Point], selection: Selection, workspace: Workspace
-) -> list[tuple[Cell, Point]]:
-    """The cells to compare: Retrain, the original, and the method at each point."""
-
-    def cell(name: str, overrides: Mapping[str, Point]) -> Cell:
-        cells = planned(replace(selection, methods=[name], overrides=overrides), workspace).cells
-        return next(cell for cell in cells if cell.method == name)
-
-    fixed: list[tuple[Cell, Point]] = [(cell(REFERENCE, {}), {}), (cell(ORIGINAL, {}), {})]
-    return fixed + [(cell(method, {method: point}), point) for point in points]
+def check_budget(budget: Sequence[int]) -> None:
+    """Raises `UserError` unless a budget is numbers of points that do not grow."""
+    if any(points < 1 for points in budget) or list(budget) != sorted(budget, reverse=True):
+        raise UserError(f"the points on each split are numbers from 1, in falling order, e.g. 8,3: not {budget}")
 
 
-def trials_of(cells: Sequence[tuple[Cell, Point]], workspace: Workspace, effort: Effort) -> Iterator[Trial]:
-    """Makes and measures cells; yields their trials in order, because each is compared with the first, Retrain."""
-    workers = effort.workers(workspace.device, len(cells))
-    calls = [(cell, workspace.store) for cell, _ in cells]
-    results: dict[int, tuple[dict[str, float], str]] = {}
-    count = 0
-    reference: dict[str, float] = {}
-    for done in in_parallel(attempt, calls, workers, None, workspace.environment):
-        results[done.index] = done.result or ({}, done.reason)
-        while count in results:
-            yield trial_of(*cells[count], *results[count], reference)
-            reference = reference or results[0][0]
-            count += 1
+def studies_of(
+    methods: Sequence[str], selection: Selection, workspace: Workspace, space: Space | None, budget: Sequence[int]
+) -> list[Study]:
+    """The studies of all methods, data sets and tasks, with the trials that their logs have."""
+    preset = selection.preset
+    if space is not None and len(methods) != 1:
+        raise UserError("--space belongs to one method: name it")
+    if not methods:
+        known = preset.methods or list(registry.usable("methods"))
+        methods = [name for name in known if name in spaces.declared()]
+    datasets = selection.datasets or preset.tuning.datasets or list(preset.datasets)
+    for dataset in datasets:
+        if dataset not in preset.datasets:
+            raise unknown(f"data set in preset {preset.name}:", dataset, preset.datasets)
+    tasks = selection.tasks or preset.tasks or list(registry.usable("tasks"))
+    studies = []
+    for dataset in datasets:
+        for task in tasks:
+            registry.get(Task, task)
+            for method in methods:
+                registry.get(Method, method)
+                own = spaces.space_of(method) if space is None else space
+                default = default_of(method, dataset, task, own, selection, workspace)
+                points = spaces.points_of(own, default, budget[0])
+                log = workspace.results / "tuning" / preset.name / dataset / task / f"{method}.csv"
+                numbered = {str(number): point for number, point in enumerate(points, 1)}
+                study = Study(method, dataset, task, own, numbered, log)
+                study.trials = {(trial.split, trial.network): trial for trial in trials.read(log)}
+                studies.append(study)
+    return studies
 
 
-def grid_options(grid: Mapping[str, Sequence[Any]]) -> list[str]:
-    """The command-line options for a grid."""
-    return [word for key, values in grid.items() for word in ("--grid", f"{key}={','.join(map(str, values))}")]
-
-
-def points_of(method: str, grid: Mapping[str, Sequence[Any]] | None) -> list[Point]:
-    """All combinations of a grid's values.
+def default_of(method: str, dataset: str, task: str, space: Space, selection: Selection, workspace: Workspace) -> Point:
+    """The values that a method has without tuning.
 
     Raises:
-        UserError: If there is no grid, or it has too many points.
+        UserError: If it has no such hyperparameter.
     """
-    registry.get(Method, method)
-    if grid is None:
-        grids = tomllib.loads(GRIDS.read_text(encoding="utf-8"))
-        if method not in grids:
-            raise UserError(f"there is no grid for {method}: give one, e.g. --grid lr=1e-4,1e-3")
-        grid = grids[method]
-    points: list[Point] = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    if not 0 < len(points) <= MAX_POINTS:
-        raise UserError(f"a grid may have at most {MAX_POINTS} points, and this grid has {len(points)}")
-    return points
+    registry.get(Method, method).resolve(method, {name: values.at(0.0) for name, values in space.items()})
+    cell = cell_of(method, {}, TuningSplit(dataset, 0), task, selection, workspace)
+    return {name: cell.info.hyperparameters[name] for name in space}
 
 
-def on_tuning_set(selection: Selection) -> Selection:
-    """The selection with the tuning set as data set, the tuning seed, and the fewest possible shadow models.
+def cell_of(
+    method: str, point: Point, split: TuningSplit, task: str, selection: Selection, workspace: Workspace
+) -> Cell:
+    """The cell of a method with these hyperparameters on a tuning split; its seed is the number of the split."""
+    training = selection.preset.datasets[split.dataset]
+    preset = replace(selection.preset, datasets={str(split): training}, shadows=2)  # attacks are not run
+    own = Selection(preset, selection.preset_name, [str(split)], [task], [method], [split.number], selection.overrides)
+    if point:
+        own = replace(own, overrides={**own.overrides, method: {**own.overrides.get(method, {}), **point}})
+    cells = planned(own, workspace).cells
+    return next(cell for cell in cells if cell.method == method)
 
-    Raises:
-        UserError: If there is no tuning set.
+
+def jobs_of(
+    studies: Iterable[Study], split: int, budget: Sequence[int], selection: Selection, workspace: Workspace
+) -> list[Job]:
+    """What must be computed on a split; what studies share is one job."""
+    jobs: dict[str, Job] = {}
+    references = {trials.RETRAIN: REFERENCE, trials.ORIGINAL: ORIGINAL}
+    for study in studies:
+        place = TuningSplit(study.dataset, split)
+        wanted = study.networks(split, budget)
+        for network, point in wanted.items():
+            cell = cell_of(references.get(network, study.method), point, place, study.task, selection, workspace)
+            known = study.trials.get((split, network))
+            if known is None or known.key != cell.outputs.digest:
+                job = jobs.setdefault(cell.outputs.digest, Job(cell, split, network, point, []))
+                jobs[cell.outputs.digest] = replace(job, studies=[*job.studies, study])
+        for number, network in list(study.trials):
+            if number == split and network not in wanted:  # of a larger budget, or of another space
+                del study.trials[number, network]
+    return sorted(jobs.values(), key=lambda job: (job.cell.depth, -job.cell.outputs.ep))
+
+
+def estimate(jobs: Sequence[Job], store: Store) -> str:
+    """How much there is to compute, in words."""
+    missing = {one.digest: one.ep for job in jobs for one in unmade(job.cell.outputs, store)}
+    return f"{len(jobs)} trials to compute, {sum(missing.values()):.0f} passes over the training set"
+
+
+def compute(jobs: Sequence[Job], workspace: Workspace, effort: Effort, say: Say) -> None:
+    """Evaluates jobs in workers, those with the most work first, and adds their trials to the studies."""
+    missing = {one.digest: one for job in jobs for one in unmade(job.cell.outputs, workspace.store)}
+    queue: list[Artefact | Cell] = [*made_first(missing.values()), *(job.cell for job in jobs)]
+    first = len(queue) - len(jobs)
+    work_of = [one.total_ep if isinstance(one, Artefact) else one.outputs.ep + EVALUATION for one in queue]
+    calls = [(one, workspace.store) for one in queue]
+    workers = effort.workers(workspace.device, len(calls)) if calls else 1
+    forecast, count = Forecast(sum(work_of), workers), 0
+    for done in in_parallel(attempt, calls, workers, effort.timeout, workspace.environment):
+        forecast.add(work_of[done.index], done.seconds)
+        if done.index < first:
+            continue
+        job, count = jobs[done.index - first], count + 1
+        trial = job.trial(*(done.result or ({}, done.reason)))
+        for study in job.studies:
+            study.add(trial)
+        failure = f": {trial.reason}" if trial.reason else ""
+        say(f"[{count}/{len(jobs)}] {job.cell.info.task} {job.cell.method} {trial.name}{failure}  ({forecast})")
+
+
+def attempt(job: Artefact | Cell, store: Store) -> tuple[dict[str, float], str]:
+    """In a worker: makes an artefact, or the outputs of a cell.
+
+    Returns:
+        The measures of a cell, empty if it failed, and the reason of the failure.
     """
-    (dataset,), preset = selection.datasets, selection.preset
-    if dataset not in preset.datasets:
-        raise unknown(f"data set in preset {preset.name}:", dataset, preset.datasets)
-    name = f"{dataset}{SUFFIX}"
-    known = registry.entries("datasets")
-    if name not in known:
-        tunable = [entry.removesuffix(SUFFIX) for entry in known if entry.endswith(SUFFIX)]
-        raise UserError(f"{dataset} has no tuning set; {', '.join(tunable)} have one, i.e. a data set NAME{SUFFIX}")
-    preset = replace(preset, seeds=(SEED,), datasets={name: preset.datasets[dataset]}, shadows=2)
-    return replace(selection, preset=preset, datasets=[name], seeds=())
-
-
-def attempt(cell: Cell, store: Store) -> tuple[dict[str, float], str]:
-    """In a worker: makes the outputs of a cell; returns their measures, and the reason of a failure."""
-    outcome = work(cell.outputs, store, False)
-    outputs = store.load(cell.outputs.key)
+    if isinstance(job, Artefact):
+        return {}, work(job, store, False).reason
+    reason = work(job.outputs, store, False).reason
+    outputs = store.load(job.outputs.key)
     if outputs is None:
-        return {}, outcome.reason
+        return {}, reason
     with one_thread():
-        return measures_of(evaluator_of(store).context.load(cell.scenario), outputs[0]), ""
+        return measures_of(evaluator_of(store).context.load(job.scenario), outputs[0], job.info.columns), ""
 
 
-def trial_of(
-    cell: Cell, point: Point, measures: Mapping[str, float], reason: str, reference: Mapping[str, float]
-) -> Trial:
-    """The trial of a cell. `reference` holds the measures of Retrain; it is empty for Retrain itself."""
-    title = registry.get(Method, cell.method).title
-    if not measures:
-        return Trial(title, point, {}, reason=reason)
-    distance = sum(abs(measures[name] - value) for name, value in reference.items()) / max(1, len(reference))
-    return Trial(title, point, measures, distance)
+def measures_of(loaded: LoadedScenario, outputs: Mapping[str, Tensor], columns: Sequence[str]) -> dict[str, float]:
+    """What the rule compares, in percent: accuracies, and the AUC of a loss attack.
 
-
-def measures_of(loaded: LoadedScenario, outputs: Mapping[str, Tensor]) -> dict[str, float]:
-    """The measures that the rule compares, in percent: three accuracies, and the AUC of a loss attack."""
+    The accuracies are Train_r, Train_f and those on test samples that the task's table has.
+    """
     content, split = loaded.content, loaded.split
     accuracies = metrics.accuracies(outputs["train"], outputs["test"], content, split)
     labels, heldout = split.labels(content), split.labels_of_heldout(content)
     sides = [(outputs["train"][split.forget], labels[split.forget]), (outputs["test"][split.heldout], heldout)]
     scores = [-cross_entropy(logits.double(), side, reduction="none").numpy() for logits, side in sides]
-    measures = {name: accuracies[name] for name in ("train_r", "train_f", "test")}
-    measures["auc"] = statistics.auc(scores[0], scores[1]).value
+    names = dict.fromkeys(["train_r", "train_f", *(name for name in columns if name in accuracies)])
+    measures = {name: accuracies[name] for name in names} | {"auc": statistics.auc(scores[0], scores[1]).value}
     return {name: 100 * value for name, value in measures.items()}
 
 
-def as_line(trial: Trial) -> str:
-    """A trial as a progress line."""
-    name = " ".join([trial.name, *(f"{key}={value}" for key, value in trial.point.items())])
-    if trial.reason:
-        return f"{name}: {trial.reason}"
-    measures = ", ".join(f"{measure} {value:.2f}" for measure, value in trial.measures.items())
-    return f"{name}: {measures}, distance {trial.distance:.2f}"
+def chosen(study: Study, selection: Selection, workspace: Workspace, budget: Sequence[int]) -> Tuning:
+    """Applies the rule to a study, and writes its page.
 
-
-def log_of(trials: Sequence[Trial], best: Trial, title: str, command: str) -> str:
-    """The text of the log: all points, their measures, the chosen point and the rule."""
-    from tabulate import tabulate
-
-    names = list(trials[0].measures)
-    lines = []
-    for trial in trials:
-        point = ", ".join(f"{key} = {value}" for key, value in trial.point.items())
-        numbers = [f"{trial.measures[name]:.2f}" if trial.measures else "-" for name in names]
-        distance = trial.reason or f"{trial.distance:.2f}" if trial is not trials[0] else ""
-        lines.append([trial.name, point, *numbers, distance])
-    headers = ["Network", "Point", "Train_r", "Train_f", "Held out", "AUC (loss)", "Distance"]
-    chosen = ", ".join(f"{key} = {value}" for key, value in best.point.items())
-    no_gain = " No point is closer than the original." if trials[1].distance <= best.distance else ""
-    return (
-        f"# {title}\n\n{tabulate(lines, headers, tablefmt='pipe', disable_numparse=True)}\n\n"
-        f"Chosen: {chosen}. The rule: the least mean absolute difference to Retrain over these four measures, in "
-        f"percentage points; the first point of equals. With seed {SEED} on the tuning set, which has training images "
-        f"only, some of them held out; the test set is not used.{no_gain}\n\n"
-        f"    {command}\n"
+    Raises:
+        UserError: If every point failed.
+    """
+    entries = [trial for trial in study.trials.values() if trial.split < len(budget)]
+    content = trials.write(study.log, entries)
+    rows = rule.scored(entries)
+    best = rule.ranked(rows)[0]
+    if best.mean == float("inf"):
+        last = next(trial.reason for trial in reversed(entries) if trial.reason)
+        raise UserError(f"every point of {study} failed, the last with {last}: choose other points with --space")
+    choice = Choice(
+        method=study.method,
+        task=study.task,
+        model=selection.preset.datasets[study.dataset].model,
+        values=dict(best.point),
+        log=str(study.log.relative_to(workspace.results)),
+        sha256=hashlib.sha256(content).hexdigest(),
+        gain=rule.gain(rows, best),
     )
+    page = page_of(study.space, entries, choice, title_of(study, selection), command_of(study, selection, budget))
+    write_atomically(study.log.with_suffix(".md"), page.encode())
+    return Tuning(choice, page, rule.ranked(rows))
+
+
+def title_of(study: Study, selection: Selection) -> str:
+    """The title of a study's page."""
+    return f"{study.method} on {study.dataset}, {study.task}, preset {selection.preset.name}"
+
+
+def command_of(study: Study, selection: Selection, budget: Sequence[int]) -> str:
+    """The command line of a study."""
+    words = ["unlearnbench", "tune", place_of(study.method), "-d", study.dataset, "-t", study.task]
+    words += ["--preset", selection.preset_name, "--points", ",".join(map(str, budget))]
+    if study.space != spaces.declared().get(study.method):
+        words += [word for name, values in study.space.items() for word in ("--space", f"{name}={values}")]
+    return shlex.join(words)

@@ -53,6 +53,8 @@ class CellInfo:
         hyperparameters: Its hyperparameters.
         sources: Where each hyperparameter comes from, in words; also those of the method that it starts from, as
             METHOD.NAME.
+        gain: How much closer to Retrain tuning came than the original is, in percentage points on tuning splits; at
+            most 0 if nothing was better than doing nothing. None if the hyperparameters were not tuned.
     """
 
     preset: str = ""
@@ -72,6 +74,7 @@ class CellInfo:
     like: str = ""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    gain: float | None = None
 
     @classmethod
     def from_json(cls, cell: Mapping[str, Any]) -> Self:

@@ -15,6 +15,7 @@ from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.artefacts.scenario import Scenario
 from unlearnbench.artefacts.shadow import Shadow
 from unlearnbench.artefacts.splits import listed
+from unlearnbench.artefacts.tuning_split import plugin_of
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError, unknown
@@ -23,6 +24,7 @@ from unlearnbench.planning.plan import Cell, Plan, Rerun
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
+from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.access import SUPERVISION
 from unlearnbench.plugins.attack import Attack
@@ -111,7 +113,7 @@ class _Planner:
 
     def scenario(self, dataset: str, task: str, seed: int) -> Scenario:
         """Resolves the names and options of a scenario."""
-        registry.get(Source, dataset)
+        registry.get(Source, plugin_of(dataset))
         training, workspace = self.preset.datasets.get(dataset), self.workspace
         if training is None:
             raise UserError(f"preset {self.preset.name} does not say how to train {dataset}: add [datasets.{dataset}]")
@@ -214,7 +216,15 @@ class _Planner:
                 for name, values in shared
             ]
             layers = of_like + layers
+        if choice := self.choice(method, scenario):
+            layers.append((choice.source, {k: v for k, v in choice.values.items() if k in chosen.defaults}))
         return [*layers, ("command line", self.overrides.get(method, {}))]
+
+    def choice(self, method: str, scenario: Scenario) -> Choice | None:
+        """What tuning chose for a method, or for the one whose hyperparameters it shares."""
+        names = method, registry.get(Method, method).like
+        found = (self.preset.tuned.get((name, scenario.task, scenario.model)) for name in names)
+        return next((choice for choice in found if choice), None)
 
     def changed(self, method: str, scenario: Scenario) -> dict[str, Any]:
         """The hyperparameters of a method, and of those it starts from, that the command line changed."""
@@ -242,7 +252,7 @@ class _Planner:
         return CellInfo(
             preset=self.preset.name,
             dataset=scenario.dataset,
-            dataset_title=registry.get(Source, scenario.dataset).title,
+            dataset_title=registry.get(Source, plugin_of(scenario.dataset)).title,
             model=scenario.model,
             task=f"{scenario.task}+{of_task}" if of_task else scenario.task,
             task_title=f"{task.title} ({of_task})" if of_task else task.title,
@@ -257,6 +267,7 @@ class _Planner:
             like=method.like,
             hyperparameters=dict(options),
             sources=self.sources(name, scenario),
+            gain=choice.gain if (choice := self.choice(name, scenario)) and not of_method else None,
         )
 
     def command(self, name: str, scenario: Scenario) -> str:

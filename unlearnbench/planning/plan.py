@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -140,13 +140,8 @@ class Plan:
 
     @property
     def shared(self) -> list[Artefact]:
-        """The missing artefacts that are made before the cells: trainings first, the longest in front."""
-        trainings = together(artefact for artefact in self.missing if isinstance(artefact, Training))
-        preparations = [artefact for artefact in self.missing if isinstance(artefact, Prepared)]
-        return [
-            *sorted(trainings, key=lambda training: -training.total_ep),
-            *sorted(preparations, key=lambda prepared: -prepared.total_ep),
-        ]
+        """The missing artefacts that are made before the cells."""
+        return made_first(self.missing)
 
     @property
     def ep(self) -> float:
@@ -157,3 +152,14 @@ class Plan:
     def size(self) -> int:
         """The disk space that the work ahead will take, in bytes."""
         return sum(artefact.size for artefact in self.missing)
+
+
+def made_first(missing: Iterable[Artefact]) -> list[Artefact]:
+    """The artefacts that are made before cells: trainings first, the longest in front, then preparations."""
+    missing = list(missing)
+    trainings = together(artefact for artefact in missing if isinstance(artefact, Training))
+    preparations = [artefact for artefact in missing if isinstance(artefact, Prepared)]
+    return [
+        *sorted(trainings, key=lambda training: -training.total_ep),
+        *sorted(preparations, key=lambda prepared: -prepared.total_ep),
+    ]

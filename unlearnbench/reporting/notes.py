@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 IDLE = 1.0
 """In percentage points: a method within this distance of the original in every column has changed almost nothing."""
+UNSTABLE = 10.0
+"""In percentage points: a method whose seeds deviate by more in a column is named."""
 DAMAGED = 5.0
 """In percentage points: a method further below Retrain and the original than this has damaged the model."""
 CLEARLY = 2.0
@@ -53,6 +55,16 @@ def remarks(
         elif idle := [name for name, row in competing if row.keys() == original.keys() and near(row, original)]:
             names = ", ".join(idle)
             yield f"{title}: almost unchanged, within {IDLE:.0f} point of the original in every column: {names}."
+        if erratic := [name for name, row in competing if any(n.deviation > UNSTABLE for n in row.values())]:
+            yield (f"{title}: unstable, a deviation over {UNSTABLE:.0f} points in some column: {', '.join(erratic)}.")
+        if retrain and original and (worse := [name for name, row in competing if is_farther(row, original, retrain)]):
+            yield (
+                f"{title}: worse than doing nothing, farther from Retrain than the original by the mean over the "
+                f"columns: {', '.join(worse)}."
+            )
+        present = [info for m, info in methods.items() if (dataset, m, utility) in numbers]
+        if vain := [info.method_title for info in present if info.gain is not None and info.gain <= 0]:
+            yield f"{title}: tuning found nothing better than doing nothing for {', '.join(vain)}."
         if utility in retrain and utility in original:
             limit = min(retrain[utility].mean, original[utility].mean) - DAMAGED
             if damaged := [name for name, row in competing if row[utility].mean < limit]:
@@ -60,6 +72,16 @@ def remarks(
                     f"{title}: damaged, {COLUMNS[utility]} more than {DAMAGED:.0f} points below Retrain and the "
                     f"original: {', '.join(damaged)}."
                 )
+
+
+def is_farther(row: Mapping[str, Number], original: Mapping[str, Number], retrain: Mapping[str, Number]) -> bool:
+    """Whether a method's mean distance to Retrain over the columns is larger than the original's, as printed.
+
+    A method that changes almost nothing is not: its distance differs from the original's by chance.
+    """
+    columns = row.keys() & original.keys() & retrain.keys()
+    own, undone = (round(sum(r[c].distance(retrain[c]) for c in columns), 2) for r in (row, original))
+    return own > undone and not near(row, original)
 
 
 def near(row: Mapping[str, Number], original: Mapping[str, Number], limit: float = IDLE) -> bool:

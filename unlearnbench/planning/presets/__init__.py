@@ -11,8 +11,9 @@ from typing import Any
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.presets.content import HERE as HERE
-from unlearnbench.planning.presets.content import content_of, extended, path_of
+from unlearnbench.planning.presets.content import TUNED, content_of, extended, layers_of, path_of
 from unlearnbench.planning.presets.content import names as names
+from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins.plugin import like
 from unlearnbench.training.recipe import Recipe
 
@@ -29,7 +30,11 @@ MAX_SEEDS = 10_000
 UNNAMED = "notebook"
 """The name of a preset that is a dict without a name."""
 RECIPE = vars(Recipe())
-KEYS = ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks", "sweep", "combinations")
+KEYS = (
+    *("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "attacks"),
+    *("tuning", "sweep", "combinations"),
+)
+"""Of a preset's file."""
 PresetLike = str | Path | Mapping[str, Any]
 """A preset as people write it: a name, a file, or the content of a file."""
 
@@ -50,6 +55,19 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How much `tune` may try, the same for every method.
+
+    Attributes:
+        points: The number of points on each tuning split, in falling order: the best ones go on to the next split.
+        datasets: The data sets that it tunes on; empty: all. What it chooses holds for all data sets of the model.
+    """
+
+    points: tuple[int, ...] = (12, 12, 12)
+    datasets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Preset:
     """The content of a preset, with checked keys.
 
@@ -66,6 +84,8 @@ class Preset:
         attack_options: Options by name of the attack.
         sweep: Values to try, by name of a method or task and option.
         combinations: Whether all combinations of these values are tried, instead of one change at a time.
+        tuning: How much `tune` may try.
+        tuned: The hyperparameters that tuning chose, by method, task and model.
         source: The name or the file by which `--preset` reads it.
     """
 
@@ -81,19 +101,22 @@ class Preset:
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sweep: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     combinations: bool = False
+    tuning: Budget = Budget()
+    tuned: Mapping[tuple[str, str, str], Choice] = field(default_factory=dict)
     source: str = ""
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
         """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
-        layers, table = [], self.method_options.get(method, {})
-        for step in (task, model, None):
-            layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
-            table = table.get(step, {}) if step else {}
-        return layers
+        return layers_of(self.method_options.get(method, {}), task, model)
+
+
+def file_of(name: str) -> Path:
+    """The file of a preset: that of one of `names()`, or the path of a TOML file."""
+    return path_of(name)
 
 
 def read(preset: PresetLike) -> Preset:
-    """Reads a preset.
+    """Reads a preset, and what tuning chose for it.
 
     Args:
         preset: One of `names()`, the path of a TOML file, or the content of such a file as a dict; its key `name` says
@@ -115,9 +138,10 @@ def checked(name: str, source: str, content: Callable[[], Mapping[str, Any]]) ->
     """Builds a preset from its content; messages name it."""
     if not name.isprintable():
         raise UserError(f"the name of a preset has no control characters such as line breaks: not {name!r}")
-    whole = content()
+    whole = dict(content())
+    choices = whole.pop(TUNED, {})
     try:
-        return replace(parsed(name, whole), source=source)
+        return replace(parsed(name, whole), tuned=choices, source=source)
     except UserError as error:
         raise UserError(f"preset {source}: {error}") from error
 
@@ -151,6 +175,7 @@ def parsed(name: str, content: Mapping[str, Any]) -> Preset:
         methods=selection(select, "methods"),
         task_options={task: table(content["tasks"], task) for task in table(content, "tasks")},
         method_options={method: table(content["methods"], method) for method in table(content, "methods")},
+        tuning=budget_of(table(content, "tuning")),
         attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
         sweep=sweep_of({name: table(content["sweep"], name) for name in table(content, "sweep")}),
         combinations=like(False, content.get("combinations", False), "combinations"),
@@ -168,6 +193,15 @@ def sweep_of(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Seq
             if isinstance(values, str | Mapping) or not isinstance(values, Iterable) or not list(values):
                 raise UserError(f"sweep.{name}.{option} must be a list of values, not {values!r}")
     return {name: {option: tuple(values) for option, values in options.items()} for name, options in tables.items()}
+
+
+def budget_of(content: Mapping[str, Any]) -> Budget:
+    """The table `tuning`, checked."""
+    check_keys("tuning.", content, ("points", "datasets"))
+    points = content.get("points", list(Budget.points))
+    if not (isinstance(points, list) and points and all(type(number) is int and number > 0 for number in points)):
+        raise UserError(f"tuning.points must be numbers of points, one for each split, e.g. [8, 3], not {points!r}")
+    return Budget(tuple(points), selection(content, "datasets", "tuning") or ())
 
 
 def several(names: str | Sequence[str]) -> Sequence[str]:
@@ -221,11 +255,11 @@ def table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def selection(content: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
-    """A list of names; None if it is missing."""
+def selection(content: Mapping[str, Any], key: str, where: str = "select") -> tuple[str, ...] | None:
+    """A list of names in the table `where`; None if it is missing."""
     value = content.get(key)
     if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
-        raise UserError(f"select.{key} must be a list of names, not {value!r}")
+        raise UserError(f"{where}.{key} must be a list of names, not {value!r}")
     return None if value is None else tuple(value)
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.planning import tuned
+from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins.files import Local, place_of, placed
 from unlearnbench.storage.folders import expanded
 
 HERE = Path(__file__).parent
 EXTENDS = "extends"
 """The key that names the preset that a preset builds on."""
+TUNED = "tuned"
+"""The key under which what tuning chose, which has a file of its own, joins the content."""
 READERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads}
 """How files of presets are read, by ending; `run` writes JSON for a preset that is a dict."""
 GROUPS = ("tasks", "methods", "attacks", "sweep")
@@ -24,7 +29,7 @@ Content = dict[str, Any]
 
 def names() -> list[str]:
     """The names of the suite's own presets."""
-    return sorted(path.stem for path in HERE.glob("*.toml"))
+    return sorted(path.stem for path in HERE.glob("*.toml") if not path.name.endswith(tuned.SUFFIX))
 
 
 def is_file(name: str) -> bool:
@@ -67,9 +72,9 @@ def content_of(path: Path, before: tuple[Path, ...] = ()) -> Content:
         raise UserError(f"cannot read preset {path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"preset {path} is not valid {path.suffix[1:].upper()}: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"preset {path} is no table")
-    return extended(content, path.parent, (*before, path.resolve()))
+    if not isinstance(content, dict) or TUNED in content:
+        raise UserError(f"preset {path} must be a table, without {TUNED}")
+    return extended({**content, TUNED: tuned.read(tuned.path_for(path))}, path.parent, (*before, path.resolve()))
 
 
 def extended(content: Mapping[str, Any], folder: Path, before: tuple[Path, ...] = ()) -> Content:
@@ -77,7 +82,7 @@ def extended(content: Mapping[str, Any], folder: Path, before: tuple[Path, ...] 
 
     Args:
         content: What it says itself. Its tables are merged, key by key, with those of the preset that it extends; any
-            other value replaces that one's.
+            other value replaces that one's. A hyperparameter that it sets wins over one that was tuned there.
         folder: The folder that files are relative to.
         before: The files that extend it.
     """
@@ -87,7 +92,26 @@ def extended(content: Mapping[str, Any], folder: Path, before: tuple[Path, ...] 
         return own
     if not isinstance(base, str):
         raise UserError(f"{EXTENDS} must be the name or the file of a preset, not {base!r}")
-    return merged(content_of(path_of(base, folder), before), own)
+    theirs = content_of(path_of(base, folder), before)
+    methods = own.get("methods", {})
+    kept = {place: without(choice, methods) for place, choice in theirs[TUNED].items()}
+    return merged({**theirs, TUNED: kept}, own)
+
+
+def without(choice: Choice, methods: Mapping[str, Any]) -> Choice:
+    """What tuning chose for a preset, without the values that one which extends it sets itself."""
+    own = methods.get(choice.method, {})
+    layers = layers_of(own, choice.task, choice.model) if isinstance(own, Mapping) else []
+    return replace(choice, values={name: v for name, v in choice.values.items() if not any(name in o for o in layers)})
+
+
+def layers_of(table: Mapping[str, Any], task: str, model: str) -> list[Content]:
+    """A method's table of hyperparameters for a task and a model, one dict per level; the most specific is the last."""
+    layers = []
+    for step in (task, model, None):
+        layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
+        table = table.get(step, {}) if step else {}
+    return layers
 
 
 def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> Content:

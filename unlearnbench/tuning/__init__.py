@@ -1,0 +1,1 @@
+"""How hyperparameters are chosen: the declared spaces, the log of trials, and the rule."""
