@@ -202,3 +202,24 @@ def test_a_dict_is_a_preset_whose_name_it_says(tmp_path: Path) -> None:
             presets.read({"name": name, "extends": "demo"})
     with pytest.raises(UserError, match="preset quick: unknown key 'selekt'"):
         presets.read({"name": "quick", "selekt": {}})
+
+
+TUNED = """
+[[tuned]]
+method = "laf"
+task = "data-removal"
+model = "cnn"
+values = { lr_align = 0.1, tau = 2.0 }
+log = "x.csv"
+sha256 = "00"
+gain = 1.0
+"""
+
+
+def test_tuned_values_are_inherited_but_for_those_that_the_preset_sets_itself(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(BASE)
+    (tmp_path / "base.tuned.toml").write_text(TUNED)
+    preset = read(tmp_path, 'extends = "base.toml"\n[methods.laf.data-removal]\ntau = 9.0\n')
+    assert preset.tuned["laf", "data-removal", "cnn"].values == {"lr_align": 0.1}
+    assert presets.read(str(tmp_path / "base.toml")).tuned["laf", "data-removal", "cnn"].values["tau"] == 2.0
+    assert presets.read({"extends": "demo"}).tuned == presets.read("demo").tuned

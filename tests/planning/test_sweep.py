@@ -10,6 +10,7 @@ from conftest import NOWHERE
 
 from unlearnbench import UserError
 from unlearnbench.cli.options import parse_sweeps
+from unlearnbench.planning import presets
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.planning.sweep import swept
 from unlearnbench.runtime import arithmetic
@@ -82,5 +83,12 @@ def test_the_presets_of_studies_can_be_planned(name: str, store: Store, tmp_path
     workspace = Workspace(tmp_path, store, NOWHERE, "cpu", arithmetic.NATIVE)
     chosen = Selection.of(name, tasks="class-removal", seeds=0)
     cells = swept(chosen, workspace, chosen.preset.sweep).cells
-    expected = {"study-supervision": 8 + 16, "study-sensitivity": 4 + 26 - 5, "study-components": 8}
+    expected = {"study-supervision": 8 + 16, "study-sensitivity": 4 + 23 - 3, "study-components": 8}
     assert len(cells) == expected[name]
+
+
+def test_the_study_of_components_has_the_values_that_were_tuned_for_laf() -> None:
+    preset, demo = presets.read("study-components"), presets.read("demo")
+    for task in preset.tasks or ():
+        *_, values, _ = preset.hyperparameters("laf", task, "cnn")
+        assert values == demo.tuned["laf-tuned", task, "cnn"].values
