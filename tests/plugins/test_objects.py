@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import linecache
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 import unlearnbench
 from unlearnbench import UserError
-from unlearnbench.plugins import files, registry
+from unlearnbench.plugins import registry
 from unlearnbench.plugins.files import Local
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.objects import name_of
@@ -62,28 +61,6 @@ def none(problem):
 
 fade.prepare(none)
 """
-
-
-@pytest.fixture
-def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dict[str, Any]]]:
-    """Runs cells as a notebook does: in `__main__`, with sources that `inspect` finds."""
-    main = sys.modules["__main__"]
-    for name in ("math", "t", "nn", "Access", "descend", "method", "SCALE", "unused", "Shrink", "shrunk", "loss"):
-        monkeypatch.setattr(main, name, None, raising=False)
-    monkeypatch.setattr("unlearnbench.plugins.objects.stem_of_main", lambda: "notebook")
-    count = 0
-
-    def run(cell: str) -> dict[str, Any]:
-        nonlocal count
-        count += 1
-        name = f"<cell {count}>"
-        linecache.cache[name] = len(cell), None, cell.splitlines(keepends=True), name
-        exec(compile(cell, name, "exec"), vars(main))
-        return vars(main)
-
-    yield run
-    for folder in {path.parent for path, _ in files._imported.values()}:
-        files.forget(folder)
 
 
 @pytest.mark.usefixtures("in_this_process")
