@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 from unlearnbench import Access, Network, Problem, Samples, unpacked
-from unlearnbench.methods import boundary, laf, scrub, sisa
+from unlearnbench.methods import boundary, laf, laf_ablations, scrub, sisa
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
@@ -110,6 +110,31 @@ def test_an_ablation_is_laf_without_one_loss(make_problem: MakeProblem, original
     none_l2, _ = unlearn("laf-none-l2", make_problem, original, **options)
     no_align, _ = unlearn("laf", make_problem, original, **options, lr_align=0.0)
     assert torch.equal(weights(none_l2), weights(no_align))
+
+
+def test_plain_alignment_is_laf_whose_contrast_has_no_weight(make_problem: MakeProblem, original: Network) -> None:
+    """The slope of the contrast is proportional to 1 / tau."""
+    options = {"epochs": 2, "vae_epochs": 1, "lr_unlearn": 1e-3, "lr_align": 1e-3}
+    plain, _ = unlearn("laf-plain-alignment", make_problem, original, **options)
+    no_contrast, _ = unlearn("laf", make_problem, original, **options, tau=1e20)
+    contrast, _ = unlearn("laf", make_problem, original, **options, tau=0.1)
+    assert torch.allclose(weights(plain), weights(no_contrast), atol=1e-6)
+    assert not torch.allclose(weights(plain), weights(contrast), atol=1e-4)
+
+
+def test_plain_distance_moves_forgotten_embeddings_from_their_old_mean(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    network, problem = unlearn("laf-plain-distance", make_problem, original, epochs=3, lr_unlearn=1e-3, lr_align=0.0)
+    assert torch.equal(weights(network, "head"), weights(original, "head"))
+    mean = original.features(problem.forget.images).mean(0)
+    before, after = (
+        laf_ablations.squared_distance(one.features(problem.forget.images), mean).mean() for one in (original, network)
+    )
+    assert after > before
+    assert laf_ablations.squared_distance(torch.tensor([[3.0, 0.0]]), torch.tensor([0.0, 4.0])).tolist() == [25.0]
+    aligned, _ = unlearn("laf-plain-distance", make_problem, original, epochs=1, lr_unlearn=0.0, lr_align=0.0)
+    assert torch.equal(weights(aligned), weights(original))
 
 
 def test_laf_r_repairs_the_head_or_everything(make_problem: MakeProblem, original: Network) -> None:
