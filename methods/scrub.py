@@ -58,7 +58,7 @@ def scrub(
 
 
 @scrub.cost
-def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int, supervision: float | None = None) -> float:
+def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int, supervision: float | None) -> float:
     """The student's passes, and the teacher's forward passes, which are computed once if images are not augmented."""
     retain = (1 - forget) * (1 if supervision is None else supervision)
     student = min(max_epochs, epochs) * forget + epochs * retain
