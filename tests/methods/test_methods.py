@@ -299,6 +299,7 @@ def test_scrub_r_returns_the_epoch_whose_forget_error_is_nearest_to_the_last_val
     rewound, problem = unlearn("scrub-r", make_problem, original, **options)
     fresh = make_problem(registry.get(Method, "scrub-r").access, original=copy.deepcopy(original))
     hyperparameters = registry.get(Method, "scrub-r").resolve("scrub-r", options)
+    del hyperparameters["supervision"]  # which decides what the problem has
     students = [copy.deepcopy(student).eval() for student in scrub.trajectory(fresh, **hyperparameters)]
 
     def wrong(network: Network, samples: Samples) -> float:
