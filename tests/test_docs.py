@@ -146,6 +146,7 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(
     assert "<table>" in names["summary"]._repr_html_()
     assert len(repr(names["summary"])) < 100
     assert sorted(names["frame"]["notebook_relabel.relabel.lr"].dropna()) == [1e-5, 1e-4, 1e-3]
+    assert "Relabel (notebook_relabel.py)" in unlearnbench.table(1, names["quick"])
     again = unlearnbench.run("results/quick-notebook/quick-notebook.json", dry_run=True)
     assert again.plan.results.name == "quick-notebook"
     assert not again.plan.to_run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
-from unlearnbench.planning.presets import several
+from unlearnbench.planning.presets import PresetLike, several
 from unlearnbench.planning.selection import Selection
 from unlearnbench.plugins import objects
 from unlearnbench.plugins.files import placed
@@ -34,7 +34,7 @@ class Removed:
 
 
 def remove(
-    preset: str | Path = "demo",
+    preset: PresetLike = "demo",
     results: str | Path = "results",
     *,
     methods: str | Plugin | Sequence[str | Plugin] = (),
@@ -47,7 +47,7 @@ def remove(
     """Removes records of a preset, and writes its tables anew. Artefacts stay in the cache.
 
     Args:
-        preset: Whose records.
+        preset: Whose records, as in `run`.
         results: The folder of the records.
         methods: Labels of methods as in records, such as "laf+tau=5.0", patterns such as "laf+*", FILE.py:FUNCTION, or
             methods themselves; empty: all, which needs `failed`.

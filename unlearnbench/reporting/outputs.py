@@ -11,6 +11,7 @@ from unlearnbench.storage.keys import canonical
 
 if TYPE_CHECKING:
     from unlearnbench.planning.plan import Cell
+    from unlearnbench.planning.presets import PresetLike
     from unlearnbench.planning.selection import Workspace
     from unlearnbench.reporting.record import Record
     from unlearnbench.statistics import Floats
@@ -34,11 +35,11 @@ class Outputs:
     workspace: Workspace
 
     @classmethod
-    def of(cls, preset: str, records: Sequence[Record], workspace: Workspace) -> Outputs:
+    def of(cls, preset: PresetLike, records: Sequence[Record], workspace: Workspace) -> Outputs:
         """The outputs of the cells of one task.
 
         Args:
-            preset: The name or the file of a preset.
+            preset: Whose cells.
             records: The records of the cells. Those with another forget set than the preset and its code give now have
                 no outputs.
             workspace: Where they are.
