@@ -1,4 +1,4 @@
-"""Benchmarks of speed and precision: `python -m benchmarks.training`, `.suite`, `.scaling`, `.together`, `.precision`.
+"""Benchmarks: `python -m benchmarks.NAME`; training, suite, scaling and together of speed, precision, and setting.
 
 All compared runs alternate on one machine, and every result names the machine. No test depends on times.
 """

@@ -351,30 +351,6 @@ def test_a_fetch_unpacks_archives_that_are_there_and_ignores_files_that_torchvis
     assert {name: (raw / name).read_bytes() for name in content} == content
 
 
-def test_the_tuning_set_can_be_fetched_too(mnist: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch) -> None:
-    root, whole = mnist
-    tuning = registry.get(Source, "mnist-tuning")
-    monkeypatch.setattr(tuning, "files", {file: whole.files[file] for file in tuning.files})
-    assert "mnist-tuning is already in" in fetch(root, "mnist-tuning").stdout
-    assert tuning.fetch is not None
-
-
-def test_the_tuning_set_reads_files_with_a_known_checksum_only(
-    mnist: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, whole = mnist
-    tuning = registry.get(Source, "mnist-tuning")
-    monkeypatch.setattr(tuning, "files", {file: whole.files[file] for file in tuning.files})
-    old = root / "MNIST" / "processed"
-    old.mkdir()
-    torch.save((torch.zeros(300, 28, 28, dtype=torch.uint8), torch.zeros(300, dtype=torch.int64)), old / "training.pt")
-    for unneeded in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
-        (root / "MNIST" / "raw" / unneeded).unlink()
-    images = tuning.read("mnist-tuning", root).pool.train_images
-    assert images.flatten(1).any(1).all(), "none is black"
-    assert len(images) == 10, "a fifth of each class of the 65 images"
-
-
 def test_a_dataset_that_declares_no_files_gets_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "unknown").write_text("unknown")
 

@@ -118,9 +118,8 @@ def cells_of_table(
         if task not in registry.entries("tasks"):
             raise unknown("task", task, registry.entries("tasks"))
         what = f"ablations on {label}" if number in ABLATIONS else label
-        raise UserError(
-            f"no records of {what} in {results / chosen.name}: run `unlearnbench run --preset {chosen.source} -t {task}`"
-        )
+        command = f"unlearnbench run --preset {chosen.source} -t {task}"
+        raise UserError(f"no records of {what} in {results / chosen.name}: run `{command}`")
     return here
 
 
