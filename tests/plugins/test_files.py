@@ -152,7 +152,7 @@ def test_a_record_whose_file_is_gone_is_shown_with_a_note(
     assert "Not checked for changes" not in there
     (folder / "mine.py").unlink()
     gone = call("table", 2, "--preset", tiny, "--results", results)[1]
-    assert "Not checked for changes, because mine.py no longer exists: Mine." in gone
+    assert "Not checked for changes, because mine.py no longer exists: Mine (mine.py)." in gone
     assert "Missing" not in gone
 
 

@@ -52,6 +52,7 @@ def test_a_table_has_a_row_for_each_value_in_order_and_the_presets(tiny: Path, r
         ("LAF", "laf.tau", "20.0 (preset)"),
         ("LAF", "laf.tau", "100.0"),
     ]
+    assert max(map(len, table(2, str(tiny), results, "terminal", view="sensitivity").splitlines())) <= 80
     frame = load(str(tiny), results).set_index("method")
     tests = {row["Value"]: float(row["Test_r mean"]) for row in rows if row["Method"] == "LAF"}
     for value, label in (("5.0", "laf+tau=5.0"), ("20.0 (preset)", "laf"), ("100.0", "laf+tau=100.0")):
