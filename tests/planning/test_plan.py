@@ -61,10 +61,10 @@ def write_as_finished(plan: Plan) -> None:
 
 def test_a_plan_has_all_cells_by_default_and_none_twice(plan_of: Any, tmp_path: Path) -> None:
     plan = with_empty_cache(plan_of(), tmp_path)
-    assert len(plan.cells) == len({cell.path for cell in plan.cells}) == 3 * 18 * 5
-    # Originals: clean and noisy, five seeds. Shadow models: clean and noisy, eight. Preparations: LAF (with an
-    # ablation and its tuned form) and SISA, for each original. LAF+R and the sham start from the network of LAF.
-    assert kinds(plan) == {"original": 10, "shadow": 16, "prepared": 20, "network": 15, "outputs": 270}
+    assert len(plan.cells) == len({cell.path for cell in plan.cells}) == 3 * 20 * 5
+    # Originals: clean and noisy, five seeds. Shadow models: clean and noisy, eight. Preparations: LAF (with ablations
+    # and its tuned form), its ablation with means, and SISA, for each original. LAF+R and the sham start from LAF's.
+    assert kinds(plan) == {"original": 10, "shadow": 16, "prepared": 30, "network": 15, "outputs": 300}
 
 
 def test_a_full_plan_has_the_least_possible_cost(plan_of: Any, tmp_path: Path) -> None:
@@ -74,20 +74,20 @@ def test_a_full_plan_has_the_least_possible_cost(plan_of: Any, tmp_path: Path) -
     originals = 2 * seeds * epochs  # with true and with wrong labels
     shadows = 2 * 8 * (epochs * (train + test) / 2 + (train + test) / 3) / train  # each with outputs on all images
     preparations = 0.0
-    for name in ("laf", "sisa"):  # once for each original and all forget sets; LAF and its ablation share it
+    for name in ("laf", "laf-plain-distance", "sisa"):  # once for each original and all forget sets
         method = registry.get(Method, name)
         options = method.resolve(name, *presets.read("demo").hyperparameters(name, "data-removal", "cnn"))
         preparations += 2 * seeds * method.ep_to_prepare(recipe, method.preparing(options))
     retrains = 2 * seeds * epochs * sum(1 - forgotten / train for forgotten in (119, 59, 178))
     others = [cell for cell in plan.cells if cell.method not in ("retrain", "retrain-2")]
     own = sum(cell.outputs.ep for cell in others)  # checked by test_costs.py
-    assert len(others) == 3 * 16 * seeds
+    assert len(others) == 3 * 18 * seeds
     assert plan.ep == pytest.approx(originals + shadows + preparations + retrains + own)
 
 
 def test_tasks_on_the_same_labels_share_originals_shadows_and_preparations(plan_of: Any, tmp_path: Path) -> None:
     plan = with_empty_cache(plan_of(tasks=["data-removal", "class-removal"], seeds=[0]), tmp_path)
-    assert kinds(plan) == {"original": 1, "shadow": 8, "prepared": 2, "network": 2, "outputs": 36}
+    assert kinds(plan) == {"original": 1, "shadow": 8, "prepared": 3, "network": 2, "outputs": 40}
 
 
 def test_retrain_and_parents_are_added_and_parents_come_first(plan_of: Any) -> None:

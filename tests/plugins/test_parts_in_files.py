@@ -128,7 +128,7 @@ def test_the_command_line_names_them_too(folder: Path, tiny: Path, monkeypatch: 
     measured = call(
         folder, "measure", "--attack", "parts.py:norm", "-t", "parts.py:first", "-p", "parts.first.count=10"
     )
-    assert "2 of 2 records have new numbers" in measured.output
+    assert "2 of 2 records got new numbers" in measured.output
     table = call(folder, "table", "parts.first+count=10", "--attack", "parts.py:norm")
     assert "auc of attack parts.norm" in table.output
     with pytest.raises(UserError, match=r'does not say how to train parts.bars: add \[datasets."/.*parts.py:bars"\]'):
@@ -147,7 +147,10 @@ def test_an_edit_makes_their_cells_stale(folder: Path) -> None:
 def test_an_error_about_classes_names_the_task_and_the_line_to_add(folder: Path) -> None:
     done = call(folder, "run", "-t", "data-removal", "-n")
     assert done.exit_code == 2
-    assert "task data-removal on parts.bars: classes must be different numbers from 0 to 3" in done.stderr
+    assert (
+        "task data-removal: classes must be different numbers from 0 to 3, not [5, 6, 7, 8, 9] on parts.bars"
+        in done.stderr
+    )
     assert "add classes = [0, 1] below [tasks.data-removal] to the preset" in done.stderr
 
 

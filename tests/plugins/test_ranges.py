@@ -92,7 +92,7 @@ def test_options_of_the_preparing_phase_are_checked_too() -> None:
     ("option", "message"),
     [
         ("laf.epochs=-3", "laf.epochs must be at least 0, not -3"),
-        ("laf.lr_align=-1", "laf.lr_align must be more than 0, not -1"),
+        ("laf.lr_align=-1", "laf.lr_align must be at least 0, not -1"),
         ("laf.tau=0", "laf.tau must be more than 0, not 0"),
         ("laf.phi=odd", "unknown value of laf.phi: 'odd': available: exp-ratio, ratio"),
         ("noisy-label-removal.wrong_labels=odd", "unknown value of noisy-label-removal.wrong_labels: 'odd'"),

@@ -22,6 +22,7 @@ from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.plan import Cell, Plan, Rerun
 from unlearnbench.planning.presets import REFERENCE, Preset
+from unlearnbench.planning.presets.content import with_paths
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.planning.supplied import (
@@ -33,13 +34,13 @@ from unlearnbench.planning.supplied import (
     outputs_in,
     supplied_by,
     with_names,
-    with_paths,
 )
 from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.access import SUPERVISION
 from unlearnbench.plugins.attack import Attack
 from unlearnbench.plugins.dataset import Source
-from unlearnbench.plugins.files import Local, known_here, place_of
+from unlearnbench.plugins.files import Local, known_here, named, place_of
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Model
 from unlearnbench.plugins.task import Task
@@ -62,7 +63,7 @@ def planned(selection: Selection, workspace: Workspace, rerun: Rerun = Rerun(), 
     """
     preset = selection.preset
     datasets = selection.datasets or list(preset.datasets)
-    methods = pick(selection.methods, preset.methods, "methods")
+    methods = pick(selection.methods, preset.methods and named(preset.methods), "methods")
     if not selection.methods and preset.methods is None:
         methods = [name for name in methods if possible(name, preset, datasets)]
     tasks = pick(selection.tasks, preset.tasks, "tasks")
@@ -169,8 +170,8 @@ class _Planner:
         cells: dict[str, Cell] = {}
         for name in methods:
             method = registry.get(Method, name)
-            self.check_access(name, loaded)
             parent, options = cells.get(method.start), self.hyperparameters(name, scenario)
+            self.check_access(name, options.get(SUPERVISION), loaded)
             outputs = Outputs.of(loaded, name, options, parent.outputs if parent else None, name in parents)
             outputs = outputs_in(loaded, name, outputs)
             info = self.info(name, scenario, options)
@@ -188,10 +189,18 @@ class _Planner:
             )
         return list(cells.values())
 
-    def check_access(self, name: str, loaded: LoadedScenario) -> None:
-        """Raises `UserError` if a scenario does not have the data that a method declares."""
+    def check_access(self, name: str, supervision: float | None, loaded: LoadedScenario) -> None:
+        """Raises `UserError` if a scenario does not have the data that a method declares.
+
+        Args:
+            name: The method.
+            supervision: The share of the retain set that has labels, if it says one.
+            loaded: The scenario.
+        """
         access, scenario = registry.get(Method, name).access, loaded.scenario
-        if access.retain == "sample-labels" and loaded.forgotten > 0.5:
+        if supervision is not None and not (isinstance(supervision, int | float) and 0 < supervision <= 1):
+            raise UserError(f"{name}.{SUPERVISION} is a share of the retain set, in (0, 1], not {supervision!r}")
+        if access.retain == "sample-labels" and supervision is None and loaded.forgotten > 0.5:
             raise UserError(
                 f"{name} needs labels of as many retained samples as are forgotten, but {scenario.task} forgets "
                 f"{loaded.forgotten:.0%}: leave {name} out with -m, or forget less"
@@ -270,6 +279,8 @@ class _Planner:
         usual, named = self.task_options(scenario.task, overridden=False), with_names(task, scenario.task_options)
         of_task = listed({k: v for k, v in named.items() if scenario.task_options[k] != usual[k]})
         of_method = listed(self.changed(name, scenario))
+        file = name.path.name if isinstance(name, Local) else ""
+        remarks = ", ".join(filter(None, (file, of_method)))
         return CellInfo(
             preset=self.preset.name,
             dataset=scenario.dataset,
@@ -281,7 +292,7 @@ class _Planner:
             columns=list(task.columns),
             seed=scenario.seed,
             method=f"{name}+{of_method}" if of_method else name,
-            method_title=f"{method.title} ({of_method})" if of_method else method.title,
+            method_title=f"{method.title} ({remarks})" if remarks else method.title,
             role="variant" if of_method and method.role == "method" else method.role,
             access="not enforced" if name == REFERENCE and scenario.supplied.retrain else str(method.access),
             start=method.start,
@@ -360,7 +371,7 @@ def check_names(preset: Preset) -> None:
     def check(what: str, names: Iterable[str]) -> None:
         known = registry.entries(f"{what}s")
         for name in names:
-            if name not in known and not isinstance(name, Local):
+            if name not in known and not isinstance(name, Local):  # a file is imported only if it takes part
                 raise unknown(f"{what} in preset {preset.source}:", name, known)
 
     def tables(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
