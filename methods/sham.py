@@ -14,12 +14,12 @@ def sham(problem: Problem) -> Network:
     A method must achieve more than a random change of this size.
     """
     network, before = problem.network(), list(problem.original.parameters())
-    sizes = [(new - old).square().mean().sqrt() for new, old in zip(network.parameters(), before, strict=True)]
+    lengths = [torch.linalg.vector_norm(new - old) for new, old in zip(network.parameters(), before, strict=True)]
     network.load_state_dict(problem.original.state_dict())
     with torch.no_grad():
-        for weights, size in zip(network.parameters(), sizes, strict=True):
+        for weights, length in zip(network.parameters(), lengths, strict=True):
             noise = torch.randn(weights.shape, generator=problem.generator)
-            weights.add_(size * noise.to(weights.device))
+            weights.add_(length / weights.numel() ** 0.5 * noise.to(weights.device))
     return network
 
 

@@ -10,7 +10,7 @@ from unlearnbench.artefacts.splits import digests_of
 from unlearnbench.artefacts.versions import check_code
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.task import Task
-from unlearnbench.runtime.arithmetic import check_current
+from unlearnbench.runtime.arithmetic import ensure
 from unlearnbench.runtime.timing import spending
 from unlearnbench.storage.store import Content, Store
 
@@ -32,7 +32,7 @@ class WorkerContext:
 
     def make(self, artefact: Artefact) -> Content:
         """Makes an artefact, whether it is there or not."""
-        check_current(artefact.scenario.arithmetic)
+        ensure(artefact.scenario.arithmetic)
         check_code(artefact.key)
         self.check_data(artefact)
         with spending(artefact.work):

@@ -40,6 +40,7 @@ TRAINING = (
     "plugins.model",
     "plugins.trainer",
     "runtime.arithmetic",
+    "runtime.elementwise",
     "runtime.global_state",
     "runtime.threads",
     "training.augmentation",

@@ -30,7 +30,7 @@ from unlearnbench.plugins.attack import Attack, Audit, Known, NotApplicableError
 from unlearnbench.plugins.files import Local
 from unlearnbench.plugins.task import Task
 from unlearnbench.runtime import seeds
-from unlearnbench.runtime.arithmetic import check_current, processor
+from unlearnbench.runtime.arithmetic import ensure, processor
 from unlearnbench.runtime.source import commit
 from unlearnbench.runtime.time_limit import limited
 from unlearnbench.runtime.timing import spending
@@ -129,7 +129,7 @@ class Evaluator:
             unlearned: The outputs of the cell's unlearned shadow models.
         """
         scenario = cell.scenario
-        check_current(scenario.arithmetic)
+        ensure(scenario.arithmetic)
         loaded = self.context.load(scenario)
         content, split = loaded.content, loaded.split
         labels = split.labels(content)

@@ -24,7 +24,8 @@ VARIABLE = "UNLEARNBENCH_ARITHMETIC"
 LIMITS = {
     "ATEN_CPU_CAPABILITY": "avx2",  # torch's own kernels
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
-    "MKL_CBWR": "COMPATIBLE",  # torch's matrix products and functions: with AVX2, Intel and AMD round differently
+    "MKL_CBWR": "COMPATIBLE",  # torch's matrix products and functions: with AVX2, Intel and AMD round differently.
+    # runtime/elementwise.py replaces the functions that it does not reach.
     "OPENBLAS_CORETYPE": "Haswell",  # matrix products of NumPy and SciPy
     "NPY_ENABLE_CPU_FEATURES": "",  # NumPy rejects both variables at once
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
@@ -47,10 +48,18 @@ def current() -> str:
     return os.environ.get(VARIABLE, NATIVE)
 
 
-def check_current(required: str) -> None:
-    """Raises `RuntimeError` if this process has another arithmetic than required: the key would be wrong."""
+def ensure(required: str) -> None:
+    """Prepares torch for this arithmetic; call it before anything is computed.
+
+    Raises:
+        RuntimeError: If this process has another arithmetic than required: the key would be wrong.
+    """
     if current() != required:
         raise RuntimeError(f"this process has {current()} arithmetic, but {required} arithmetic is required")
+    if required == PORTABLE:
+        from unlearnbench.runtime.elementwise import replace
+
+        replace()
 
 
 def available() -> bool:
