@@ -24,7 +24,7 @@ from unlearnbench.errors import UserError, unknown
 from unlearnbench.evaluation import metrics
 from unlearnbench.operations.work import EVALUATION, Effort, evaluator_of, work
 from unlearnbench.planning import presets, tuned
-from unlearnbench.planning.cells import planned, tasks_of
+from unlearnbench.planning.cells import pick, planned, tasks_of
 from unlearnbench.planning.plan import Cell, made_first
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
@@ -186,8 +186,7 @@ def studies_of(
     if space is not None and len(methods) != 1:
         raise UserError("--space belongs to one method: name it")
     if not methods:
-        known = preset.methods or list(registry.usable("methods"))
-        methods = [name for name in known if name in spaces.declared()]
+        methods = [name for name in pick((), preset.methods, "methods") if name in spaces.declared()]
     datasets = selection.datasets or preset.tuning.datasets or list(preset.datasets)
     for dataset in datasets:
         if dataset not in preset.datasets:
