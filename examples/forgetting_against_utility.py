@@ -4,7 +4,7 @@
 # Runs methods from Python, loads their records into pandas, and plots what each network still remembers of the forget
 # set against its test accuracy. The cells (`# %%`) run one by one in Jupyter (with jupytext) or VS Code, or together:
 #
-#     pip install -e '.[figures]'
+#     pip install -e '.[plots]'
 #     python examples/forgetting_against_utility.py
 #
 # Records go to `results/` below the folder in which you call it. After `make demo` nothing is left to compute, and the

@@ -313,7 +313,7 @@ def listed(places: Sequence[str]) -> str:
 @click.option("--failed", is_flag=True, help="Only records without numbers.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only print which records fit.")
 def remove(dry_run: bool, **options: Any) -> None:
-    """Removes records, e.g. of experiments, and writes the tables anew.
+    """Removes records, and writes the tables anew.
 
     Tables and ranks no longer show them. Artefacts stay in the cache: the same run brings a record back, and `cache
     --prune` deletes what no record needs.

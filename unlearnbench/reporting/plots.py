@@ -153,6 +153,6 @@ def new_axes(count: int) -> list[Axes]:
     try:
         from matplotlib import pyplot
     except ImportError as error:
-        raise UserError("plots need matplotlib: run `pip install 'unlearnbench[figures]'`") from error
+        raise UserError("plots need matplotlib: run `pip install 'unlearnbench[plots]'`") from error
     _, axes = pyplot.subplots(1, count, figsize=(4.2 * count, 3.8), squeeze=False, layout="constrained")
     return list(axes[0])
