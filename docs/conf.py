@@ -14,8 +14,12 @@ project = "unlearnbench"
 author = "The unlearnbench authors"
 release = version = version_of("unlearnbench")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"  # the notebook is run at every build, in an empty folder
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
 default_role = "py:obj"  # so that `Problem` in a docstring is a link
 html_theme = "furo"
 html_title = f"unlearnbench {release}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlearnbench import Access, Network, Problem, method
+from unlearnbench import Access, Network, Problem, Recipe, method
 
 
 @method(
@@ -21,3 +21,10 @@ def retrain_2(problem: Problem) -> Network:
     """Retrain with other random numbers: a method that is closer to Retrain than this is so by chance."""
     network, _ = problem.fit(problem.retain, stream="retrain-2")
     return network
+
+
+@retrain.cost
+@retrain_2.cost
+def cost(forget: float, recipe: Recipe) -> float:
+    """The recipe's epochs on the retain set."""
+    return recipe.epochs * (1 - forget)

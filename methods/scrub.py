@@ -17,6 +17,7 @@ from unlearnbench import (
     Positive,
     Problem,
     Recipe,
+    Share,
     Size,
     descend,
     divergence,
@@ -43,6 +44,7 @@ def scrub(
     epochs: Count = 5,
     batch: Size = 32,
     forget_batch: Size = 512,
+    supervision: Share | None = None,
 ) -> Network:
     """Alternates epochs that maximise the divergence on the forget set with epochs that minimise the retain loss.
 
@@ -50,8 +52,10 @@ def scrub(
     The released notebooks differ; this has the temperature, alpha and gamma of one and the epochs of another, a weight
     decay of 5e-4, and no decay of the learning rate, which they have after three epochs or later. Adam, as in the
     paper's experiments on networks without BatchNorm: where the student still equals the teacher the divergence has no
-    slope, and plain SGD stays there.
+    slope, and plain SGD stays there. `supervision` is the share of the retain set that is labelled, and used; None: all
+    of it.
     """
+    del supervision  # the size of `problem.retain`
     *_, student = trajectory(
         problem,
         lr=lr,
@@ -68,9 +72,10 @@ def scrub(
 
 
 @scrub.cost
-def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int) -> float:
+def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int, supervision: float | None) -> float:
     """The student's passes, and the teacher's forward passes, which are computed once if images are not augmented."""
-    student = min(max_epochs, epochs) * forget + epochs * (1 - forget)
+    retain = (1 - forget) * (1 if supervision is None else supervision)
+    student = min(max_epochs, epochs) * forget + epochs * retain
     return student + recipe.frozen_cost(student)
 
 

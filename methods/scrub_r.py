@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from unlearnbench import Access, Count, Network, NonNegative, Positive, Problem, Recipe, Samples, Size, method
+from unlearnbench import Access, Count, Network, NonNegative, Positive, Problem, Recipe, Samples, Share, Size, method
 from unlearnbench.methods.scrub import PAPER, trajectory
 from unlearnbench.methods.scrub import cost as scrub_cost
 
@@ -28,12 +28,14 @@ def scrub_r(
     epochs: Count = 5,
     batch: Size = 32,
     forget_batch: Size = 512,
+    supervision: Share | None = None,
 ) -> Network:
     """SCRUB, rewound to the epoch whose error on the forget set is nearest to the last one's error on unseen samples.
 
     The unseen samples are held out of the training set, have the classes of the forgotten ones, and are labelled as
-    they are.
+    they are. `supervision` is as in SCRUB.
     """
+    del supervision  # the size of `problem.retain`
     students = [
         copy.deepcopy(student).eval()
         for student in trajectory(
@@ -54,10 +56,10 @@ def scrub_r(
 
 
 @scrub_r.cost
-def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int) -> float:
+def cost(forget: float, recipe: Recipe, *, epochs: int, max_epochs: int, supervision: float | None) -> float:
     """SCRUB, and the errors: of each epoch on the forget set, and of the last one on unseen samples."""
     errors = forget * (epochs + recipe.held_out / (1 - recipe.held_out)) / 3
-    return scrub_cost(forget, recipe, epochs=epochs, max_epochs=max_epochs) + errors
+    return scrub_cost(forget, recipe, epochs=epochs, max_epochs=max_epochs, supervision=supervision) + errors
 
 
 def error(problem: Problem, student: Network, samples: Samples) -> float:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from unlearnbench import Access, Batch, Count, Network, NonNegative, Positive, Problem, Recipe, Size, method
+from unlearnbench import Access, Batch, Count, Network, NonNegative, Positive, Problem, Recipe, Share, Size, method
 
 PAPER = "Thudi et al., Unrolling SGD: Understanding Factors Influencing Machine Unlearning, EuroS&P 2022"
 
@@ -45,13 +45,21 @@ def unrolling_cost(forget: float, recipe: Recipe) -> float:
     reference=f"{PAPER}, section 6 (the points to be forgotten come first)",
 )
 def unrolling_first(
-    problem: Problem, *, lr: Positive = 1e-2, epochs: Count = 1, multiple: NonNegative = 1.0, batch: Size = 32
+    problem: Problem,
+    *,
+    lr: Positive = 1e-2,
+    epochs: Count = 1,
+    multiple: NonNegative = 1.0,
+    batch: Size = 32,
+    supervision: Share | None = None,
 ) -> Network:
     """Continues training with plain SGD, forget set first, then adds back the steps on the forget set.
 
     The expansion is exact for the first samples, which is why the forget set comes first. Without an epoch on the
-    retain set and with `multiple=1` nothing changes.
+    retain set and with `multiple=1` nothing changes. `supervision` is the share of the retain set that is labelled, and
+    used; None: all of it.
     """
+    del supervision  # the size of `problem.retain`
     network = problem.network().eval()
     steps = [torch.zeros_like(weights) for weights in network.parameters()]
     for forget in problem.forget.batches(batch):
@@ -67,9 +75,9 @@ def unrolling_first(
 
 
 @unrolling_first.cost
-def unrolling_first_cost(forget: float, recipe: Recipe, *, epochs: int) -> float:
-    """One pass over the forget set, and epochs on the retain set."""
-    return forget + epochs * (1 - forget)
+def unrolling_first_cost(forget: float, recipe: Recipe, *, epochs: int, supervision: float | None) -> float:
+    """One pass over the forget set, and epochs on the retain set or its labelled share."""
+    return forget + epochs * (1 - forget) * (1 if supervision is None else supervision)
 
 
 def sgd_step(network: Network, batch: Batch, lr: float) -> None:

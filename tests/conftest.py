@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import linecache
 import os
 import shutil
 
@@ -30,7 +31,7 @@ from unlearnbench.engines.pool import POOL
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Plan, Rerun
 from unlearnbench.planning.selection import Selection, Workspace
-from unlearnbench.plugins import registry
+from unlearnbench.plugins import files, registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Builder, Model
 from unlearnbench.plugins.problem import Assembly, Problem
@@ -282,3 +283,25 @@ def install(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Installs packages of one module for the time of a test; see `installed`."""
     with ExitStack() as stack:
         yield lambda name, *parts: stack.enter_context(installed(tmp_path / f"site-{name}", name, *parts))
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """Runs cells as a notebook does: in `__main__`, with sources that `inspect` finds; returns all names."""
+    monkeypatch.setattr("unlearnbench.plugins.objects.stem_of_main", lambda: "notebook")
+    main = sys.modules["__main__"]
+    before, count = dict(vars(main)), 0
+
+    def run(cell: str) -> dict[str, Any]:
+        nonlocal count
+        count += 1
+        name = f"<cell {count} of {id(run)}>"
+        linecache.cache[name] = len(cell), None, cell.splitlines(keepends=True), name
+        exec(compile(cell, name, "exec"), vars(main))
+        return vars(main)
+
+    yield run
+    vars(main).clear()
+    vars(main).update(before)
+    for folder in {path.parent for path, _ in files._imported.values()}:
+        files.forget(folder)

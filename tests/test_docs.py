@@ -20,11 +20,13 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
+import unlearnbench
 from unlearnbench.cli.main import main
 from unlearnbench.plugins import registry
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+NOTEBOOK = ROOT / "docs" / "notebook.md"
 PAGES = [TUTORIAL, *sorted((ROOT / "docs" / "howto").glob("*.md"))]
 BLOCK = re.compile(r"^(?:<!-- not run: ([^\n]+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -124,6 +126,30 @@ def test_the_example_runs_and_draws(tiny: Path, tmp_path: Path, monkeypatch: pyt
     assert set(found["means"].index) == {"Retrain", "Retrain again", "NegGrad", "Original"}
     drawn = (tmp_path / "forgetting_against_utility.svg").read_text(encoding="utf-8")
     assert all(f"<!-- {title} -->" in drawn for title in found["means"].index)
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(
+    notebook: Callable[[str], dict[str, Any]],
+    in_this_process: None,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("UNLEARNBENCH_CACHE", str(cache))
+    cells = re.findall(r"^```{code-cell} python\n(.*?)^```$", NOTEBOOK.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(cells) > 5
+    for cell in cells:
+        names = notebook(cell)
+    assert not names["summary"].failed
+    assert "<table>" in names["summary"]._repr_html_()
+    assert len(repr(names["summary"])) < 100
+    assert sorted(names["frame"]["notebook_relabel.relabel.lr"].dropna()) == [1e-5, 1e-4, 1e-3]
+    assert "Relabel (notebook_relabel.py)" in unlearnbench.table(1, names["quick"])
+    again = unlearnbench.run("results/quick-notebook/quick-notebook.json", dry_run=True)
+    assert again.plan.results.name == "quick-notebook"
+    assert not again.plan.to_run
 
 
 def run_code(source: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """unlearnbench: which machine-unlearning methods really forget?
 
-Run from Python with `run` (`progress=Reporter()` shows how it goes), read with `load` and `table`; write plugins with
-`method`, `task`, `dataset`, `model` and `attack`. Names are imported when they are first used, so that the command line
-answers at once.
+Run from Python with `run`, read with `load` and `table`, draw with `plot_tradeoff` and `plot_sensitivity`; write
+plugins with `method`, `task`, `dataset`, `model` and `attack`. Names are imported when they are first used, so that the
+command line answers at once.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unlearnbench.cli.progress import Reporter
     from unlearnbench.errors import AccessError, UserError
+    from unlearnbench.operations.progress import Reporter
     from unlearnbench.operations.run import Summary, run
     from unlearnbench.plugins.access import Access
     from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from unlearnbench.plugins.ranges import Count, NonNegative, Positive, Range, Share, Size
     from unlearnbench.plugins.task import Split, check_classes, choose, of_classes, task
     from unlearnbench.reporting.frame import load
+    from unlearnbench.reporting.plots import plot_sensitivity, plot_tradeoff
     from unlearnbench.reporting.tables import table
     from unlearnbench.training.recipe import Recipe
     from unlearnbench.training.samples import Batch, Samples, concat
@@ -45,7 +46,7 @@ _HOMES = {
     "Problem": "plugins.problem",
     "Range": "plugins.ranges",
     "Recipe": "training.recipe",
-    "Reporter": "cli.progress",
+    "Reporter": "operations.progress",
     "Samples": "training.samples",
     "Scores": "plugins.attack",
     "Share": "plugins.ranges",
@@ -65,6 +66,8 @@ _HOMES = {
     "model": "plugins.model",
     "of_classes": "plugins.task",
     "packed": "plugins.checkpoints",
+    "plot_sensitivity": "reporting.plots",
+    "plot_tradeoff": "reporting.plots",
     "read_positions": "plugins.positions",
     "run": "operations.run",
     "table": "reporting.tables",
@@ -108,6 +111,8 @@ __all__ = [
     "model",
     "of_classes",
     "packed",
+    "plot_sensitivity",
+    "plot_tradeoff",
     "read_positions",
     "run",
     "table",

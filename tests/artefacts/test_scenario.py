@@ -133,7 +133,7 @@ def test_held_out_samples_are_mislabelled_like_the_forgotten_ones(held: Path, st
 def test_scrub_rewinds_where_a_part_is_held_out(task: str, tenth: Path, cache: Path, tmp_path: Path) -> None:
     summary = unlearnbench.run(str(tenth), tasks=[task], methods=["scrub", "scrub-r"], results=tmp_path, cache=cache)
     assert not summary.failed
-    frame = unlearnbench.load(tmp_path, "tenth").set_index("method")
+    frame = unlearnbench.load("tenth", tmp_path).set_index("method")
     assert set(frame.index) == {"retrain", "scrub", "scrub-r"}
     assert "validation: labels" in (tmp_path / "tenth" / "tables" / f"table{TABLE[task]}.md").read_text()
 

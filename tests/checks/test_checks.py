@@ -232,7 +232,7 @@ def test_a_mistake_is_said_once_with_the_line_of_the_users_code(tmp_path: Path) 
         "skipped  12 checks: it does not run: see runs-with-its-defaults",
         "skipped  prepares-what-can-be-kept: it has no preparing phase",
     ]
-    assert done.stdout.splitlines()[-1].endswith("8 ok, 1 failed, 13 skipped")
+    assert done.stdout.splitlines()[-1].endswith("7 ok, 1 failed, 1 warning, 13 skipped")  # it declares no cost
 
 
 def test_a_message_of_several_checks_is_printed_once(tmp_path: Path) -> None:
@@ -277,3 +277,16 @@ def test_wrong_usage_is_2(words: list[str], message: str) -> None:
     done = call("check", *words)
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+def test_a_cost_that_is_not_declared_is_a_warning_and_no_failure() -> None:
+    @method(title="Free", access=Access(), reference="None")
+    def free(problem: Any) -> Any:
+        """Returns the original."""
+        return problem.network()
+
+    (warning,) = (result for result in examine(free) if result.check == "declares-its-cost")
+    assert (warning.status, "declare it with @free.cost" in warning.message) == ("warning", True)
+    (check,) = (check for check in checks(free) if check.name == "declares-its-cost")
+    with pytest.raises(SkipTest, match="n/a in tables"):
+        check()

@@ -105,7 +105,7 @@ def test_laf_costs_no_more_than_the_least_possible(
 
 
 def test_a_method_is_charged_for_what_it_starts_from(tiny: Path, tiny_run: Path) -> None:
-    frame = load(tiny_run).query("task == 'data-removal'").set_index("method")
+    frame = load(None, tiny_run).query("task == 'data-removal'").set_index("method")
     laf_r = registry.get(Method, "laf-r")
     own = laf_r.ep_to_unlearn(119 / 599, Recipe(), laf_r.defaults)
     assert frame.loc["laf-r", "ep_unlearn"] == pytest.approx(frame.loc["laf", "ep_unlearn"] + own)

@@ -112,6 +112,38 @@ def test_an_ablation_is_laf_without_one_loss(make_problem: MakeProblem, original
     assert torch.equal(weights(none_l2), weights(no_align))
 
 
+def test_plain_alignment_is_laf_whose_contrast_has_no_weight(make_problem: MakeProblem, original: Network) -> None:
+    """The slope of the contrast is proportional to 1 / tau."""
+    options = {"epochs": 2, "vae_epochs": 1, "lr_unlearn": 1e-3, "lr_align": 1e-3}
+    plain, _ = unlearn("laf-plain-alignment", make_problem, original, **options)
+    no_contrast, _ = unlearn("laf", make_problem, original, **options, tau=1e20)
+    contrast, _ = unlearn("laf", make_problem, original, **options, tau=0.1)
+    assert torch.allclose(weights(plain), weights(no_contrast), atol=1e-6)
+    assert not torch.allclose(weights(plain), weights(contrast), atol=1e-4)
+
+
+def test_plain_distance_descends_equation_10_of_distances_to_mean_embeddings(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    network, problem = unlearn("laf-plain-distance", make_problem, original, epochs=3, lr_unlearn=1e-4, lr_align=0.0)
+    assert torch.equal(weights(network, "head"), weights(original, "head"))
+    mean, mean_f = problem.prepared["mean"], original.features(problem.forget.images).mean(0)
+
+    def loss(one: Network) -> Tensor:
+        retained, forgotten = (one.features(part.images) for part in (problem.retain, problem.forget))
+        share = len(problem.forget) / len(problem.retain)  # batches have as many of both
+        per_sample = [phi_of(retained, mean) * share, -phi_of(forgotten, mean_f)]
+        return torch.cat(per_sample).sum()
+
+    def phi_of(embeddings: Tensor, of: Tensor) -> Tensor:
+        residual = (embeddings - of).square().sum(1)
+        return (residual / (residual + 1)).exp()
+
+    assert loss(network) < loss(original)
+    still, _ = unlearn("laf-plain-distance", make_problem, original, epochs=1, lr_unlearn=0.0, lr_align=0.0)
+    assert torch.equal(weights(still), weights(original))
+
+
 def test_laf_r_repairs_the_head_or_everything(make_problem: MakeProblem, original: Network) -> None:
     head, _ = unlearn("laf-r", make_problem, original)
     assert torch.equal(weights(head, "features"), weights(original, "features"))
@@ -267,6 +299,7 @@ def test_scrub_r_returns_the_epoch_whose_forget_error_is_nearest_to_the_last_val
     rewound, problem = unlearn("scrub-r", make_problem, original, **options)
     fresh = make_problem(registry.get(Method, "scrub-r").access, original=copy.deepcopy(original))
     hyperparameters = registry.get(Method, "scrub-r").resolve("scrub-r", options)
+    del hyperparameters["supervision"]  # which decides what the problem has
     students = [copy.deepcopy(student).eval() for student in scrub.trajectory(fresh, **hyperparameters)]
 
     def wrong(network: Network, samples: Samples) -> float:

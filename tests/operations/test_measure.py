@@ -103,7 +103,7 @@ def test_tables_show_measured_attacks_and_records_stay_valid(tiny: Path, finishe
         table(1, str(tiny), finished, attack="u-lira")
     with pytest.raises(UserError, match="no record has svc.auc: run `unlearnbench measure"):
         table(1, str(tiny), finished, attack="svc")
-    frame = load(finished).query("task == 'data-removal'").set_index("method")
+    frame = load(None, finished).query("task == 'data-removal'").set_index("method")
     assert 0 <= frame.loc["laf", "loss.auc"] <= 1
     shown = table(1, str(tiny), finished, attack="loss", format="csv")
     assert f"{100 * frame.loc['laf', 'loss.auc']}"[:8] in shown
@@ -214,7 +214,7 @@ def test_relearning_is_measured_for_a_method_and_for_retrain(
     done = run_measure(tiny, finished, cache, ("loss",), tasks="class-removal", methods="laf", relearn=True)
     assert (len(done.done), done.failed) == (2, {})
     curves = numbers_of(finished, "class-removal", "relearning")
-    frame = load(finished).query("task == 'class-removal'").set_index("method")
+    frame = load(None, finished).query("task == 'class-removal'").set_index("method")
     for method, curve in curves.items():
         assert (curve["items"], curve["limit"]) == (20, 12)
         assert curve["items"] + curve["others"] == curve["items"] + min(1000, frame.loc[method, "items.train_f"] - 20)

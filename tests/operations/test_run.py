@@ -244,14 +244,14 @@ def test_an_interrupted_run_is_finished_by_the_next_one(tiny: Path, tiny_run: Pa
 
 
 def test_load_gives_a_data_frame_of_records(tiny_run: Path) -> None:
-    frame = unlearnbench.load(tiny_run)
+    frame = unlearnbench.load(None, tiny_run)
     assert len(frame) == 15
     chosen = frame[(frame["task"] == "class-removal") & (frame["method"] == "retrain")].iloc[0]
     assert chosen["test_f"] == 0.0
     assert chosen["shadow.balanced_accuracy_low"] <= chosen["asr"] <= chosen["shadow.balanced_accuracy_high"]
     assert chosen["seconds_unlearn"] > 0
     with pytest.raises(UserError, match="there is no results folder"):
-        unlearnbench.load(tiny_run / "none")
+        unlearnbench.load(None, tiny_run / "none")
 
 
 def test_the_functions_of_the_package_are_not_hidden_by_its_modules() -> None:

@@ -73,7 +73,7 @@ def test_the_exported_original_gets_the_numbers_of_the_original(
 ) -> None:
     done = score(exported / "original.safetensors", tiny, cache, finished, "--name", "back again")
     assert done.exit_code == 0, done.output
-    frame = load(finished).query("task == 'noisy-label-removal'").set_index("method")
+    frame = load(None, finished).query("task == 'noisy-label-removal'").set_index("method")
     numbers = [c for c in frame.columns if c.startswith(("train_", "test", "asr", "released", "shadow."))]
     ours, theirs = frame.loc["back again", numbers], frame.loc["original", numbers]
     assert ours.astype(float).equals(theirs.astype(float))

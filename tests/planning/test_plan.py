@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,6 +32,33 @@ from unlearnbench.plugins.method import Method
 from unlearnbench.storage.records import write_record
 from unlearnbench.storage.store import Store
 from unlearnbench.training.recipe import Recipe
+
+THEIRS = """
+from unlearnbench import Access, choose, method, Split, task
+
+@method(title="Theirs", access=Access(forget="images"), reference="Nobody, Nowhere 2000")
+def theirs(problem):
+    "Does nothing."
+    return problem.network()
+
+@method(title="Validating", access=Access(forget="images", validation="images"), reference="Nobody, Nowhere 2000")
+def validating(problem):
+    "Does nothing."
+    return problem.network()
+
+@task(title="Their task", columns=("train_r", "train_f", "test", "asr"))
+def their_task(dataset, generator):
+    "Forgets a tenth."
+    labels = dataset.train_labels, dataset.test_labels
+    return Split(*(choose(part, range(10), 0.1, generator) for part in labels))
+"""
+ENTRY_POINTS = """
+[unlearnbench.methods]
+theirs = theirs:theirs
+validating = theirs:validating
+[unlearnbench.tasks]
+their-task = theirs:their_task
+"""
 
 
 @pytest.fixture
@@ -66,6 +94,31 @@ def test_a_plan_has_all_cells_by_default_and_none_twice(plan_of: Any, tmp_path: 
     # Originals: clean and noisy, five seeds. Shadow models: clean and noisy, eight. Preparations: LAF (with an
     # ablation and its tuned form) and SISA, for each original. LAF+R and the sham start from the network of LAF.
     assert kinds(plan) == {"original": 10, "shadow": 16, "prepared": 20, "network": 15, "outputs": 270}
+
+
+def test_presets_of_the_suite_add_methods_of_others_but_no_tasks(
+    plan_of: Any, install: Callable[..., Path], tmp_path: Path
+) -> None:
+    before = plan_of(seeds=[0])
+    install("theirs", THEIRS, ENTRY_POINTS)
+    plan = plan_of(seeds=[0])
+    assert {*names(plan)} - {*names(before)} == {"theirs"}  # the other one needs samples that demo does not hold out
+    assert {cell.scenario.task for cell in plan.cells} == {"data-removal", "class-removal", "noisy-label-removal"}
+    assert {cell.scenario.dataset for cell in plan.cells} == {"digits-8x8"}
+    path = tmp_path / "mine.toml"
+    select = 'select = { tasks = ["third-party"], methods = ["neggrad", "third-party"] }'
+    path.write_text(f'{select}\n[datasets.digits-8x8]\nmodel = "cnn"\n')
+    assert names(plan_of(path, seeds=[0])) == ["neggrad", "retrain", "theirs"]
+    assert {cell.scenario.task for cell in plan_of(path, seeds=[0]).cells} == {"their-task"}
+
+
+def test_presets_of_the_suite_list_what_is_built_in() -> None:
+    for name in presets.names():
+        preset = presets.read(name)
+        assert preset.tasks == ("data-removal", "class-removal", "noisy-label-removal")
+        assert preset.methods
+        others = [method for method in preset.methods if method != presets.THIRD_PARTY]
+        assert all(registry.entry("methods", method).origin == "unlearnbench" for method in others)
 
 
 def test_a_full_plan_has_the_least_possible_cost(plan_of: Any, tmp_path: Path) -> None:

@@ -158,3 +158,76 @@ def test_one_seed_may_stand_alone(seed: object) -> None:
 def test_other_seeds_are_refused(seeds: object) -> None:
     with pytest.raises(UserError, match="seeds must be numbers such as 0-4"):
         presets.parse_seeds(seeds)  # type: ignore[arg-type]
+
+
+BASE = MINIMAL + '[select]\nseeds = "0"\nmethods = ["laf"]\n[methods.laf]\nepochs = 3\ntau = 5.0\n'
+
+
+def test_a_preset_extends_another_one_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(BASE)
+    text = 'extends = "base.toml"\ntitle = "Mine"\n[select]\nseeds = "1"\n[methods.laf]\ntau = 9.0\n'
+    preset = read(tmp_path, text)
+    assert (preset.name, preset.title, preset.seeds, preset.methods) == ("mine", "Mine", (1,), ("laf",))
+    assert preset.method_options == {"laf": {"epochs": 3, "tau": 9.0}}
+    demo = read(tmp_path, 'extends = "demo"\n[select]\nseeds = "7"\n')
+    assert demo.datasets == presets.read("demo").datasets
+    assert demo.method_options == presets.read("demo").method_options
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('extends = "demmo"\n', "unknown preset 'demmo': did you mean 'demo'"),
+        ('extends = "none.toml"\n', "cannot read preset .*none.toml"),
+        ('extends = "mine.toml"\n', "presets extend each other in a circle: mine.toml -> mine.toml"),
+        ("extends = 3\n", "extends must be the name or the file of a preset, not 3"),
+        (MINIMAL + "[sweep.laf]\ntau = 3.0\n", "sweep.laf.tau must be a list of values, not 3.0"),
+    ],
+)
+def test_a_base_that_cannot_be_read_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, text)
+
+
+def test_files_of_methods_are_found_from_the_folder_of_the_preset_that_names_them(tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    folder.mkdir()
+    (folder / "base.toml").write_text(MINIMAL + '[methods."way.py:f"]\nlr = 1.0\n')
+    preset = read(tmp_path, 'extends = "base/base.toml"\n[select]\nmethods = ["own.py:g", "laf"]\n')
+    own, laf = preset.methods or ()
+    assert (getattr(own, "place", ""), laf) == (f"{tmp_path / 'own.py'}:g", "laf")
+    (way,) = preset.method_options
+    assert getattr(way, "place", "") == f"{folder / 'way.py'}:f"
+    assert preset.hyperparameters("way.f", "t", "m")[0] == {"lr": 1.0}
+
+
+def test_a_dict_is_a_preset_whose_name_it_says(tmp_path: Path) -> None:
+    preset = presets.read({"name": "quick", "extends": "demo", "select": {"seeds": [3]}})
+    assert (preset.name, preset.source, preset.seeds) == ("quick", "quick", (3,))
+    assert presets.read({"extends": "demo"}).name == "notebook"
+    for name in ("demo", "a/b", ""):
+        with pytest.raises(UserError, match="the name of a preset of your own"):
+            presets.read({"name": name, "extends": "demo"})
+    with pytest.raises(UserError, match="preset quick: unknown key 'selekt'"):
+        presets.read({"name": "quick", "selekt": {}})
+
+
+TUNED = """
+[[tuned]]
+method = "laf"
+task = "data-removal"
+model = "cnn"
+values = { lr_align = 0.1, tau = 2.0 }
+log = "x.csv"
+sha256 = "00"
+gain = 1.0
+"""
+
+
+def test_tuned_values_are_inherited_but_for_those_that_the_preset_sets_itself(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(BASE)
+    (tmp_path / "base.tuned.toml").write_text(TUNED)
+    preset = read(tmp_path, 'extends = "base.toml"\n[methods.laf.data-removal]\ntau = 9.0\n')
+    assert preset.tuned["laf", "data-removal", "cnn"].values == {"lr_align": 0.1}
+    assert presets.read(str(tmp_path / "base.toml")).tuned["laf", "data-removal", "cnn"].values["tau"] == 2.0
+    assert presets.read({"extends": "demo"}).tuned == presets.read("demo").tuned

@@ -8,12 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import plan_in
 
 import unlearnbench
-from unlearnbench import Access, AccessError, Problem
+from unlearnbench import Access, AccessError, Problem, UserError
+from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.artefacts.loaded import LoadedScenario
+from unlearnbench.artefacts.plugin_keys import plugin_key
+from unlearnbench.artefacts.unlearned import labelled_part
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method, method
+from unlearnbench.plugins.problem import retained
+from unlearnbench.storage.store import Store
 
 LABEL_FREE = Access(prepare="images", forget="images", retain="images")
 
@@ -140,3 +147,41 @@ def test_the_declared_access_of_the_built_in_methods() -> None:
     assert access["neggrad"] == "forget: labels"
     assert access["retrain"] == "retain: labels"
     assert access["original"] == "nothing"
+
+
+def test_supervision_says_which_retained_samples_have_labels(make_problem: Callable[..., Problem]) -> None:
+    some = torch.tensor([3, 8, 200])
+    sample = make_problem(Access(retain="sample-labels"), labelled=some)
+    assert sample.labelled.index.tolist() == [3, 8, 200]
+    everything = make_problem(Access(retain="labels"), labelled=some)
+    assert everything.retain.index.tolist() == [3, 8, 200]
+    assert make_problem(Access(retain="images"), labelled=some).retain.index.numel() == 260
+    assert make_problem(Access(retain="sample-labels")).labelled.index.numel() == 40  # as many as are forgotten
+    assert make_problem(Access(retain="labels")).retain.index.numel() == 260
+
+
+def test_smaller_shares_of_labels_are_parts_of_larger_ones(tmp_path: Path, store: Store) -> None:
+    cells = plan_in(store, tmp_path, "demo", tasks="data-removal", methods="retrain", seeds=[0, 1]).cells
+    first, second = (LoadedScenario.of(cell.scenario, Datasets(store)) for cell in cells)
+    shares = [0.05, 0.25, 1.0]
+    small, large, whole = (labelled_part(first, share) for share in shares)
+    assert small is not None and large is not None and whole is not None
+    assert {*small.tolist()} < {*large.tolist()} < {*whole.tolist()}
+    retain = retained(len(first.content.train_labels), first.split.forget)
+    assert torch.equal(whole, retain)
+    assert len(small) == round(0.05 * len(retain))
+    other = labelled_part(second, 0.25)
+    assert other is not None and {*other.tolist()} != {*large.tolist()}
+    assert labelled_part(first, None) is None
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5, "all"])
+def test_a_share_that_is_none_is_refused(share: object, tmp_path: Path, store: Store) -> None:
+    with pytest.raises(UserError, match=r"laf-r.supervision (must be from 0 to 1|is a share .* in \(0, 1\]), not"):
+        plan_in(store, tmp_path, "demo", methods="laf-r", overrides={"laf-r": {"supervision": share}})
+
+
+def test_an_option_that_is_none_by_default_is_in_keys_only_if_it_has_a_value() -> None:
+    assert "supervision" not in plugin_key(Method, "scrub", registry.get(Method, "scrub").defaults)["options"]
+    half = {**registry.get(Method, "scrub").defaults, "supervision": 0.5}
+    assert plugin_key(Method, "scrub", half)["options"]["supervision"] == 0.5

@@ -110,8 +110,8 @@ def test_records_are_shown_as_any_others(folder: Path, tiny: Path, cache: Path, 
         *where,
     )
     assert code == 0
-    assert "Mine (by=0.25)" in printed
-    assert "Mine (by=0.25)" in call("table", 2, *where)[1]
+    assert "Mine (mine.py, by=0.25)" in printed
+    assert "Mine (mine.py, by=0.25)" in call("table", 2, *where)[1]
     assert "by=0.25" in call("show", "digits-8x8", "class-removal", "mine.fade+by=0.25", 0, *where)[1]
     assert call("verify", *where, "--cache", cache)[0] == 0
     assert "there are no records to rank" in call("rank", *where)[2]  # a variant takes part only if -m names it
@@ -152,7 +152,7 @@ def test_a_record_whose_file_is_gone_is_shown_with_a_note(
     assert "Not checked for changes" not in there
     (folder / "mine.py").unlink()
     gone = call("table", 2, "--preset", tiny, "--results", results)[1]
-    assert "Not checked for changes, because mine.py no longer exists: Mine." in gone
+    assert "Not checked for changes, because mine.py no longer exists: Mine (mine.py)." in gone
     assert "Missing" not in gone
 
 

@@ -111,17 +111,17 @@ def test_a_ranking_names_the_stale_records_that_it_lacks(partly: tuple[str, Path
 
 def test_load_warns_of_stale_records_and_says_which(partly: tuple[str, Path]) -> None:
     with pytest.warns(UserWarning, match="3 of 15 records are stale because of changes in method laf"):
-        loaded = load(partly[1])
+        loaded = load(None, partly[1])
     assert set(loaded.loc[loaded["stale"] != "", "method"]) == {"laf"}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(load(partly[1], accept_stale=True)) == 15
+        assert len(load(None, partly[1], accept_stale=True)) == 15
 
 
 def test_load_does_not_warn_of_records_that_are_not_stale(tiny: Path, tiny_run: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert set(load(tiny_run, str(tiny))["stale"]) == {""}
+        assert set(load(str(tiny), tiny_run)["stale"]) == {""}
 
 
 def test_seeds_are_written_as_ranges() -> None:

@@ -62,7 +62,7 @@ def results(tmp_path: Path) -> tuple[str, Path]:
 def frame(results: tuple[str, Path]) -> pd.DataFrame:
     from unlearnbench import load
 
-    return load(results[1])
+    return load(None, results[1])
 
 
 def test_the_floor_is_the_root_mean_square_difference_of_two_retrains_but_at_least_one_sample(

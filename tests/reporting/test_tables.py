@@ -153,7 +153,7 @@ def test_two_data_sets_stand_side_by_side_and_a_missing_cell_is_a_dash(results: 
 
 
 def test_the_protocol_chooses_the_numbers_and_their_note(tiny: Path, tiny_run: Path) -> None:
-    frame = load(tiny_run).query("task == 'data-removal' and method == 'laf'")
+    frame = load(None, tiny_run).query("task == 'data-removal' and method == 'laf'")
     for protocol, prefix, attack in (("clean", "", "shadow-model attack"), ("released", "released.", "unbalanced set")):
         text = tables.table(1, str(tiny), tiny_run, "csv", protocol=protocol)
         printed = [float(line.split(",")[5]) for line in text.splitlines() if ",LAF," in line]

@@ -45,7 +45,7 @@ def test_a_preset_and_a_plugin_in_a_file(home: Path) -> None:
 
 def test_functions_that_read_results(home: Path, tiny: Path, tiny_run: Path) -> None:
     (home / "r").symlink_to(tiny_run)
-    assert len(unlearnbench.load("~/r")) == len(unlearnbench.load(tiny_run))
+    assert len(unlearnbench.load(None, "~/r")) == len(unlearnbench.load(None, tiny_run))
     assert unlearnbench.table(1, str(tiny), "~/r") == unlearnbench.table(1, str(tiny), tiny_run)
     assert as_data(rank(str(tiny), "~/r")) == as_data(rank(str(tiny), tiny_run))
     assert cache_usage("~/r", "~/c") == []

@@ -101,3 +101,13 @@ def test_sample_draws_without_replacement() -> None:
     drawn = samples(10).sample(7).index.tolist()
     assert len(set(drawn)) == 7
     assert len(samples(10).sample(99)) == 10
+
+
+def test_a_batch_unpacks_as_images_and_labels_if_the_method_may_see_labels() -> None:
+    (batch,) = samples(4).batches(4)
+    images, labels = batch
+    assert torch.equal(images, batch.images)
+    assert torch.equal(labels, batch.labels)
+    (unlabelled,) = samples(4, labels=False).batches(4)
+    with pytest.raises(AccessError, match="the labels of the forget set are not accessible"):
+        images, labels = unlabelled

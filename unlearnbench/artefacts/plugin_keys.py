@@ -18,9 +18,16 @@ from unlearnbench.plugins.task import Task
 
 
 def plugin_key(kind: type[Plugin], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a key that stands for a plugin; with its distribution's version if it is a third party's."""
+    """The part of a key that stands for a plugin; with its distribution's version if it is a third party's.
+
+    Options that are None by default, and are None, are left out: a plugin that gets such an option keeps its keys.
+    """
     plugin, entry = registry.get(kind, name), registry.entry(f"{kind.kind}s", name)
-    values = {option: list(value) if isinstance(value, tuple) else value for option, value in options.items()}
+    values = {
+        option: list(value) if isinstance(value, tuple) else value
+        for option, value in options.items()
+        if not (value is None and plugin.defaults.get(option) is None)
+    }
     code = of_plugin(entry.group, name, fingerprint(plugin.__module__))
     key = {"name": name, "options": values, "code": code}
     return key if entry.origin == CORE else {**key, "from": f"{entry.origin} {entry.version}"}

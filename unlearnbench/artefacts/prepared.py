@@ -18,13 +18,31 @@ from unlearnbench.artefacts.versions import core, of_plugin
 from unlearnbench.errors import UserError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.contract import naming
-from unlearnbench.plugins.fingerprint import current_fingerprint
+from unlearnbench.plugins.fingerprint import CORE, current_fingerprint
 from unlearnbench.plugins.method import Method, require_prepared
 from unlearnbench.plugins.problem import Assembly
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
 from unlearnbench.storage.store import Content
 from unlearnbench.training import loop
+
+
+def stream_of(name: str) -> str:
+    """A method in the names of streams of random numbers.
+
+    A built-in method has its own name. Any other has that of its function, so that it draws the same numbers whether
+    its file or an installed package is used, whatever this calls it.
+    """
+    if registry.entry("methods", name).origin == CORE:
+        return name
+    function = registry.get(Method, name).function
+    return str(getattr(function, "__name__", name)).replace("_", "-")
+
+
+def method_key(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a key that stands for a method, and for the random numbers that it draws."""
+    stream = stream_of(name)
+    return {**plugin_key(Method, name, options), **({} if stream == name else {"stream": stream})}
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,11 @@ class MethodArtefact(Artefact):
     def label(self) -> str:
         """Which of its kind it is, for messages."""
         return f"{self.method} seed {self.scenario.seed}"
+
+    @property
+    def stream(self) -> str:
+        """Its method in the names of streams of random numbers."""
+        return stream_of(self.method)
 
     def method_as_planned(self) -> Method:
         """The method; its code must still be the code that the key was made of.
@@ -105,7 +128,7 @@ class Prepared(MethodArtefact):
         key = {
             "kind": cls.kind,
             "original": original.key,
-            "method": plugin_key(Method, name, options),
+            "method": method_key(name, options),
             "seed": loaded.scenario.seed,
             "code": core(cls.kind),
         }
@@ -118,7 +141,7 @@ class Prepared(MethodArtefact):
         method, scenario = self.method_as_planned(), self.scenario
         assert method.preparation is not None
         device = context.load(scenario).device
-        stream = (*scenario.origin, scenario.seed, self.method, "prepare")
+        stream = (*scenario.origin, scenario.seed, self.stream, "prepare")
         problem = self.assembly(context).to_prepare(method.access, stream)
         start = time.perf_counter()
         with seeds.pinned(*stream, "global"), loop.computing(scenario.recipe, device), limited(), self.explaining():

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from unlearnbench.artefacts.artefact import Artefact, Context, check_finite
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.original import Original
-from unlearnbench.artefacts.plugin_keys import plugin_key
-from unlearnbench.artefacts.prepared import MethodArtefact, Prepared
+from unlearnbench.artefacts.prepared import MethodArtefact, Prepared, method_key
 from unlearnbench.artefacts.training import wait_for
 from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import StorageError, UserError
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.access import SUPERVISION
 from unlearnbench.plugins.contract import BrokenContractError, naming
 from unlearnbench.plugins.method import Method, require_outputs
 from unlearnbench.plugins.model import Network
+from unlearnbench.plugins.problem import retained
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
 from unlearnbench.storage.store import Content
@@ -46,12 +48,13 @@ class Unlearning(MethodArtefact):
             The unlearned network, and "seconds" by phase, those of the methods that it starts from included.
         """
         method, scenario, loaded = self.method_as_planned(), self.scenario, context.load(self.scenario)
-        stream = (*scenario.origin, scenario.task, scenario.seed, self.method)
+        stream = (*scenario.origin, scenario.task, scenario.seed, self.stream)
         start = parent_weights(self.needs["parent"], context) if "parent" in self.needs else None
         problem = self.assembly(context).to_forget(
             method.access,
             stream,
             loaded.split.forget,
+            labelled=labelled_part(loaded, self.options.get(SUPERVISION)),
             validation=loaded.validation_set() if method.access.validation else None,
             prepared=context.get(self.needs["prepared"])[0] if "prepared" in self.needs else None,
             start=loaded.builder.trained(start) if start else None,
@@ -130,7 +133,7 @@ class Outputs(Unlearning):
             "original": original.key,
             "parent": needs["parent"].key if parent else None,
             "task": loaded.task_key,
-            "method": plugin_key(Method, name, options),
+            "method": method_key(name, options),
             "seed": loaded.scenario.seed,
             "code": core(cls.kind),
         }
@@ -165,7 +168,7 @@ class Outputs(Unlearning):
         pipeline = scenario.pipeline
         train = loaded.content.train_images.to(loaded.device)
         test = loaded.content.test_images.to(loaded.device)
-        stream = (*scenario.origin, scenario.task, scenario.seed, self.method, "outputs")
+        stream = (*scenario.origin, scenario.task, scenario.seed, self.stream, "outputs")
 
         def checked(images: Tensor) -> Tensor:
             outputs = network(images)
@@ -192,6 +195,19 @@ class Outputs(Unlearning):
                 raise ValueError(f"{self.method} gives outputs of shape {tuple(values.shape)} instead of {shape}")
             check_finite(values, self.method)
         return logits
+
+
+def labelled_part(loaded: LoadedScenario, share: float | None) -> Tensor | None:
+    """int64: the positions of the retained samples that have labels, ascending; None if no share is given.
+
+    They are the same for all methods of a scenario, and those of a smaller share are among those of a larger one.
+    """
+    if share is None:
+        return None
+    scenario, retain = loaded.scenario, retained(len(loaded.content.train_labels), loaded.split.forget)
+    generator = seeds.generator(*scenario.origin, scenario.task, scenario.seed, SUPERVISION)
+    count = max(1, round(share * len(retain)))
+    return retain[torch.randperm(len(retain), generator=generator)[:count]].sort().values
 
 
 def check_names(method: Method) -> None:

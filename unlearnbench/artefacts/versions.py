@@ -71,6 +71,7 @@ CODE = {
         "operations.measure",
         "planning.protocols",
         "plugins.attack",
+        "plugins.method",
         "runtime.arithmetic",
         "runtime.global_state",
         "runtime.threads",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
-from unlearnbench.checks.requirements import raised
+from unlearnbench.checks.requirements import Remark, raised
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.contract import BrokenContractError
@@ -38,7 +38,8 @@ class Result:
 
     Attributes:
         check: Its name.
-        status: "ok", "failed", "expected" (it failed, as was declared) or "skipped".
+        status: "ok", "warning" (it keeps the contract, but something should be changed), "failed", "expected" (it
+            failed, as was declared) or "skipped".
         message: What to change, why the failure was expected, or why the check was skipped; "" if all is well.
         about: What is checked.
     """
@@ -73,7 +74,7 @@ class Check:
 
         Raises:
             BrokenContractError: If the check fails, or does not although it was expected to.
-            unittest.SkipTest: If the check is skipped, or fails as expected. pytest shows the reason.
+            unittest.SkipTest: If the check is skipped, gives a warning, or fails as expected. pytest shows the reason.
         """
         result = self.result()
         if result.status == "failed":
@@ -91,6 +92,8 @@ class Check:
                 self._function()
         except SkipTest as reason:
             status, message = "skipped", str(reason)
+        except Remark as remark:
+            status, message = "warning", str(remark)
         except BrokenContractError as failure:
             status, message = "failed", str(failure)
         except Exception as error:  # anything that a plugin raises

@@ -11,7 +11,7 @@ from torch import Tensor
 from unlearnbench.checks import requirements
 from unlearnbench.checks.material import CLASSES, CPU, RECIPE, digits
 from unlearnbench.checks.method_runs import Bench, draw_forget_set
-from unlearnbench.checks.requirements import outcome, skip
+from unlearnbench.checks.requirements import outcome, skip, warn
 from unlearnbench.checks.side_effects import ForbiddenDataError
 from unlearnbench.errors import AccessError, UserError, counted
 from unlearnbench.plugins import registry
@@ -157,6 +157,9 @@ def declares_its_cost(bench: Bench) -> None:
     method.ep_to_unlearn(0.2, RECIPE, options)
     if method.preparation:
         method.ep_to_prepare(RECIPE, options)
+    if method.undeclared:
+        decorators = " and ".join(f"@{method.function.__name__}.{name}" for name in method.undeclared)
+        warn(f"its cost in ep is n/a in tables: declare it with {decorators}")
 
 
 def names_methods_that_exist(bench: Bench) -> None:

@@ -27,6 +27,15 @@ class AnyBench(Protocol):
         """The side effects of its calls."""
 
 
+class Remark(Exception):  # noqa: N818 - no error: the plugin keeps its contract
+    """A plugin keeps its contract, but should change something."""
+
+
+def warn(message: str) -> NoReturn:
+    """Ends a check whose result is "warning"."""
+    raise Remark(message)
+
+
 def skip(reason: str) -> NoReturn:
     """Ends a check that cannot be made."""
     raise SkipTest(reason)

@@ -84,7 +84,7 @@ def main() -> None:
 for command in (
     *(running.run, running.score, running.export, running.measure, running.tune, running.reproduce),
     *(results.table, results.rank, results.report, results.figure, results.show, results.verify),
-    *(results.check_results, results.confirm, results.merge, results.cache),
+    *(results.check_results, results.confirm, results.merge, results.remove, results.cache),
     *(plugins.list_plugins, plugins.check, plugins.new, plugins.data_sets),
 ):
     main.add_command(command)

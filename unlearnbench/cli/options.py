@@ -70,6 +70,13 @@ METHODS = click.option(
     metavar="NAME|FILE.py:FUNCTION",
     help="Only this method, and Retrain; repeatable.",
 )
+SWEEP = click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="NAME.KEY=V1,V2",
+    help="Run NAME with these values of an option, too, one change at a time; repeatable.  [those of the preset]",
+)
 SEEDS = option("--seeds", metavar="0-4|0,2,5", help="Seeds to run.  [those of the preset]")
 JOBS = option(
     "-j", "--jobs", type=int, metavar="N", help="Number of workers, or of each GPU.  [number of cores; 1 of each GPU]"
@@ -144,6 +151,22 @@ def parse_parameters(parameters: tuple[str, ...]) -> dict[str, dict[str, Any]]:
             raise UserError(f"-p {left} can be given once: {overrides[name][key]!r} and {right} contradict each other")
         overrides[name][key] = parse_value(right)
     return overrides
+
+
+def parse_sweeps(sweeps: tuple[str, ...]) -> dict[str, dict[str, list[Any]]]:
+    """Parses NAME.KEY=V1,V2; values are TOML, or plain words."""
+    parsed: dict[str, dict[str, list[Any]]] = {}
+    for text in sweeps:
+        left, equals, right = text.partition("=")
+        name, dot, key = left.rpartition(".")
+        if not (equals and dot and name and key and right):
+            raise UserError(f"--sweep must be NAME.KEY=V1,V2, such as laf.tau=5,20, not {text!r}")
+        values = parse_value(f"[{right}]")
+        listed = values if isinstance(values, list) else [parse_value(value) for value in right.split(",")]
+        if key in parsed.setdefault(name, {}):
+            raise UserError(f"--sweep {left} can be given once: give all values together, separated by commas")
+        parsed[name][key] = listed
+    return parsed
 
 
 def parse_value(text: str) -> Any:

@@ -59,7 +59,8 @@ def check(plugin: str, kind: str | None, shape: str | None, data: str | None, as
         for line in skipped_lines(results):
             click.echo(line)
         counts = Counter(result.status for result in results)
-        others = "".join(f", {counts[status]} {status}" for status in ("expected", "skipped") if counts[status])
+        rarer = [status for status in ("warning", "expected", "skipped") if counts[status]]
+        others = "".join(f", {counts[status]} {status}" for status in rarer)
         click.echo(f"{plugin}: {counts['ok']} ok, {counts['failed']} failed{others}")
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)
 

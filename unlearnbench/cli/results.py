@@ -204,8 +204,8 @@ def confirm(bump: tuple[str, ...], because: str, as_json: bool, **options: Any) 
     gives them, or raises the versions of the code that no longer does. Exit code 0: outputs are equal, or changes are
     explained; 1: otherwise.
     """
-    from unlearnbench.cli.progress import Reporter
     from unlearnbench.operations.confirm import confirm as confirm_all
+    from unlearnbench.operations.progress import Reporter
 
     progress = Reporter() if sys.stderr.isatty() else None  # a log needs no line for each of hundreds of steps
     done = confirm_all(bump, because, say=partial(click.echo, err=True), progress=progress, **options)
@@ -294,6 +294,37 @@ def listed(places: Sequence[str]) -> str:
     """The first of some places, and how many there are more."""
     more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
     return "\n     ".join(places[:MOST_PLACES]) + more
+
+
+@click.command()
+@PRESET
+@RESULTS
+@click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only of this data set; repeatable.")
+@click.option("-t", "--task", "tasks", multiple=True, metavar="LABEL", help="Only of this task; repeatable.")
+@click.option(
+    "-m",
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="LABEL|FILE.py:FUNCTION",
+    help="Those of this method, e.g. laf+tau=5.0; patterns such as 'laf+*'; repeatable.",
+)
+@option("--seeds", metavar="0-4|0,2,5", help="Only of these seeds.  [all]")
+@click.option("--failed", is_flag=True, help="Only records without numbers.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only print which records fit.")
+def remove(dry_run: bool, **options: Any) -> None:
+    """Removes records, and writes the tables anew.
+
+    Tables and ranks no longer show them. Artefacts stay in the cache: the same run brings a record back, and `cache
+    --prune` deletes what no record needs.
+    """
+    from unlearnbench.operations.remove import remove as remove_records
+
+    done = remove_records(dry_run=dry_run, **options)
+    for cell in done.cells:
+        click.echo(cell)
+    fit, others = ("would be removed", "others") if dry_run else ("removed", "left")
+    click.echo(f"{len(done.cells)} records {fit}, {done.left} {others}")
 
 
 @click.command()

@@ -30,11 +30,13 @@ from unlearnbench.cli.options import (
     RESULTS,
     SCHEDULER,
     SEEDS,
+    SWEEP,
     TASKS,
     TIMEOUT,
     effort_of,
     option,
     parse_parameters,
+    parse_sweeps,
     parse_value,
     selection_of,
     workspace_of,
@@ -58,6 +60,8 @@ if TYPE_CHECKING:
 @TASKS
 @METHODS
 @PARAMETERS
+@SWEEP
+@click.option("--combinations", is_flag=True, help="Run all combinations of the values of --sweep.")
 @SEEDS
 @JOBS
 @SCHEDULER
@@ -77,6 +81,7 @@ def run(
     everything: bool,  # the default; the flag makes it explicit
     datasets: tuple[str, ...],
     parameters: tuple[str, ...],
+    sweeps: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
     scheduler: str | None,
@@ -87,12 +92,13 @@ def run(
     Cells with a valid record are not run again, so the same command continues an interrupted run. Exit code 0: all
     cells are done; 1: some failed; 2: wrong usage.
     """
-    from unlearnbench.cli.progress import Reporter
+    from unlearnbench.operations.progress import Reporter
     from unlearnbench.operations.run import run as run_plan
 
     summary = run_plan(
         datasets=datasets,
         overrides=parse_parameters(parameters),
+        sweep=parse_sweeps(sweeps),
         dry_run=dry_run,
         progress=Reporter(),
         engine=scheduler,
@@ -130,7 +136,7 @@ def score(weights: str, name: str | None, dry_run: bool, as_json: bool, **option
     them. Missing artefacts (the original, Retrain, the shadow models) are trained first: see --dry-run. Exit codes as
     for `run`.
     """
-    from unlearnbench.cli.progress import Reporter
+    from unlearnbench.operations.progress import Reporter
     from unlearnbench.operations.score import score as score_weights
     from unlearnbench.reporting.show import verdict
     from unlearnbench.storage.records import read_record
@@ -353,7 +359,7 @@ def reproduce(cell: tuple[str, ...], count: int, as_json: bool, **options: Any) 
     Uses an empty cache: the original, the shadow models and the unlearned network are made again. Exit code 0: every
     number equals that of the record to the last bit; 1: some differ, or a cell could not be computed.
     """
-    from unlearnbench.cli.progress import Reporter
+    from unlearnbench.operations.progress import Reporter
     from unlearnbench.operations.reproduce import drawn, record_of
     from unlearnbench.operations.reproduce import reproduce as reproduce_cells
 

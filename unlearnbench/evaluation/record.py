@@ -28,6 +28,7 @@ from unlearnbench.planning.protocols import PROTOCOLS, Protocol
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit, Known, NotApplicableError, Observed
 from unlearnbench.plugins.files import Local
+from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.task import Task
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.arithmetic import ensure, processor
@@ -227,15 +228,24 @@ def run_attack(audit: Audit, name: str, options: Mapping[str, Any]) -> Attacked:
         raise
 
 
-def cost_in_ep(artefact: Artefact) -> dict[str, float]:
-    """The cost of a network in ep, by phase, including the networks that it starts from.
+def cost_in_ep(artefact: Artefact) -> dict[str, float | None]:
+    """The cost of a network in ep, by phase, including the networks that it starts from; None if it is not declared.
 
     Every cell that uses shared work is charged for all of it.
     """
     needs = artefact.needs
-    cost = {"prepare": needs["prepared"].ep if "prepared" in needs else 0.0, "unlearn": artefact.ep}
-    parent_cost = cost_in_ep(needs["parent"]) if "parent" in needs else {}
-    return {phase: ep + parent_cost.get(phase, 0.0) for phase, ep in cost.items()}
+    undeclared = registry.get(Method, artefact.method).undeclared if isinstance(artefact, MethodArtefact) else []
+    own = {
+        "prepare": None if "prepare_cost" in undeclared else needs["prepared"].ep if "prepared" in needs else 0.0,
+        "unlearn": None if "cost" in undeclared else artefact.ep,
+    }
+    parent = cost_in_ep(needs["parent"]) if "parent" in needs else dict.fromkeys(own, 0.0)
+    return {phase: added(ep, parent[phase]) for phase, ep in own.items()}
+
+
+def added(one: float | None, other: float | None) -> float | None:
+    """The sum of two costs; None if one of them is not known."""
+    return None if one is None or other is None else one + other
 
 
 def observation(logits: Tensor, labels: Tensor) -> Observed:

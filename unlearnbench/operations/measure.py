@@ -22,6 +22,7 @@ from unlearnbench.evaluation import representation
 from unlearnbench.evaluation.record import Evaluator, run_attack
 from unlearnbench.operations.dependencies import earlier_needs
 from unlearnbench.operations.fitness import examined
+from unlearnbench.operations.recorded import Part, unplanned
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
@@ -216,7 +217,8 @@ def measure(
     """Adds attacks to the records of finished cells, computed from stored outputs without training.
 
     Args:
-        selection: The cells. Its overrides may contain options of attacks, by name.
+        selection: The cells; if it names no methods, also those of all other records of the preset's results. Its
+            overrides may contain options of attacks, by name.
         workspace: The folders with their records and artefacts.
         attacks: Names of attacks, or FILE.py:FUNCTION; empty: all installed ones that runs do not measure.
         unlearned_shadows: Number of unlearned shadow models per method, for attack u-lira; 0, or even and at least 4.
@@ -238,13 +240,17 @@ def measure(
     plan = planned(selection, workspace)
     drawn = {str(cell) for cell in plan.cells if features and cell.method == ORIGINAL and cell.path.exists()}
     cells = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE) or str(cell) in drawn]
-    without = unmeasurable(plan, cells)
-    ready = [cell for cell in cells if str(cell) not in without]
-    if not ready:
+    parts = [Part(selection, plan, cells), *(() if names else unplanned(selection, plan).parts)]
+    cells = [cell for part in parts for cell in part.cells]
+    without = {name: why for part in parts for name, why in unmeasurable(part.plan, part.cells).items()}
+    if len(without) == len(cells):
         preset = selection.preset_name
         raise UserError(f"no cell of preset {preset} can be measured: {next(iter(without.values()))}")
-    references = References.of(plan, selection, unlearned_shadows)
-    requests = [references.request(cell, requested, relearn, features) for cell in ready]
+    requests = []
+    for part in parts:
+        references = References.of(part.plan, part.selection, unlearned_shadows)
+        ready = [cell for cell in part.cells if str(cell) not in without]
+        requests += [references.request(cell, requested, relearn, features) for cell in ready]
     requests = [request for request in requests if lacks_numbers(request)]
     what = ", ".join([*requested, *([RELEARNING] if relearn else []), *([FEATURES] if features else [])])
     say(f"{what}: missing in {len(requests)} of {counted(len(cells), 'cell')}; attacks use stored outputs")

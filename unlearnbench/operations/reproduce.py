@@ -11,6 +11,7 @@ from typing import Any
 
 from unlearnbench.errors import UserError, counted
 from unlearnbench.evaluation.record import library_changes
+from unlearnbench.operations.recorded import selection_of
 from unlearnbench.operations.work import Effort, Progress, execute
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.cells import planned, record_path
@@ -155,34 +156,6 @@ def again(
         changes=[*differences(record["key"], computed["key"]), *library_changes(record["observed"])],
         other_processor=record["observed"].get("processor", "unknown") if elsewhere else "",
     )
-
-
-def selection_of(record: Mapping[str, Any], selection: Selection) -> Selection:
-    """The selection of a record's cell, with the options in the record."""
-    info, outputs = CellInfo.from_json(record["cell"]), record["key"]["outputs"]
-    methods: dict[str, Mapping[str, Any]] = {}
-    key = outputs
-    while key and "method" in key:  # the parent may also be given weights
-        methods[key["method"]["name"]] = key["method"]["options"]
-        key = key.get("parent")
-    files = record["observed"].get("files", {})
-    names = [info.method_name, *(name for name in methods if name in files and name != info.method_name)]
-    dataset, task, *places = (
-        f"{files[name]}:{name.rpartition('.')[2]}" if name in files else name
-        for name in (info.dataset, info.task_name, *names)
-    )
-    options = {attack["name"]: attack["options"] for attack in record["key"]["attacks"].values()}
-    options |= {**methods, info.task_name: {**outputs["task"]["options"], **lists_of(info, files)}}
-    return replace(
-        Selection.of(selection.preset_name, dataset, task, places, info.seed),
-        overrides={name: values for name, values in options.items() if values},
-    )
-
-
-def lists_of(info: CellInfo, files: Mapping[str, str]) -> dict[str, str]:
-    """The files that a task was given on the command line, by option; those of a preset are in the preset."""
-    names = {option: f"{info.task_name}.{option}" for option in info.task_options if f"{option}=" in info.task}
-    return {option: files[name] for option, name in names.items() if name in files}
 
 
 def compared(record: Mapping[str, Any], computed: Mapping[str, Any]) -> Iterator[Comparison]:

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.engines.choice import opened
 from unlearnbench.operations import report
+from unlearnbench.operations.progress import Reporter, usual_reporter
 from unlearnbench.operations.work import Effort, Outcome, Progress, execute
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Plan, Rerun
+from unlearnbench.planning.presets import PresetLike
+from unlearnbench.planning.presets.content import portable
 from unlearnbench.planning.selection import Selection, Workspace
-from unlearnbench.reporting import tables
+from unlearnbench.planning.sweep import Sweep, swept
+from unlearnbench.plugins.plugin import Plugin
+from unlearnbench.reporting import rendering, tables
 from unlearnbench.reporting.cells import cells_of_preset
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.runtime import timing
 from unlearnbench.storage import folders
+from unlearnbench.storage.files import write_atomically
 
 if TYPE_CHECKING:
     from distributed import Client
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """The result of a run.
 
@@ -45,6 +53,19 @@ class Summary:
     seconds: float = 0.0
     workers: int = 1
     report: Path | None = None
+
+    def __repr__(self) -> str:
+        done = len([outcome for outcome in self.outcomes if outcome.is_cell])
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        cells = f"{len(self.plan.cells)} cells of preset {self.plan.results.name}"
+        return f"Summary({cells}: {done} run{failed}, {self.seconds:.1f} s)"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the tables of the tasks that took part, and the cells that failed."""
+        tasks = {cell.info.task for cell in self.plan.cells}
+        shown = [rendering.html(table) for table in self.tables.values() if table.task in tasks]
+        failures = [f"<p>{escape(f'{one.status}: {one.name}: {one.reason}')}</p>" for one in self.failed]
+        return "\n".join([f"<p>{escape(repr(self))}</p>", *shown, *failures])
 
     @property
     def failed(self) -> list[Outcome]:
@@ -68,12 +89,14 @@ class Summary:
 
 
 def run(
-    preset: str | Path = "demo",
+    preset: PresetLike = "demo",
     *,
     datasets: str | Sequence[str] = (),
     tasks: str | Sequence[str] = (),
-    methods: str | Sequence[str] = (),
+    methods: str | Plugin | Sequence[str | Plugin] = (),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    sweep: Sweep | None = None,
+    combinations: bool = False,
     seeds: str | int | Iterable[int] | None = None,
     jobs: int | None = None,
     device: str = "auto",
@@ -87,17 +110,22 @@ def run(
     accept_stale: bool = False,
     fail_fast: bool = False,
     timeout: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     engine: str | Path | Client | None = None,
 ) -> Summary:
     """Runs every cell of a selection that has no valid record yet, and writes the tables and the report.
 
     Args:
-        preset: The name of a preset, or the path of a TOML file.
+        preset: The name of a preset, the path of a TOML file, or the content of such a file as a dict, whose key `name`
+            is the name of the folder of its results.
         datasets: Names of data sets; empty: all that the preset selects, likewise for the next two.
         tasks: Names of tasks.
-        methods: Names of methods, or FILE.py:FUNCTION.
+        methods: Names of methods, FILE.py:FUNCTION, or methods themselves. The code of one that only a notebook has is
+            kept in the folder `notebook` of the results.
         overrides: Options by name of a method or task, e.g. `{"laf": {"tau": 5.0}}`.
+        sweep: Values to try beside those of the preset, e.g. `{"laf": {"tau": [5.0, 20.0]}}`, with its methods if
+            `methods` names none; None: the preset's sweep.
+        combinations: Try all combinations of these values, instead of one change at a time.
         seeds: Such as "0-4", 3 or [0, 2]; None: those of the preset.
         jobs: Workers, one thread each; with GPUs, of each GPU. None: one for each core, or for each GPU.
         device: "auto", "cpu" or "cuda".
@@ -112,7 +140,8 @@ def run(
         accept_stale: Reuse stale cells (made by other code, options or data), with a footnote in the tables.
         fail_fast: Stop at the first cell that fails.
         timeout: Seconds after which the method or attack of a cell is stopped.
-        progress: Receives progress events; `unlearnbench.Reporter()` prints them. None: no progress is shown.
+        progress: Receives progress events, e.g. `unlearnbench.Reporter()`, which prints them. True: print them; False:
+            do not; None: print them in a terminal and in a notebook.
         engine: Who has the workers: the address of a Dask scheduler, the path of its file, or a `distributed.Client`;
             None: this machine.
 
@@ -123,12 +152,30 @@ def run(
         UserError: If an argument is wrong; nothing is computed then.
         EngineLostError: If the scheduler is gone in the middle; the same call goes on from there.
     """
-    selection = Selection.of(preset, datasets, tasks, methods, seeds, overrides)
+    selection = Selection.of(preset, datasets, tasks, methods, seeds, overrides, results)
+    rerun = Rerun(force, retry_failed, accept_stale)
+    if progress is None or isinstance(progress, bool):
+        progress = usual_reporter() if progress is None else Reporter() if progress else None
     with opened(engine) as workers:
         workspace = Workspace.of(results, cache, data, device, arithmetic, workers)
         effort = Effort(jobs, timeout, fail_fast, workers)
-        plan = planned(selection, workspace, Rerun(force, retry_failed, accept_stale))
+        if isinstance(preset, Mapping):
+            selection = with_file(selection, preset, workspace, dry_run)
+        if sweep or selection.preset.sweep:
+            plan = swept(selection, workspace, sweep, combinations, rerun)
+        else:
+            plan = planned(selection, workspace, rerun)
         return carry_out(plan, selection, effort, dry_run=dry_run, progress=progress)
+
+
+def with_file(selection: Selection, preset: Mapping[str, Any], workspace: Workspace, dry_run: bool) -> Selection:
+    """A selection whose preset has a file in its results folder, for the commands that records name."""
+    name = selection.preset.name
+    path = workspace.results / name / f"{name}.json"
+    if not dry_run:
+        folders.check_writable(path.parent)
+        write_atomically(path, json.dumps(portable(preset), indent=1).encode())
+    return replace(selection, preset=replace(selection.preset, source=str(path)), preset_name=str(path))
 
 
 def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool, progress: Progress | None) -> Summary:

@@ -27,7 +27,7 @@ from unlearnbench.operations.dependencies import earlier_needs
 from unlearnbench.operations.fitness import examined
 from unlearnbench.operations.work import EVALUATION, Effort, evaluator_of, work
 from unlearnbench.planning import presets, tuned
-from unlearnbench.planning.cells import parameters, planned, tasks_of, with_parents
+from unlearnbench.planning.cells import parameters, pick, planned, tasks_of, with_parents
 from unlearnbench.planning.plan import Cell, made_first
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE, Preset
 from unlearnbench.planning.selection import Selection, Workspace
@@ -212,8 +212,7 @@ def studies_of(
     if space and len(methods) != 1:
         raise UserError("--space belongs to one method: name it")
     if not methods:
-        known = preset.methods or list(registry.usable("methods"))
-        methods = [name for name in known if name in spaces.declared()]
+        methods = [name for name in pick((), preset.methods, "methods") if name in spaces.declared()]
     tasks = tasks_of(selection)
     for name in selection.overrides:
         if name not in (*with_parents(methods), *tasks):

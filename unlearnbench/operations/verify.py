@@ -18,6 +18,7 @@ from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, counted
 from unlearnbench.evaluation.record import digest_of, library_changes
 from unlearnbench.operations.measure import U_LIRA, References, Request, audit_of, numbers_of
+from unlearnbench.operations.recorded import Part, unplanned
 from unlearnbench.operations.work import Effort, evaluator_of, reason_of
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned
@@ -34,6 +35,7 @@ from unlearnbench.storage.store import DamagedError, Store, read_checked
 PROGRESS_LINES = 10
 """Approximate number of progress lines."""
 UNAVAILABLE = "its outputs, or those of shadow models, are damaged or not in the cache"
+UNPLANNED = "not in the preset's plan"
 
 Recorded = tuple[dict[str, Any], Cell]
 """A record and its cell."""
@@ -98,10 +100,13 @@ def verify(
     problems = [f"{path}: {why}" for path, why in {**damaged_records, **damaged_files}.items()]
     sound = [path for path in paths if path not in damaged_records]
     records = {path: record for path in sound if (record := read_record(path)) is not None}
-    cells = {cell.path: cell for cell in plan.cells}
+    others = unplanned(selection, plan)
+    parts = [Part(selection, plan, plan.cells), *others.parts]
+    cells = {cell.path: cell for part in parts for cell in part.cells}
     reasons = {path: why_unmeasured(record, cells.get(path), plan, damaged_files) for path, record in records.items()}
+    reasons |= {path: why for path, why in others.failures.items() if reasons.get(path) == UNPLANNED}
     measurable = [(records[path], cells[path]) for path, why in reasons.items() if not why]
-    differences, not_measured = recompute(measurable, plan, selection, damaged_files, effort, say)
+    differences, not_measured = recompute(measurable, plan, parts, damaged_files, effort, say)
     can_rerun = [(records[path], cells[path]) for path, why in reasons.items() if why in ("", UNAVAILABLE)]
     drawn = random.sample(can_rerun, min(rerun, len(can_rerun)))
     problems += [*differences, *rerun_cells(drawn, plan, effort, say)]
@@ -113,7 +118,7 @@ def verify(
 def recompute(
     recorded: Sequence[Recorded],
     plan: Plan,
-    selection: Selection,
+    parts: Sequence[Part],
     damaged: Container[Path],
     effort: Effort,
     say: Callable[[str], object],
@@ -123,11 +128,14 @@ def recompute(
     Returns:
         One message for each difference, and for each number that `measure` added and that cannot be recomputed.
     """
-    references = cache(partial(References.of, plan, selection))
+    references: dict[Path, Callable[[int], References]] = {}
+    for part in parts:
+        of_part = cache(partial(References.of, part.plan, part.selection))
+        references |= dict.fromkeys((cell.path for cell in part.cells), of_part)
     calls: list[tuple[Any, ...]] = []
     not_measured: list[str] = []
     for record, cell in recorded:
-        request, names, reasons = added_numbers(record, cell, plan.store, references, damaged)
+        request, names, reasons = added_numbers(record, cell, plan.store, references[cell.path], damaged)
         not_measured += reasons
         calls.append((record, cell, plan.store, request, names))
     problems: list[str] = []
@@ -170,7 +178,7 @@ def why_unmeasured(record: dict[str, Any], cell: Cell | None, plan: Plan, damage
     if record["status"] != CellStatus.OK:
         return "no numbers"
     if cell is None:
-        return "not in the preset's plan"
+        return UNPLANNED
     if plan.status(cell).state == State.STALE:
         return "stale: made by other code, data or options"
     if cell.scenario.arithmetic == NATIVE and record["observed"].get("processor") != processor():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -109,3 +110,10 @@ NAMES = tuple(field_.name for field_ in fields(CellInfo))
 def plugin_name(label: str) -> str:
     """The name in the label of a task or a method; see `CellInfo`."""
     return label.partition("+")[0]
+
+
+def changed_options(label: str) -> list[str]:
+    """The options in the label of a method, as NAME.OPTION of the method or of one that it starts from."""
+    name, _, changes = label.partition("+")
+    options = re.findall(r"(?:^|,)([\w.-]+)=", changes)
+    return [option if "." in option else f"{name}.{option}" for option in options]

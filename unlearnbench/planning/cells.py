@@ -21,7 +21,8 @@ from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.plan import Cell, Plan, Rerun
-from unlearnbench.planning.presets import REFERENCE, Preset
+from unlearnbench.planning.presets import REFERENCE, THIRD_PARTY, Preset
+from unlearnbench.planning.presets.content import with_paths
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.planning.supplied import (
@@ -33,13 +34,14 @@ from unlearnbench.planning.supplied import (
     outputs_in,
     supplied_by,
     with_names,
-    with_paths,
 )
 from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.access import SUPERVISION
 from unlearnbench.plugins.attack import Attack
 from unlearnbench.plugins.dataset import Source
-from unlearnbench.plugins.files import Local, known_here, place_of
+from unlearnbench.plugins.files import Local, known_here, named, place_of
+from unlearnbench.plugins.fingerprint import CORE
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Model
 from unlearnbench.plugins.task import Task
@@ -62,9 +64,9 @@ def planned(selection: Selection, workspace: Workspace, rerun: Rerun = Rerun(), 
     """
     preset = selection.preset
     datasets = selection.datasets or list(preset.datasets)
-    methods = pick(selection.methods, preset.methods, "methods")
-    if not selection.methods and preset.methods is None:
-        methods = [name for name in methods if possible(name, preset, datasets)]
+    wanted = named(selection.methods or preset.methods or ())
+    methods = pick(selection.methods, preset.methods and wanted, "methods")
+    methods = [name for name in methods if name in wanted or possible(name, preset, datasets)]
     planner = _Planner(selection, workspace, shadow)
     cells = planner.cells(datasets, tasks_of(selection), methods, selection.seeds or preset.seeds)
     cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
@@ -165,8 +167,8 @@ class _Planner:
         cells: dict[str, Cell] = {}
         for name in methods:
             method = registry.get(Method, name)
-            self.check_access(name, loaded)
             parent, options = cells.get(method.start), self.hyperparameters(name, scenario)
+            self.check_access(name, options.get(SUPERVISION), loaded)
             outputs = Outputs.of(loaded, name, options, parent.outputs if parent else None, name in parents)
             outputs = outputs_in(loaded, name, outputs)
             info = self.info(name, scenario, options)
@@ -184,10 +186,18 @@ class _Planner:
             )
         return list(cells.values())
 
-    def check_access(self, name: str, loaded: LoadedScenario) -> None:
-        """Raises `UserError` if a scenario does not have the data that a method declares."""
+    def check_access(self, name: str, supervision: float | None, loaded: LoadedScenario) -> None:
+        """Raises `UserError` if a scenario does not have the data that a method declares.
+
+        Args:
+            name: The method.
+            supervision: The share of the retain set that has labels, if it says one.
+            loaded: The scenario.
+        """
         access, scenario = registry.get(Method, name).access, loaded.scenario
-        if access.retain == "sample-labels" and loaded.forgotten > 0.5:
+        if supervision is not None and not (isinstance(supervision, int | float) and 0 < supervision <= 1):
+            raise UserError(f"{name}.{SUPERVISION} is a share of the retain set, in (0, 1], not {supervision!r}")
+        if access.retain == "sample-labels" and supervision is None and loaded.forgotten > 0.5:
             raise UserError(
                 f"{name} needs labels of as many retained samples as are forgotten, but {scenario.task} forgets "
                 f"{loaded.forgotten:.0%}: leave {name} out with -m, or forget less"
@@ -266,6 +276,8 @@ class _Planner:
         usual, named = self.task_options(scenario.task, overridden=False), with_names(task, scenario.task_options)
         of_task = listed({k: v for k, v in named.items() if scenario.task_options[k] != usual[k]})
         of_method = listed(self.changed(name, scenario))
+        file = name.path.name if isinstance(name, Local) else ""
+        remarks = ", ".join(filter(None, (file, of_method)))
         return CellInfo(
             preset=self.preset.name,
             dataset=scenario.dataset,
@@ -277,7 +289,7 @@ class _Planner:
             columns=list(task.columns),
             seed=scenario.seed,
             method=f"{name}+{of_method}" if of_method else name,
-            method_title=f"{method.title} ({of_method})" if of_method else method.title,
+            method_title=f"{method.title} ({remarks})" if remarks else method.title,
             role="variant" if of_method and method.role == "method" else method.role,
             access="not enforced" if name == REFERENCE and scenario.supplied.retrain else str(method.access),
             start=method.start,
@@ -338,17 +350,21 @@ def parameters(overrides: Mapping[str, Mapping[str, Any]], plugins: Iterable[str
 
 def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Sequence[str]:
     """The names that the user gave, or else that the preset selects, or else all that are installed."""
-    return given or (list(registry.usable(group)) if selected is None else selected)
+    if given or (selected is not None and THIRD_PARTY not in selected):
+        return given or selected or ()
+    usable = list(registry.usable(group))
+    if selected is None:
+        return usable
+    others = [name for name in usable if registry.entry(group, name).origin != CORE]
+    return [name for one in selected for name in (others if one == THIRD_PARTY else [one])]
 
 
 def tasks_of(selection: Selection) -> Sequence[str]:
-    """The tasks of a selection; of all that are installed, those that need no file, or have one."""
+    """The tasks of a selection: those that are named, and installed ones that need no file, or have one."""
     preset = selection.preset
+    wanted, options = selection.tasks or preset.tasks or (), {**preset.task_options, **selection.overrides}
     tasks = pick(selection.tasks, preset.tasks, "tasks")
-    if selection.tasks or preset.tasks is not None:
-        return tasks
-    options = {**preset.task_options, **selection.overrides}
-    return [name for name in tasks if registry.get(Task, name).is_configured(options.get(name, {}))]
+    return [name for name in tasks if name in wanted or registry.get(Task, name).is_configured(options.get(name, {}))]
 
 
 def possible(method: str, preset: Preset, datasets: Sequence[str]) -> bool:
@@ -366,7 +382,7 @@ def check_names(preset: Preset) -> None:
     def check(what: str, names: Iterable[str]) -> None:
         known = registry.entries(f"{what}s")
         for name in names:
-            if name not in known and not isinstance(name, Local):
+            if name not in known and not isinstance(name, Local):  # a file is imported only if it takes part
                 raise unknown(f"{what} in preset {preset.source}:", name, known)
 
     def tables(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -13,8 +13,10 @@ from unlearnbench.engines.lanes import Engine
 from unlearnbench.engines.local import LOCAL
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
-from unlearnbench.planning.presets import Preset, several
+from unlearnbench.planning.presets import Preset, PresetLike, several
+from unlearnbench.plugins import objects
 from unlearnbench.plugins.files import named, place_of
+from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.runtime import gpus
 from unlearnbench.runtime.arithmetic import environment, resolved
 from unlearnbench.storage import folders
@@ -49,33 +51,35 @@ class Selection:
     @classmethod
     def of(
         cls,
-        preset: str | Path = "demo",
+        preset: PresetLike = "demo",
         datasets: str | Sequence[str] = (),
         tasks: str | Sequence[str] = (),
-        methods: str | Sequence[str] = (),
+        methods: str | Plugin | Sequence[str | Plugin] = (),
         seeds: str | int | Iterable[int] | None = None,
         overrides: Overrides | None = None,
+        results: str | Path = "results",
     ) -> Selection:
         """Reads a selection as people write it.
 
         Args:
-            preset: The name of a preset, or the path of a TOML file.
+            preset: The name of a preset, the path of a TOML file, or the content of such a file as a dict.
             datasets: One name or several, or FILE.py:FUNCTION; likewise the next two.
             tasks: Names of tasks.
-            methods: Names of methods.
+            methods: Names of methods, or methods themselves.
             seeds: Such as "0-4", 3 or [0, 2]; the preset's if None.
             overrides: Options by name of a method, task or attack, e.g. `{"laf": {"tau": 5.0}}`.
+            results: The results folder, in which the code of methods is kept that only a notebook has.
 
         Raises:
             UserError: If the preset, a file or a seed is wrong.
         """
-        read = presets.read(str(preset))
+        read = presets.read(preset)
         return cls(
             read,
-            str(preset),
-            chosen(several(datasets), list(read.datasets)),
-            chosen(several(tasks), [*(read.tasks or ()), *read.task_options]),
-            named(several(methods)),
+            read.source,
+            datasets_of(read, several(datasets)),
+            tasks_of(read, several(tasks)),
+            named([objects.name_of(method, results) for method in objects.several(methods)]),
             () if seeds is None else presets.parse_seeds(seeds),
             overrides or {},
         )
@@ -139,6 +143,16 @@ class Workspace:
     def datasets(self) -> Datasets:
         """The data sets that this command keeps in memory."""
         return Datasets(self.store)
+
+
+def datasets_of(preset: Preset, names: Sequence[str]) -> list[str]:
+    """Names of data sets, of which some may be FILE.py:FUNCTION or in the preset, as the registry knows them."""
+    return chosen(names, list(preset.datasets))
+
+
+def tasks_of(preset: Preset, names: Sequence[str]) -> list[str]:
+    """Likewise for names of tasks."""
+    return chosen(names, [*(preset.tasks or ()), *preset.task_options])
 
 
 def chosen(names: Sequence[str], in_preset: Sequence[str]) -> list[str]:

@@ -13,9 +13,9 @@ from unlearnbench.artefacts.tuning_split import TuningSplit
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE, SECOND_RETRAIN, Preset, Training
+from unlearnbench.planning.presets.content import located
 from unlearnbench.plugins.task import Task
 from unlearnbench.plugins.trainer import Trainer
-from unlearnbench.storage.folders import expanded
 
 
 def supplied_by(preset: Preset, training: Training, task: str, seed: int, weights: bool) -> Supplied:
@@ -100,28 +100,9 @@ def check_labels(loaded: LoadedScenario, training: Training) -> None:
         )
 
 
-def with_paths(task: Task, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Options of a task in which the paths of files are absolute.
-
-    Args:
-        task: The task.
-        options: Some of its options.
-        folder: The folder that relative paths begin from.
-    """
-    return {
-        name: str(located(value, folder)) if name in task.files and isinstance(value, str) and value else value
-        for name, value in options.items()
-    }
-
-
 def with_names(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a task in which the paths of files are their names, for records."""
     return {name: Path(value).name if name in task.files and value else value for name, value in options.items()}
-
-
-def located(path: str, folder: Path) -> Path:
-    """A path as an absolute one; a relative one begins from the folder."""
-    return folder.joinpath(expanded(path)).resolve()
 
 
 def outputs_in(loaded: LoadedScenario, name: str, outputs: Outputs) -> Outputs:

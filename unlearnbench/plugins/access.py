@@ -16,9 +16,17 @@ LEVELS = {
 """The levels of access to each part of the data; "labels" includes the images."""
 
 
+SUPERVISION = "supervision"
+"""The hyperparameter that says for which share of the retain set a method gets labels; None: its `Access` says it."""
+
+
 @dataclass(frozen=True)
 class Access:
     """What a method may see of the training set; the suite enforces it.
+
+    A method whose keyword arguments include `supervision` can be given fewer labels: a value in (0, 1] is the share of
+    the retain set that has labels, drawn at random and the same for all methods. "sample-labels" then has the labels of
+    this share, and "labels" has only this share of the retain set.
 
     Attributes:
         prepare: The whole training set, in the preparing phase, when the forget set is not known: None, "images" or

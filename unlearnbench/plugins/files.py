@@ -106,6 +106,11 @@ def place_of(name: str) -> str:
     return name.place if isinstance(name, Local) else name
 
 
+def ready() -> dict[Local, Entry]:
+    """The plugins in files that this process has imported, by name."""
+    return {name: entry for name, (_, entry) in _ready.items()}
+
+
 def known_here(name: str) -> str:
     """The name as a `Local`, which workers understand, too, if it is that of a plugin in a file; else as it is."""
     return next((known for known in _ready if known == name), name)

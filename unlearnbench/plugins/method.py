@@ -60,8 +60,8 @@ class Method(Plugin):
         self.start = start
         self.like = like
         self.preparation: Callable[..., dict[str, Tensor]] | None = None
-        self._cost: Callable[..., float] = cost_of_retraining
-        self._prepare_cost: Callable[..., float] = cost_of_training
+        self._cost: Callable[..., float] | None = None
+        self._prepare_cost: Callable[..., float] | None = None
 
     @property
     def functions(self) -> list[Callable[..., Any]]:
@@ -85,7 +85,7 @@ class Method(Plugin):
         return function
 
     def cost(self, function: Cost) -> Cost:
-        """Registers the cost of forgetting (a decorator); without it a method is charged like Retrain.
+        """Registers the cost of forgetting (a decorator); without it tables have no cost in ep.
 
         The function is `(forget, recipe, *, ...) -> ep`. `forget` is the share of the training set that is forgotten,
         and ep are passes over the training set, forward and backward; a forward pass alone is a third. Its keyword-only
@@ -96,13 +96,25 @@ class Method(Plugin):
         return function
 
     def prepare_cost(self, function: Cost) -> Cost:
-        """Registers the cost of the preparing phase (a decorator); without it, that of training once.
+        """Registers the cost of the preparing phase (a decorator); without it tables have no cost in ep.
 
         The function is `(recipe, *, ...) -> ep`, see `cost`.
         """
         self._check_hyperparameters(function)
         self._prepare_cost = function
         return function
+
+    @property
+    def registered(self) -> dict[str, Callable[..., Any]]:
+        """The functions that were registered with it, by the name of the decorator that does so."""
+        functions = {"prepare": self.preparation, "cost": self._cost, "prepare_cost": self._prepare_cost}
+        return {name: function for name, function in functions.items() if function}
+
+    @property
+    def undeclared(self) -> list[str]:
+        """The costs that it does not declare: "cost", and "prepare_cost" if it has a preparing phase."""
+        costs = ("cost", "prepare_cost") if self.preparation else ("cost",)
+        return [name for name in costs if name not in self.registered]
 
     def _check_hyperparameters(self, function: Callable[..., float]) -> None:
         for name in keywords(function):
@@ -112,16 +124,20 @@ class Method(Plugin):
     def ep_to_unlearn(self, forget: float, recipe: Recipe, hyperparameters: Mapping[str, Any]) -> float:
         """The cost in ep of forgetting a share of the training set; it needs values for all hyperparameters.
 
+        A cost that is not declared is estimated as that of retraining, to forecast the time of a run.
+
         Raises:
             BrokenContractError: If it cannot be computed, or is no finite number from 0 on; likewise the next one.
         """
-        keywords = taken(self._cost, hyperparameters)
-        return passes("cost", "forget, recipe", lambda: self._cost(forget, recipe, **keywords))
+        function = self._cost or cost_of_retraining
+        keywords = taken(function, hyperparameters)
+        return passes("cost", "forget, recipe", lambda: function(forget, recipe, **keywords))
 
     def ep_to_prepare(self, recipe: Recipe, hyperparameters: Mapping[str, Any]) -> float:
-        """The cost in ep of the preparing phase."""
-        keywords = taken(self._prepare_cost, hyperparameters)
-        return passes("prepare_cost", "recipe", lambda: self._prepare_cost(recipe, **keywords))
+        """The cost in ep of the preparing phase; that of training once if it is not declared."""
+        function = self._prepare_cost or cost_of_training
+        keywords = taken(function, hyperparameters)
+        return passes("prepare_cost", "recipe", lambda: function(recipe, **keywords))
 
     def preparing(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         """The hyperparameters of the preparing phase."""

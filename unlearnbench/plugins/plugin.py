@@ -70,6 +70,11 @@ class Plugin:
         """The values that options may have, by name, as far as type hints say them."""
         return {name: values for function in self.functions for name, values in allowed_values(function).items()}
 
+    @property
+    def registered(self) -> dict[str, Callable[..., Any]]:
+        """The functions that were registered with it, by the name of the decorator that does so."""
+        return {}
+
     def check_options(self, name: str) -> None:
         """Raises `BrokenContractError` unless the options are keywords, of types that records can keep.
 

@@ -97,7 +97,7 @@ class Problem:
 
     @property
     def labelled(self) -> Samples:
-        """A random sample of the retain set, with labels, as large as the forget set.
+        """A random sample of the retain set, with labels, as large as the forget set or as `supervision` says.
 
         Raises:
             AccessError: In the preparing phase, or without `Access(retain="sample-labels")`.
@@ -216,6 +216,13 @@ def _declared(samples: Samples | None, name: str, requirement: str) -> Samples:
     return samples
 
 
+def retained(total: int, forget: Tensor) -> Tensor:
+    """int64: the positions of the retain set in a training set of `total` samples, ascending."""
+    is_retained = torch.ones(total, dtype=torch.bool)
+    is_retained[forget] = False
+    return is_retained.nonzero()[:, 0]
+
+
 @dataclass(frozen=True)
 class Assembly:
     """Assembles the problems of a scenario: the only place that decides what a method gets.
@@ -256,6 +263,7 @@ class Assembly:
         stream: Sequence[str | int],
         forget: Tensor,
         *,
+        labelled: Tensor | None = None,
         validation: tuple[TrainingSet, Tensor] | None = None,
         prepared: Mapping[str, Tensor] | None = None,
         start: Network | None = None,
@@ -266,12 +274,13 @@ class Assembly:
             access: Of the method.
             stream: Names the method's random numbers.
             forget: int64 [f], the positions of the forget set in the training set.
+            labelled: int64 [k], the positions of the retained samples that have labels, if not all have; see `Access`.
             validation: Held-out samples, and the positions (int64) of those that are like the forgotten ones.
             prepared: The result of the preparing phase.
             start: The network that `Problem.network` copies instead of the original.
         """
         generator = seeds.generator(*stream)
-        view = self._view_to_forget(access, forget, generator)
+        view = self._view_to_forget(access, forget, labelled, generator)
         if validation:
             held_out, like_forgotten = validation
             samples = held_out.samples(like_forgotten, access.validation, generator, "the held-out part")
@@ -280,19 +289,21 @@ class Assembly:
         on_device = {name: tensor.to(device) for name, tensor in (prepared or {}).items()}
         return replace(self._problem(view, generator, stream), prepared=on_device, _start=start)
 
-    def _view_to_forget(self, access: Access, forget: Tensor, generator: torch.Generator) -> View:
+    def _view_to_forget(
+        self, access: Access, forget: Tensor, labelled: Tensor | None, generator: torch.Generator
+    ) -> View:
         """The declared parts of forget set and retain set."""
-        is_retained = torch.ones(len(self.training_set.labels), dtype=torch.bool)
-        is_retained[forget] = False
-        retain = is_retained.nonzero()[:, 0]
-        labelled = None
+        retain, sample = retained(len(self.training_set.labels), forget), None
         if access.retain == "sample-labels":
-            sample = retain[torch.randperm(len(retain), generator=generator)[: len(forget)]]
-            labelled = self.training_set.samples(sample, "labels", generator, "the labelled sample")
+            if labelled is None:
+                labelled = retain[torch.randperm(len(retain), generator=generator)[: len(forget)]]
+            sample = self.training_set.samples(labelled, "labels", generator, "the labelled sample")
+        elif access.retain == "labels" and labelled is not None:
+            retain = labelled
         return View(
             forget=self.training_set.samples(forget, access.forget, generator, "the forget set"),
             retain=self.training_set.samples(retain, access.retain, generator, "the retain set"),
-            labelled=labelled,
+            labelled=sample,
         )
 
     def _problem(self, view: View, generator: torch.Generator, stream: Sequence[str | int]) -> Problem:

@@ -28,7 +28,9 @@ class Range:
     high: float = math.inf
     above: bool = False
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
         return (self.low < value if self.above else self.low <= value) and value <= self.high
 
     def __str__(self) -> str:

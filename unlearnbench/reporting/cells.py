@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellStatus, plugin_name
-from unlearnbench.planning.presets import ORIGINAL, REFERENCE, Preset
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE, Preset, PresetLike
 from unlearnbench.plugins import registry
 from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.comparable import comparable
@@ -98,13 +98,13 @@ def groups(frame: pd.DataFrame) -> Iterator[Group]:
 
 
 def cells_of_table(
-    number: int | str, preset: str, results: Path, accept_stale: bool = False, choice: Choice = EVERYTHING
+    number: int | str, preset: PresetLike, results: Path, accept_stale: bool = False, choice: Choice = EVERYTHING
 ) -> list[Cells]:
     """The cells of a table, first those with the preset's options of the task.
 
     Args:
         number: 1 to 6 as in the paper, or the name of a task, e.g. "data-removal" or "data-removal+fraction=0.1".
-        preset: The name or the file of a preset.
+        preset: Whose cells.
         results: The folder of the records.
         accept_stale: Whether stale cells count.
         choice: Which cells.
@@ -126,9 +126,8 @@ def cells_of_table(
         if task not in registry.entries("tasks"):
             raise unknown("task", task, registry.entries("tasks"))
         what = f"ablations on {label}" if number in ABLATIONS else label
-        raise UserError(
-            f"no records of {what} in {results / chosen.name}: run `unlearnbench run --preset {preset} -t {task}`"
-        )
+        command = f"unlearnbench run --preset {chosen.source} -t {task}"
+        raise UserError(f"no records of {what} in {results / chosen.name}: run `{command}`")
     return here
 
 

@@ -9,7 +9,9 @@ from typing import Self
 from unlearnbench.errors import unknown
 from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.presets import REFERENCE, parse_seeds, several
+from unlearnbench.plugins import objects
 from unlearnbench.plugins.files import placed
+from unlearnbench.plugins.plugin import Plugin
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Choice:
         cls,
         datasets: str | Sequence[str] = (),
         tasks: str | Sequence[str] = (),
-        methods: str | Sequence[str] = (),
+        methods: str | Plugin | Sequence[str | Plugin] = (),
         seeds: str | int | Sequence[int] | None = None,
     ) -> Self:
         """Reads a choice as people write it.
@@ -42,28 +44,31 @@ class Choice:
         Args:
             datasets: One name or several; likewise the next two.
             tasks: Names or labels of tasks.
-            methods: Names or labels of methods, or FILE.py:FUNCTION.
+            methods: Names or labels of methods, FILE.py:FUNCTION, or methods themselves.
             seeds: Such as "0-4", 3 or [0, 2]; None: all.
 
         Raises:
             UserError: If seeds or a file are written wrongly.
         """
-        names = [placed(name) if ":" in name else name for name in several(methods)]
+        names = [objects.name_of(method) for method in objects.several(methods)]
+        names = [placed(name) if ":" in name else name for name in names]
         return cls(several(datasets), several(tasks), names, () if seeds is None else parse_seeds(seeds))
 
     def includes(self, cell: CellInfo) -> bool:
         """Whether a cell is shown."""
+        return self.has_scenario(cell) and (always_shown(cell) or self.has_method(cell))
+
+    def has_scenario(self, cell: CellInfo) -> bool:
+        """Whether the data set, the task and the seed of a cell are chosen."""
         return (
             (not self.datasets or cell.dataset in self.datasets)
             and (not self.tasks or cell.task in self.tasks or cell.task_name in self.tasks)
-            and (
-                not self.methods
-                or always_shown(cell)
-                or cell.method in self.methods
-                or cell.method_name in self.methods
-            )
             and (not self.seeds or cell.seed in self.seeds)
         )
+
+    def has_method(self, cell: CellInfo) -> bool:
+        """Whether the method of a cell is chosen by its name or its label."""
+        return not self.methods or cell.method in self.methods or cell.method_name in self.methods
 
     def ranks(self, cell: CellInfo) -> bool:
         """Whether a method takes part in ranks, and in bold and underlined type.

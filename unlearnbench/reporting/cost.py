@@ -15,7 +15,7 @@ UNITS = {"ep": "ep", "seconds": "s"}
 PHASES = ("prepare", "unlearn")
 NOTES = (
     "ep, epoch-equivalent: one forward and backward pass over the training set; a forward pass alone is 1/3. Methods "
-    "declare their ep. Seconds are measured on the machine that made the records. Means over seeds.",
+    "declare their ep; n/a: not declared. Seconds are measured on the machine that made the records. Means over seeds.",
     "prepare: before the forget set is known. Work that methods share, or that a method starts from, is charged in "
     "full to each of them, also if it is cached.",
     "beside Retrain: both phases together, divided by those of Retrain.",
@@ -53,4 +53,4 @@ def by_method(cells: Cells) -> Iterator[tuple[Group, list[float]]]:
 
 def shown(value: float) -> str:
     """A cost in a table."""
-    return "-" if math.isnan(value) else f"{value:.2f}"
+    return "n/a" if math.isnan(value) else f"{value:.2f}"

@@ -91,7 +91,7 @@ FIGURES: Mapping[str, tuple[Callable[[Source], Iterator[Named]], str]] = {
     "ranks": (rankings, ""),
     "sensitivity": (
         sensitivities,
-        "no method has records with several values of a hyperparameter: run `unlearnbench run -m laf -p laf.tau=5`",
+        "no method has records with several values of a hyperparameter: run `unlearnbench run --sweep laf.tau=5,20`",
     ),
 }
 """The figures by name, each with what to do if the records lack what it shows."""

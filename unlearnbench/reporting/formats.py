@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 import unicodedata
@@ -79,10 +80,16 @@ def markdown_note(text: str) -> str:
     return "".join(part if CODE_SPAN.fullmatch(part) else escape_markdown(part) for part in CODE_SPAN.split(text))
 
 
+def escape_html(text: str) -> str:
+    """Text that HTML prints as it is."""
+    return html.escape(printable(text))
+
+
 ESCAPES: Mapping[str, Callable[[str], str]] = {
     "markdown": escape_markdown,
     "terminal": printable,
     "latex": escape_latex,
     "csv": str,
+    "html": escape_html,
 }
 """How each format prints a cell, a header or a title as it is."""

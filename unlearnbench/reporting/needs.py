@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
 from unlearnbench.planning import protocols
+from unlearnbench.planning.presets import PresetLike
 from unlearnbench.planning.protocols import CLEAN, Protocol
 from unlearnbench.reporting.cells import Cells
 from unlearnbench.reporting.choice import EVERYTHING, Choice
@@ -29,7 +30,7 @@ class Request:
     """A table to print; attributes as the arguments of `table`."""
 
     number: int | str
-    preset: str = "demo"
+    preset: PresetLike = "demo"
     results: Path = Path("results")
     accept_stale: bool = False
     protocol: str = CLEAN.name
@@ -49,7 +50,7 @@ def protocol(request: Request, tables: Sequence[Cells]) -> Protocol:
     chosen = protocols.get(request.protocol, request.attack, request.metric)
     column = success_of(chosen)
     if column != "asr" and not any(column in cells.frame and cells.frame[column].notna().any() for cells in tables):
-        raise UserError(f"no record has {column}: {why_not(tables, request.preset, chosen)}")
+        raise UserError(f"no record has {column}: {why_not(tables, tables[0].preset.source, chosen)}")
     return chosen
 
 
@@ -87,7 +88,7 @@ def outputs(request: Request, tables: Sequence[Cells]) -> Outputs:
     from unlearnbench.reporting.outputs import Outputs
 
     workspace = Workspace.of(request.results, request.cache, request.data)
-    return Outputs.of(request.preset, tables[0].task, workspace)
+    return Outputs.of(request.preset, tables[0].records, workspace)
 
 
 NEEDS: Mapping[str, Callable[[Request, Sequence[Cells]], Any]] = {

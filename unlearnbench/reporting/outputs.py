@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from unlearnbench.planning.cell_info import plugin_name
+from unlearnbench.planning.presets import REFERENCE
+from unlearnbench.storage.keys import canonical
 
 if TYPE_CHECKING:
     from unlearnbench.planning.plan import Cell
+    from unlearnbench.planning.presets import PresetLike
     from unlearnbench.planning.selection import Workspace
+    from unlearnbench.reporting.record import Record
     from unlearnbench.statistics import Floats
 
 Key = tuple[str, str, int]
-"""Data set, method, seed."""
+"""Data set, label of the method, seed."""
 
 
 @dataclass(frozen=True)
@@ -22,35 +25,45 @@ class Outputs:
     """Class probabilities of networks.
 
     Attributes:
-        cells: The cells with outputs in the cache.
-        workspace: Where these are.
+        keys: The keys of the outputs of the cells, as their records have them.
+        retrained: The cells of Retrain, by data set and seed: the scenarios of the others.
+        workspace: Where outputs are.
     """
 
-    cells: Mapping[Key, Cell]
+    keys: Mapping[Key, Mapping[str, Any]]
+    retrained: Mapping[tuple[str, int], Cell]
     workspace: Workspace
 
     @classmethod
-    def of(cls, preset: str, task: str, workspace: Workspace) -> Outputs:
-        """The outputs of a preset's cells of a task that are in the cache.
+    def of(cls, preset: PresetLike, records: Sequence[Record], workspace: Workspace) -> Outputs:
+        """The outputs of the cells of one task.
 
         Args:
-            preset: The name or the file of a preset.
-            task: The name of the task; there are none if it has other options than the preset's.
+            preset: Whose cells.
+            records: The records of the cells. Those with another forget set than the preset and its code give now have
+                no outputs.
             workspace: Where they are.
 
         Raises:
-            UserError: If the cells cannot be planned.
+            UserError: If the scenarios cannot be planned.
         """
         from unlearnbench.planning.cells import planned
         from unlearnbench.planning.selection import Selection
 
-        plan = planned(Selection.of(preset, tasks=[plugin_name(task)]), workspace)
-        cells = {
-            (cell.scenario.dataset, cell.method, cell.scenario.seed): cell
-            for cell in plan.cells
-            if task == plugin_name(task) and workspace.store.has(cell.outputs.key)
+        task, options = records[0].cell.task_name, records[0].cell.task_options
+        chosen = Selection.of(
+            preset, tasks=[task], methods=[REFERENCE], seeds=sorted({record.cell.seed for record in records})
+        )
+        datasets = [name for name in chosen.preset.datasets if name in {record.cell.dataset for record in records}]
+        overrides = {task: options} if options else {}
+        plan = planned(replace(chosen, datasets=datasets, overrides=overrides), workspace)
+        retrained = {(cell.scenario.dataset, cell.scenario.seed): cell for cell in plan.cells}
+        keys = {
+            (record.cell.dataset, record.cell.method, record.cell.seed): record.key["outputs"]
+            for record in records
+            if (cell := retrained.get((record.cell.dataset, record.cell.seed))) and same_split(record, cell)
         }
-        return cls(cells, workspace)
+        return cls(keys, retrained, workspace)
 
     def probabilities(self, dataset: str, method: str, seed: int) -> dict[str, Floats] | None:
         """The class probabilities of a network on the samples of each part, float64 [samples, classes].
@@ -62,13 +75,21 @@ class Outputs:
 
         from unlearnbench.artefacts.scenario import split_of
 
-        cell = self.cells.get((dataset, method, seed))
-        loaded = cell and self.workspace.store.load(cell.outputs.key)
-        if not cell or not loaded:
+        key = self.keys.get((dataset, method, seed))
+        loaded = key and self.workspace.store.load(key)
+        if not loaded:
             return None
         outputs, _ = loaded
-        forget = split_of(cell.scenario, self.workspace.datasets).forget
+        forget = split_of(self.retrained[dataset, seed].scenario, self.workspace.datasets).forget
         retained = torch.ones(len(outputs["train"]), dtype=torch.bool)
         retained[forget] = False
         parts = {"forget": outputs["train"][forget], "retain": outputs["train"][retained], "test": outputs["test"]}
         return {part: logits.double().softmax(1).numpy() for part, logits in parts.items()}
+
+
+def same_split(record: Record, cell: Cell) -> bool:
+    """Whether a record has the data, the held-out part and the task of a cell, and so its forget set."""
+    old, new = record.key.get("outputs", {}), cell.outputs.key
+    both = [(key.get("task"), key.get("original", {})) for key in (old, new)]
+    parts = [(task, original.get("dataset"), original.get("recipe", {}).get("held_out")) for task, original in both]
+    return canonical(parts[0]) == canonical(parts[1])

@@ -14,7 +14,7 @@ from unlearnbench import statistics
 from unlearnbench.errors import UserError, counted
 from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellInfo
-from unlearnbench.planning.presets import Preset
+from unlearnbench.planning.presets import Preset, PresetLike
 from unlearnbench.reporting import absent
 from unlearnbench.reporting.cells import Cells, cells_of_preset
 from unlearnbench.reporting.choice import EVERYTHING, Choice
@@ -96,7 +96,7 @@ class Gathered:
 
 
 def rank(
-    preset: str = "demo",
+    preset: PresetLike = "demo",
     results: str | Path = "results",
     accept_stale: bool = False,
     choice: Choice = EVERYTHING,
@@ -107,7 +107,7 @@ def rank(
     left out.
 
     Args:
-        preset: Whose results.
+        preset: Whose results, as in `run`.
         results: The folder of the records.
         accept_stale: As in `table`.
         choice: Which cells. Variants and networks that were made elsewhere take part if it names them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -127,6 +128,11 @@ class Record:
         return files
 
     @property
+    def origin(self) -> str:
+        """The file or the package that its method comes from; "" for a built-in one."""
+        return str(self.key.get("outputs", {}).get("method", {}).get("from", ""))
+
+    @property
     def gone(self) -> str:
         """The names of those of these files that no longer exist."""
         return ", ".join(Path(file).name for file in self.files.values() if not Path(file).is_file())
@@ -139,6 +145,17 @@ class Record:
         own = {k: v for k, v in original.items() if k not in differing and v != like.get(k)}  # not twice
         return [own, *(self.key.get(name) for name in ("shadows", "attacks", "code"))]
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its hyperparameters as NAME.OPTION, and those of the methods that it starts from."""
+        options = {f"{self.cell.method_name}.{name}": value for name, value in self.cell.hyperparameters.items()}
+        outputs = self.key.get("outputs", {}).get("parent")
+        while outputs and "method" in outputs:
+            method = outputs["method"]
+            options |= {f"{method['name']}.{name}": value for name, value in method["options"].items()}
+            outputs = outputs.get("parent")
+        return options
+
     def attack_options(self, name: str) -> Mapping[str, Any]:
         """The options of an attack that every run measures; none in old records."""
         options: Mapping[str, Any] = self.key.get("attacks", {}).get(name, {}).get("options", {})
@@ -146,8 +163,8 @@ class Record:
 
     def row(self) -> dict[str, Any]:
         """The record as a row of a table; its columns are those of `load`."""
-        row = {**self.cell.as_json(), "status": self.state, "reason": self.why}
-        row |= {"shadows": self.shadows, "date": self.date}
+        row = {**self.cell.as_json(), "status": self.state, "reason": self.why, "stale": self.changed}
+        row |= {"origin": self.origin, "shadows": self.shadows, "date": self.date}
         for protocol in PROTOCOLS:
             row |= {column_of(name, protocol): value for name, value in self.metrics.get(protocol, {}).items()}
         added = {name: measure.numbers for name, measure in self.more.items()}
@@ -159,7 +176,8 @@ class Record:
                 else:
                     row[column] = value
         row |= {f"items.{name}": number for name, number in self.metrics.get("items", {}).items()}
-        row |= {f"ep_{phase}": ep for phase, ep in self.metrics.get("cost", {}).items()}
+        costs = self.metrics.get("cost", {})
+        row |= {f"ep_{phase}": math.nan if ep is None else ep for phase, ep in costs.items()}
         return row | {f"seconds_{phase}": seconds for phase, seconds in self.observed["seconds"].items()}
 
 

@@ -25,6 +25,8 @@ from unlearnbench.reporting.numbering import GROUPS
 
 MARKDOWN_MARKS = {1: "**{}**", 2: "<u>{}</u>"}
 """How the best and the second best number are marked in markdown, by rank."""
+HTML_MARKS = {1: "<b>{}</b>", 2: "<u>{}</u>"}
+"""Likewise in HTML."""
 SIDE_BY_SIDE = 2
 """How many data sets stand next to each other, as in the paper."""
 
@@ -143,6 +145,18 @@ def markdown(table: Table) -> str:
         blocks.append(tabulate(lines, headers, tablefmt="pipe", disable_numparse=True) + "\n")
     text, notes = "\n".join(blocks), "\n".join(f"- {markdown_note(note)}" for note in table.notes)
     return f"**{escape_markdown(table.title)}**\n\n{text}\n{notes}\n"
+
+
+def html(table: Table) -> str:
+    """HTML, for notebooks: best in bold, second best underlined."""
+    from tabulate import tabulate
+
+    escape, blocks = ESCAPES["html"], []
+    for block in table.blocks():
+        headers, lines = drawn(table, block, "html", HTML_MARKS, "<i>{}</i>")
+        blocks.append(tabulate(lines, headers, tablefmt="unsafehtml", disable_numparse=True))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    return f"<p><b>{escape(table.title)}</b></p>\n{''.join(blocks)}\n<ul>{notes}</ul>"
 
 
 def in_terminal(table: Table) -> str:

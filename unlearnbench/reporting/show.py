@@ -93,6 +93,7 @@ def describe(record: Mapping[str, Any], preset: Preset) -> str:
     lines += [f"{f'seconds {phase}':16} {value:.2f}" for phase, value in observed["seconds"].items()]
     lines += [f"made        {observed['date']} on {observed.get('processor', 'an unknown processor')}"]
     lines += [f"with        {software(record)}"]
+    lines += [f"from        {origin}" for origin in origins(record)]
     lines += [f"reproduce   {observed['command']}"]
     lines += ["", record["traceback"].rstrip()] if "traceback" in record else []
     return "\n".join(lines)
@@ -104,6 +105,16 @@ def cost(record: Mapping[str, Any]) -> Iterator[str]:
     if phases:
         text = ", ".join(f"{ep:.2f} to {phase}" for phase, ep in phases.items())
         yield f"cost        {text}; in passes over the training set, as the method declares"
+
+
+def origins(record: Mapping[str, Any]) -> Iterator[str]:
+    """Where methods come from that are not built in: the record's own, and those that it starts from."""
+    files, outputs = record["observed"].get("files", {}), record["key"].get("outputs")
+    while outputs and "method" in outputs:
+        name, origin = outputs["method"]["name"], outputs["method"].get("from")
+        if origin:
+            yield f"{files.get(name, origin)} ({name})"
+        outputs = outputs.get("parent")
 
 
 def title_of(cell: CellInfo) -> str:

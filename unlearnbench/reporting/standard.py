@@ -143,6 +143,7 @@ def notes(records: Sequence[Record], seeds: int, requested: int, protocol: Proto
     for record in records:
         if record.cell.role != ELSEWHERE:
             start = f"; starts from {record.cell.start}" if record.cell.start else ""
-            access.setdefault(record.cell.method, f"{record.cell.method_title} ({record.cell.access}{start})")
+            origin = f"; from {record.origin}" if record.origin else ""
+            access.setdefault(record.cell.method, f"{record.cell.method_title} ({record.cell.access}{start}{origin})")
     yield f"Enforced access to training data: {'; '.join(access.values())}."
     yield from absent.notes(records)

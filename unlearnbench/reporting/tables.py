@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.planning.presets import Preset
+from unlearnbench.planning.presets import Preset, PresetLike
 from unlearnbench.planning.protocols import CLEAN
 from unlearnbench.reporting import absent, rendering, standard
 from unlearnbench.reporting.cells import Cells, cells_of_preset, cells_of_table
@@ -32,7 +32,7 @@ CHOICES = ("datasets", "tasks", "methods", "seeds")
 
 def table(
     number: int | str | None = None,
-    preset: str | None = None,
+    preset: PresetLike | None = None,
     results: str | Path = "results",
     format: str = "markdown",  # noqa: A002 - the command line calls it so
     view: str = STANDARD.name,
@@ -44,12 +44,12 @@ def table(
     Args:
         number: 1 (data removal), 2 (class removal) or 3 (noisy-label removal); 4 to 6: the ablations on these; or the
             name of a task. None: the table of each of `tasks`.
-        preset: Whose results; None: "demo", or "paper" for view "compare".
+        preset: Whose results, as in `run`; None: "demo", or "paper" for view "compare".
         results: The folder of the records.
         format: "markdown", "latex", "csv" (without notes; warns of records without numbers) or "terminal".
         view: "standard"; "compare": beside the published numbers; "cost": ep and seconds; "distance": distances to
-            Retrain; "paired": differences to Retrain with the same seed; "relearning": how fast forgotten samples are
-            relearned.
+            Retrain; "paired": differences to Retrain with the same seed; "sensitivity": columns against the values of
+            options that were varied; "relearning": how fast forgotten samples are relearned.
         accept_stale: Show stale cells too, with a footnote.
         options: `datasets`, `tasks`, `methods` and `seeds`: which cells, as in `run`; Retrain and the controls are
             always shown. `protocol` of views "standard" and "compare": "clean", or "released" as in the code behind
@@ -69,7 +69,7 @@ def table(
         if option in given and option not in chosen.options:
             raise UserError(f"--{view} and --{option} do not go together: print one after the other")
     if preset is not None:
-        given["preset"] = str(preset)
+        given["preset"] = preset
     if number is None and not choice.tasks:
         raise UserError("say which table: 1 to 6, or the name of a task")
     common = {**chosen.defaults, **given, "results": expanded(results), "accept_stale": accept_stale}

@@ -45,5 +45,6 @@ VIEWS = (
     View("cost", "What each method costs, beside Retrain."),
     View("distance", "Distances to Retrain, in metrics and sample by sample.", needs=("outputs",)),
     View("paired", "Differences to Retrain with the same seed, with intervals and in noise floors."),
+    View("sensitivity", "Every column against the values of options that were varied; see `run --sweep`."),
     View("relearning", "How fast forgotten samples are relearned; see `measure --relearn`."),
 )

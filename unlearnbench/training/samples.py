@@ -54,6 +54,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
+    def __iter__(self) -> Iterator[Tensor]:
+        """Unpacks as `images, labels = batch`; raises as `labels`."""
+        return iter((self.images, self.labels))
+
 
 class Samples:
     """A part of the training set as a method may see it.

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import operator
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.data.images import ImageSet, Place
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.planning import tuned
+from unlearnbench.planning.presets.content import HERE as HERE
+from unlearnbench.planning.presets.content import TUNED, content_of, extended, layers_of, located, path_of
+from unlearnbench.planning.presets.content import names as names
 from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins.files import placed
 from unlearnbench.plugins.plugin import like
-from unlearnbench.storage.folders import expanded
 from unlearnbench.training.recipe import Recipe
 
-HERE = Path(__file__).parent
 REFERENCE = "retrain"
 """The method that all others are compared with."""
 SECOND_RETRAIN = "retrain-2"
@@ -28,15 +27,24 @@ ORIGINAL = "original"
 """The method that returns the original unchanged."""
 ELSEWHERE = "elsewhere"
 """The role of networks that were made outside of the suite; their cost and their access to data are unknown."""
+THIRD_PARTY = "third-party"
+"""Stands, among the tasks or methods that a preset selects, for all that other packages have installed."""
 MAX_SEEDS = 10_000
 """The largest allowed range of seeds; larger ones are probably typing errors."""
+UNNAMED = "notebook"
+"""The name of a preset that is a dict without a name."""
 RECIPE = vars(Recipe())
-KEYS = ("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "published", "attacks", "tuning")
+KEYS = (
+    *("title", "shadows", "select", "recipe", "datasets", "tasks", "methods", "published", "attacks"),
+    *("tuning", "sweep", "combinations"),
+)
 """Of a preset's file."""
 SUPPLIED = ("original", "retrain", "train")
 """The keys of a data set for what a user supplies."""
 IMAGES = {"images": "", "test": "", "size": 0}
 """The keys of a data set without a plugin, with their defaults."""
+PresetLike = str | Path | Mapping[str, Any]
+"""A preset as people write it: a name, a file, or the content of a file."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +92,14 @@ class Preset:
         seeds: The seeds to run.
         shadows: The number of shadow models; even, or 0.
         datasets: The model and recipe by name of the data set.
-        tasks: Names of tasks; None: all installed ones.
-        methods: Names of methods; None: all installed ones.
+        tasks: Names of tasks; None: all installed ones. `THIRD_PARTY` stands for those of other packages.
+        methods: Names of methods, likewise.
         task_options: Options by name of the task.
         method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
         attack_options: Options by name of the attack.
         published: Where the hyperparameters of methods were published, by name of the method.
+        sweep: Values to try, by name of a method or task and option.
+        combinations: Whether all combinations of these values are tried, instead of one change at a time.
         tuning: How much `tune` may try.
         tuned: The hyperparameters that tuning chose, by method, task and model.
         source: The name or the file by which `--preset` reads it.
@@ -107,6 +117,8 @@ class Preset:
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attack_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
+    sweep: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    combinations: bool = False
     tuning: Budget = Budget()
     tuned: Mapping[tuple[str, str, str], Choice] = field(default_factory=dict)
     source: str = ""
@@ -114,48 +126,43 @@ class Preset:
 
     def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
         """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
-        layers, table = [], self.method_options.get(method, {})
-        for step in (task, model, None):
-            layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
-            table = table.get(step, {}) if step else {}
-        return layers
-
-
-def names() -> list[str]:
-    """The names of the suite's own presets."""
-    return sorted(path.stem for path in HERE.glob("*.toml") if not path.name.endswith(tuned.SUFFIX))
+        return layers_of(self.method_options.get(method, {}), task, model)
 
 
 def file_of(name: str) -> Path:
     """The file of a preset: that of one of `names()`, or the path of a TOML file."""
-    return expanded(name) if name.endswith(".toml") else HERE / f"{name}.toml"
+    return path_of(name)
 
 
-def read(name: str) -> Preset:
+def read(preset: PresetLike) -> Preset:
     """Reads a preset, and what tuning chose for it.
 
     Args:
-        name: One of `names()`, or the path of a TOML file.
+        preset: One of `names()`, the path of a TOML file, or the content of such a file as a dict; its key `name` says
+            what the preset is called.
 
     Raises:
-        UserError: If there is no such preset, or its file is invalid; the message names the line or key.
+        UserError: If there is no such preset, or its content is invalid; the message names the line or key.
     """
-    path = file_of(name)
-    if not name.endswith(".toml") and not path.exists():
-        raise unknown("preset", name, [*names(), "FILE.toml"])
-    if not path.stem.isprintable():
-        raise UserError(f"the name of a preset has no control characters such as line breaks: not {path.stem!r}")
+    if isinstance(preset, Mapping):
+        name, content = preset.get("name", UNNAMED), {key: value for key, value in preset.items() if key != "name"}
+        if not isinstance(name, str) or not name or "/" in name or name in names():
+            raise UserError(f"the name of a preset of your own is a word that no other preset has, not {name!r}")
+        return checked(name, name, Path(), lambda: extended(content, Path()))
+    path = path_of(str(preset))
+    return checked(path.stem, str(preset), path.parent, lambda: content_of(path))
+
+
+def checked(name: str, source: str, folder: Path, content: Callable[[], Mapping[str, Any]]) -> Preset:
+    """Builds a preset from its content, whose relative paths begin from the folder; messages name it."""
+    if not name.isprintable():
+        raise UserError(f"the name of a preset has no control characters such as line breaks: not {name!r}")
+    whole = dict(content())
+    choices = whole.pop(TUNED, {})
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"cannot read preset {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"preset {path} is not valid TOML: {error}") from error
-    try:
-        preset = parsed(path.stem, content, path.parent.absolute())
-        return replace(preset, tuned=tuned.read(tuned.path_for(path)), source=name)
+        return replace(parsed(name, whole, folder.absolute()), tuned=choices, source=source)
     except UserError as error:
-        raise UserError(f"preset {path}: {error}") from error
+        raise UserError(f"preset {source}: {error}") from error
 
 
 def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Preset:
@@ -185,6 +192,8 @@ def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Pres
         published={method: place(method, where) for method, where in table(content, "published").items()},
         tuning=budget_of(table(content, "tuning")),
         attack_options={attack: table(content["attacks"], attack) for attack in table(content, "attacks")},
+        sweep=sweep_of({name: table(content["sweep"], name) for name in table(content, "sweep")}),
+        combinations=like(False, content.get("combinations", False), "combinations"),
         folder=folder,
     )
 
@@ -223,9 +232,22 @@ def image_set(dataset: str, entry: Mapping[str, Any], folder: Path) -> str:
             if values[name]:
                 raise UserError(f"{where}.{name} needs images = 'FOLDER' or 'FILE.npz' beside it")
         return placed(dataset, folder)
-    images = folder.joinpath(expanded(values["images"])).resolve()
-    test = folder.joinpath(expanded(values["test"])).resolve() if values["test"] else None
+    images = located(values["images"], folder)
+    test = located(values["test"], folder) if values["test"] else None
     return ImageSet(dataset, Place(images, test, values["size"], not entry.get("original")))
+
+
+def sweep_of(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Sequence[Any]]]:
+    """The values to try, by name of a method or task and option.
+
+    Raises:
+        UserError: If they are no lists.
+    """
+    for name, options in tables.items():
+        for option, values in options.items():
+            if isinstance(values, str | Mapping) or not isinstance(values, Iterable) or not list(values):
+                raise UserError(f"sweep.{name}.{option} must be a list of values, not {values!r}")
+    return {name: {option: tuple(values) for option, values in options.items()} for name, options in tables.items()}
 
 
 def budget_of(content: Mapping[str, Any]) -> Budget:

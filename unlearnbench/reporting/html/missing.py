@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from unlearnbench.planning.presets import Preset
+from unlearnbench.planning.presets import THIRD_PARTY, Preset
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.fingerprint import CORE
 from unlearnbench.reporting import absent
@@ -53,7 +53,7 @@ def never_run(tables: Sequence[Cells], preset: Preset) -> Iterator[str]:
         "methods": (preset.methods or own("methods"), {info.method_name for info in infos}),
     }
     for kind, (names, recorded) in wanted.items():
-        if lacking := [name for name in names if name not in recorded]:
+        if lacking := [name for name in names if name not in (*recorded, THIRD_PARTY)]:
             yield f"The preset's {kind} without a record: {', '.join(lacking)}."
 
 

@@ -1,8 +1,15 @@
-"""Shows the progress of a run: a bar in a terminal, otherwise a line for each finished artefact or cell."""
+"""Shows the progress of a run.
+
+A bar in a terminal, a line that changes in a notebook, otherwise a line for each finished artefact or cell.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,13 +22,34 @@ from unlearnbench.planning.plan import Plan
 from unlearnbench.runtime.timing import Forecast
 
 
+def in_notebook() -> bool:
+    """True in Jupyter and the like, where output is shown below a cell."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def usual_reporter() -> Reporter | None:
+    """What shows progress where somebody is looking, in a terminal or a notebook; None elsewhere."""
+    return Reporter() if in_notebook() or sys.stderr.isatty() else None
+
+
+def line_below_cell() -> Callable[[str], None]:
+    """Displays a text below the cell of a notebook; returns what changes it."""
+    display: Any = import_module("IPython.display").display
+    handle = display({"text/plain": ""}, raw=True, display_id=True)
+    return lambda text: handle.update({"text/plain": text}, raw=True)
+
+
 class Reporter:
-    """Prints progress to standard error."""
+    """Prints progress to standard error, or displays it below the cell of a notebook."""
 
     def __init__(self) -> None:
         # A bar that moves is for terminals only, whatever FORCE_COLOR says.
         self._console = Console(file=sys.stderr, force_terminal=sys.stderr.isatty())
         self._bar: Progress | None = None
+        self._display: Callable[[str], None] | None = None
+        self._failures: list[str] = []
+        self._start = time.monotonic()
         self._cells = self._done_cells = self._artefacts = self._done_artefacts = 0
         self._forecast = Forecast(0.0, 1)
 
@@ -30,7 +58,11 @@ class Reporter:
         self._cells, self._artefacts = len(plan.to_run), sum(map(artefacts_in, plan.shared))
         self._done_cells = self._done_artefacts = 0
         self._forecast = Forecast(plan.ep + EVALUATION * self._cells, workers)
+        self._failures, self._start = [], time.monotonic()
         if not self._cells:
+            return
+        if in_notebook():
+            self._display = line_below_cell()
             return
         self._line(
             f"{self._cells} of {counted(len(plan.cells), 'cell')} to run, "
@@ -59,6 +91,10 @@ class Reporter:
         else:
             count = f"{self._done_artefacts}/{self._artefacts} artefacts"
             line = f"[{count}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{reason}"
+        if self._display:
+            self._failures += [] if outcome.status in (MADE, CellStatus.OK) else [line]
+            self._display("\n".join([f"{self._counts()}, {self._time_left()}: {outcome.name}", *self._failures]))
+            return
         if not self._bar:
             self._line(f"{line}  ({self._time_left()})")
             return
@@ -79,6 +115,9 @@ class Reporter:
         """The run is over, or was interrupted."""
         if self._bar:
             self._bar.stop()
+        if self._display:
+            seconds = time.monotonic() - self._start
+            self._display("\n".join([f"{self._counts()} in {seconds:.0f} s", *self._failures]))
 
     def _time_left(self) -> str:
         """An estimate of the time left, from the work done so far."""

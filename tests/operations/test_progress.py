@@ -10,7 +10,7 @@ import pytest
 from conftest import plan_in
 from rich.console import Console
 
-from unlearnbench.cli.progress import Reporter, bar
+from unlearnbench.operations.progress import Reporter, bar
 from unlearnbench.operations.work import EVALUATION, Outcome, artefacts_in
 from unlearnbench.runtime.timing import Forecast
 from unlearnbench.storage.store import Store
