@@ -24,7 +24,8 @@ from unlearnbench.errors import UserError, unknown
 from unlearnbench.evaluation import metrics
 from unlearnbench.operations.work import EVALUATION, Effort, evaluator_of, work
 from unlearnbench.planning import presets, tuned
-from unlearnbench.planning.cells import planned, tasks_of
+from unlearnbench.planning.cells import planned
+from unlearnbench.planning.names import pick, tasks_on
 from unlearnbench.planning.plan import Cell, made_first
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
@@ -186,16 +187,14 @@ def studies_of(
     if space is not None and len(methods) != 1:
         raise UserError("--space belongs to one method: name it")
     if not methods:
-        known = preset.methods or list(registry.usable("methods"))
-        methods = [name for name in known if name in spaces.declared()]
+        methods = [name for name in pick((), preset.methods, "methods") if name in spaces.declared()]
     datasets = selection.datasets or preset.tuning.datasets or list(preset.datasets)
     for dataset in datasets:
         if dataset not in preset.datasets:
             raise unknown(f"data set in preset {preset.name}:", dataset, preset.datasets)
-    tasks = tasks_of(selection)
     studies = []
     for dataset in datasets:
-        for task in tasks:
+        for task in tasks_on(dataset, selection, workspace):
             registry.get(Task, task)
             for method in methods:
                 registry.get(Method, method)
@@ -301,12 +300,14 @@ def attempt(job: Artefact | Cell, store: Store) -> tuple[dict[str, float], str]:
 def measures_of(loaded: LoadedScenario, outputs: Mapping[str, Tensor], columns: Sequence[str]) -> dict[str, float]:
     """What the rule compares, in percent: accuracies, and the AUC of a loss attack.
 
-    The accuracies are Train_r, Train_f and those on test samples that the task's table has.
+    The accuracies are Train_r, Train_f and those on test samples that the task's table has. Hidden samples count as
+    forgotten, here and in the attack.
     """
     content, split = loaded.content, loaded.split
     accuracies = metrics.accuracies(outputs["train"], outputs["test"], content, split)
     labels, heldout = split.labels(content), split.labels_of_heldout(content)
-    sides = [(outputs["train"][split.forget], labels[split.forget]), (outputs["test"][split.heldout], heldout)]
+    forgotten = split.forgotten
+    sides = [(outputs["train"][forgotten], labels[forgotten]), (outputs["test"][split.heldout], heldout)]
     scores = [-cross_entropy(logits.double(), side, reduction="none").numpy() for logits, side in sides]
     names = dict.fromkeys(["train_r", "train_f", *(name for name in columns if name in accuracies)])
     measures = {name: accuracies[name] for name in names} | {"auc": statistics.auc(scores[0], scores[1]).value}

@@ -67,7 +67,7 @@ class Outputs:
         if not cell or not loaded:
             return None
         outputs, _ = loaded
-        forget = split_of(cell.scenario, self.workspace.datasets).forget
+        forget = split_of(cell.scenario, self.workspace.datasets).forgotten
         retained = torch.ones(len(outputs["train"]), dtype=torch.bool)
         retained[forget] = False
         parts = {"forget": outputs["train"][forget], "retain": outputs["train"][retained], "test": outputs["test"]}

@@ -158,6 +158,7 @@ class Record:
                     row[column], row[f"{column}_low"], row[f"{column}_high"] = value
                 else:
                     row[column] = value
+        row |= {f"identification.{name}": value for name, value in self.metrics.get("identification", {}).items()}
         row |= {f"items.{name}": number for name, number in self.metrics.get("items", {}).items()}
         row |= {f"ep_{phase}": ep for phase, ep in self.metrics.get("cost", {}).items()}
         return row | {f"seconds_{phase}": seconds for phase, seconds in self.observed["seconds"].items()}
