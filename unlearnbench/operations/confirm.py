@@ -29,6 +29,7 @@ from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.task import Task
 from unlearnbench.runtime.arithmetic import PORTABLE
 from unlearnbench.storage.records import read_record
 
@@ -197,10 +198,12 @@ def golden_outputs(
 
 
 def golden_selections() -> list[Selection]:
-    """What is computed: of a preset that selects no tasks or methods all installed ones, but those of `ALONE`."""
+    """What is computed; presets without tasks or methods get all that need no file and are not those of `ALONE`."""
     selections = {path.stem: Selection.of(path) for path in sorted(HERE.glob("*.toml"))}
     alone = selections[ALONE].preset
-    tasks = [name for name in registry.usable("tasks") if name not in (alone.tasks or ())]
+    plugins = registry.usable("tasks").items()
+    tasks = [name for name, task in plugins if isinstance(task, Task) and task.is_configured({})]
+    tasks = [name for name in tasks if name not in (alone.tasks or ())]
     methods = [name for name in registry.usable("methods") if name not in (alone.methods or ())]
     return [
         replace(one, tasks=one.preset.tasks or tasks, methods=one.preset.methods or methods)
