@@ -7,19 +7,19 @@ from unlearnbench import Access, Network, Problem, Recipe, method
 
 @method(
     title="Retrain",
-    access=Access(retain="labels"),
+    access=Access(retain="labels", hidden="status"),
     reference="Shen et al., Label-Agnostic Forgetting, ICLR 2024, section 4.1",
 )
 def retrain(problem: Problem) -> Network:
-    """Trains a new network, from other random weights than the original's, on the retain set."""
-    network, _ = problem.fit(problem.retain, stream="retrain")
+    """Trains a new network, from other random weights than the original's, on the retain set without hidden samples."""
+    network, _ = problem.fit(problem.retain.subset(~problem.hidden), stream="retrain")
     return network
 
 
-@method(title="Retrain again", access=Access(retain="labels"), role="control")
+@method(title="Retrain again", access=Access(retain="labels", hidden="status"), role="control")
 def retrain_2(problem: Problem) -> Network:
     """Retrain with other random numbers: a method that is closer to Retrain than this is so by chance."""
-    network, _ = problem.fit(problem.retain, stream="retrain-2")
+    network, _ = problem.fit(problem.retain.subset(~problem.hidden), stream="retrain-2")
     return network
 
 

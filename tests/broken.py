@@ -241,6 +241,11 @@ class Tasks:
         return Split(split.forget, torch.cat([split.heldout, split.heldout]))
 
     @task()
+    def hides_samples_outside_of_the_forget_set(data, generator):
+        split = divided(data, generator)
+        return divided(data, generator, hidden=split.forget[:2], hidden_heldout=split.heldout[:2])
+
+    @task()
     def compares_like_with_like(data, generator):
         return Split(of_classes(data.train_labels, [3]), of_classes(data.test_labels, range(10)))
 

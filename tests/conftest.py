@@ -53,6 +53,7 @@ TINY = """
 shadows = 2
 [select]
 seeds = "0"
+tasks = ["data-removal", "class-removal", "noisy-label-removal"]
 methods = ["original", "retrain", "neggrad", "laf", "laf-r"]
 [recipe]
 lr = 2e-3

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from unlearnbench.plugins.positions import read_positions
     from unlearnbench.plugins.problem import Problem
     from unlearnbench.plugins.ranges import Count, NonNegative, Positive, Range, Share, Size
-    from unlearnbench.plugins.task import Split, check_classes, choose, of_classes, task
+    from unlearnbench.plugins.task import Domain, Split, check_classes, choose, of_classes, task
+    from unlearnbench.plugins.taxonomy import Taxonomy
     from unlearnbench.reporting.frame import load
     from unlearnbench.reporting.plots import plot_sensitivity, plot_tradeoff
     from unlearnbench.reporting.tables import table
@@ -39,6 +40,7 @@ _HOMES = {
     "Checkpoint": "plugins.checkpoints",
     "Count": "plugins.ranges",
     "Dataset": "plugins.dataset",
+    "Domain": "plugins.task",
     "Network": "plugins.model",
     "NonNegative": "plugins.ranges",
     "Observed": "plugins.attack",
@@ -53,6 +55,7 @@ _HOMES = {
     "Size": "plugins.ranges",
     "Split": "plugins.task",
     "Summary": "operations.run",
+    "Taxonomy": "plugins.taxonomy",
     "UserError": "errors",
     "attack": "plugins.attack",
     "check_classes": "plugins.task",
@@ -84,6 +87,7 @@ __all__ = [
     "Checkpoint",
     "Count",
     "Dataset",
+    "Domain",
     "Network",
     "NonNegative",
     "Observed",
@@ -98,6 +102,7 @@ __all__ = [
     "Size",
     "Split",
     "Summary",
+    "Taxonomy",
     "UserError",
     "attack",
     "check_classes",

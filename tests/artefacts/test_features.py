@@ -63,7 +63,7 @@ def test_embeddings_are_those_of_the_network(cells: dict[str, Cell], store: Stor
 
 
 def test_what_has_no_features_says_so(cells: dict[str, Cell], store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Features, "unlearn", lambda *_: (lambda images: images, {"seconds": {}}))
+    monkeypatch.setattr(Features, "unlearn", lambda *_: (lambda images: images, None, {"seconds": {}}))
     tensors, facts = Features.of(cells["laf"].outputs).make(WorkerContext(store))
     assert tensors == {}
     assert facts["n/a"] == kind.NO_FEATURES

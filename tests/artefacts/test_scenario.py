@@ -78,12 +78,11 @@ def test_a_tenth_of_each_class_is_held_out_and_the_positions_of_the_rest_are_kno
 def test_splits_do_not_share_memory(tiny: Path, store: Store, datasets: Datasets) -> None:
     scenario = scenario_of(tiny, store)
     first, again = split_of(scenario, datasets), split_of(scenario, datasets)
-    for name, tensor in vars(first).items():
-        if tensor is not None:
-            expected = tensor.clone()
-            tensor.zero_()
-            assert torch.equal(vars(again)[name], expected)
-            assert torch.equal(vars(split_of(scenario, datasets))[name], expected)
+    for name, tensor in first.tensors().items():
+        expected = tensor.clone()
+        tensor.zero_()
+        assert torch.equal(again.tensors()[name], expected)
+        assert torch.equal(split_of(scenario, datasets).tensors()[name], expected)
 
 
 def test_other_data_of_the_same_name_get_a_new_split(

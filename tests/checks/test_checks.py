@@ -198,7 +198,7 @@ def test_the_command_line_has_a_line_for_each_check_and_an_exit_code(tmp_path: P
     lines = done.stdout.splitlines()
     assert "ok       gives-ascending-positions" in lines
     assert "skipped  changes-with-the-seed: it draws nothing" in lines
-    assert lines[-1] == "class-removal: 14 ok, 0 failed, 1 skipped"
+    assert lines[-1] == "class-removal: 15 ok, 0 failed, 1 skipped"
     file = tmp_path / "lazy_task.py"
     file.write_text(
         "from unlearnbench import Split, of_classes, task\n"

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 import unlearnbench
 from unlearnbench import UserError
 from unlearnbench.cli.main import main
+from unlearnbench.evaluation import consistency
 from unlearnbench.evaluation.submission import Expected
 from unlearnbench.operations.check_results import check_results
 from unlearnbench.operations.measure import measure
@@ -64,6 +65,38 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chosen: dict[str, Any] = {"attacks": ["loss", "rmia"], "relearn": True, "effort": Effort(jobs=1)}
         assert not measure(Selection.of("small.toml"), workspace, say=lambda _: None, **chosen).failed
         check_results(Selection.of("small.toml"), workspace, write=True)
+    return folder
+
+
+MISMATCH = """
+shadows = 2
+[select]
+seeds = "0"
+tasks = ["all-matched", "data-mismatch"]
+methods = ["tarf"]
+[recipe]
+lr = 2e-3
+epochs = 1
+[datasets.digits-8x8]
+model = "cnn"
+[methods.tarf]
+epochs = 2
+batch = 32
+k = 0.5
+data-mismatch.identify = "samples"
+"""
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `published`, of tasks of label mismatch; not to be changed."""
+    folder = tmp_path_factory.mktemp("hidden")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("unlearnbench.evaluation.record.commit", lambda: COMMIT)
+        Path("mismatch.toml").write_text(MISMATCH)
+        unlearnbench.run("mismatch.toml", results="results", cache="cache", jobs=1)
+        check_results(Selection.of("mismatch.toml"), Workspace.of("results", "cache"), write=True)
     return folder
 
 
@@ -340,6 +373,56 @@ def test_a_changed_digit_is_found_in_every_number_but_those_that_stand_alone(
     assert len(places) > 70
     unnoticed = [place for place in places if not faults(changed(record, place, with_other_digit))]
     assert [place for place in unnoticed if place[-1] not in FREE] == []
+
+
+def test_numbers_of_label_mismatch_are_checked_too(hidden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(hidden)
+    selection, workspace = Selection.of("mismatch.toml"), Workspace.of("results", "cache")
+    assert list(check_results(selection, workspace).problems) == []
+    assert {path.stem for path in Path("results/mismatch/tables").iterdir()} == {"table7"}
+    cells = {cell.path: cell for cell in planned(selection, workspace).cells}
+    expected = Expected(Path("results/mismatch"), cells, workspace.datasets)
+    path = Path("results/mismatch/records/digits-8x8/cnn/data-mismatch/tarf/0.json")
+    record: Any = read_record(path)
+    places = [("metrics", *keys) for keys in leaves(record["metrics"])]
+    for place in (
+        *[("clean", name) for name in ("mia", "train_hidden", "test_given")],
+        *[("items", name) for name in ("mia", "train_hidden", "test_given")],
+        *[("identification", name) for name in ("found", "hidden", "precision", "recall")],
+        ("attacks", "svc-released", "non-members"),
+    ):
+        assert ("metrics", *place) in places
+    unnoticed = [place for place in places if not list(expected.faults(path, changed(record, place, with_other_digit)))]
+    assert [place for place in unnoticed if place[-1] not in FREE] == []
+    shifted = copy.deepcopy(record)  # rates of its samples, but not with the whole
+    for protocol in ("clean", "released"):
+        columns = shifted["metrics"][protocol]
+        columns["train_hidden"] = 0.0 if columns["train_hidden"] else 1.0
+    assert [text.split()[:2] for text in expected.faults(path, shifted)] == [
+        ["clean", "train_f"],
+        ["released", "train_f"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wrong"),
+    [
+        ({"found": 4, "hidden": 5, "precision": 0.5, "recall": 0.4}, ""),
+        ({"found": 0, "hidden": 5, "precision": None, "recall": 0.0}, ""),
+        ({"found": 3, "hidden": 0, "precision": 0.0, "recall": None}, ""),
+        ({"found": 4, "hidden": 6, "precision": 0.5, "recall": 0.4}, "the task hides 5 samples"),
+        ({"found": 4, "hidden": 5, "precision": 0.5, "recall": 0.6}, "not of one number of samples"),
+        ({"found": 4, "hidden": 5, "precision": 1.25, "recall": 1.0}, "not of one number of samples"),
+        ({"found": 0, "hidden": 5, "precision": None, "recall": 0.2}, "although no sample was found"),
+        ({"found": 0, "hidden": 5, "precision": 0.0, "recall": 0.0}, "found is 0, with precision 0.0"),
+        ({"found": 3, "hidden": 0, "precision": 0.0, "recall": 0.0}, "recall is 0.0, with 0 hidden samples"),
+        ({"found": 3, "hidden": 0, "precision": 1.0, "recall": None}, "although no sample is hidden"),
+    ],
+)
+def test_precision_and_recall_follow_from_counts(numbers: dict[str, Any], wrong: str) -> None:
+    found = list(consistency.faults_of_identification(numbers, 5 if numbers["hidden"] else 0))
+    assert len(found) == bool(wrong)
+    assert wrong in "".join(found)
 
 
 @pytest.mark.parametrize("name", ["clean train_r", "attacks shadow accuracy 0", "attacks released auc 1"])

@@ -144,6 +144,21 @@ def test_measures_are_accuracies_on_training_images_and_the_auc_of_a_loss_attack
     assert statistics.auc(members.numpy(), others.numpy()).value == pytest.approx(above.item())
 
 
+def test_hidden_samples_count_as_forgotten(preset: Path, workspace: Workspace) -> None:
+    selection = Selection.of(preset, "digits-8x8", "target-mismatch")
+    cell = tune.cell_of("original", {}, tune.TuningSplit("digits-8x8", 0), "target-mismatch", selection, workspace)
+    loaded = LoadedScenario.of(cell.scenario, Datasets(workspace.store))
+    content = loaded.content
+    train, test = (torch.nn.functional.one_hot(labels, 10) for labels in (content.train_labels, content.test_labels))
+    is_hidden = (content.train_labels == 9)[:, None]  # the class 0 is pointed at, its sibling is 9
+    outputs = {"train": torch.where(is_hidden, -train, train).float(), "test": torch.zeros_like(test).float()}
+    measures = tune.measures_of(loaded, outputs, cell.info.columns)
+    assert measures["train_r"] == 100
+    given, hidden = (int((content.train_labels == label).sum()) for label in (0, 9))
+    assert measures["train_f"] == pytest.approx(100 * given / (given + hidden))
+    assert measures["auc"] == pytest.approx(100 * given / (given + hidden))  # zeros give held-out samples 1/10
+
+
 def test_class_removal_is_judged_on_forgotten_and_retained_classes_apart(preset: Path, workspace: Workspace) -> None:
     selection = Selection.of(preset, "digits-8x8", "class-removal")
     cell = tune.cell_of("original", {}, tune.TuningSplit("digits-8x8", 0), "class-removal", selection, workspace)

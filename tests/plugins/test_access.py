@@ -96,6 +96,62 @@ def test_forget_set_and_retain_set_divide_the_training_set(make_problem: Callabl
     assert sorted(problem.forget.index.tolist() + problem.retain.index.tolist()) == list(range(300))
 
 
+HIDDEN = torch.tensor([3, 10, 12, 30])
+"""Positions of hidden samples, of digits below 5."""
+
+
+def test_hidden_samples_are_in_the_retain_set_of_a_method(
+    make_problem: Callable[..., Problem], digits: Dataset
+) -> None:
+    assert bool((digits.train_labels[HIDDEN] < 5).all())
+    problem = make_problem(Access(forget="labels", retain="labels"), hidden=HIDDEN)
+    assert set(HIDDEN.tolist()) <= set(problem.retain.index.tolist())
+    assert not set(HIDDEN.tolist()) & set(problem.forget.index.tolist())
+
+
+@pytest.mark.parametrize(
+    ("level", "forbidden"), [(None, ("hidden", "hidden_size")), ("size", ("hidden",)), ("status", ("hidden_size",))]
+)
+def test_what_is_known_about_hidden_samples_must_be_declared(
+    level: str | None, forbidden: tuple[str, ...], make_problem: Callable[..., Problem]
+) -> None:
+    problem = make_problem(Access(forget="labels", retain="labels", hidden=level), hidden=HIDDEN)
+    for name in forbidden:
+        with pytest.raises(AccessError, match=f"problem.{name} is not accessible: it needs Access"):
+            getattr(problem, name)
+
+
+@pytest.mark.parametrize("access", [Access(retain="labels"), Access(retain="labels", hidden="size")])
+def test_the_status_of_samples_is_not_reachable_from_a_problem_that_does_not_declare_it(
+    access: Access, make_problem: Callable[..., Problem]
+) -> None:
+    problem = make_problem(access, hidden=HIDDEN)
+    status = torch.isin(problem.retain.index, HIDDEN)
+    for tensor in reachable_tensors(problem):
+        assert not (tensor.shape == status.shape and torch.equal(tensor.bool(), status))
+        assert not torch.equal(tensor, HIDDEN)
+    declared = make_problem(Access(retain="labels", hidden="status"), hidden=HIDDEN)
+    assert any(torch.equal(tensor, status) for tensor in reachable_tensors(declared))
+
+
+def test_a_method_that_declares_it_knows_the_size_or_the_status(
+    make_problem: Callable[..., Problem], digits: Dataset
+) -> None:
+    size = make_problem(Access(hidden="size"), hidden=HIDDEN).hidden_size
+    assert size == (4, len(digits.train_labels[HIDDEN].unique()))
+    assert make_problem(Access(hidden="size")).hidden_size == (0, 0)
+    problem = make_problem(Access(retain="labels", hidden="status"), hidden=HIDDEN)
+    assert problem.retain.index[problem.hidden].tolist() == HIDDEN.tolist()
+
+
+def test_a_report_has_positions_in_the_training_set(make_problem: Callable[..., Problem]) -> None:
+    problem = make_problem(Access(retain="labels"), hidden=HIDDEN)
+    assert problem.reported is None
+    problem.report_hidden(torch.isin(problem.retain.index, HIDDEN))
+    assert problem.reported is not None
+    assert problem.reported.tolist() == HIDDEN.tolist()
+
+
 def test_a_preparing_phase_must_be_declared() -> None:
     @method(title="Sly", access=Access(forget="images"))
     def sly(problem: Problem) -> torch.nn.Module:
@@ -145,7 +201,10 @@ def test_the_declared_access_of_the_built_in_methods() -> None:
     assert access["laf"] == "prepare: images, forget: images, retain: images"
     assert access["laf-r"] == "retain: sample-labels"
     assert access["neggrad"] == "forget: labels"
-    assert access["retrain"] == "retain: labels"
+    assert access["retrain"] == "retain: labels, hidden: status"
+    assert access["tarf"] == "forget: labels, retain: labels, hidden: size"
+    knowing = {name for name, text in access.items() if "hidden" in text}
+    assert knowing == {"retrain", "retrain-2", "tarf", "identify-then-ft"}
     assert access["original"] == "nothing"
 
 

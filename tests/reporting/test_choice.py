@@ -53,7 +53,7 @@ def test_a_table_of_tasks_needs_no_number(results: tuple[str, Path]) -> None:
         "**Table 2: Class removal, preset tiny**",
         "**Table 1: Data removal, preset tiny**",
     ]
-    with pytest.raises(UserError, match="say which table: 1 to 6, or the name of a task"):
+    with pytest.raises(UserError, match="say which table: 1 to 7, or the name of a task"):
         table(None, *results)
 
 

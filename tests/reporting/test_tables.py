@@ -368,5 +368,5 @@ def test_the_table_of_a_task_that_is_not_the_papers_has_the_tasks_name(
         table("class-remova", str(tiny), results)
     with pytest.raises(UserError, match=r"no records of class-removal\+classes=3 in .* -t class-removal`"):
         table("class-removal+classes=3", str(tiny), results)
-    with pytest.raises(UserError, match="there is no table 7: choose one of 1, 2, 3, 4, 5, 6, or name a task"):
-        table(7, str(tiny), results)
+    with pytest.raises(UserError, match="there is no table 8: choose one of 1, 2, 3, 4, 5, 6, 7, or name a task"):
+        table(8, str(tiny), results)

@@ -69,11 +69,11 @@ def test_a_wide_grid_breaks_between_columns_and_repeats_the_methods() -> None:
         assert len(parts) > 1
 
 
-NEEDING_MORE = ("compare", "relearning", "sensitivity")
-"""Views that need other records than a plain run's; test_sensitivity.py has the last."""
+OTHERS = ("compare", "relearning", "sensitivity", "apart", "identification")
+"""The views that need other records than a plain run's: see test_sensitivity.py and test_mismatch.py."""
 
 
-@pytest.mark.parametrize("view", ["standard", *(view.name for view in VIEWS if view.name not in NEEDING_MORE)])
+@pytest.mark.parametrize("view", ["standard", *(view.name for view in VIEWS if view.name not in OTHERS)])
 def test_every_view_fits_into_a_terminal(view: str, tiny: Path, tiny_run: Path, cache: Path) -> None:
     options = {"cache": cache} if view == "distance" else {}
     text = table(1, str(tiny), tiny_run, "terminal", view, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset, Source, check_dataset
 from unlearnbench.plugins.fingerprint import fingerprint
 from unlearnbench.plugins.task import Split, Task
+from unlearnbench.plugins.taxonomy import Taxonomy
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.frames import at_line
 from unlearnbench.storage.store import Content, Store
@@ -98,12 +100,15 @@ class Datasets:
             dataset = decoded(source, name, root)
             pool, train = dataset.pool, len(dataset.train_labels)
             facts = {"train": train, "num_classes": dataset.num_classes, "checksum": checksum(dataset)}
+            facts["taxonomies"] = [(name, taxonomy.as_json()) for name, taxonomy in dataset.taxonomies.items()]
             return {"images": pool.train_images, "labels": pool.train_labels}, facts
 
         if not self.store.has(key):
             self.store.get_or_make(key, decode)
         tensors, info = self.store.get_or_make(key, decode)  # mapped from its file, so that processes share the memory
-        return Dataset.of_pool(**tensors, train=info["train"], num_classes=info["num_classes"]), info["checksum"]
+        taxonomies = {name: Taxonomy.from_json(values) for name, values in info["taxonomies"]}
+        whole = Dataset.of_pool(**tensors, train=info["train"], num_classes=info["num_classes"], taxonomies=taxonomies)
+        return whole, info["checksum"]
 
     def _divide(self, name: str, root: Path, share: float, sha: str) -> tuple[Dataset, Dataset]:
         del sha  # only part of the key
@@ -112,8 +117,8 @@ class Datasets:
         images, labels = whole.train_images[held_out], whole.train_labels[held_out]
         if share:
             kept = whole.train_images[~held_out], whole.train_labels[~held_out]
-            whole = Dataset(*kept, whole.test_images, whole.test_labels, whole.num_classes)
-        return whole, Dataset(whole.train_images, whole.train_labels, images, labels, whole.num_classes)
+            whole = replace(whole, train_images=kept[0], train_labels=kept[1], _pool=None)
+        return whole, replace(whole, test_images=images, test_labels=labels, _pool=None)
 
     def _split(
         self,

@@ -48,7 +48,7 @@ class Features(Unlearning):
             number of forgotten ones. Nothing if the network has no features: "n/a" in the facts says why.
         """
         loaded = context.load(self.scenario)
-        network, info = self.unlearn(context)
+        network, _, info = self.unlearn(context)
         if not isinstance(network, Network):
             return {}, {**info, "n/a": NO_FEATURES}
         index, forgotten = chosen(loaded)
@@ -63,7 +63,7 @@ class Features(Unlearning):
 
 
 def chosen(loaded: LoadedScenario) -> tuple[Tensor, Tensor]:
-    """The samples that are embedded: forgotten ones, and of the others the same share of each class.
+    """The samples that are embedded: forgotten ones, hidden included, and of the others the same share of each class.
 
     Returns:
         int64 [n], positions in the training set, the forgotten ones first, both parts by class and position; int64 [],
@@ -73,7 +73,7 @@ def chosen(loaded: LoadedScenario) -> tuple[Tensor, Tensor]:
     generator = seeds.generator(*scenario.origin, scenario.task, scenario.seed, FEATURES)
     order = torch.randperm(len(labels), generator=generator)
     is_forgotten = torch.zeros(len(labels), dtype=torch.bool)
-    is_forgotten[split.forget] = True
+    is_forgotten[split.forgotten] = True
     forgotten = order[is_forgotten[order]][:FORGOTTEN]
     retained = stratified(order[~is_forgotten[order]], labels, SAMPLES - len(forgotten))
     parts = [part[torch.argsort(labels[part] * len(labels) + part)] for part in (forgotten, retained)]

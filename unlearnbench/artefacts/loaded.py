@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -66,19 +68,39 @@ class LoadedScenario:
 
     @cached_property
     def task_key(self) -> dict[str, Any]:
-        """The part of a key that stands for the task."""
-        return task_key(self.scenario.task, self.scenario.task_options)
+        """The part of a key that stands for the task; with the content of its split where labels have two levels."""
+        key = task_key(self.scenario.task, self.scenario.task_options)
+        return key if self.split.is_of_one_level else {**key, "split": digest_of_tensors(self.split.tensors())}
+
+    @cached_property
+    def domain_key(self) -> dict[str, Any]:
+        """The part of the key of a training that stands for the network's classes, if these are not the dataset's."""
+        domain = self.split.domain
+        if domain is None:
+            return {}
+        labels = {"train": domain.train_labels, "test": domain.test_labels}
+        return {"domain": {"classes": domain.num_classes, "labels": digest_of_tensors(labels)}}
 
     @cached_property
     def forgotten(self) -> float:
         """The forget set's share of the training set, in [0, 1]."""
         return len(self.split.forget) / len(self.content.train_labels)
 
+    @cached_property
+    def forgotten_with_hidden(self) -> float:
+        """The share of the training set that Retrain is trained without, in [0, 1]."""
+        return len(self.split.forgotten) / len(self.content.train_labels)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of a network's outputs."""
+        return self.split.num_classes(self.content)
+
     @property
     def network(self) -> tuple[str, tuple[tuple[str, Any], ...], tuple[int, int, int], int]:
         """The arguments that `weights_of` and `flop_of` take for the scenario's network."""
         options = tuple(self.scenario.model_options.items())
-        return self.scenario.model, options, self.scenario.shape(self.content), self.content.num_classes
+        return self.scenario.model, options, self.scenario.shape(self.content), self.num_classes
 
     @cached_property
     def original(self) -> Weights | None:
@@ -93,6 +115,8 @@ class LoadedScenario:
             UserError: If they are not those of that network.
         """
         what = f"{self.scenario.model} for {self.scenario.dataset}"
+        if self.split.domain is not None:
+            what += f" with the {self.num_classes} superclasses of task {self.scenario.task}"
         return weights.named_as_in(without_values(*self.network), what)
 
     @property
@@ -103,7 +127,7 @@ class LoadedScenario:
     @property
     def logits_size(self) -> int:
         """Bytes of the logits of all images."""
-        return 4 * self.content.num_classes * (len(self.content.train_labels) + len(self.content.test_labels))
+        return 4 * self.num_classes * (len(self.content.train_labels) + len(self.content.test_labels))
 
     @property
     def flop(self) -> float:
@@ -132,7 +156,7 @@ class LoadedScenario:
     @cached_property
     def builder(self) -> Builder:
         """Builds the scenario's networks."""
-        model, classes = registry.get(Model, self.scenario.model), self.content.num_classes
+        model, classes = registry.get(Model, self.scenario.model), self.num_classes
         shape = self.scenario.shape(self.content)
         return Builder(model, self.scenario.model_options, shape, classes, self.device)
 
@@ -156,7 +180,16 @@ class LoadedScenario:
         """
         content = held_out_content(self.scenario, self.datasets)
         split = held_out_split(self.scenario, self.datasets)
-        labels = content.test_labels.clone()
+        labels = split.test_labels(content).clone()
         labels[split.heldout] = split.labels_of_heldout(content)
         images = content.test_images.to(self.device)
         return TrainingSet(images, labels.to(self.device), self.pipeline), split.heldout
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of named tensors."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.contiguous().numpy().tobytes())
+    return sha.hexdigest()

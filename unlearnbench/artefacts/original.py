@@ -33,6 +33,7 @@ class Original(Training):
         scenario, weights = loaded.scenario, loaded.original
         labels = hashlib.sha256(loaded.split.labels(loaded.content).numpy().tobytes()).hexdigest()
         key = {**loaded.training_key, "kind": cls.kind, "labels": labels, "seed": scenario.seed, "code": core(cls.kind)}
+        key |= loaded.domain_key
         if weights is None:
             return cls(key, scenario, scenario.recipe.epochs, loaded.weights_size, room=room_for(loaded))
         key["given"] = weights.sha256

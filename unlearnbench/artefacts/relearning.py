@@ -40,11 +40,11 @@ class Relearning(Unlearning):
     def make(self, context: Context) -> Content:
         """Unlearns, then trains the network on a few forgotten samples."""
         scenario, loaded = self.scenario, context.load(self.scenario)
-        network, info = self.unlearn(context)
+        network, _, info = self.unlearn(context)
         original = loaded.builder.trained(context.get(self.needs["original"])[0])
         generator = seeds.generator(*scenario.origin, scenario.task, scenario.seed, "relearning")
         training_set = loaded.training_set(loaded.content, loaded.split)
-        forget = training_set.samples(loaded.split.forget, "labels", generator, "the forget set")
+        forget = training_set.samples(loaded.split.forgotten, "labels", generator, "the forget set")
         assert forget is not None
         with limited():
             return curves(network, original, forget, scenario.recipe), info

@@ -130,13 +130,21 @@ def half_of(scenario: Scenario, datasets: Datasets) -> tuple[Dataset, Split]:
     own = replace(scenario, shadow=None)
     content, split = content_of(own, datasets), split_of(own, datasets)
     rows = compared(content, split)
-    images, labels = content.pool.train_images, torch.cat([split.labels(content), content.test_labels])
+    images, labels = content.pool.train_images, torch.cat([split.labels(content), split.test_labels(content)])
     labels[rows["heldout"]] = split.labels_of_heldout(content)
-    forgotten = torch.zeros(len(labels), dtype=torch.bool)
+    forgotten, hidden = torch.zeros(2, len(labels), dtype=torch.bool)
     forgotten[torch.cat(list(rows.values()))] = True
     inside = shadow_members(scenario.dataset, len(labels), scenario.shadow)
-    half = Dataset(images[inside], labels[inside], images[~inside], labels[~inside], content.num_classes)
-    return half, Split(forgotten[inside].nonzero()[:, 0], forgotten[~inside].nonzero()[:, 0])
+    half = Dataset(images[inside], labels[inside], images[~inside], labels[~inside], split.num_classes(content))
+    if split.hidden is None or split.hidden_heldout is None:
+        return half, Split(forgotten[inside].nonzero()[:, 0], forgotten[~inside].nonzero()[:, 0])
+    hidden[split.hidden], hidden[len(content.train_labels) + split.hidden_heldout] = True, True
+    return half, Split(
+        (forgotten & ~hidden)[inside].nonzero()[:, 0],
+        forgotten[~inside].nonzero()[:, 0],
+        hidden=hidden[inside].nonzero()[:, 0],
+        hidden_heldout=hidden[~inside].nonzero()[:, 0],
+    )
 
 
 def shadow_split(scenario: Scenario, pool: Dataset, index: int) -> Split:

@@ -19,7 +19,7 @@ from unlearnbench.training import loop
 class Shadow(Training):
     """A shadow model's logits on all images, and which half it was trained on.
 
-    All seeds share it, and so do tasks that do not replace labels.
+    All seeds share it, and so do tasks that do not replace labels and whose networks have the same classes.
 
     Attributes:
         index: Its number; models 2k and 2k + 1 are trained on complementary halves.
@@ -34,6 +34,7 @@ class Shadow(Training):
         """A shadow model of a scenario."""
         noise = None if loaded.split.train_labels is None else loaded.task_key
         key = {**loaded.training_key, "kind": cls.kind, "noise": noise, "index": index, "code": core(cls.kind)}
+        key |= loaded.domain_key
         train, test = len(loaded.content.train_labels), len(loaded.content.test_labels)
         ep = loaded.scenario.recipe.epochs * (train + test) / 2 / train + (train + test) / train / 3
         return cls(key, loaded.scenario, ep, loaded.logits_size, room=room_for(loaded), index=index)

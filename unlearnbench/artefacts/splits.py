@@ -96,7 +96,7 @@ def compared(content: Dataset, split: Split) -> dict[str, Tensor]:
     Returns:
         int64 positions among all images, training images first.
     """
-    return {"forgotten": split.forget, "heldout": len(content.train_labels) + split.heldout}
+    return {"forgotten": split.forgotten, "heldout": len(content.train_labels) + split.heldout}
 
 
 def shadow_members(dataset: str, n: int, index: int) -> Tensor:

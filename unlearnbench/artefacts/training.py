@@ -25,6 +25,8 @@ FULL = 2e10
 estimate: `benchmarks.together` measures it."""
 MOST = 16
 """Trainings at once, at most: what is made together is lost together if the run is stopped or the memory is full."""
+SHAPE = ("dataset", "model", "recipe", "on", "fleet", "train", "domain")
+"""The parts of keys that trainings in one computation have in common."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,7 @@ class Training(Artefact):
     @property
     def shape(self) -> str:
         """What trainings must have in common to be made in one computation."""
-        same = ("dataset", "model", "recipe", "on", "fleet", "train")
-        return canonical([self.kind, *(self.key.get(name) for name in same)])
+        return canonical([self.kind, *(self.key.get(name) for name in SHAPE)])
 
     def __str__(self) -> str:
         return super().__str__() + (f" and {len(self.beside)} more" if self.beside else "")

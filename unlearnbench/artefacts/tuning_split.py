@@ -48,7 +48,8 @@ class TuningSplit:
         held_out = torch.zeros(len(labels), dtype=torch.bool)
         generator = seeds.generator(self.dataset, "tuning split", self.number)
         held_out[choose(labels, range(whole.num_classes), HELD_OUT, generator)] = True
-        return Dataset(images[~held_out], labels[~held_out], images[held_out], labels[held_out], whole.num_classes)
+        kept, rest = (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
+        return Dataset(*kept, *rest, whole.num_classes, whole.taxonomies)
 
 
 def plugin_of(name: str) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,20 +33,35 @@ Function = Callable[[Tensor], Tensor]
 """What a method returns: images (float32 [B, C, H, W] in [0, 1]) to logits [B, classes]."""
 
 
+IDENTIFIED = "identified"
+"""The part of outputs that has the positions of samples that a method took for hidden ones."""
+
+
 class ParentFailedError(Exception):
     """The method that a cell starts from has no result."""
+
+
+class Unlearned(NamedTuple):
+    """The result of a method.
+
+    Attributes:
+        network: The unlearned network.
+        hidden: int64, positions in the training set of the samples that the method took for hidden ones; None if it
+            reported none.
+        info: "seconds" by phase, those of the methods that it starts from included.
+    """
+
+    network: Function
+    hidden: Tensor | None
+    info: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Unlearning(MethodArtefact):
     """An artefact for which a method must unlearn."""
 
-    def unlearn(self, context: Context) -> tuple[Function, dict[str, Any]]:
-        """Runs the method.
-
-        Returns:
-            The unlearned network, and "seconds" by phase, those of the methods that it starts from included.
-        """
+    def unlearn(self, context: Context) -> Unlearned:
+        """Runs the method."""
         method, scenario, loaded = self.method_as_planned(), self.scenario, context.load(self.scenario)
         stream = (*scenario.origin, scenario.task, scenario.seed, self.stream)
         start = parent_weights(self.needs["parent"], context) if "parent" in self.needs else None
@@ -55,6 +70,7 @@ class Unlearning(MethodArtefact):
             stream,
             loaded.split.forget,
             labelled=labelled_part(loaded, self.options.get(SUPERVISION)),
+            hidden=loaded.split.hidden,
             validation=loaded.validation_set() if method.access.validation else None,
             prepared=context.get(self.needs["prepared"])[0] if "prepared" in self.needs else None,
             start=loaded.builder.trained(start) if start else None,
@@ -71,7 +87,7 @@ class Unlearning(MethodArtefact):
             raise BrokenContractError(f"method {self.method} returned {type(network).__name__}, not a network")
         wait_for(loaded.device)
         seconds["unlearn"] += time.perf_counter() - began
-        return network, {"seconds": seconds}
+        return Unlearned(network, problem.reported, {"seconds": seconds})
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,7 @@ class UnlearnedNetwork(Unlearning):
 
     def make(self, context: Context) -> Content:
         """Unlearns."""
-        network, info = self.unlearn(context)
+        network, _, info = self.unlearn(context)
         weights = weights_of(network)
         if weights is None:
             raise TypeError(f"{self.method} gives no network of the suite, so no other method can start from it")
@@ -93,7 +109,8 @@ class UnlearnedNetwork(Unlearning):
 class Outputs(Unlearning):
     """The logits of an unlearned network on all training and test images.
 
-    If the recipe augments, also on training images that are augmented as in training, for protocol `released`.
+    If the recipe augments, also on training images that are augmented as in training, for protocol `released`. If the
+    method reported samples that it takes for hidden ones, also their positions in the training set.
 
     Attributes:
         network: The network, if others start from it: it is kept as a by-product.
@@ -139,7 +156,9 @@ class Outputs(Unlearning):
         }
         with naming(f"method {name}"):
             check_names(method)
-            ep = method.ep_to_unlearn(loaded.forgotten, loaded.scenario.recipe, options)
+            knows = method.access.hidden == "status"
+            share = loaded.forgotten_with_hidden if knows else loaded.forgotten
+            ep = method.ep_to_unlearn(share, loaded.scenario.recipe, options)
         network = None
         if is_parent:
             key_of_network = {**key, "kind": UnlearnedNetwork.kind}
@@ -149,12 +168,12 @@ class Outputs(Unlearning):
 
     def make(self, context: Context) -> Content:
         """Unlearns, keeps the network if others start from it, and applies it to all images."""
-        network, info = self.unlearn(context)
-        logits = self.predict(network, context)
+        network, hidden, info = self.unlearn(context)
+        outputs = self.predict(network, context) | ({} if hidden is None else {IDENTIFIED: hidden})
         weights = weights_of(network)
         if self.network and weights is not None:
             context.store.save(self.network.key, weights, info)
-        return logits, info
+        return outputs, info
 
     def predict(self, network: Function, context: Context) -> dict[str, Tensor]:
         """The logits of a network, by part.
@@ -190,7 +209,7 @@ class Outputs(Unlearning):
                 augmented = partial(pipeline.augmented, generator=generator)
                 logits["train_augmented"] = loop.predict(checked, train, augmented)
         for part, values in logits.items():
-            shape = (len(test) if part == "test" else len(train), loaded.content.num_classes)
+            shape = (len(test) if part == "test" else len(train), loaded.num_classes)
             if values.shape != shape:
                 raise ValueError(f"{self.method} gives outputs of shape {tuple(values.shape)} instead of {shape}")
             check_finite(values, self.method)

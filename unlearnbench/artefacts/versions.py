@@ -28,6 +28,7 @@ DATA = (
     "artefacts.tuning_split",
     "plugins.dataset",
     "plugins.task",
+    "plugins.taxonomy",
     "runtime.seeds",
 )
 TRAINING = (

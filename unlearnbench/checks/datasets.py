@@ -47,14 +47,19 @@ class Bench:
     @cached_property
     def result(self) -> Dataset | Exception:
         """What it returns, or the exception that it raises; without its files the check is skipped."""
+        absent = f"its files are not in {self.root}: see `unlearnbench data fetch`, and --data"
         try:
             states = self.plugin.state(self.root).values()
         except BrokenContractError:
             skip("its files are not named rightly: see says-what-its-files-are")
         if states and set(states) == {"missing"}:
-            skip(f"its files are not in {self.root}: see `unlearnbench data fetch`, and --data")
+            skip(absent)
         try:
             return self.read()
+        except FileNotFoundError as error:
+            if not self.plugin.kept and Path(str(error.filename)).is_relative_to(self.root):
+                skip(absent)
+            return error
         except Exception as error:  # anything that a plugin raises
             return error
 

@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 
+from unlearnbench.data.digits import PAIRS
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.model import Builder, Model, Network
@@ -30,7 +31,7 @@ def _digits() -> Dataset:
     images = torch.tensor(digits.images / 16 * 255).round().to(torch.uint8).unsqueeze(1)
     labels = torch.tensor(digits.target, dtype=torch.int64)
     test = slice(TRAIN, TRAIN + TEST)
-    return Dataset(images[:TRAIN], labels[:TRAIN], images[test], labels[test], CLASSES)
+    return Dataset(images[:TRAIN], labels[:TRAIN], images[test], labels[test], CLASSES, {"pairs": PAIRS})
 
 
 def digits() -> Dataset:

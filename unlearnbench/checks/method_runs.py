@@ -22,7 +22,7 @@ from unlearnbench.plugins.model import Network
 from unlearnbench.plugins.problem import Assembly, Problem
 from unlearnbench.runtime import seeds
 from unlearnbench.training.loop import in_eval_mode
-from unlearnbench.training.samples import TrainingSet
+from unlearnbench.training.samples import Samples, TrainingSet
 
 FORGET, VALIDATION = 24, 20
 """The sizes of the forget set and of the held-out samples that are like it."""
@@ -160,7 +160,9 @@ def inputs_of(problem: Problem) -> dict[str, Tensor]:
     """The tensors of a problem, beside the training set, that a method must not change."""
     tensors = {f"prepared {name}": tensor for name, tensor in problem.prepared.items()}
     for part, samples in vars(problem._view).items():
-        if samples is not None:
+        if isinstance(samples, Tensor):
+            tensors[part] = samples
+        if isinstance(samples, Samples):
             tensors[f"positions of {part}"] = samples.index
             if samples.has_labels:
                 tensors[f"labels of {part}"] = samples.labels

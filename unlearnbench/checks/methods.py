@@ -19,7 +19,7 @@ from unlearnbench.plugins.contract import fail, require
 from unlearnbench.plugins.method import Method, require_prepared
 from unlearnbench.runtime.frames import at_line
 
-LESS = {"labels": "images", "images": None, "sample-labels": "images"}
+LESS = {"labels": "images", "images": None, "sample-labels": "images", "size": None, "status": None}
 """The next lower level of access."""
 
 

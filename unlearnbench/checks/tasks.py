@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -22,7 +22,9 @@ from unlearnbench.plugins.task import (
     require_classes,
     require_columns,
     require_division,
+    require_groups,
     require_heldout,
+    require_hidden,
     require_likeness,
     require_positions,
 )
@@ -92,6 +94,12 @@ def gives_valid_held_out_samples(bench: Bench) -> None:
     require_heldout(bench.split(), digits())
 
 
+def hides_samples_outside_of_the_forget_set(bench: Bench) -> None:
+    """Samples that it hides are positions outside of the forget set; groups that it reports apart are positions."""
+    require_hidden(bench.split(), digits())
+    require_groups(bench.split(), digits())
+
+
 def compares_like_with_like(bench: Bench) -> None:
     """Held-out samples are of the classes of the forgotten ones."""
     split = bench.split()
@@ -139,11 +147,8 @@ def works_without_a_test_set(bench: Bench) -> None:
 
 def equal(one: Split, other: Split) -> bool:
     """True if two splits are the same."""
-    for name in (each.name for each in fields(Split)):
-        mine, theirs = getattr(one, name), getattr(other, name)
-        if (mine is None) != (theirs is None) or (mine is not None and not torch.equal(mine, theirs)):
-            return False
-    return True
+    mine, theirs = one.tensors(), other.tensors()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 CHECKS = (
@@ -155,6 +160,7 @@ CHECKS = (
     changes_with_the_seed,
     gives_ascending_positions,
     gives_valid_held_out_samples,
+    hides_samples_outside_of_the_forget_set,
     compares_like_with_like,
     gives_labels_in_range,
     replaces_labels_on_both_sides,

@@ -51,7 +51,7 @@ def show_result(summary: Summary) -> None:
 
     labels = {cell.info.task for cell in summary.plan.cells}
     for table in summary.tables.values():
-        if table.task in labels:
+        if table.tasks & labels:
             click.echo(render(table, default_format()))
     done = [outcome for outcome in summary.outcomes if outcome.is_cell]
     failed = len([outcome for outcome in done if outcome.status != CellStatus.OK])

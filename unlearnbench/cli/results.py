@@ -48,7 +48,7 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.argument("number", metavar="[NUMBER|TASK]", required=False)
-@option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper with --compare]")
+@option("--preset", metavar="NAME|FILE.toml", help="Whose results.  [demo; paper or tarf with --compare]")
 @RESULTS
 @DATASETS
 @TASKS
@@ -67,8 +67,9 @@ def view_flags(command: Callable[..., None]) -> Callable[..., None]:
 def table(number: str | None, preset: str | None, results: str, form: str | None, **options: Any) -> None:
     """Prints a table of the records.
 
-    1-3 (methods) and 4-6 (ablations) are the paper's; other tasks have a table of their name. Retrain and the controls
-    are always shown. Variants take part in bold and underlined type if -m names them.
+    1-3 (methods) and 4-6 (ablations) are the LAF paper's, 7 (label mismatch) is TARF's; other tasks have a table of
+    their name. Retrain and the controls are always shown. Variants take part in bold and underlined type if -m names
+    them.
     """
     from unlearnbench.reporting.tables import table as table_text
 

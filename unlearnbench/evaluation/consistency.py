@@ -17,13 +17,19 @@ from numpy.typing import NDArray
 from unlearnbench import statistics
 from unlearnbench.artefacts.relearning_rule import BACK, OTHERS, SAMPLES, STEPS
 from unlearnbench.evaluation.membership import FPRS
-from unlearnbench.planning.protocols import CLEAN, PROTOCOLS, RELEASED
+from unlearnbench.planning.protocols import CLEAN, MIA, PROTOCOLS, RELEASED
 
 Floats = NDArray[np.float64]
 CLOSE = 1e-9
 """The largest difference of two ends of intervals that count as equal: releases of scipy differ in the last digits."""
 NEAR_WHOLE = 1e-3
 """How far from a whole number a count may be that is computed from an AUC."""
+PARTS = {
+    "test": ("test_r", "test_f"),
+    "train_f": ("train_given", "train_hidden"),
+    "test_f": ("test_given", "test_hidden"),
+}
+"""Samples that are reported as a whole and in parts."""
 LEVEL = 0.95
 LEVEL_OF_TPR = 1 - (1 - LEVEL) / 2
 """The level of the two intervals that the interval of a true-positive rate is made of; see `statistics.tpr_at_fpr`."""
@@ -46,7 +52,7 @@ def faults_of_metrics(metrics: Mapping[str, Any], counts: Mapping[str, int], aug
 
     Args:
         metrics: That part.
-        counts: The number of samples behind each accuracy, as `metrics.sample_counts` gives them for the cell's split.
+        counts: The number of samples behind each column, as `record.counts_of` gives them for the cell.
         augmented: Whether protocol released evaluates augmented training images.
     """
     if dict(metrics["items"]) != dict(counts):
@@ -54,29 +60,37 @@ def faults_of_metrics(metrics: Mapping[str, Any], counts: Mapping[str, int], aug
         return
     for protocol in PROTOCOLS.values():
         columns, attack = metrics[protocol.name], metrics["attacks"][protocol.attack]
-        yield from (f"{protocol.name} {text}" for text in faults_of_accuracies(columns, counts))
+        own = {name: n for name, n in counts.items() if name != "mia" or protocol.name == CLEAN.name}
+        yield from (f"{protocol.name} {text}" for text in faults_of_accuracies(columns, own))
         yield from (f"{protocol.attack} {text}" for text in faults_of_attack(attack, counts["train_f"]))
         success = attack[protocol.metric][0]
         if columns["asr"] != success:
             yield f"{protocol.name} asr is {columns['asr']}, but {protocol.attack} {protocol.metric} is {success}"
-    for name in counts.keys() - {"asr"}:
+    if "mia" in counts:
+        yield from faults_of_mia(metrics[CLEAN.name]["mia"], metrics["attacks"][MIA], counts["mia"])
+    for name in counts.keys() - {"asr", "mia"}:
         is_same = name.startswith("test") or not augmented
         if is_same and metrics[CLEAN.name][name] != metrics[RELEASED.name][name]:
             yield f"{name} of protocols clean and released differ, although both evaluate the same outputs"
 
 
 def faults_of_accuracies(columns: Mapping[str, float], counts: Mapping[str, int]) -> Iterator[str]:
-    """Yields what is wrong with the accuracies of a protocol."""
+    """Yields what is wrong with the accuracies of a protocol, and with its other rates over counted samples."""
     if columns.keys() != counts.keys():
         yield f"has {sorted(columns)} instead of {sorted(counts)}"
         return
     rates = {name: columns[name] for name in counts if name != "asr"}
     wrong = [f"{name} {text}" for name, rate in rates.items() for text in faults_of_rate(rate, counts[name])]
     yield from wrong
-    if "test_f" in counts and not wrong:
-        whole, *parts = (round(columns[name] * counts[name]) for name in ("test", "test_r", "test_f"))
-        if whole != sum(parts):
-            yield f"test is {whole} samples, but test_r and test_f are {' + '.join(map(str, parts))}"
+    if wrong:
+        return
+    for whole, names in PARTS.items():
+        parts = [name for name in names if name in counts]
+        if counts.get(whole) != sum(counts[name] for name in parts):
+            continue
+        total, *shares = (round(columns[name] * counts[name]) for name in (whole, *parts))
+        if total != sum(shares):
+            yield f"{whole} is {total} samples, but {' and '.join(parts)} are {' + '.join(map(str, shares))}"
 
 
 def faults_of_attack(numbers: Mapping[str, Any], forgotten: int) -> Iterator[str]:
@@ -105,6 +119,52 @@ def faults_of_attack(numbers: Mapping[str, Any], forgotten: int) -> Iterator[str
     yield from faults_of_auc(numbers["auc"], f, h)
     for name, fpr in FPRS.items():
         yield from (f"{name} {text}" for text in faults_of_tpr(numbers[name], f, h, fpr))
+
+
+def faults_of_mia(share: float, attack: Mapping[str, Any], forgotten: int) -> Iterator[str]:
+    """Yields what is wrong with the column MIA, and with the attack behind it.
+
+    Args:
+        share: The column.
+        attack: The numbers of the attack.
+        forgotten: The number of forgotten samples.
+    """
+    wrong = list(faults_of_attack(attack, forgotten))
+    yield from (f"{MIA} {text}" for text in wrong)
+    if wrong:
+        return
+    missed, heldout = attack["non-members"], attack["heldout"]
+    members = forgotten - missed
+    others = round(attack["accuracy"][0] * (forgotten + heldout)) - members
+    if (members / forgotten + others / heldout) / 2 != attack["balanced_accuracy"][0]:
+        yield f"{MIA} non-members are {missed}, which its accuracy and its balanced_accuracy contradict"
+    if share != missed / forgotten:
+        yield f"mia is {share}, but {MIA} takes {missed} of {forgotten} samples for non-members"
+
+
+def faults_of_identification(numbers: Mapping[str, Any], hidden: int) -> Iterator[str]:
+    """Yields what is wrong with the precision and recall of the samples that a method takes for hidden ones.
+
+    Args:
+        numbers: As `metrics.identification` returns them.
+        hidden: The number of hidden samples.
+    """
+    found, precision, recall = (numbers[name] for name in ("found", "precision", "recall"))
+    if numbers["hidden"] != hidden:
+        yield f"hidden is {numbers['hidden']}, but the task hides {hidden} samples"
+    elif not (type(found) is int and found >= 0 and (precision is None) == (not found)):
+        yield f"found is {found}, with precision {precision}"
+    elif (recall is None) != (not hidden):
+        yield f"recall is {recall}, with {hidden} hidden samples"
+    elif not (found and hidden):
+        if precision:
+            yield f"precision is {precision}, although no sample is hidden"
+        if recall:
+            yield f"recall is {recall}, although no sample was found"
+    else:
+        right = round(recall * hidden)
+        if not 0 <= right <= min(found, hidden) or (precision, recall) != (right / found, right / hidden):
+            yield f"precision {precision} of {found} and recall {recall} of {hidden} are not of one number of samples"
 
 
 def is_interval(entry: Any) -> bool:

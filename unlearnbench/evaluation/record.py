@@ -19,17 +19,18 @@ from unlearnbench.artefacts.prepared import MethodArtefact
 from unlearnbench.artefacts.scenario import Scenario, shadow_split
 from unlearnbench.artefacts.shadow import Shadow
 from unlearnbench.artefacts.splits import compared, shadow_members
-from unlearnbench.artefacts.unlearned import Outputs
+from unlearnbench.artefacts.unlearned import IDENTIFIED, Outputs
 from unlearnbench.artefacts.versions import check_code
 from unlearnbench.evaluation import membership, metrics
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.plan import Cell
-from unlearnbench.planning.protocols import PROTOCOLS, Protocol
+from unlearnbench.planning.protocols import CLEAN, MIA, PROTOCOLS, Protocol
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.attack import Attack, Audit, Known, NotApplicableError, Observed
+from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.files import Local
 from unlearnbench.plugins.method import Method
-from unlearnbench.plugins.task import Task
+from unlearnbench.plugins.task import Split, Task
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.arithmetic import ensure, processor
 from unlearnbench.runtime.source import commit
@@ -78,7 +79,7 @@ class Evaluator:
         outputs, info = self.context.get(cell.outputs)
         loaded = self.context.load(cell.scenario)
         values: dict[str, dict[str, Any]] = {
-            "items": metrics.sample_counts(loaded.content, loaded.split),
+            "items": counts_of(cell, loaded.content, loaded.split),
             "attacks": {},
         }
         curves: dict[str, Curve] = {}
@@ -86,6 +87,13 @@ class Evaluator:
             for protocol in PROTOCOLS.values():
                 values[protocol.name], attacked = self.evaluate(cell, outputs, protocol)
                 values["attacks"][protocol.attack], curves[protocol.attack] = attacked
+            if MIA in cell.attacks:
+                audit = self.audit(cell, outputs["train"], outputs["test"])
+                numbers, curves[MIA] = run_attack(audit, MIA, cell.attacks[MIA])
+                values["attacks"][MIA] = numbers
+                values[CLEAN.name]["mia"] = numbers["non-members"] / numbers["forgotten"]
+        if IDENTIFIED in outputs:
+            values["identification"] = metrics.identification(outputs[IDENTIFIED], loaded.split)
         if not is_given(cell.outputs):
             values["cost"] = cost_in_ep(cell.outputs)
         return {
@@ -133,20 +141,20 @@ class Evaluator:
         ensure(scenario.arithmetic)
         loaded = self.context.load(scenario)
         content, split = loaded.content, loaded.split
-        labels = split.labels(content)
-        retained = torch.from_numpy(~metrics.as_mask(split.forget, len(labels)))
+        labels, test_labels = split.labels(content), split.test_labels(content)
+        retained = torch.from_numpy(~metrics.as_mask(split.forgotten, len(labels)))
         members, nonmembers = self.shadow_observations(scenario, cell.shadows)
         sides = compared(content, split)
         samples = {
-            "forgotten": (sides["forgotten"], labels[split.forget]),
+            "forgotten": (sides["forgotten"], labels[split.forgotten]),
             "heldout": (sides["heldout"], split.labels_of_heldout(content)),
         }
-        all_test = torch.arange(len(content.test_labels)) + len(labels), content.test_labels
+        all_test = torch.arange(len(content.test_labels)) + len(labels), test_labels
         return Audit(
-            forgotten=observation(train[split.forget], labels[split.forget]),
+            forgotten=observation(train[split.forgotten], labels[split.forgotten]),
             heldout=observation(test[split.heldout], split.labels_of_heldout(content)),
             retained=observation(train[retained], labels[retained]),
-            test=observation(test, content.test_labels),
+            test=observation(test, test_labels),
             shadow_members=members,
             shadow_nonmembers=nonmembers,
             seed=seeds.derive(scenario.dataset, scenario.task, "attack"),
@@ -168,7 +176,7 @@ class Evaluator:
             outputs, split = self.context.get(second_retrain)[0], self.context.load(cell.scenario).split
             logits = torch.cat([outputs["train"], outputs["test"]])
             member = torch.arange(len(logits)) < len(outputs["train"])
-            member[split.forget] = False
+            member[split.forgotten] = False
             models.append((logits, member))
         return tuple(known_outputs(logits, member, samples) for logits, member in models)
 
@@ -192,12 +200,18 @@ class Evaluator:
             for shadow in shadows:
                 tensors, _ = self.context.get(shadow)
                 split = shadow_split(scenario, pool, shadow.index)
-                labels = split.labels(pool)
-                member = tensors["member"][split.forget]
-                for side, rows in ((inside, split.forget[member]), (outside, split.forget[~member])):
+                labels, forgotten = split.labels(pool), split.forgotten
+                member = tensors["member"][forgotten]
+                for side, rows in ((inside, forgotten[member]), (outside, forgotten[~member])):
                     side.append(observation(tensors["logits"][rows], labels[rows]))
             self._observations[key] = tuple(inside), tuple(outside)
         return self._observations[key]
+
+
+def counts_of(cell: Cell, content: Dataset, split: Split) -> dict[str, int]:
+    """The number of samples behind each column of a cell, as in `metrics.sample_counts`."""
+    counts = metrics.sample_counts(content, split)
+    return {**counts, "mia": counts["train_f"]} if MIA in cell.attacks else counts
 
 
 def known_outputs(logits: Tensor, member: Tensor, samples: Samples) -> dict[str, Known]:

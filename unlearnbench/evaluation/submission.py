@@ -13,11 +13,11 @@ from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.scenario import content_of, split_of
+from unlearnbench.artefacts.unlearned import IDENTIFIED
 from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError
 from unlearnbench.evaluation import consistency, provenance
-from unlearnbench.evaluation.metrics import sample_counts
-from unlearnbench.evaluation.record import cost_in_ep
+from unlearnbench.evaluation.record import cost_in_ep, counts_of
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.cells import record_path
 from unlearnbench.planning.plan import Cell
@@ -80,10 +80,17 @@ class Expected:
         if record["status"] != CellStatus.OK:
             return
         outputs, metrics = record["outputs"], record["metrics"]
-        augmented = {"train_augmented"} if cell.scenario.recipe.augment else set()
-        if outputs.keys() - augmented != {"test", "train"} or not all(map(SHA256.fullmatch, outputs.values())):
+        more = {IDENTIFIED, *(["train_augmented"] if cell.scenario.recipe.augment else [])}
+        if outputs.keys() - more != {"test", "train"} or not all(map(SHA256.fullmatch, outputs.values())):
             yield f"outputs are not the SHA-256 of logits on training and test images: {dict(outputs)}"
         yield from consistency.faults_of_metrics(metrics, self.counts(cell), "train_augmented" in outputs)
+        if (IDENTIFIED in outputs) != ("identification" in metrics):
+            yield "it has only one of the identified samples and how right they are"
+        elif IDENTIFIED in outputs:
+            split = split_of(cell.scenario, self.datasets)
+            hidden = len(split.forgotten) - len(split.forget)
+            wrong = consistency.faults_of_identification(metrics["identification"], hidden)
+            yield from (f"identification {text}" for text in wrong)
         if differences(metrics.get("cost"), cost_in_ep(cell.outputs)):
             yield f"cost is {metrics.get('cost')}, but the method declares {cost_in_ep(cell.outputs)}"
 
@@ -120,5 +127,5 @@ class Expected:
         return self.cells[path].outputs.digest if path in self.cells else None
 
     def counts(self, cell: Cell) -> dict[str, int]:
-        """The number of samples behind each accuracy of a cell."""
-        return sample_counts(content_of(cell.scenario, self.datasets), split_of(cell.scenario, self.datasets))
+        """The number of samples behind each column of a cell."""
+        return counts_of(cell, content_of(cell.scenario, self.datasets), split_of(cell.scenario, self.datasets))

@@ -23,6 +23,8 @@ HERE = Path(__file__).parent
 FILE = HERE / "outputs.json"
 SAMPLE = 6
 """The number of values of each tensor that are kept, for machines that cannot compute the same bits."""
+ALONE = "mismatch"
+"""The preset whose methods and tasks no other preset runs: all of them together would take minutes."""
 UPSTREAM = ("original", "parent", "outputs", "shadows")
 """Parts of keys that are keys of other artefacts, from which an artefact is made."""
 

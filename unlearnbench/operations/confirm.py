@@ -21,13 +21,15 @@ from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.versions import Version
 from unlearnbench.errors import UserError, counted
-from unlearnbench.golden import HERE, Golden, Output
+from unlearnbench.golden import ALONE, HERE, Golden, Output
 from unlearnbench.operations.measure import measure
 from unlearnbench.operations.run import Summary, carry_out
 from unlearnbench.operations.work import Effort, Progress
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.selection import Selection, Workspace
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.task import Task
 from unlearnbench.runtime.arithmetic import PORTABLE
 from unlearnbench.storage.records import read_record
 
@@ -172,7 +174,7 @@ def golden_outputs(
 ) -> tuple[dict[str, Output], bool]:
     """Computes the golden plan in a folder; returns its outputs by name, and True if arithmetic was portable."""
     workspace = Workspace.of(folder / "results", folder / "cache", device="cpu", arithmetic=arithmetic)
-    selections, effort = [Selection.of(path) for path in sorted(HERE.glob("*.toml"))], Effort(jobs)
+    selections, effort = golden_selections(), Effort(jobs)
     say("computing the golden plan, which takes about a minute on two cores")
     summaries = []
     for number, selection in enumerate(selections, start=1):
@@ -193,6 +195,20 @@ def golden_outputs(
         name = Path(selection.preset_name).stem
         outputs |= {f"{name}: {output_name}": output for output_name, output in outputs_of(summary)}
     return outputs, workspace.arithmetic == PORTABLE
+
+
+def golden_selections() -> list[Selection]:
+    """What is computed; presets without tasks or methods get all that need no file and are not those of `ALONE`."""
+    selections = {path.stem: Selection.of(path) for path in sorted(HERE.glob("*.toml"))}
+    alone = selections[ALONE].preset
+    plugins = registry.usable("tasks").items()
+    tasks = [name for name, task in plugins if isinstance(task, Task) and task.is_configured({})]
+    tasks = [name for name in tasks if name not in (alone.tasks or ())]
+    methods = [name for name in registry.usable("methods") if name not in (alone.methods or ())]
+    return [
+        replace(one, tasks=one.preset.tasks or tasks, methods=one.preset.methods or methods)
+        for one in selections.values()
+    ]
 
 
 def outputs_of(summary: Summary) -> Iterator[tuple[str, Output]]:

@@ -112,7 +112,7 @@ def facts_of(cell: Cell, loaded: LoadedScenario) -> dict[str, Any]:
         scaling = f"{scaling} and resized from {stored_size} (bilinear, antialiased)"
     return {
         "unlearnbench": version("unlearnbench"),
-        "dataset": {"name": scenario.dataset, "sha256": checksum, "classes": content.num_classes},
+        "dataset": {"name": scenario.dataset, "sha256": checksum, "classes": loaded.num_classes},
         "task": {"name": scenario.task, "options": dict(scenario.task_options)},
         "seed": scenario.seed,
         "network": {

@@ -27,7 +27,8 @@ from unlearnbench.operations.dependencies import earlier_needs
 from unlearnbench.operations.fitness import examined
 from unlearnbench.operations.work import EVALUATION, Effort, evaluator_of, work
 from unlearnbench.planning import presets, tuned
-from unlearnbench.planning.cells import parameters, pick, planned, tasks_of, with_parents
+from unlearnbench.planning.cells import parameters, planned
+from unlearnbench.planning.names import pick, tasks_on, unique, with_parents
 from unlearnbench.planning.plan import Cell, made_first
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE, Preset
 from unlearnbench.planning.selection import Selection, Workspace
@@ -213,13 +214,14 @@ def studies_of(
         raise UserError("--space belongs to one method: name it")
     if not methods:
         methods = [name for name in pick((), preset.methods, "methods") if name in spaces.declared()]
-    tasks = tasks_of(selection)
+    tasks = {dataset: tasks_on(dataset, selection, workspace) for dataset in datasets_of(selection)}
+    known = [*with_parents(methods), *unique(task for of_dataset in tasks.values() for task in of_dataset)]
     for name in selection.overrides:
-        if name not in (*with_parents(methods), *tasks):
-            raise unknown("method or task to tune:", name, (*methods, *tasks))
+        if name not in known:
+            raise unknown("method or task to tune:", name, known)
     studies = []
-    for dataset in datasets_of(selection):
-        for task in tasks:
+    for dataset, of_dataset in tasks.items():
+        for task in of_dataset:
             registry.get(Task, task)
             for method in methods:
                 registry.get(Method, method)
@@ -346,12 +348,14 @@ def attempt(job: Artefact | Cell, store: Store) -> tuple[dict[str, float], str]:
 def measures_of(loaded: LoadedScenario, outputs: Mapping[str, Tensor], columns: Sequence[str]) -> dict[str, float]:
     """What the rule compares, in percent: accuracies, and the AUC of a loss attack.
 
-    The accuracies are Train_r, Train_f and those on test samples that the task's table has.
+    The accuracies are Train_r, Train_f and those on test samples that the task's table has. Hidden samples count as
+    forgotten, here and in the attack.
     """
     content, split = loaded.content, loaded.split
     accuracies = metrics.accuracies(outputs["train"], outputs["test"], content, split)
     labels, heldout = split.labels(content), split.labels_of_heldout(content)
-    sides = [(outputs["train"][split.forget], labels[split.forget]), (outputs["test"][split.heldout], heldout)]
+    forgotten = split.forgotten
+    sides = [(outputs["train"][forgotten], labels[forgotten]), (outputs["test"][split.heldout], heldout)]
     scores = [-cross_entropy(logits.double(), side, reduction="none").numpy() for logits, side in sides]
     names = dict.fromkeys(["train_r", "train_f", *(name for name in columns if name in accuracies)])
     measures = {name: accuracies[name] for name in names} | {"auc": statistics.auc(scores[0], scores[1]).value}

@@ -20,17 +20,16 @@ from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.cell_info import CellInfo
+from unlearnbench.planning.names import check_names, pick, possible, tasks_on, unique, with_parents
 from unlearnbench.planning.plan import Cell, Plan, Rerun
-from unlearnbench.planning.presets import REFERENCE, THIRD_PARTY, Preset
+from unlearnbench.planning.presets import REFERENCE, Preset, Training
 from unlearnbench.planning.presets.content import with_paths
-from unlearnbench.planning.protocols import PROTOCOLS
+from unlearnbench.planning.protocols import MIA, PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.planning.supplied import (
-    can_train,
     check_labels,
     check_positions,
     check_trainable,
-    needs_training,
     outputs_in,
     supplied_by,
     with_names,
@@ -40,11 +39,10 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.access import SUPERVISION
 from unlearnbench.plugins.attack import Attack
 from unlearnbench.plugins.dataset import Source
-from unlearnbench.plugins.files import Local, known_here, named, place_of
-from unlearnbench.plugins.fingerprint import CORE
+from unlearnbench.plugins.files import Local, named, place_of
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.model import Model
-from unlearnbench.plugins.task import Task
+from unlearnbench.plugins.task import Split, Task
 from unlearnbench.storage.folders import folder_name
 from unlearnbench.training.augmentation import check_augmentations
 from unlearnbench.training.precision import resolved
@@ -68,7 +66,7 @@ def planned(selection: Selection, workspace: Workspace, rerun: Rerun = Rerun(), 
     methods = pick(selection.methods, preset.methods and wanted, "methods")
     methods = [name for name in methods if name in wanted or possible(name, preset, datasets)]
     planner = _Planner(selection, workspace, shadow)
-    cells = planner.cells(datasets, tasks_of(selection), methods, selection.seeds or preset.seeds)
+    cells = planner.cells(unique(datasets), methods, selection.seeds or preset.seeds)
     cells.sort(key=lambda cell: (cell.depth, -cell.outputs.ep))
     return Plan(cells, planner.results, workspace, rerun, frozenset(methods) if rerun.force else ())
 
@@ -96,25 +94,37 @@ class _Planner:
         """The folder of the preset's results."""
         return self.workspace.results / self.preset.name
 
-    def cells(
-        self, datasets: Sequence[str], tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[int]
-    ) -> list[Cell]:
-        """All combinations, as cells."""
+    def cells(self, datasets: Sequence[str], methods: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+        """All combinations with the tasks of each data set, as cells."""
         check_names(self.preset)
+        for dataset in datasets:
+            self.training(dataset)
         methods = with_parents([REFERENCE, *methods])
+        tasks = {dataset: tasks_on(dataset, self.selection, self.workspace) for dataset in datasets}
+        of_this_run = [*methods, *unique(task for of_dataset in tasks.values() for task in of_dataset), *self.attacks]
         for name in self.overrides:
-            if name not in (*methods, *tasks, *self.attacks):
-                raise unknown("method, task or attack of this run:", name, (*methods, *tasks, *self.attacks))
-        scenarios = [self.scenario(d, t, s) for d in unique(datasets) for t in unique(tasks) for s in seeds]
+            if name not in of_this_run:
+                raise unknown("method, task or attack of this run:", name, of_this_run)
+        scenarios = [self.scenario(name, task, seed) for name, own in tasks.items() for task in own for seed in seeds]
         return [cell for scenario in scenarios for cell in self.cells_of(scenario, methods)]
+
+    def training(self, dataset: str) -> Training:
+        """How models of a data set are trained; raises `UserError` if the preset does not say it."""
+        registry.get(Source, plugin_of(dataset))
+        training = self.preset.datasets.get(dataset)
+        if training is None:
+            name = f'"{dataset.place}"' if isinstance(dataset, Local) else dataset
+            source = self.preset.source
+            raise UserError(f"preset {source} does not say how to train {dataset}: add [datasets.{name}]")
+        return training
 
     @cached_property
     def attacks(self) -> dict[str, dict[str, Any]]:
-        """The attacks of the protocols with their options."""
+        """The attacks of the protocols, and the one behind metric mia, with their options."""
         layers = self.preset.attack_options, self.overrides
         return {
             name: registry.get(Attack, name).resolve(name, *(layer.get(name, {}) for layer in layers))
-            for name in (protocol.attack for protocol in PROTOCOLS.values())
+            for name in (*(protocol.attack for protocol in PROTOCOLS.values()), MIA)
         }
 
     @cached_property
@@ -122,14 +132,13 @@ class _Planner:
         """What goes into the numbers of these attacks."""
         return {name: attack_key(name, options) for name, options in self.attacks.items()}
 
+    def attacks_of(self, task: str) -> list[str]:
+        """The names of the attacks that the records of a task have."""
+        return [name for name in self.attacks if name != MIA or "mia" in registry.get(Task, task).columns]
+
     def scenario(self, dataset: str, task: str, seed: int) -> Scenario:
         """Resolves the names and options of a scenario."""
-        registry.get(Source, plugin_of(dataset))
-        training, workspace = self.preset.datasets.get(dataset), self.workspace
-        if training is None:
-            name = f'"{dataset.place}"' if isinstance(dataset, Local) else dataset
-            source = self.preset.source
-            raise UserError(f"preset {source} does not say how to train {dataset}: add [datasets.{name}]")
+        training, workspace = self.training(dataset), self.workspace
         check_trainable(self.preset, dataset, training)
         model, recipe = training.model, training.recipe
         precision = resolved(recipe.precision, dataset, model, workspace.device, workspace.arithmetic)
@@ -142,7 +151,7 @@ class _Planner:
             model_options=registry.get(Model, model).resolve(model, training.options),
             recipe=replace(recipe, precision=precision),
             task=task,
-            task_options=self.task_options(task),
+            task_options=self.task_options(task, dataset),
             seed=seed,
             device=workspace.device,
             arithmetic=workspace.arithmetic,
@@ -152,10 +161,10 @@ class _Planner:
         check_positions(registry.get(Task, task), scenario)
         return scenario
 
-    def task_options(self, name: str, *, overridden: bool = True) -> dict[str, Any]:
-        """The options of a task: those of the preset, overridden by the command line unless that is not wanted."""
+    def task_options(self, name: str, dataset: str, *, overridden: bool = True) -> dict[str, Any]:
+        """A task's options on a data set: the preset's, overridden by the command line unless that is not wanted."""
         task, own = registry.get(Task, name), self.overrides.get(name, {}) if overridden else {}
-        preset = with_paths(task, self.preset.task_options.get(name, {}), self.preset.folder)
+        preset = with_paths(task, self.preset.options_of_task(name, plugin_of(dataset)), self.preset.folder)
         return task.resolve(name, preset, with_paths(task, own, Path()))
 
     def cells_of(self, scenario: Scenario, methods: Sequence[str]) -> list[Cell]:
@@ -164,22 +173,22 @@ class _Planner:
         check_labels(loaded, self.preset.datasets[scenario.dataset])
         parents = {registry.get(Method, name).start for name in methods}
         shadows = [Shadow.of(loaded, index) for index in range(self.preset.shadows)]
-        cells: dict[str, Cell] = {}
+        attacks, cells = self.attacks_of(scenario.task), dict[str, Cell]()
         for name in methods:
             method = registry.get(Method, name)
             parent, options = cells.get(method.start), self.hyperparameters(name, scenario)
             self.check_access(name, options.get(SUPERVISION), loaded)
             outputs = Outputs.of(loaded, name, options, parent.outputs if parent else None, name in parents)
             outputs = outputs_in(loaded, name, outputs)
-            info = self.info(name, scenario, options)
+            info = self.info(name, scenario, options, loaded.split)
             cells[name] = Cell(
                 scenario=scenario,
                 method=name,
                 depth=parent.depth + 1 if parent else 0,
                 outputs=outputs,
                 shadows=shadows,
-                attacks=self.attacks,
-                key=record_key(outputs, shadows, self.attack_keys),
+                attacks={attack: self.attacks[attack] for attack in attacks},
+                key=record_key(outputs, shadows, {attack: self.attack_keys[attack] for attack in attacks}),
                 path=record_path(self.results, info),
                 info=info,
                 command=self.command(name, scenario),
@@ -230,12 +239,13 @@ class _Planner:
     def layers(self, method: str, scenario: Scenario) -> list[tuple[str, Mapping[str, Any]]]:
         """The layers of a method's hyperparameters over its defaults, with their names, the last one winning."""
         chosen, task, model = registry.get(Method, method), scenario.task, scenario.model
-        scopes = "", f" for {task}", f" for {task} and {model}"
+        place = task, model, plugin_of(scenario.dataset)
+        scopes = "", f" for {task}", f" for {task} and {model}", f" for {task} and {model} on {place[2]}"
 
         def of(name: str) -> list[tuple[str, dict[str, Any]]]:
             where = f", published in {self.preset.published[name]}" if name in self.preset.published else ""
             names = [f"preset {self.preset.name}{scope}{where}" for scope in scopes]
-            return list(zip(names, self.preset.hyperparameters(name, task, model), strict=True))
+            return list(zip(names, self.preset.hyperparameters(name, *place), strict=True))
 
         layers = of(method)
         if chosen.like:
@@ -264,20 +274,23 @@ class _Planner:
         start = registry.get(Method, method).start
         return own | ({f"{start}.{k}": v for k, v in self.changed(start, scenario).items()} if start else {})
 
-    def info(self, name: str, scenario: Scenario, options: Mapping[str, Any]) -> CellInfo:
+    def info(self, name: str, scenario: Scenario, options: Mapping[str, Any], split: Split) -> CellInfo:
         """The part `cell` of a record.
 
         Args:
             name: Name of the method.
             scenario: The scenario.
             options: The method's hyperparameters, resolved.
+            split: The split of the scenario's task.
         """
         task, method = registry.get(Task, scenario.task), registry.get(Method, name)
-        usual, named = self.task_options(scenario.task, overridden=False), with_names(task, scenario.task_options)
+        usual = self.task_options(scenario.task, scenario.dataset, overridden=False)
+        named = with_names(task, scenario.task_options)
         of_task = listed({k: v for k, v in named.items() if scenario.task_options[k] != usual[k]})
         of_method = listed(self.changed(name, scenario))
         file = name.path.name if isinstance(name, Local) else ""
         remarks = ", ".join(filter(None, (file, of_method)))
+        access = method.access if split.hidden is not None else replace(method.access, hidden=None)
         return CellInfo(
             preset=self.preset.name,
             dataset=scenario.dataset,
@@ -291,7 +304,7 @@ class _Planner:
             method=f"{name}+{of_method}" if of_method else name,
             method_title=f"{method.title} ({remarks})" if remarks else method.title,
             role="variant" if of_method and method.role == "method" else method.role,
-            access="not enforced" if name == REFERENCE and scenario.supplied.retrain else str(method.access),
+            access="not enforced" if name == REFERENCE and scenario.supplied.retrain else str(access),
             start=method.start,
             like=method.like,
             hyperparameters=dict(options),
@@ -346,75 +359,3 @@ def parameters(overrides: Mapping[str, Mapping[str, Any]], plugins: Iterable[str
     """The options of these plugins that were given, as words of the command line."""
     found = [(name, key, value) for name in plugins for key, value in overrides.get(name, {}).items()]
     return [word for name, key, value in found for word in ("-p", f"{name}.{key}={json.dumps(value)}")]
-
-
-def pick(given: Sequence[str], selected: Sequence[str] | None, group: str) -> Sequence[str]:
-    """The names that the user gave, or else that the preset selects, or else all that are installed."""
-    if given or (selected is not None and THIRD_PARTY not in selected):
-        return given or selected or ()
-    usable = list(registry.usable(group))
-    if selected is None:
-        return usable
-    others = [name for name in usable if registry.entry(group, name).origin != CORE]
-    return [name for one in selected for name in (others if one == THIRD_PARTY else [one])]
-
-
-def tasks_of(selection: Selection) -> Sequence[str]:
-    """The tasks of a selection: those that are named, and installed ones that need no file, or have one."""
-    preset = selection.preset
-    wanted, options = selection.tasks or preset.tasks or (), {**preset.task_options, **selection.overrides}
-    tasks = pick(selection.tasks, preset.tasks, "tasks")
-    return [name for name in tasks if name in wanted or registry.get(Task, name).is_configured(options.get(name, {}))]
-
-
-def possible(method: str, preset: Preset, datasets: Sequence[str]) -> bool:
-    """Whether a preset trains what a method trains, and holds out training images if a method needs any."""
-    trainings = [preset.datasets[name] for name in datasets if name in preset.datasets]
-    if needs_training(method) and not any(map(can_train, trainings)):
-        return False
-    recipes = [training.recipe for training in trainings]
-    return not registry.get(Method, method).access.validation or any(recipe.held_out for recipe in recipes)
-
-
-def check_names(preset: Preset) -> None:
-    """Raises `UserError` for a name in a preset's tables of options that nobody has."""
-
-    def check(what: str, names: Iterable[str]) -> None:
-        known = registry.entries(f"{what}s")
-        for name in names:
-            if name not in known and not isinstance(name, Local):  # a file is imported only if it takes part
-                raise unknown(f"{what} in preset {preset.source}:", name, known)
-
-    def tables(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-        return {name: value for name, value in options.items() if isinstance(value, Mapping)}
-
-    for name in preset.attack_options:
-        if name not in (known := [protocol.attack for protocol in PROTOCOLS.values()]):
-            raise unknown(f"attack in preset {preset.source}:", name, known)
-    check("task", preset.task_options)
-    check("method", preset.method_options)
-    for name in preset.published:
-        if name not in preset.method_options:
-            raise unknown(f"method of table published in preset {preset.source}:", name, preset.method_options)
-    for by_task in map(tables, preset.method_options.values()):
-        check("task", by_task)
-        for by_model in map(tables, by_task.values()):
-            check("model", by_model)
-
-
-def with_parents(methods: Iterable[str]) -> list[str]:
-    """These methods, each after those that it starts from, without repetition."""
-    found: dict[str, None] = {}
-    for name in methods:
-        line = [name]
-        while start := known_here(registry.get(Method, line[-1]).start):
-            if start in line:
-                raise UserError(f"methods start from each other in a circle: {' <- '.join([*line, start])}")
-            line.append(start)
-        found |= dict.fromkeys(reversed(line))
-    return list(found)
-
-
-def unique(names: Sequence[str]) -> list[str]:
-    """Names without repetition, in order."""
-    return list(dict.fromkeys(names))

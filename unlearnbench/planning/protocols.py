@@ -48,6 +48,8 @@ RELEASED = Protocol(
     "unbalanced set, so 50 is not chance level; `unlearnbench show` has the accuracy of a constant prediction. The "
     "classifier is the gradient boosting of {classifier}; the released code uses that of xgboost.",
 )
+MIA = "svc-released"
+"""The attack behind the metric mia: the share of forgotten samples that it takes for non-members."""
 PROTOCOLS = {protocol.name: protocol for protocol in (CLEAN, RELEASED)}
 
 
@@ -91,5 +93,11 @@ COLUMNS = {
     "test_r": "Test_r",
     "test_f": "Test_f",
     "asr": "ASR",
+    "mia": "MIA",
+    "ua": "UA",
+    "ra": "RA",
+    "ta": "TA",
+    "gap": "Gap",
+    "minutes": "TIME",
 }
 """The names of metrics in tables, as in the paper."""

@@ -12,6 +12,7 @@ LEVELS = {
     "forget": (None, "images", "labels"),
     "retain": (None, "images", "labels", "sample-labels"),
     "validation": (None, "images", "labels"),
+    "hidden": (None, "size", "status"),
 }
 """The levels of access to each part of the data; "labels" includes the images."""
 
@@ -36,12 +37,15 @@ class Access:
             sample as large as the forget set.
         validation: Samples like the forgotten ones that no network was trained on: None, "images" or "labels". They
             exist only if the recipe holds out a part of the training images.
+        hidden: Knowledge about samples of the retain set that must be forgotten although nobody pointed at them: None,
+            "size" (how many samples and classes there are) or "status" (which they are). Only Retrain knows the status.
     """
 
     prepare: str | None = None
     forget: str | None = None
     retain: str | None = None
     validation: str | None = None
+    hidden: str | None = None
 
     def __new__(cls, *levels: object, **named: object) -> Self:
         """Refuses names of an earlier contract with a message that says the new ones."""

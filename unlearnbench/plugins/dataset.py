@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, unknown
 from unlearnbench.plugins.contract import explaining, naming, require
 from unlearnbench.plugins.plugin import Plugin
+from unlearnbench.plugins.taxonomy import Taxonomy
 from unlearnbench.runtime import audit
 from unlearnbench.runtime.frames import INSTALLED
 
@@ -39,6 +40,7 @@ class Dataset:
         test_images: uint8 [M, C, H, W].
         test_labels: int64 [M], likewise.
         num_classes: The number of classes.
+        taxonomies: Superclasses of these classes, by name; the first is the default of tasks that need one.
     """
 
     train_images: Tensor
@@ -46,6 +48,7 @@ class Dataset:
     test_images: Tensor
     test_labels: Tensor
     num_classes: int
+    taxonomies: Mapping[str, Taxonomy] = field(default_factory=dict, repr=False)
     _pool: Dataset | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,13 +72,31 @@ class Dataset:
             self.test_images[:0],
             self.test_labels[:0],
             self.num_classes,
+            self.taxonomies,
         )
 
     @classmethod
-    def of_pool(cls, images: Tensor, labels: Tensor, train: int, num_classes: int) -> Dataset:
+    def of_pool(
+        cls, images: Tensor, labels: Tensor, train: int, num_classes: int, taxonomies: Mapping[str, Taxonomy]
+    ) -> Dataset:
         """A data set of the first `train` images and the others; it and its pool share the arguments' memory."""
-        pool = cls(images, labels, images[:0], labels[:0], num_classes)
-        return cls(images[:train], labels[:train], images[train:], labels[train:], num_classes, pool)
+        pool = cls(images, labels, images[:0], labels[:0], num_classes, taxonomies)
+        return cls(images[:train], labels[:train], images[train:], labels[train:], num_classes, taxonomies, pool)
+
+    def taxonomy(self, name: str = "") -> Taxonomy:
+        """A taxonomy by name; "" is the first.
+
+        Raises:
+            UserError: If there is none of that name, or none at all.
+        """
+        if not self.taxonomies:
+            raise UserError(
+                "this dataset has no superclasses, which a dataset plugin returns, Dataset(..., taxonomies={...}): see "
+                "the page on label mismatch"
+            )
+        if name and name not in self.taxonomies:
+            raise unknown("taxonomy", name, self.taxonomies)
+        return self.taxonomies[name or next(iter(self.taxonomies))]
 
 
 class Source(Plugin):
@@ -314,10 +335,29 @@ def require_apart(data: Dataset) -> None:
     require(share <= TWICE, f"{share:.0%} of the test images are training images: then nothing is held out")
 
 
+def require_taxonomies(data: Dataset) -> None:
+    """Raises unless each taxonomy gives every class a superclass, numbered from 0 without gaps, and names for all."""
+    for name, taxonomy in data.taxonomies.items():
+        require(
+            isinstance(taxonomy, Taxonomy)
+            and len(taxonomy.parents) == len(taxonomy.classes) == data.num_classes
+            and set(taxonomy.parents) == set(range(len(taxonomy.names))),
+            f"taxonomy {name!r} must give each of {data.num_classes} classes a name and a superclass, and number "
+            "superclasses from 0 without gaps: use Taxonomy.of",
+        )
+
+
 def described(value: object) -> str:
     """The type of a value, and for a tensor its dtype and shape."""
     return f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-REQUIREMENTS = (require_bytes, require_labels, require_every_class, require_range_of_pixels, require_apart)
+REQUIREMENTS = (
+    require_bytes,
+    require_labels,
+    require_every_class,
+    require_range_of_pixels,
+    require_apart,
+    require_taxonomies,
+)
 """What a dataset must be, each a check of `unlearnbench check`, and all of them checked whenever files are decoded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,20 @@ from unlearnbench.training import loop
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.samples import Batch, Samples, TrainingSet
 
+Part = TypeVar("Part", Samples, Tensor, "HiddenSize")
+
+
+class HiddenSize(NamedTuple):
+    """The size of the hidden part of what must be forgotten.
+
+    Attributes:
+        samples: The number of samples.
+        classes: The number of classes, as the network was trained on them.
+    """
+
+    samples: int
+    classes: int
+
 
 @dataclass(frozen=True)
 class View:
@@ -31,6 +45,9 @@ class View:
         retain: The retain set.
         labelled: A labelled sample of the retain set.
         validation: Samples like the forgotten ones that no network was trained on.
+        hidden: True for samples of the retain set that must be forgotten although they are not in the forget set;
+            bool [n].
+        hidden_size: How many samples and classes these are.
     """
 
     train: Samples | None = None
@@ -38,6 +55,8 @@ class View:
     retain: Samples | None = None
     labelled: Samples | None = None
     validation: Samples | None = None
+    hidden: Tensor | None = None
+    hidden_size: HiddenSize | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,7 @@ class Problem:
     _trainer: Trainer | None = field(default=None, repr=False)
     prepared: Mapping[str, Tensor] = field(default_factory=dict)
     _embeddings: dict[tuple[nn.Module, Samples, int], Tensor] = field(default_factory=dict, repr=False)
+    _reported: list[Tensor] = field(default_factory=list, repr=False)
     remain = Renamed("problem.remain")
 
     @property
@@ -112,6 +132,37 @@ class Problem:
             AccessError: In the preparing phase, or without `Access(validation=...)`.
         """
         return _declared(self._view.validation, "validation", 'Access(validation="labels")')
+
+    @property
+    def hidden(self) -> Tensor:
+        """A mask (bool [n]) of the samples of `retain` that must be forgotten although they are not in `forget`.
+
+        Raises:
+            AccessError: In the preparing phase, or without `Access(hidden="status")`.
+        """
+        return _declared(self._view.hidden, "hidden", 'Access(hidden="status") and only after the preparing phase')
+
+    @property
+    def hidden_size(self) -> HiddenSize:
+        """How many samples and classes of `retain` must be forgotten, too; zeros for most tasks.
+
+        Raises:
+            AccessError: In the preparing phase, or without `Access(hidden="size")`.
+        """
+        return _declared(self._view.hidden_size, "hidden_size", 'Access(hidden="size") and only after preparing')
+
+    def report_hidden(self, found: Tensor) -> None:
+        """Reports which samples of `retain` the method takes for hidden ones; records have how right it is.
+
+        Args:
+            found: bool [n].
+        """
+        self._reported[:] = [self.retain.index[found]]
+
+    @property
+    def reported(self) -> Tensor | None:
+        """int64, ascending: the positions in the training set of what was reported last; None if nothing was."""
+        return self._reported[0].cpu().sort().values if self._reported else None
 
     def network(self) -> Network:
         """A copy, in train mode, of the original, or of the result of the method named by `start=`."""
@@ -188,6 +239,10 @@ class Problem:
                 "methods that train networks of their own"
             )
 
+    def logits(self, network: nn.Module, samples: Samples) -> Tensor:
+        """The logits (float32 [n, classes]) of a network in eval mode on samples, in order, without augmentation."""
+        return loop.predict(network, samples.pixels, samples.pipeline.plain)
+
     def features(self, network: Network, of: Samples | Batch) -> Tensor:
         """The embeddings (float32 [n, D]) of samples, or of a batch of them, under a frozen network.
 
@@ -210,10 +265,10 @@ class Problem:
         return kept[of.rows] if isinstance(of, Batch) else kept
 
 
-def _declared(samples: Samples | None, name: str, requirement: str) -> Samples:
-    if samples is None:
+def _declared(part: Part | None, name: str, requirement: str) -> Part:
+    if part is None:
         raise AccessError(f"problem.{name} is not accessible: it needs {requirement}")
-    return samples
+    return part
 
 
 def retained(total: int, forget: Tensor) -> Tensor:
@@ -264,6 +319,7 @@ class Assembly:
         forget: Tensor,
         *,
         labelled: Tensor | None = None,
+        hidden: Tensor | None = None,
         validation: tuple[TrainingSet, Tensor] | None = None,
         prepared: Mapping[str, Tensor] | None = None,
         start: Network | None = None,
@@ -275,12 +331,13 @@ class Assembly:
             stream: Names the method's random numbers.
             forget: int64 [f], the positions of the forget set in the training set.
             labelled: int64 [k], the positions of the retained samples that have labels, if not all have; see `Access`.
+            hidden: int64 [n], positions of samples outside of the forget set that must be forgotten, too; None: none.
             validation: Held-out samples, and the positions (int64) of those that are like the forgotten ones.
             prepared: The result of the preparing phase.
             start: The network that `Problem.network` copies instead of the original.
         """
         generator = seeds.generator(*stream)
-        view = self._view_to_forget(access, forget, labelled, generator)
+        view = self._view_to_forget(access, forget, labelled, hidden, generator)
         if validation:
             held_out, like_forgotten = validation
             samples = held_out.samples(like_forgotten, access.validation, generator, "the held-out part")
@@ -290,7 +347,12 @@ class Assembly:
         return replace(self._problem(view, generator, stream), prepared=on_device, _start=start)
 
     def _view_to_forget(
-        self, access: Access, forget: Tensor, labelled: Tensor | None, generator: torch.Generator
+        self,
+        access: Access,
+        forget: Tensor,
+        labelled: Tensor | None,
+        hidden: Tensor | None,
+        generator: torch.Generator,
     ) -> View:
         """The declared parts of forget set and retain set."""
         retain, sample = retained(len(self.training_set.labels), forget), None
@@ -304,7 +366,18 @@ class Assembly:
             forget=self.training_set.samples(forget, access.forget, generator, "the forget set"),
             retain=self.training_set.samples(retain, access.retain, generator, "the retain set"),
             labelled=sample,
+            **self._knowledge(access, retain, hidden),
         )
+
+    def _knowledge(self, access: Access, retain: Tensor, hidden: Tensor | None) -> dict[str, Any]:
+        """What a method may know about hidden samples."""
+        hidden = retain[:0] if hidden is None else hidden
+        if access.hidden == "status":
+            return {"hidden": torch.isin(retain, hidden).to(self.builder.device)}
+        if access.hidden == "size":
+            labels = self.training_set.labels[hidden.to(self.training_set.labels.device)]
+            return {"hidden_size": HiddenSize(len(hidden), len(labels.unique()))}
+        return {}
 
     def _problem(self, view: View, generator: torch.Generator, stream: Sequence[str | int]) -> Problem:
         return Problem(

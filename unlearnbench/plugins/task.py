@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,8 +15,23 @@ from unlearnbench.plugins.contract import require
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.plugin import Plugin
 
-COLUMNS = ("train_r", "train_f", "test", "test_r", "test_f", "asr")
+COLUMNS = ("train_r", "train_f", "test", "test_r", "test_f", "asr", "mia")
 """The metrics that a task's table may have as columns."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The labels of a network that predicts other classes than the dataset's, such as superclasses.
+
+    Attributes:
+        train_labels: int64 [N], 0 to `num_classes` - 1.
+        test_labels: int64 [M].
+        num_classes: The number of the network's outputs.
+    """
+
+    train_labels: Tensor
+    test_labels: Tensor
+    num_classes: int
 
 
 @dataclass(frozen=True)
@@ -23,14 +39,22 @@ class Split:
     """The split of a data set.
 
     Attributes:
-        forget: int64 [f], positions in the training set, ascending; the others are the retain set.
-        heldout: int64 [h], the held-out set: positions of test samples that attacks compare with the forget set. They
-            have the same classes and are chosen by the same process.
+        forget: int64 [f], positions in the training set, ascending; the others are the retain set of methods.
+        heldout: int64 [h], the held-out set: positions of test samples that attacks compare with the forgotten ones.
+            They have the same classes and are chosen by the same process.
         train_labels: int64 [N], the labels that the original is trained on, if the task replaces labels; None: the true
             ones.
         heldout_labels: int64 [h] if the task replaces labels: the wrong labels of `heldout`, drawn by the same process.
         test_forget: int64 [t], positions in the test set that count as Test_f instead of Test_r; None if the task does
             not divide the test set.
+        hidden: int64 [n], positions in the training set, ascending, of samples that must be forgotten but are not in
+            the forget set, because nobody pointed at them. Methods find them in their retain set; metrics, attacks and
+            Retrain count them as forgotten. None: there are none.
+        hidden_heldout: int64 [m] if there are hidden samples: the positions in the test set of held-out samples that
+            are like them.
+        domain: The labels of the network, if these are not the dataset's; all labels here are of this domain then.
+        apart: Groups of samples whose accuracies are reported apart, by name: positions (int64) in the training set
+            and in the test set.
     """
 
     forget: Tensor
@@ -38,19 +62,50 @@ class Split:
     train_labels: Tensor | None = None
     heldout_labels: Tensor | None = None
     test_forget: Tensor | None = None
+    hidden: Tensor | None = None
+    hidden_heldout: Tensor | None = None
+    domain: Domain | None = None
+    apart: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def copy(self) -> Split:
         """A deep copy."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(self, **{name: value.clone() for name, value in values.items() if value is not None})
+        return copy.deepcopy(self)
+
+    @property
+    def forgotten(self) -> Tensor:
+        """int64, ascending: the positions of all samples that must be forgotten, pointed at or hidden."""
+        return self.forget if self.hidden is None else torch.cat([self.forget, self.hidden]).sort().values
+
+    @property
+    def is_of_one_level(self) -> bool:
+        """Whether it has neither hidden samples, nor labels of another domain, nor groups that are reported apart."""
+        return self.hidden is None and self.domain is None and not self.apart
 
     def labels(self, data: Dataset) -> Tensor:
         """int64 [N]: the labels that the original is trained on."""
-        return data.train_labels if self.train_labels is None else self.train_labels
+        own = data.train_labels if self.domain is None else self.domain.train_labels
+        return own if self.train_labels is None else self.train_labels
+
+    def test_labels(self, data: Dataset) -> Tensor:
+        """int64 [M]: the true labels of the test set, of the network's domain."""
+        return data.test_labels if self.domain is None else self.domain.test_labels
+
+    def num_classes(self, data: Dataset) -> int:
+        """The number of the network's outputs."""
+        return data.num_classes if self.domain is None else self.domain.num_classes
 
     def labels_of_heldout(self, data: Dataset) -> Tensor:
         """int64 [h]: the labels with which the held-out samples would have been trained on."""
-        return data.test_labels[self.heldout] if self.heldout_labels is None else self.heldout_labels
+        return self.test_labels(data)[self.heldout] if self.heldout_labels is None else self.heldout_labels
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that it has, by name."""
+        parts = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        if self.domain is not None:
+            parts |= {"domain train": self.domain.train_labels, "domain test": self.domain.test_labels}
+        for name, (train, test) in self.apart.items():
+            parts |= {f"{name} train": train, f"{name} test": test}
+        return parts
 
 
 class Task(Plugin):
@@ -63,6 +118,8 @@ class Task(Plugin):
         reference: The paper that defines it.
         files: The options that are paths of files. Keys have the content of these files in place of their paths, and a
             preset that selects all tasks selects this one only if it sets one of these options.
+        superclasses: Whether it needs a dataset with superclasses. A preset that selects all tasks applies this one to
+            such datasets only.
     """
 
     kind = "task"
@@ -75,10 +132,12 @@ class Task(Plugin):
         columns: Sequence[str],
         reference: str = "",
         files: Sequence[str] = (),
+        superclasses: bool = False,
     ) -> None:
         super().__init__(function, title=title, reference=reference)
         self.columns = tuple(columns)
         self.files = tuple(files)
+        self.superclasses = superclasses
 
     def is_configured(self, options: Mapping[str, Any]) -> bool:
         """Whether these options name a file that it reads, if it reads any."""
@@ -96,9 +155,9 @@ class Task(Plugin):
 
     def check_size(self, split: Split, data: Dataset) -> None:
         """Raises `UserError` if too few samples of a data set are forgotten, retained or held out."""
-        total = len(data.train_labels)
-        if not 0 < len(split.forget) < total:
-            raise UserError(f"it would forget {len(split.forget)} of {total} samples")
+        total, forgotten = len(data.train_labels), len(split.forgotten)
+        if not 0 < len(split.forget) <= forgotten < total:
+            raise UserError(f"it would forget {forgotten} of {total} samples")
         has_test_set = len(data.test_labels) > 0
         too_few = len(split.forget) < 2 or (has_test_set and len(split.heldout) < 2)
         if too_few or (has_test_set and split.test_forget is not None and not len(split.test_forget)):
@@ -141,7 +200,7 @@ def require_heldout(split: Split, data: Dataset) -> None:
 
 def require_likeness(split: Split, data: Dataset) -> None:
     """Raises unless held-out samples are of the classes of the forgotten ones."""
-    forgotten, heldout = data.train_labels[split.forget].unique(), data.test_labels[split.heldout].unique()
+    forgotten, heldout = data.train_labels[split.forgotten].unique(), data.test_labels[split.heldout].unique()
     others = heldout[~torch.isin(heldout, forgotten)].tolist()
     require(
         not others,
@@ -150,15 +209,39 @@ def require_likeness(split: Split, data: Dataset) -> None:
 
 
 def require_classes(split: Split, data: Dataset) -> None:
-    """Raises unless labels that the task replaces are int64, one for each sample, each a class."""
-    for name, labels, count in (
-        ("train_labels", split.train_labels, len(data.train_labels)),
-        ("heldout_labels", split.heldout_labels, len(split.heldout)),
-    ):
+    """Raises unless labels that the task replaces are int64, one for each sample, each a class of the network."""
+    train, test, domain = len(data.train_labels), len(data.test_labels), split.domain
+    given = [("train_labels", split.train_labels, train), ("heldout_labels", split.heldout_labels, len(split.heldout))]
+    if domain is not None:
+        given += [("domain.train_labels", domain.train_labels, train), ("domain.test_labels", domain.test_labels, test)]
+    classes = split.num_classes(data)
+    for name, labels, count in given:
         if labels is not None:
             is_right = isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == (count,)
-            is_right = is_right and bool(((labels >= 0) & (labels < data.num_classes)).all())
-            require(is_right, f"{name} must be int64 [{count}], from 0 to {data.num_classes - 1}")
+            is_right = is_right and bool(((labels >= 0) & (labels < classes)).all())
+            require(is_right, f"{name} must be int64 [{count}], from 0 to {classes - 1}")
+
+
+def require_hidden(split: Split, data: Dataset) -> None:
+    """Raises unless hidden samples are ascending positions outside of the forget set, with held-out ones like them."""
+    require(
+        (split.hidden is None) == (split.hidden_heldout is None), "return hidden and hidden_heldout, or neither of them"
+    )
+    if split.hidden is None or split.hidden_heldout is None:
+        return
+    require_positions("hidden", split.hidden, len(data.train_labels))
+    require_positions("hidden_heldout", split.hidden_heldout, len(data.test_labels))
+    is_ascending = torch.equal(split.hidden, split.hidden.sort().values)
+    require(is_ascending and len(split.hidden) > 0, "hidden must be ascending, and None if it is empty")
+    require(not bool(torch.isin(split.hidden, split.forget).any()), "hidden samples must not be in the forget set")
+    require(bool(torch.isin(split.hidden_heldout, split.heldout).all()), "hidden_heldout must be a part of heldout")
+
+
+def require_groups(split: Split, data: Dataset) -> None:
+    """Raises unless groups that are reported apart are positions in the training set and in the test set."""
+    for name, (train, test) in split.apart.items():
+        require_positions(f"apart[{name!r}]", train, len(data.train_labels))
+        require_positions(f"apart[{name!r}]", test, len(data.test_labels))
 
 
 def require_both_sides(split: Split, data: Dataset) -> None:
@@ -198,15 +281,30 @@ def require_positions(name: str, values: object, total: int) -> None:
     require(is_right, f"{name} must be int64 positions from 0 to {total - 1}, none of them twice")
 
 
-REQUIREMENTS = (require_ascending, require_heldout, require_likeness, require_classes, require_both_sides)
+REQUIREMENTS = (
+    require_ascending,
+    require_heldout,
+    require_hidden,
+    require_likeness,
+    require_classes,
+    require_both_sides,
+    require_groups,
+)
 """What a split must be, each a check of `unlearnbench check`, and all of them checked whenever a task is applied."""
 
 
 def task(
-    *, title: str, columns: Sequence[str], reference: str = "", files: Sequence[str] = ()
+    *,
+    title: str,
+    columns: Sequence[str],
+    reference: str = "",
+    files: Sequence[str] = (),
+    superclasses: bool = False,
 ) -> Callable[[Callable[..., Split]], Task]:
     """Makes a function `(dataset, generator, **options) -> Split` a task of the suite; see `Task`."""
-    return lambda function: Task(function, title=title, columns=columns, reference=reference, files=files)
+    return lambda function: Task(
+        function, title=title, columns=columns, reference=reference, files=files, superclasses=superclasses
+    )
 
 
 def choose(labels: Tensor, classes: Sequence[int], fraction: float, generator: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from unlearnbench.artefacts.relearning_rule import RELEARNING
@@ -96,22 +97,24 @@ def reset(record: Record, preset: Preset) -> Iterator[str]:
         yield from differing(name, attack["options"], preset.attack_options.get(name, {}))
     name = record.cell.task_name
     if record.cell.task == name:  # otherwise its options are not the preset's; likewise below
-        yield from differing(name, outputs.get("task", {}).get("options", {}), preset.task_options.get(name, {}))
-        yield from other_content(name, outputs.get("task", {}).get("files", {}), preset)
+        options, task = preset.options_of_task(name, record.cell.dataset), outputs.get("task", {})
+        yield from differing(name, task.get("options", {}), options)
+        yield from other_content(name, task.get("files", {}), options, preset.folder)
     if record.cell.method == record.cell.method_name:
         yield from reset_hyperparameters(record, preset)
 
 
-def other_content(task: str, digests: Mapping[str, str], preset: Preset) -> Iterator[str]:
+def other_content(task: str, digests: Mapping[str, str], options: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """The options of a task whose files have other content than in a record, as TASK.OPTION; missing files are not.
 
     Args:
         task: Name of the task.
         digests: The SHA-256 of the files by option.
-        preset: Names the files.
+        options: The options of the preset, which name the files.
+        folder: The folder that relative paths begin from.
     """
     for option, digest in digests.items():
-        path = preset.folder.joinpath(expanded(preset.task_options.get(task, {}).get(option, "")))
+        path = folder.joinpath(expanded(options.get(option, "")))
         if path.is_file() and sha_of(path.read_bytes()) != digest:
             yield f"{task}.{option}"
 
@@ -122,7 +125,8 @@ def reset_hyperparameters(record: Record, preset: Preset) -> Iterator[str]:
     while outputs:
         method = outputs.get("method", {})
         name, options = method.get("name", ""), method.get("options", {})
-        layers = [layer for n in (like, name) if n for layer in preset.hyperparameters(n, cell.task_name, cell.model)]
+        place = cell.task_name, cell.model, cell.dataset
+        layers = [layer for n in (like, name) if n for layer in preset.hyperparameters(n, *place)]
         values = {option: value for layer in layers for option, value in layer.items()}
         yield from differing(name, options, values)
         gone = [o for o in options if cell.sources.get(prefix + o, "").startswith("preset ") and o not in values]

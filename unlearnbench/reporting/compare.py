@@ -70,7 +70,7 @@ def view(cells: Cells, protocol: Protocol, published: Published) -> Grid:
     table = standard.view(cells, protocol)
     pairs = list(paired(table, published)) if cells.task == task_of(cells.number) else []  # the preset's options only
     if not published.numbers:
-        raise UserError(f"table {cells.number} has no number to compare: published are tables 1 to 6")
+        raise UserError(f"table {cells.number} has no number to compare: published are tables 1 to 7")
     if not pairs:
         raise UserError(
             f"table {cells.number} of preset {cells.preset.name} has no number to compare: published are those of "

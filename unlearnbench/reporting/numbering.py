@@ -18,6 +18,9 @@ TABLES = {
 """The task of each table of the paper; the table of any other task has the task's name."""
 ABLATIONS = (4, 5, 6)
 """The tables that show methods without one of their parts."""
+MISMATCH = 7
+"""The number of TARF's table, which has a block for each of the following tasks."""
+SCENARIOS = ("all-matched", "model-mismatch", "target-mismatch", "data-mismatch")
 ORDER = (
     *("retrain", "neggrad", "boundary", "sisa", "unrolling", "t-s", "scrub"),
     *("laf-none-l1", "laf-none-l2", "laf-r", "laf"),
@@ -37,9 +40,9 @@ def number_of(table: int | str) -> int | str:
     return next((n for n, task in TABLES.items() if table in (n, task)), table)
 
 
-def position(method: str, role: str) -> tuple[int, int, str]:
+def position(method: str, role: str, order: Iterable[str] = ORDER) -> tuple[int, int, str]:
     """The sort key of a method in a table."""
-    return list(dict.fromkeys(GROUPS.values())).index(GROUPS[role]), place(plugin_name(method), ORDER), method
+    return list(dict.fromkeys(GROUPS.values())).index(GROUPS[role]), place(plugin_name(method), order), method
 
 
 def place(name: str, order: Iterable[str]) -> int:

@@ -80,7 +80,7 @@ class Outputs:
         if not loaded:
             return None
         outputs, _ = loaded
-        forget = split_of(self.retrained[dataset, seed].scenario, self.workspace.datasets).forget
+        forget = split_of(self.retrained[dataset, seed].scenario, self.workspace.datasets).forgotten
         retained = torch.ones(len(outputs["train"]), dtype=torch.bool)
         retained[forget] = False
         parts = {"forget": outputs["train"][forget], "retain": outputs["train"][retained], "test": outputs["test"]}

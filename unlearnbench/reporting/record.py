@@ -175,6 +175,7 @@ class Record:
                     row[column], row[f"{column}_low"], row[f"{column}_high"] = value
                 else:
                     row[column] = value
+        row |= {f"identification.{name}": value for name, value in self.metrics.get("identification", {}).items()}
         row |= {f"items.{name}": number for name, number in self.metrics.get("items", {}).items()}
         costs = self.metrics.get("cost", {})
         row |= {f"ep_{phase}": math.nan if ep is None else ep for phase, ep in costs.items()}

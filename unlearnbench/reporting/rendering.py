@@ -61,12 +61,23 @@ class Number:
 
 @dataclass(frozen=True)
 class Row:
-    """A method of a table: its name, title, role, and numbers by data set and metric."""
+    """A method of a table.
+
+    Attributes:
+        method: Its name.
+        title: Its title.
+        role: Its role.
+        numbers: By data set and metric.
+        block: The heading of the part of the table that it is in; "" if the table has no parts.
+        task: The label of the task of its numbers, if not the table's.
+    """
 
     method: str
     title: str
     role: str
     numbers: Mapping[tuple[str, str], Number]
+    block: str = ""
+    task: str = ""
 
     def labelled(self, seeds: int) -> tuple[str, int]:
         """The title, with n where all numbers have the same fewer seeds; and the number of seeds that needs no n."""
@@ -81,7 +92,7 @@ class Table:
     """A standard table.
 
     Attributes:
-        number: 1 to 6 as in the paper, or the name of another task.
+        number: 1 to 7 as in the papers, or the name of another task.
         task: The task's name, with options that differ from the preset's.
         title: What stands above it.
         datasets: Titles by name.
@@ -115,12 +126,20 @@ class Table:
             yield {name: self.datasets[name] for name in names[first : first + SIDE_BY_SIDE]}
 
     def headed(self) -> Iterator[tuple[Row, str]]:
-        """Rows with the heading above each, "" for none."""
-        above = ""
+        """Rows with the heading above each, "" for none: that of a block, or of a group of roles in it."""
+        block = above = ""
         for row in self.rows:
-            heading = GROUPS[row.role]
-            yield row, heading if heading != above else ""
-            above = heading
+            group = GROUPS[row.role]
+            if row.block != block:
+                yield row, row.block
+            else:
+                yield row, group if group != above else ""
+            block, above = row.block, group
+
+    @property
+    def tasks(self) -> set[str]:
+        """The labels of the tasks of its rows."""
+        return {row.task or self.task for row in self.rows}
 
 
 def render(table: Table | Grid, form: str) -> str:
@@ -213,8 +232,11 @@ def latex(table: Table) -> str:
         lines += [r"\begin{tabular}{l" + ("l" + "r" * len(columns)) * len(block) + "}", r"\toprule"]
         lines += [" & ".join(["Method"] + ["Data", *columns] * len(block)) + r" \\", r"\midrule"]
         for row, heading in table.headed():
-            if heading:
+            if heading and not (row.block and row is table.rows[0]):
                 lines.append(r"\midrule")
+            if heading and heading == row.block:
+                width = 1 + (1 + len(columns)) * len(block)
+                lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape_latex(heading)}}}}} \\")
             cells = [escape_latex(row.labelled(table.seeds)[0]), *values(table, row, block, "latex", marks)]
             lines.append(" & ".join(cells) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
@@ -225,7 +247,7 @@ def tidy(table: Table) -> str:
     """One line of csv for each number; percent, unrounded."""
     rows = [
         [
-            *(table.number, table.task, table.datasets[dataset], row.title, column),
+            *(table.number, row.task or table.task, table.datasets[dataset], row.title, column),
             *(number.mean, number.deviation, number.n),
         ]
         for row in table.rows

@@ -139,11 +139,16 @@ def notes(records: Sequence[Record], seeds: int, requested: int, protocol: Proto
     elsewhere = [record for record in records if record.cell.role == ELSEWHERE]
     if elsewhere:
         yield f"Made elsewhere, with unknown access to training data: {absent.titles_of(elsewhere)}."
+    yield accesses(records)
+    yield from absent.notes(records)
+
+
+def accesses(records: Iterable[Record]) -> str:
+    """What each method was allowed to see."""
     access: dict[str, str] = {}
     for record in records:
         if record.cell.role != ELSEWHERE:
             start = f"; starts from {record.cell.start}" if record.cell.start else ""
             origin = f"; from {record.origin}" if record.origin else ""
             access.setdefault(record.cell.method, f"{record.cell.method_title} ({record.cell.access}{start}{origin})")
-    yield f"Enforced access to training data: {'; '.join(access.values())}."
-    yield from absent.notes(records)
+    return f"Enforced access to training data: {'; '.join(access.values())}."

@@ -10,20 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
+from unlearnbench.planning import presets
 from unlearnbench.planning.presets import Preset, PresetLike
 from unlearnbench.planning.protocols import CLEAN
-from unlearnbench.reporting import absent, rendering, standard
+from unlearnbench.reporting import absent, mismatch, mismatch_compare, rendering, standard
 from unlearnbench.reporting.cells import Cells, cells_of_preset, cells_of_table
 from unlearnbench.reporting.choice import Choice
 from unlearnbench.reporting.formats import FILES, check_format
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known
 from unlearnbench.reporting.grid import Grid
 from unlearnbench.reporting.needs import NEEDS, Request
+from unlearnbench.reporting.numbering import MISMATCH, SCENARIOS
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.reporting.views import STANDARD, VIEWS, View
 from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.folders import expanded, folder_name
 
+MISMATCH_DEFAULTS = {"compare": {"preset": "tarf", "protocol": CLEAN.name}}
+"""The defaults for Table 7, by view."""
+OTHER_VIEW = {"preset": "tarf-demo"}
+"""Those of other views."""
 FOLDER = "tables"
 """The folder of a preset's tables, beside that of its records."""
 CHOICES = ("datasets", "tasks", "methods", "seeds")
@@ -42,9 +48,10 @@ def table(
     """A table as text, from the records.
 
     Args:
-        number: 1 (data removal), 2 (class removal) or 3 (noisy-label removal); 4 to 6: the ablations on these; or the
-            name of a task. None: the table of each of `tasks`.
-        preset: Whose results, as in `run`; None: "demo", or "paper" for view "compare".
+        number: 1 (data removal), 2 (class removal) or 3 (noisy-label removal); 4 to 6: the ablations on these; 7: the
+            four scenarios of label mismatch; or the name of a task. None: the table of each of `tasks`.
+        preset: Whose results, as in `run`; None: "demo", or "paper" for view "compare"; for Table 7 "tarf-demo" and
+            "tarf".
         results: The folder of the records.
         format: "markdown", "latex", "csv" (without notes; warns of records without numbers) or "terminal".
         view: "standard"; "compare": beside the published numbers; "cost": ep and seconds; "distance": distances to
@@ -71,14 +78,53 @@ def table(
     if preset is not None:
         given["preset"] = preset
     if number is None and not choice.tasks:
-        raise UserError("say which table: 1 to 6, or the name of a task")
-    common = {**chosen.defaults, **given, "results": expanded(results), "accept_stale": accept_stale}
+        raise UserError("say which table: 1 to 7, or the name of a task")
+    defaults = {**chosen.defaults, **(MISMATCH_DEFAULTS.get(chosen.name, OTHER_VIEW) if number == MISMATCH else {})}
+    common = {**defaults, **given, "results": expanded(results), "accept_stale": accept_stale}
     if number is None:
         requests = [Request(task, choice=replace(choice, tasks=[task]), **common) for task in choice.tasks]
     else:
         requests = [Request(number, choice=choice, **common)]
-    shown = [one for request in requests for one in views_of(request, chosen, warn=format == "csv")]
+    shown = [one for request in requests for one in shown_of(request, chosen, warn=format == "csv")]
     return "\n".join(rendering.render(one, format) for one in shown)
+
+
+def shown_of(request: Request, view: View, warn: bool) -> list[Table | Grid]:
+    """What a view shows of a request, as `views_of`; of Table 7 one table, or what it shows of each scenario."""
+    if request.number != MISMATCH:
+        return views_of(request, view, warn)
+    scenarios = scenarios_of(request)
+    if view is STANDARD:
+        return [mismatch.view(scenarios)]
+    if view.name == "compare":
+        return [mismatch_compare.view(mismatch.view(scenarios))]
+    shown: list[Table | Grid] = []
+    reasons = []
+    for cells in scenarios:
+        try:
+            shown += views_of(replace(request, number=cells.number), view, warn)
+        except UserError as reason:  # for example, no method reports hidden samples where there are none
+            reasons.append(reason)
+    if not shown:
+        raise reasons[0]
+    return shown
+
+
+def scenarios_of(request: Request) -> list[Cells]:
+    """The cells of each scenario of Table 7 that has records, with the preset's options.
+
+    Raises:
+        UserError: If none has.
+    """
+    preset = presets.read(request.preset)
+    cells = cells_of_preset(request.results, preset, request.accept_stale, choice=request.choice)
+    scenarios = {one.task: one for one in cells if one.task in SCENARIOS}
+    if not scenarios:
+        raise UserError(
+            f"no records of {', '.join(SCENARIOS)} in {request.results / preset.name}: run `unlearnbench run --preset "
+            f"{request.preset}`; presets tarf-demo, tarf-fashion and tarf have these tasks"
+        )
+    return [scenarios[name] for name in SCENARIOS if name in scenarios]
 
 
 def view_named(name: str) -> View:
@@ -141,7 +187,7 @@ def write_cells(tables_of_cells: Iterable[Cells], folder: Path) -> dict[str, Tab
     Returns:
         The tables by name.
     """
-    tables = {table.name: table for table in (standard.view(cells, CLEAN) for cells in tables_of_cells)}
+    tables = {table.name: table for table in made_of(tables_of_cells)}
     for name, content in files_of(tables).items():
         write_atomically(folder / FOLDER / name, content)
     return tables
@@ -158,4 +204,13 @@ def files_of(tables: Mapping[str, Table]) -> dict[str, bytes]:
 
 def tables_of(results: Path, preset: Preset, accept_stale: bool = False, known: Known = NOTHING_KNOWN) -> list[Table]:
     """The tables for which a preset has records; those with other options of a task after the one with the preset's."""
-    return [standard.view(cells, CLEAN) for cells in cells_of_preset(results, preset, accept_stale, known)]
+    return made_of(cells_of_preset(results, preset, accept_stale, known))
+
+
+def made_of(tables_of_cells: Iterable[Cells]) -> list[Table]:
+    """The tables of some cells; Table 7 stands for those of its scenarios."""
+    found = list(tables_of_cells)
+    scenarios = {cells.task: cells for cells in found if cells.task in SCENARIOS}
+    tables = [standard.view(cells, CLEAN) for cells in found if cells.task not in SCENARIOS]
+    own = [scenarios[name] for name in SCENARIOS if name in scenarios]
+    return [*tables, *([mismatch.view(own)] if own else [])]

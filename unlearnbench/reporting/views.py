@@ -35,6 +35,7 @@ class View:
 STANDARD = View("standard", "", needs=("protocol",), options=("protocol", "attack", "metric"), variants=True)
 """The paper's table, which has no flag."""
 VIEWS = (
+    View("apart", "Accuracies on given, hidden and sibling samples apart, for the tasks of label mismatch."),
     View(
         "compare",
         "Ours beside the published numbers.",
@@ -44,6 +45,7 @@ VIEWS = (
     ),
     View("cost", "What each method costs, beside Retrain."),
     View("distance", "Distances to Retrain, in metrics and sample by sample.", needs=("outputs",)),
+    View("identification", "Precision and recall of the hidden samples that methods find."),
     View("paired", "Differences to Retrain with the same seed, with intervals and in noise floors."),
     View("sensitivity", "Every column against the values of options that were varied; see `run --sweep`."),
     View("relearning", "How fast forgotten samples are relearned; see `measure --relearn`."),

@@ -94,8 +94,8 @@ class Preset:
         datasets: The model and recipe by name of the data set.
         tasks: Names of tasks; None: all installed ones. `THIRD_PARTY` stands for those of other packages.
         methods: Names of methods, likewise.
-        task_options: Options by name of the task.
-        method_options: Hyperparameters by name of the method, with nested tables by task and then by model.
+        task_options: Options by name of the task, with nested tables by data set.
+        method_options: Hyperparameters by name of the method, nested by task, then model, then data set.
         attack_options: Options by name of the attack.
         published: Where the hyperparameters of methods were published, by name of the method.
         sweep: Values to try, by name of a method or task and option.
@@ -124,9 +124,16 @@ class Preset:
     source: str = ""
     folder: Path = Path()
 
-    def hyperparameters(self, method: str, task: str, model: str) -> list[dict[str, Any]]:
-        """Hyperparameters for a method on a task and a model, one dict per level; the most specific is the last."""
-        return layers_of(self.method_options.get(method, {}), task, model)
+    def options_of_task(self, task: str, dataset: str) -> dict[str, Any]:
+        """The options of a task: for all data sets, overridden by those for one."""
+        table = self.task_options.get(task, {})
+        own = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+        return {**own, **table.get(dataset, {})}
+
+    def hyperparameters(self, method: str, task: str, model: str, dataset: str = "") -> list[dict[str, Any]]:
+        """Hyperparameters for a method on a task, a model and a data set: a dict per level, the most specific last."""
+        steps = (task, model, *([dataset] if dataset else []))
+        return layers_of(self.method_options.get(method, {}), *steps)
 
 
 def file_of(name: str) -> Path:
@@ -179,6 +186,7 @@ def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Pres
         raise UserError(f"shadow models come in complementary pairs: shadows must be 0, 2, 4, 6, ..., not {shadows}")
     trainings = [training_of(dataset, entry, recipe, folder) for dataset, entry in entries.items()]
     tasks, task_options = selection(select, "tasks"), table(content, "tasks")
+    names = dict(zip(entries, (training.name for training in trainings), strict=True))
     return Preset(
         name=name,
         title=like("", content.get("title", ""), "title"),
@@ -187,7 +195,7 @@ def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Pres
         datasets={training.name: training for training in trainings},
         tasks=tasks and tuple(placed(task, folder) for task in tasks),
         methods=selection(select, "methods"),
-        task_options={placed(task, folder): table(task_options, task) for task in task_options},
+        task_options={placed(task, folder): renamed(table(task_options, task), names) for task in task_options},
         method_options={method: table(content["methods"], method) for method in table(content, "methods")},
         published={method: place(method, where) for method, where in table(content, "published").items()},
         tuning=budget_of(table(content, "tuning")),
@@ -196,6 +204,11 @@ def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Pres
         combinations=like(False, content.get("combinations", False), "combinations"),
         folder=folder,
     )
+
+
+def renamed(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Options of a task in which the tables for data sets have the names by which these are known."""
+    return {names.get(key, key) if isinstance(value, Mapping) else key: value for key, value in options.items()}
 
 
 def place(method: str, where: Any) -> str:

@@ -113,10 +113,15 @@ def without(choice: Choice, methods: Mapping[str, Any]) -> Choice:
     return replace(choice, values={name: v for name, v in choice.values.items() if not any(name in o for o in layers)})
 
 
-def layers_of(table: Mapping[str, Any], task: str, model: str) -> list[Content]:
-    """A method's table of hyperparameters for a task and a model, one dict per level; the most specific is the last."""
+def layers_of(table: Mapping[str, Any], *steps: str) -> list[Content]:
+    """A method's table of hyperparameters for a task, a model and a data set: a dict per level, the most specific last.
+
+    Args:
+        table: Hyperparameters, with nested tables by the first step, in these by the second, and so on.
+        steps: The names of a task, a model and a data set; the last ones may be missing.
+    """
     layers = []
-    for step in (task, model, None):
+    for step in (*steps, None):
         layers.append({key: value for key, value in table.items() if not isinstance(value, Mapping)})
         table = table.get(step, {}) if step else {}
     return layers
@@ -166,7 +171,7 @@ def with_lists(content: Content, folder: Path) -> Content:
         return content
 
     def of_task(name: str, options: Any) -> Any:
-        if not isinstance(options, Mapping) or not any(map(is_path, options.values())):
+        if not isinstance(options, Mapping) or not any(is_path(v) or isinstance(v, Mapping) for v in options.values()):
             return options
         from unlearnbench.plugins.task import Task  # takes a second, and tables do without it
 
@@ -184,10 +189,13 @@ def with_paths(task: Task, options: Mapping[str, Any], folder: Path) -> Content:
         options: Some of its options.
         folder: The folder that relative paths begin from.
     """
-    return {
-        name: str(located(value, folder)) if name in task.files and is_path(value) else value
-        for name, value in options.items()
-    }
+
+    def of(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):  # options for one data set
+            return with_paths(task, value, folder)
+        return str(located(value, folder)) if name in task.files and is_path(value) else value
+
+    return {name: of(name, value) for name, value in options.items()}
 
 
 def is_path(value: Any) -> bool:

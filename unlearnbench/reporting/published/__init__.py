@@ -1,4 +1,4 @@
-"""The published numbers of the LAF paper (Shen et al., ICLR 2024), and which of them are known to be wrong."""
+"""The published numbers of the papers of LAF (Tables 1 to 6) and TARF (Table 7), and which are known to be wrong."""
 
 from __future__ import annotations
 
@@ -48,6 +48,36 @@ def read(number: int | str) -> Published:
 
 def rows(name: str, number: int | str) -> dict[Place, dict[str, str]]:
     """The rows of a file that belong to a table."""
-    with (HERE / name).open(newline="", encoding="utf-8") as file:
-        here = [row for row in csv.DictReader(file) if int(row["table"]) == number]
+    here = [row for row in rows_of(name) if int(row["table"]) == number]
     return {(row["dataset"], row["method"], row["metric"]): row for row in here}
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    """All rows of a file."""
+    with (HERE / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@dataclass(frozen=True)
+class PublishedMismatch:
+    """The published numbers of Table 7 (Zhu et al., ICLR 2026), by task, data set, method and column.
+
+    Attributes:
+        numbers: Of one run each, in percent; "minutes" in minutes.
+        wrong: Why a number contradicts others of the table.
+    """
+
+    numbers: Mapping[tuple[str, str, str, str], float]
+    wrong: Mapping[tuple[str, str, str, str], str]
+
+
+def published_mismatch() -> PublishedMismatch:
+    """Reads the published numbers of Table 7."""
+
+    def place(row: Mapping[str, str]) -> tuple[str, str, str, str]:
+        return row["task"], row["dataset"], row["method"], row["metric"]
+
+    return PublishedMismatch(
+        {place(row): float(row["value"]) for row in rows_of("tarf.csv")},
+        {place(row): row["reason"] for row in rows_of("tarf_wrong.csv")},
+    )
