@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from unlearnbench.planning.presets import Preset
+from unlearnbench.planning.presets import THIRD_PARTY, Preset
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.fingerprint import CORE
 from unlearnbench.reporting import absent
@@ -45,15 +45,15 @@ def unrecorded(cells: Cells, preset: Preset) -> Iterator[str]:
 
 
 def never_run(tables: Sequence[Cells], preset: Preset) -> Iterator[str]:
-    """Names that the preset selects and no record has."""
+    """Names that the preset selects and no record has; which tasks it has without a list depends on the data sets."""
     infos = [record.cell for cells in tables for record in cells.records]
     wanted = {
         "data sets": (preset.datasets, {info.dataset for info in infos}),
-        "tasks": (preset.tasks or own("tasks"), {info.task_name for info in infos}),
+        "tasks": (preset.tasks or (), {info.task_name for info in infos}),
         "methods": (preset.methods or own("methods"), {info.method_name for info in infos}),
     }
     for kind, (names, recorded) in wanted.items():
-        if lacking := [name for name in names if name not in recorded]:
+        if lacking := [name for name in names if name not in (*recorded, THIRD_PARTY)]:
             yield f"The preset's {kind} without a record: {', '.join(lacking)}."
 
 
