@@ -1,4 +1,4 @@
-"""Benchmarks: `python -m benchmarks.NAME`; training, suite, scaling and together of speed, precision, and setting.
+"""Benchmarks: `python -m benchmarks.NAME`: training, suite, scaling, cluster and together of speed; precision; setting.
 
 All compared runs alternate on one machine, and every result names the machine. No test depends on times.
 """

@@ -24,12 +24,15 @@ import unlearnbench
 from unlearnbench.artefacts.plugin_keys import minor
 from unlearnbench.cli.main import main
 from unlearnbench.engines.choice import opened
+from unlearnbench.engines.local import LOCAL
 from unlearnbench.operations import fitness
 from unlearnbench.operations.fitness import Expected, examined, unfitness
 from unlearnbench.operations.measure import measure
+from unlearnbench.operations.tune import tune
 from unlearnbench.operations.work import Effort
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.runtime.arithmetic import NATIVE, processor
+from unlearnbench.tuning.spaces import Choices
 
 distributed = pytest.importorskip("distributed")
 
@@ -74,6 +77,18 @@ def test_the_records_are_those_of_a_local_run(client: Any, tenth: Path, local: d
         )
     assert (len(done.done), done.cells, done.failed) == (3, 3, {})
     assert any(line.startswith("2 workers: 2 on ") for line in said)
+
+
+def test_tuning_writes_the_log_of_a_local_tuning(client: Any, tenth: Path, tmp_path: Path) -> None:
+    selection, found = Selection.of(tenth, "digits-8x8", "data-removal"), []
+    with opened(client) as elsewhere:
+        for name, engine in ("there", elsewhere), ("here", LOCAL):
+            folder = tmp_path / name
+            workspace = Workspace.of(folder / "r", folder / "c", arithmetic=NATIVE, engine=engine)
+            effort = Effort(engine=engine)
+            tune(["neggrad"], selection, workspace, space={"lr": Choices([1e-6])}, budget=(2,), effort=effort, say=str)
+            found.append(next(folder.rglob("neggrad.csv")).read_bytes())
+    assert found[0] == found[1]
 
 
 def test_without_a_shared_disk_workers_exchange_artefacts_at_a_url(

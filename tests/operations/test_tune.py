@@ -184,6 +184,7 @@ def test_no_point_is_chosen_if_all_fail(tiny: Path, cache: Path, tmp_path: Path)
         (["neggrad", "laf-r", "--space", "lr=1,2"], "--space belongs to one method: name it"),
         (["neggrad", "--all"], "name the methods to tune, or use --all"),
         (["neggrad", "-d", "mnist"], "unknown data set in preset tiny: 'mnist'"),
+        (["neggrad", "-p", "boundary.lr=1"], "unknown method or task to tune: 'boundary'"),
         (["negrad"], "unknown method 'negrad': did you mean 'neggrad'"),
         (["neggrad", "-t", "data-removl"], "unknown task 'data-removl': did you mean 'data-removal'"),
     ],
@@ -239,3 +240,49 @@ def test_a_retrain_that_fails_is_named(
     monkeypatch.setattr(tune, "attempt", failing)
     with pytest.raises(UserError, match="Retrain of digits-8x8 data-removal neggrad failed on tuning split 0: out of"):
         run(preset, Workspace.of(tmp_path, cache), space={"lr": Choices([1e-6, 1e-5])}, budget=(2,))
+
+
+def test_the_command_of_a_page_has_the_options_that_were_given(preset: Path, cache: Path, tmp_path: Path) -> None:
+    selection = Selection.of(preset, "digits-8x8", "data-removal", overrides={"neggrad": {"epochs": 1}})
+    workspace = Workspace.of(tmp_path, cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "in_parallel", one_by_one)
+        (tuning,) = tune.tune(["neggrad"], selection, workspace, space=SPACE, budget=(1,), say=lambda line: None)
+    assert "-p neggrad.epochs=1" in tuning.page.splitlines()[-1]
+
+
+def test_a_trial_that_failed_is_tried_again_but_one_that_diverged_is_not(
+    lines: list[str], log: Path, preset: Path, workspace: Workspace
+) -> None:
+    before = log.read_bytes()
+    *others, last = trials.read(log)
+    trials.write(log, [*others, replace(last, measures={}, reason="its process died")])
+    assert "1 trials to compute" in run(preset, workspace, space=SPACE)[1]
+    assert log.read_bytes() == before
+    trials.write(log, [*others, replace(last, measures={}, reason="FloatingPointError: neggrad diverged")])
+    assert "0 trials to compute" in run(preset, workspace, space=SPACE)[1]
+    trials.write(log, [*others, last])
+    assert log.read_bytes() == before
+
+
+def test_a_method_without_a_usable_point_does_not_keep_the_others_from_their_choice(
+    tiny: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = tmp_path / "two.toml"
+    preset.write_text(tiny.read_text() + "\n[tuning]\npoints = [1]\n")
+    attempt = tune.attempt
+
+    def failing(job: Any, store: Store) -> tuple[dict[str, float], str]:
+        return ({}, "its process died") if getattr(job, "method", "") == "neggrad" else attempt(job, store)
+
+    monkeypatch.setattr(tune, "attempt", failing)
+    with pytest.raises(UserError, match="every point of digits-8x8 data-removal neggrad failed, the last with its pro"):
+        run(preset, Workspace.of(tmp_path, cache), methods=["neggrad", "boundary"], write=True)
+    assert [choice.method for choice in presets.read(str(preset)).tuned.values()] == ["boundary"]
+
+
+def test_two_data_sets_with_one_network_cannot_both_write_their_choice(cache: Path, tmp_path: Path) -> None:
+    workspace = Workspace.of(tmp_path, cache)
+    message = "mnist and fashion-mnist have the same network, cnn, for which --write keeps one choice: name one"
+    with pytest.raises(UserError, match=message):
+        tune.tune(["neggrad"], Selection.of("paper", ["mnist", "fashion-mnist"]), workspace, dry_run=True, write=True)

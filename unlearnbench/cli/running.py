@@ -258,12 +258,14 @@ def measure(
 @PRESET
 @DATASETS
 @TASKS
+@PARAMETERS
 @click.option(
     "--space", "space", multiple=True, metavar="KEY=LOW:HIGH|V1,V2", help="A log-uniform range, or choices; repeatable."
 )
 @option("--points", metavar="N1,N2", help="Number of points on each tuning split.  [the preset's]")
 @click.option("--write", is_flag=True, help="Write the choices to PRESET.tuned.toml, from which tables take them.")
 @JOBS
+@SCHEDULER
 @TIMEOUT
 @DEVICE
 @ARITHMETIC
@@ -278,6 +280,7 @@ def tune(
     points: str | None,
     write: bool,
     dry_run: bool,
+    scheduler: str | None,
     **options: Any,
 ) -> None:
     """Tunes the hyperparameters of all methods by one rule.
@@ -286,23 +289,25 @@ def tune(
     is closest to Retrain on tuning splits, which have training images only. Writes a log of all trials, as CSV and as
     markdown; a run that was interrupted continues from it.
     """
+    from unlearnbench.engines.choice import opened
     from unlearnbench.operations.tune import tune as tune_methods
     from unlearnbench.plugins.files import named
     from unlearnbench.tuning.spaces import parsed
 
     if bool(methods) == every:
         raise UserError("name the methods to tune, or use --all")
-    tunings = tune_methods(
-        named(methods),
-        selection_of(options),
-        workspace_of(options),
-        space={key: parsed(key, as_space(value)) for key, _, value in (text.partition("=") for text in space)} or None,
-        budget=parse_points(points),
-        effort=effort_of(options),
-        dry_run=dry_run,
-        write=write,
-        say=partial(click.echo, err=True),
-    )
+    with opened(scheduler) as engine:
+        tunings = tune_methods(
+            named(methods),
+            selection_of(options),
+            workspace_of(options, engine),
+            space={key: parsed(key, as_space(value)) for key, _, value in (text.partition("=") for text in space)},
+            budget=parse_points(points),
+            effort=effort_of(options, engine),
+            dry_run=dry_run,
+            write=write,
+            say=partial(click.echo, err=True),
+        )
     if len(tunings) == 1:
         click.echo(tunings[0].page, nl=False)
     elif tunings:

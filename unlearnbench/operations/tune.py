@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from unlearnbench.artefacts.tuning_split import TuningSplit
 from unlearnbench.engines.processes import in_parallel
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.evaluation import metrics
+from unlearnbench.operations.dependencies import earlier_needs
+from unlearnbench.operations.fitness import examined
 from unlearnbench.operations.work import EVALUATION, Effort, evaluator_of, work
 from unlearnbench.planning import presets, tuned
-from unlearnbench.planning.cells import planned
-from unlearnbench.planning.names import pick, tasks_on
+from unlearnbench.planning.cells import parameters, planned
+from unlearnbench.planning.names import pick, tasks_on, unique, with_parents
 from unlearnbench.planning.plan import Cell, made_first
-from unlearnbench.planning.presets import ORIGINAL, REFERENCE
+from unlearnbench.planning.presets import ORIGINAL, REFERENCE, Preset
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins import registry
@@ -45,6 +48,7 @@ from unlearnbench.tuning.spaces import Point, Space
 from unlearnbench.tuning.trials import Trial
 
 Say = Callable[[str], object]
+EMPTY: Space = {}
 Place = tuple[int, str]
 """A tuning split, and a network on it: "Retrain", "Original" or the number of a point."""
 
@@ -124,7 +128,7 @@ def tune(
     selection: Selection,
     workspace: Workspace,
     *,
-    space: Space | None = None,
+    space: Space = EMPTY,
     budget: Sequence[int] = (),
     effort: Effort = Effort(),
     dry_run: bool = False,
@@ -140,19 +144,21 @@ def tune(
         selection: Data sets and tasks; the preset's if empty. The preset has the recipe, the network and the
             hyperparameters that are not chosen.
         workspace: The folders, device and arithmetic; logs go to `tuning/` in the results folder.
-        space: Instead of the declared one, for a single method.
+        space: Instead of the declared one, for a single method; empty: the declared one.
         budget: The number of points on each split, in falling order; empty: the preset's.
-        effort: Workers, and the time limit of a trial.
+        effort: Workers, and the time limit of a trial; an engine's other machines need the same cache.
         dry_run: Only say how much there is to compute.
         write: Write the choices into the file that belongs to the preset, so that tables use them.
         say: Receives progress lines.
 
     Raises:
-        UserError: If a name or value is wrong, or every point of a method failed.
+        UserError: If a name or value is wrong; after everything is written, if every point of a method failed.
     """
     selection = replace(selection, preset=replace(selection.preset, tuned={}))  # the default is the method's own
     budget = tuple(budget) or selection.preset.tuning.points
     check_budget(budget)
+    if write:
+        check_models(datasets_of(selection), selection.preset)
     studies = studies_of(methods, selection, workspace, space, budget)
     for study in studies:
         folders.check_writable(study.log.parent)
@@ -164,13 +170,33 @@ def tune(
         jobs = jobs_of(studies, split, budget, selection, workspace)
         say(f"tuning split {split + 1} of {len(budget)}: {estimate(jobs, workspace.store)}")
         compute(jobs, workspace, effort, say)
-    tunings = [chosen(study, selection, workspace, budget) for study in studies]
-    if write:
+    tunings, problems = [], []
+    for study in studies:
+        try:
+            tunings.append(chosen(study, selection, workspace, budget))
+        except UserError as error:  # the other studies are finished all the same
+            problems.append(str(error))
+    if write and tunings:
         path = tuned.path_for(presets.file_of(selection.preset_name))
         choices = tuned.read(path) | {tuning.choice.place: tuning.choice for tuning in tunings}
         tuned.write(path, choices.values())
         say(f"wrote {path}")
+    if problems:
+        raise UserError("\n".join(problems))
     return tunings
+
+
+def check_models(datasets: Sequence[str], preset: Preset) -> None:
+    """Raises `UserError` if two data sets have the same network: a preset has one choice for each network."""
+    names: dict[str, list[str]] = {}
+    for dataset in datasets:
+        names.setdefault(preset.datasets[dataset].model, []).append(dataset)
+    for model, same in names.items():
+        if len(same) > 1:
+            raise UserError(
+                f"{' and '.join(same)} have the same network, {model}, for which --write keeps one choice: name one of "
+                "them with -d, or in the preset's [tuning] datasets"
+            )
 
 
 def check_budget(budget: Sequence[int]) -> None:
@@ -180,25 +206,26 @@ def check_budget(budget: Sequence[int]) -> None:
 
 
 def studies_of(
-    methods: Sequence[str], selection: Selection, workspace: Workspace, space: Space | None, budget: Sequence[int]
+    methods: Sequence[str], selection: Selection, workspace: Workspace, space: Space, budget: Sequence[int]
 ) -> list[Study]:
     """The studies of all methods, data sets and tasks, with the trials that their logs have."""
     preset = selection.preset
-    if space is not None and len(methods) != 1:
+    if space and len(methods) != 1:
         raise UserError("--space belongs to one method: name it")
     if not methods:
         methods = [name for name in pick((), preset.methods, "methods") if name in spaces.declared()]
-    datasets = selection.datasets or preset.tuning.datasets or list(preset.datasets)
-    for dataset in datasets:
-        if dataset not in preset.datasets:
-            raise unknown(f"data set in preset {preset.name}:", dataset, preset.datasets)
+    tasks = {dataset: tasks_on(dataset, selection, workspace) for dataset in datasets_of(selection)}
+    known = [*with_parents(methods), *unique(task for own in tasks.values() for task in own)]
+    for name in selection.overrides:
+        if name not in known:
+            raise unknown("method or task to tune:", name, known)
     studies = []
-    for dataset in datasets:
-        for task in tasks_on(dataset, selection, workspace):
+    for dataset, of_dataset in tasks.items():
+        for task in of_dataset:
             registry.get(Task, task)
             for method in methods:
                 registry.get(Method, method)
-                own = spaces.space_of(method) if space is None else space
+                own = space or spaces.space_of(method)
                 default = default_of(method, dataset, task, own, selection, workspace)
                 points = spaces.points_of(own, default, budget[0])
                 log = workspace.results / "tuning" / preset.name / dataset / task / f"{method}.csv"
@@ -207,6 +234,16 @@ def studies_of(
                 study.trials = {(trial.split, trial.network): trial for trial in trials.read(log)}
                 studies.append(study)
     return studies
+
+
+def datasets_of(selection: Selection) -> Sequence[str]:
+    """The data sets that are wanted, or else those that the preset tunes on, or else all of it."""
+    preset = selection.preset
+    names = selection.datasets or preset.tuning.datasets or list(preset.datasets)
+    for name in names:
+        if name not in preset.datasets:
+            raise unknown(f"data set in preset {preset.name}:", name, preset.datasets)
+    return names
 
 
 def default_of(method: str, dataset: str, task: str, space: Space, selection: Selection, workspace: Workspace) -> Point:
@@ -226,9 +263,11 @@ def cell_of(
     """The cell of a method with these hyperparameters on a tuning split; its seed is the number of the split."""
     training = selection.preset.datasets[split.dataset]
     preset = replace(selection.preset, datasets={str(split): training}, shadows=2)  # attacks are not run
-    own = Selection(preset, selection.preset_name, [str(split)], [task], [method], [split.number], selection.overrides)
+    relevant = (*with_parents([method]), task)  # others would be options of nothing
+    overrides = {name: values for name, values in selection.overrides.items() if name in relevant}
     if point:
-        own = replace(own, overrides={**own.overrides, method: {**own.overrides.get(method, {}), **point}})
+        overrides[method] = {**overrides.get(method, {}), **point}
+    own = Selection(preset, selection.preset_name, [str(split)], [task], [method], [split.number], overrides)
     cells = planned(own, workspace).cells
     return next(cell for cell in cells if cell.method == method)
 
@@ -245,7 +284,7 @@ def jobs_of(
         for network, point in wanted.items():
             cell = cell_of(references.get(network, study.method), point, place, study.task, selection, workspace)
             known = study.trials.get((split, network))
-            if known is None or (known.key, dict(known.point)) != (cell.outputs.digest, dict(point)):
+            if known is None or not known.holds_for(cell.outputs.digest, point):
                 job = jobs.setdefault(cell.outputs.digest, Job(cell, split, network, point, []))
                 jobs[cell.outputs.digest] = replace(job, studies=[*job.studies, study])
         for number, network in list(study.trials):
@@ -262,23 +301,32 @@ def estimate(jobs: Sequence[Job], store: Store) -> str:
 
 def compute(jobs: Sequence[Job], workspace: Workspace, effort: Effort, say: Say) -> None:
     """Evaluates jobs in workers, those with the most work first, and adds their trials to the studies."""
+    if not jobs:
+        return
     missing = {one.digest: one for job in jobs for one in unmade(job.cell.outputs, workspace.store)}
     queue: list[Artefact | Cell] = [*made_first(missing.values()), *(job.cell for job in jobs)]
     first = len(queue) - len(jobs)
     work_of = [one.total_ep if isinstance(one, Artefact) else one.outputs.ep + EVALUATION for one in queue]
     calls = [(one, workspace.store) for one in queue]
-    workers = effort.workers(workspace.device, len(calls)) if calls else 1
+    after = earlier_needs(queue, missing)
+    workers = effort.workers(workspace.device, len(calls))
     forecast, count = Forecast(sum(work_of), workers), 0
-    for done in in_parallel(attempt, calls, workers, effort.timeout, workspace.environment):
-        forecast.add(work_of[done.index], done.seconds)
-        if done.index < first:
-            continue
-        job, count = jobs[done.index - first], count + 1
-        trial = job.trial(*(done.result or ({}, done.reason)))
-        for study in job.studies:
-            study.add(trial)
-        failure = f": {trial.reason}" if trial.reason else ""
-        say(f"[{count}/{len(jobs)}] {job.cell.info.task} {job.cell.method} {trial.name}{failure}  ({forecast})")
+    datasets = {job.cell.scenario.dataset for job in jobs}
+    size = sum(artefact.size for artefact in missing.values())
+    with (
+        examined(effort.engine, workspace, datasets, size, say) as engine,
+        closing(in_parallel(attempt, calls, workers, effort.timeout, workspace.environment, after, engine)) as results,
+    ):
+        for done in results:
+            forecast.add(work_of[done.index], done.seconds)
+            if done.index < first:
+                continue
+            job, count = jobs[done.index - first], count + 1
+            trial = job.trial(*(done.result or ({}, done.reason)))
+            for study in job.studies:
+                study.add(trial)
+            failure = f": {trial.reason}" if trial.reason else ""
+            say(f"[{count}/{len(jobs)}] {job.cell.info.task} {job.cell.method} {trial.name}{failure}  ({forecast})")
 
 
 def attempt(job: Artefact | Cell, store: Store) -> tuple[dict[str, float], str]:
@@ -355,4 +403,4 @@ def command_of(study: Study, selection: Selection, budget: Sequence[int]) -> str
     words += ["--preset", selection.preset_name, "--points", ",".join(map(str, budget))]
     if study.space != spaces.declared().get(study.method):
         words += [word for name, values in study.space.items() for word in ("--space", f"{name}={values}")]
-    return shlex.join(words)
+    return shlex.join([*words, *parameters(selection.overrides, (study.method, study.task))])

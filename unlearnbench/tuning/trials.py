@@ -14,6 +14,8 @@ from unlearnbench.storage.files import write_atomically
 from unlearnbench.tuning.spaces import Point
 
 RETRAIN, ORIGINAL = "Retrain", "Original"
+DIVERGED = "FloatingPointError"
+"""What the reason says if numbers were not finite."""
 FIXED = ("split", "network", "hyperparameters", "reason", "key")
 """The columns of a log beside the measures."""
 
@@ -37,6 +39,13 @@ class Trial:
     point: Point = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
+
+    def holds_for(self, key: str, point: Point) -> bool:
+        """Whether the trial of these outputs and hyperparameters need not be computed again.
+
+        A network that diverged would diverge again; other failures, such as too little memory, are those of a machine.
+        """
+        return (self.key, dict(self.point)) == (key, dict(point)) and bool(self.measures or DIVERGED in self.reason)
 
     @property
     def name(self) -> str:

@@ -1,0 +1,90 @@
+"""Compares workers of a Dask scheduler on this machine with local workers.
+
+    python -m benchmarks.cluster [--rounds 3] [--epochs 3] [--idle 200]
+
+First, 20 equal cells (Retrain on digits) are run alternately with one local worker, one Dask worker and two. Then come
+cells whose method does nothing, with one local worker and one Dask worker: the difference is the overhead of a cell.
+Every run computes all its cells; originals and shadow models are cached. Needs the extra `dask`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import distributed
+
+from benchmarks import machine
+from benchmarks.scaling import CELLS, METHODS, NOTHING, RETRAIN, install, preset, timed
+
+Engines = Mapping[str, Mapping[str, Any]]
+"""The options of `run` for each kind of workers, by name."""
+
+
+@contextmanager
+def workers(folder: Path, count: int) -> Iterator[distributed.Client]:
+    """A scheduler with workers of one thread each on this machine."""
+    with (
+        dask.config.set({"distributed.worker.daemon": False, "temporary-directory": str(folder)}),
+        distributed.LocalCluster(
+            n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def medians(folder: Path, path: str, cells: int, engines: Engines, rounds: int) -> dict[str, float]:
+    """The median seconds of a run by each kind of workers; they take turns, after a run that is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for turn in range(rounds + 1):
+        for name, options in engines.items():
+            seconds, summary = timed(folder, preset=path, results=folder / name, force=True, **options)
+            assert len(summary.outcomes) >= cells and not summary.failed, summary.failed[:1]
+            if turn:
+                times[name].append(seconds)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def compare(folder: Path, engines: Engines, rounds: int, epochs: int, idle: Sequence[int]) -> None:
+    """Runs both comparisons, and prints them."""
+    equal = preset(folder, "equal", RETRAIN.format(last=CELLS - 1, epochs=epochs))
+    found = medians(folder, equal, CELLS, engines, rounds)
+    text = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.items())
+    _, one, two = found.values()
+    print(f"{CELLS} equal cells: {text}; two Dask workers {one / two:.2f} times as fast as one", flush=True)
+    names = ", ".join(f'"nothing-{n}"' for n in range(METHODS - 1))
+    for cells in idle:
+        path = preset(folder, f"idle{cells}", NOTHING.format(last=cells // METHODS - 1, methods=names))
+        here, there = medians(folder, path, cells, dict(list(engines.items())[:2]), rounds).values()
+        print(
+            f"{cells} cells that do nothing: local {here:.1f} s, Dask {there:.1f} s; Dask takes "
+            f"{1e3 * (there - here) / cells:.1f} ms more for each cell",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Runs the benchmark and prints the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--idle", type=int, nargs="*", default=[200], help="numbers of cells that do nothing")
+    options = parser.parse_args()
+    print(machine(), flush=True)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        install(folder / "site")
+        one, two = (stack.enter_context(workers(folder, count)) for count in (1, 2))
+        engines = {"1 local worker": {"jobs": 1}, "1 Dask worker": {"engine": one}, "2 Dask workers": {"engine": two}}
+        compare(folder, engines, options.rounds, options.epochs, options.idle)
+
+
+if __name__ == "__main__":
+    main()
