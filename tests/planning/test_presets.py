@@ -10,6 +10,8 @@ import torch
 
 from unlearnbench import UserError
 from unlearnbench.planning import presets
+from unlearnbench.plugins import registry
+from unlearnbench.plugins.fingerprint import CORE
 
 MINIMAL = '[datasets.digits-8x8]\nmodel = "cnn"\n'
 
@@ -127,6 +129,18 @@ def test_the_paper_preset_has_its_recipe_and_wrong_labels() -> None:
         assert training.model == ("resnet18" if colour else "cnn")
         assert recipe.augment == (("random-resized-crop", "flip") if colour else ())
         assert recipe.resize == (224 if colour else 0)
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_presets_of_the_suite_list_their_tasks_and_take_methods_of_other_packages(name: str) -> None:
+    preset = presets.read(name)
+    known = [
+        {plugin for plugin, entry in registry.entries(group).items() if entry.origin == CORE}
+        for group in ("tasks", "methods")
+    ]
+    assert set(preset.tasks or ()) <= known[0]
+    assert preset.tasks
+    assert set(preset.methods or ()) - known[1] == {"third-party"}
 
 
 def test_the_small_cifar10_preset_trains_on_a_fifth_of_the_images_at_their_own_size() -> None:

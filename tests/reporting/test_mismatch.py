@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up import Page, markdown_rows
 
 from unlearnbench import UserError, table
+from unlearnbench.operations.report import report
 from unlearnbench.reporting.published import published_mismatch
 from unlearnbench.storage.records import write_record
 
@@ -44,9 +46,13 @@ def record(
         "key": {"shadows": {"count": 2}},
         "metrics": {
             "clean": {"test": 0.9, **numbers, "train_given": numbers["train_f"] / 2, "test_given": 0.25},
-            "items": {}, "attacks": {}, **more,
+            "released": {"test": 0.9, **{name: value for name, value in numbers.items() if name != "mia"}},
+            "items": {}, "attacks": {}, "cost": {"prepare": 0.0, "unlearn": SECONDS[method] / 4}, **more,
         },
-        "observed": {"seconds": {"prepare": 0.0, "unlearn": SECONDS[method]}},
+        "observed": {
+            "seconds": {"prepare": 0.0, "unlearn": SECONDS[method]}, "torch": "2.13", "python": "3.11",
+            "unlearnbench": "0.1.0",
+        },
     }  # fmt: skip
 
 
@@ -214,3 +220,25 @@ def test_rows_that_are_not_of_one_network_are_marked(pair: tuple[str, str], data
     else:
         usual = 10 if dataset == "cifar10" else 40  # how much worse networks of the table are on test samples
         assert marked == (set() if 0 <= by_ta <= 100 and by_ua - usual <= by_ta <= by_ua + 5 else {"ta"})
+
+
+def test_a_report_has_table_7_above_its_scenarios(results: tuple[str, Path], tmp_path: Path) -> None:
+    preset, folder = results
+    page = Page(report(preset, folder, out=tmp_path / "report.html").read_text())
+    expected = list(markdown_rows(table(7, preset, folder)))
+    width = (len(expected[0]) - 1) // 2  # of a data set: its title and its columns
+    for number in range(2):
+        own = slice(2 + number * width, 1 + (number + 1) * width)
+        assert page.tables[f"s-mismatch-{number + 1}"] == [
+            [row[0], *row[own]] if any(row[1:]) else row[:1] for row in expected
+        ]
+    text = " ".join(page.text.split())
+    assert "Given, hidden and sibling samples apart" in text
+    assert "Hidden samples that methods found" in text
+    assert "Beside the published numbers" in text
+    assert "MIAShare of the concept's training samples that attack svc-released takes for non-members." in text
+    everywhere = {value for _, key, value in page.attributes if key == "id"}
+    assert {link[1:] for link in page.values("a", "href") if link.startswith("#")} <= everywhere
+    mia = [row[4] for row in page.tables["s-t1-1-released"]]
+    assert mia == [row[4] for row in page.tables["s-t1-1-clean"]]  # one number for both protocols
+    assert "100.00±0.00" in mia

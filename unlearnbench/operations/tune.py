@@ -215,7 +215,7 @@ def studies_of(
     if not methods:
         methods = [name for name in pick((), preset.methods, "methods") if name in spaces.declared()]
     tasks = {dataset: tasks_on(dataset, selection, workspace) for dataset in datasets_of(selection)}
-    known = [*with_parents(methods), *unique(task for of_dataset in tasks.values() for task in of_dataset)]
+    known = [*with_parents(methods), *unique(task for own in tasks.values() for task in own)]
     for name in selection.overrides:
         if name not in known:
             raise unknown("method or task to tune:", name, known)

@@ -183,5 +183,5 @@ class Record:
 
 
 def column_of(metric: str, protocol: str) -> str:
-    """The column of a metric of a protocol in `load`; protocol clean has no prefix."""
-    return metric if protocol == CLEAN.name else f"{protocol}.{metric}"
+    """The column of a metric of a protocol in `load`; protocol clean has no prefix, and MIA is the same for both."""
+    return metric if protocol == CLEAN.name or metric == "mia" else f"{protocol}.{metric}"

@@ -45,11 +45,11 @@ def unrecorded(cells: Cells, preset: Preset) -> Iterator[str]:
 
 
 def never_run(tables: Sequence[Cells], preset: Preset) -> Iterator[str]:
-    """Names that the preset selects and no record has."""
+    """Names that the preset selects and no record has; which tasks it has without a list depends on the data sets."""
     infos = [record.cell for cells in tables for record in cells.records]
     wanted = {
         "data sets": (preset.datasets, {info.dataset for info in infos}),
-        "tasks": (preset.tasks or own("tasks"), {info.task_name for info in infos}),
+        "tasks": (preset.tasks or (), {info.task_name for info in infos}),
         "methods": (preset.methods or own("methods"), {info.method_name for info in infos}),
     }
     for kind, (names, recorded) in wanted.items():

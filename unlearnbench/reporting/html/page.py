@@ -16,7 +16,21 @@ from typing import Any
 from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.planning.protocols import COLUMNS, PROTOCOLS, RELEASED
-from unlearnbench.reporting import absent, compare, cost, distance, paired, published, relearning, show, standard
+from unlearnbench.reporting import (
+    absent,
+    apart,
+    compare,
+    cost,
+    distance,
+    identification,
+    mismatch,
+    mismatch_compare,
+    paired,
+    published,
+    relearning,
+    show,
+    standard,
+)
 from unlearnbench.reporting.block import Block, blocks_of, drawn_methods
 from unlearnbench.reporting.cells import Cells
 from unlearnbench.reporting.charts import cost as cost_chart
@@ -28,7 +42,7 @@ from unlearnbench.reporting.formats import FILES, printable
 from unlearnbench.reporting.grid import Grid
 from unlearnbench.reporting.html import missing
 from unlearnbench.reporting.html.answers import Answer, answer_of
-from unlearnbench.reporting.numbering import ABLATIONS, GROUPS
+from unlearnbench.reporting.numbering import ABLATIONS, SCENARIOS
 from unlearnbench.reporting.ranking import Ranking, rank_cells
 from unlearnbench.reporting.ranking import view as ranking_grid
 from unlearnbench.reporting.record import Record
@@ -90,6 +104,10 @@ class BlockPart:
     block: Block
     answer: Answer | None
     groups: Mapping[str, Group]
+
+    def target(self, row: Row) -> str:
+        """The place of the records behind a row of its table; "" if there is none."""
+        return self.groups[row.method].name if row.method in self.groups else ""
 
     @cached_property
     def gaps(self) -> Figure | None:
@@ -166,6 +184,8 @@ FURTHER: Mapping[str, Callable[[Cells], Grid]] = {
     "Cost of each method": cost.view,
     "Beside the published numbers": beside_published,
     "Relearning": relearning.view,
+    "Given, hidden and sibling samples apart": apart.view,
+    "Hidden samples that methods found": identification.view,
 }
 """Further tables by their headings."""
 
@@ -217,6 +237,32 @@ class Page:
                 answer = None if cells.number in ABLATIONS else answer_of(block, self.results)
                 blocks.append(BlockPart(f"t{number}-{count}", block, answer, groups))
             yield Part(f"t{number}", cells, blocks)
+
+    @cached_property
+    def mismatch(self) -> Table | None:
+        """Table 7; None without records of its scenarios."""
+        own = {cells.task: cells for cells in self.tables}
+        scenarios = [own[name] for name in SCENARIOS if name in own]
+        return mismatch.view(scenarios) if scenarios else None
+
+    @cached_property
+    def mismatch_grid(self) -> Grid | None:
+        """Table 7 beside the published numbers; None if there are none of these."""
+        try:
+            return mismatch_compare.view(self.mismatch) if self.mismatch else None
+        except UserError:
+            return None
+
+    def targets(self, dataset: str) -> Callable[[Row], str]:
+        """The function that gives the place of the records behind a row of Table 7, for a data set."""
+        here = ((part.cells.task, block) for part in self.parts for block in part.blocks)
+        blocks = {task: block for task, block in here if block.block.dataset == dataset}
+        return lambda row: blocks[row.task].target(row) if row.task in blocks else ""
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What the columns of its tables mean, by name."""
+        return ABOUT | OF_MISMATCH if self.mismatch else ABOUT
 
     @property
     def answers(self) -> list[BlockPart]:
@@ -318,7 +364,8 @@ def render_page(page: Page) -> str:
         svg=lambda figure: Markup(figure.svg),  # noqa: S704 - it escapes texts itself
         body_groups=body_groups,
         columns=COLUMNS,
-        about=ABOUT,
+        reference=REFERENCE,
+        about=page.about,
         forms=tuple(FILES),
         all_texts=len(page.records) <= FEW,
     )
@@ -334,6 +381,16 @@ ABOUT = {
     "asr": "success rate of a membership-inference attack on the forget set; 50 is a guess",
 }
 """What the columns of tables mean."""
+OF_MISMATCH = {
+    "ua": "accuracy on the training samples of the concept that must be forgotten, hidden ones included",
+    "ra": "accuracy on all other training samples",
+    "ta": "accuracy on the test set without the test samples of the concept",
+    "mia": "share of the concept's training samples that attack svc-released takes for non-members",
+    "train_f": "accuracy on the forget set, and on samples that must be forgotten but are hidden; UA in Table 7",
+    "train_r": "accuracy on all other training samples; RA in Table 7",
+    "test_r": "accuracy on test samples of the classes that stay; TA in Table 7",
+}
+"""What they mean where classes and the concept do not match."""
 
 
 def hiding(series: Sequence[Series]) -> str:
@@ -347,12 +404,13 @@ def sha256_of(text: str) -> str:
 
 
 def body_groups(table: Table) -> list[tuple[str, list[Row]]]:
-    """The rows of a table under their headings; Retrain alone, so that it stays on top."""
-    groups: dict[str, list[Row]] = {}
-    for row in table.rows:
-        heading = "reference" if row.method == REFERENCE else GROUPS[row.role]
-        groups.setdefault(heading, []).append(row)
-    return list(groups.items())
+    """The rows of a table under their headings, "" for none; Retrain alone, so that it stays on top."""
+    groups: list[tuple[str, list[Row]]] = []
+    for row, heading in table.headed():
+        if heading or not groups or REFERENCE in (row.method, groups[-1][1][-1].method):
+            groups.append((heading, []))
+        groups[-1][1].append(row)
+    return groups
 
 
 def percent(value: Any) -> str:
