@@ -8,7 +8,8 @@ from itertools import product
 from typing import Any
 
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.planning.cells import planned, with_parents
+from unlearnbench.planning.cells import planned
+from unlearnbench.planning.names import with_parents
 from unlearnbench.planning.plan import Plan, Rerun
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
