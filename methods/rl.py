@@ -48,6 +48,6 @@ def relabelled(problem: Problem, batch: int, epochs: int) -> Iterator[tuple[Tens
     for _ in range(epochs):
         for forget in problem.forget.batches(batch):
             drawn = torch.randint(problem.num_classes, (len(forget),), generator=problem.generator)
-            yield forget.images, drawn.to(problem.device)
+            yield forget.images, drawn.to(problem.device, non_blocking=True)
         for retain in problem.retain.batches(batch):
             yield retain.images, retain.labels

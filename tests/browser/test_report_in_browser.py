@@ -222,18 +222,13 @@ def test_axe_finds_nothing_serious(chrome: Chrome, path: Path, theme: str) -> No
     assert [(one["id"], [node["html"][:80] for node in one["nodes"][:3]]) for one in serious] == []
 
 
-def test_a_thousand_cells_are_laid_out_fast(chrome: Chrome, tmp_path: Path) -> None:
-    """Five thousand must be there within two seconds, so a thousand within 0.4 s of the processor's time."""
+def test_of_a_thousand_cells_only_what_is_in_view_is_laid_out(chrome: Chrome, tmp_path: Path) -> None:
+    """So a page of five thousand opens in two seconds: most of its elements wait until somebody looks at them."""
     methods = {f"method-{number}": (f"Method {number}", 0.01 * number) for number in range(1, 31)}
     results = write_all(tmp_path, methods, seeds=5, datasets=["digits-8x8", "mnist"])
-    address = report(str(tmp_path / "mine.toml"), results).as_uri()
-    chrome.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
-    before = task_seconds(chrome)
-    chrome.get(address)
-    assert 0 < task_seconds(chrome) - before < 0.4
-
-
-def task_seconds(chrome: Chrome) -> float:
-    """The processor's time that the page has taken, for parsing, layout and scripts."""
-    metrics = chrome.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
-    return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+    chrome.execute_cdp_cmd("Performance.enable", {})
+    chrome.get(report(str(tmp_path / "mine.toml"), results).as_uri())
+    metrics = {one["name"]: one["value"] for one in chrome.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]}
+    assert metrics["Nodes"] > 10_000
+    assert 0 < metrics["LayoutObjects"] < 0.05 * metrics["Nodes"]
+    assert metrics["LayoutCount"] <= 10

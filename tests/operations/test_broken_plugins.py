@@ -52,6 +52,7 @@ MESSAGES = {
         "replaces-labels-on-both-sides": "return train_labels and heldout_labels, or neither",
         "does-not-write-on-the-data": "writes on the images",
         "has-known-columns": "columns must be some of train_r",
+        "hides-samples-outside-of-the-forget-set": "hidden samples must not be in the forget set",
         "works-without-a-test-set": "task broken: it cannot be applied: AssertionError",
     },
     "dataset": {

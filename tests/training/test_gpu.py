@@ -29,8 +29,9 @@ from unlearnbench.training.samples import TrainingSet
 
 SIDE = 36
 AUGMENTED = {"resize": SIDE, "augment": ("random-resized-crop", "padded-crop", "flip")}
-READERS = {"sisa", "scrub-r"}
-"""They read values, so they cannot run on "meta": the affected slices of a shard, and the errors after an epoch."""
+READERS = {"sisa", "scrub-r", "retrain", "retrain-2", "tarf", "identify-then-ft", "iu-cg"}
+"""They read values, so they cannot run on "meta": the affected slices of a shard, the errors after an epoch, which
+samples are hidden (once), and a residual after each iteration."""
 
 
 class Waits(TorchDispatchMode):

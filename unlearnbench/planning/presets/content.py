@@ -28,6 +28,8 @@ READERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": 
 """How files of presets are read, by ending; `run` writes JSON for a preset that is a dict."""
 GROUPS = ("datasets", "tasks", "methods", "published", "attacks", "sweep")
 """The tables whose keys are names of plugins."""
+NESTED = ("tasks", "methods")
+"""Those in which tables may have tables by name of another plugin."""
 PATHS = ("images", "test", "original", "retrain")
 """The keys of a data set that are paths."""
 Content = dict[str, Any]
@@ -150,10 +152,16 @@ def with_files(content: Mapping[str, Any], folder: Path) -> Content:
         train = {"train": f"{located(file, folder)}:{function}"} if file.endswith(".py") else {}
         return {**entry, **paths, **train, **({"model": found(entry["model"])} if "model" in entry else {})}
 
+    def of_table(table: Mapping[Any, Any], nested: bool) -> Content:
+        return {
+            found(name): of_table(value, nested) if nested and isinstance(value, Mapping) else value
+            for name, value in table.items()
+        }
+
     copy = dict(content)
     for group in GROUPS:
         if isinstance(copy.get(group), Mapping):
-            copy[group] = {found(name): value for name, value in copy[group].items()}
+            copy[group] = of_table(copy[group], nested=group in NESTED)
     if isinstance(copy.get("datasets"), Mapping):
         copy["datasets"] = {name: of_dataset(entry) for name, entry in copy["datasets"].items()}
     if isinstance(copy.get("select"), Mapping):
