@@ -189,7 +189,5 @@ def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool
     seconds = time.perf_counter() - start
     results, preset = plan.workspace.results, selection.preset
     cells = list(cells_of_preset(results, preset, plan.rerun.accept_stale, plan.records))
-    written, path = tables.write_cells(cells, plan.results), plan.results / report.NAME
-    if outcomes or not path.exists():  # otherwise no record has changed
-        report.write(cells, preset, results)
+    written, path = tables.write_cells(cells, plan.results), report.write(cells, preset, results)
     return Summary(plan, outcomes, written, seconds, workers, path)
