@@ -17,6 +17,7 @@ from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
+from unlearnbench.planning.sweep import swept
 from unlearnbench.reporting import origin, tables
 from unlearnbench.reporting.absent import seeds_text
 from unlearnbench.reporting.record import Record
@@ -126,10 +127,11 @@ def cells_of(records: Records, selection: Selection, workspace: Workspace) -> di
         used.setdefault(record["cell"]["dataset"], Counter())[kind] += 1
     cells: dict[Path, Cell] = {}
     for dataset in sorted(used.keys() & selection.preset.datasets.keys()):
-        here = (workspace.device, workspace.arithmetic)
-        device, arithmetic = next(iter(used[dataset].most_common(1)), (here, 0))[0]
+        usual = (workspace.device, workspace.arithmetic)
+        device, arithmetic = next(iter(used[dataset].most_common(1)), (usual, 0))[0]
         whole = replace(selection, datasets=[dataset], tasks=(), methods=(), seeds=())
-        plan = planned(whole, replace(workspace, device=device, arithmetic=arithmetic))
+        here = replace(workspace, device=device, arithmetic=arithmetic)
+        plan = swept(whole, here) if whole.preset.sweep else planned(whole, here)
         cells |= {cell.path: cell for cell in plan.cells}
     return cells
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import presets
+from unlearnbench.planning.presets import PresetLike
 from unlearnbench.reporting import figures
 from unlearnbench.reporting.cells import cells_of_preset
 from unlearnbench.reporting.charts import pdf, svg
@@ -22,7 +23,7 @@ ENDINGS = (".svg", ".pdf")
 
 def figure(
     name: str,
-    preset: str = "demo",
+    preset: PresetLike = "demo",
     results: str | Path = "results",
     *,
     choice: Choice = EVERYTHING,
@@ -35,7 +36,7 @@ def figure(
     Args:
         name: "representation": maps of the original, of methods and of Retrain; "tradeoff": forgetting against utility;
             "roc": ROC curves; "ranks": the critical-difference diagram; "sensitivity": gaps against hyperparameters.
-        preset: Whose results.
+        preset: Whose results, as in `run`.
         results: The folder of the records.
         choice: Which cells.
         seed: The seed of maps.

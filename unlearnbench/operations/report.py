@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
-from unlearnbench.planning.presets import Preset
+from unlearnbench.planning.presets import Preset, PresetLike
 from unlearnbench.reporting.cells import Cells, cells_of_preset
 from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.html.page import Page, render_page
@@ -18,7 +18,7 @@ NAME = "report.html"
 
 
 def report(
-    preset: str = "demo",
+    preset: PresetLike = "demo",
     results: str | Path = "results",
     *,
     out: str | Path | None = None,
@@ -29,7 +29,7 @@ def report(
     """Writes a report.
 
     Args:
-        preset: Whose results: a name or a file.
+        preset: Whose results, as in `run`.
         results: The folder of the records.
         out: The file; None: `report.html` in the folder of the preset's results.
         choice: Which cells.
@@ -45,7 +45,8 @@ def report(
     chosen, folder = presets.read(preset), expanded(results)
     tables = list(cells_of_preset(folder, chosen, accept_stale, choice=choice))
     if not tables:
-        raise UserError(f"there are no records in {folder / chosen.name}: run `unlearnbench run --preset {preset}`")
+        command = f"unlearnbench run --preset {chosen.source}"
+        raise UserError(f"there are no records in {folder / chosen.name}: run `{command}`")
     return write(tables, chosen, folder, out=expanded(out) if out is not None else None, embed=embed)
 
 
