@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unlearnbench.cli.progress import Reporter
-    from unlearnbench.errors import AccessError, UserError
+    from unlearnbench.errors import AccessError, NotApplicableError, UserError
     from unlearnbench.operations.run import Summary, run
     from unlearnbench.plugins.access import Access
     from unlearnbench.plugins.attack import Audit, Observed, Scores, attack
@@ -40,6 +40,7 @@ _HOMES = {
     "Dataset": "plugins.dataset",
     "Network": "plugins.model",
     "NonNegative": "plugins.ranges",
+    "NotApplicableError": "errors",
     "Observed": "plugins.attack",
     "Positive": "plugins.ranges",
     "Problem": "plugins.problem",
@@ -83,6 +84,7 @@ __all__ = [
     "Dataset",
     "Network",
     "NonNegative",
+    "NotApplicableError",
     "Observed",
     "Positive",
     "Problem",

@@ -10,7 +10,7 @@ from rich.table import Column
 
 from unlearnbench.errors import counted
 from unlearnbench.operations.work import EVALUATION, MADE, Outcome, artefacts_in
-from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.planning.cell_info import FINISHED
 from unlearnbench.planning.plan import Plan
 from unlearnbench.runtime.timing import Forecast
 
@@ -62,7 +62,7 @@ class Reporter:
         if not self._bar:
             self._line(f"{line}  ({self._time_left()})")
             return
-        if outcome.status not in (MADE, CellStatus.OK):
+        if outcome.status not in (MADE, *FINISHED):
             self._line(line)
         completed, left = self._done_cells + self._done_artefacts, self._time_left()
         self._bar.update(self._task, completed=completed, description=outcome.name, counts=self._counts(), left=left)

@@ -23,6 +23,7 @@ from unlearnbench.evaluation.record import Evaluator, run_attack
 from unlearnbench.operations.dependencies import earlier_needs
 from unlearnbench.operations.fitness import examined
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE, SECOND_RETRAIN, several
@@ -237,7 +238,8 @@ def measure(
     selection = replace(selection, methods=[*names, *beside] if names else [], overrides=of_cells)
     plan = planned(selection, workspace)
     drawn = {str(cell) for cell in plan.cells if features and cell.method == ORIGINAL and cell.path.exists()}
-    cells = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE) or str(cell) in drawn]
+    wanted = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE) or str(cell) in drawn]
+    cells = [cell for cell in wanted if not is_not_applicable(cell)]
     without = unmeasurable(plan, cells)
     ready = [cell for cell in cells if str(cell) not in without]
     if not ready:
@@ -261,6 +263,11 @@ def measure(
         failed = make_artefacts(missing, plan, effort, say)
         done = add_numbers(requests, plan, effort, failed, say)
     return Measured(list(requested), len(cells), done, failed, without)
+
+
+def is_not_applicable(cell: Cell) -> bool:
+    """Whether the method of a cell cannot serve its task, so that there is nothing to measure."""
+    return (read_record(cell.path) or {}).get("status") == CellStatus.NOT_APPLICABLE
 
 
 def lacks_numbers(request: Request) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.errors import AccessError, UserError
+from unlearnbench.errors import AccessError, NotApplicableError, UserError
 from unlearnbench.plugins.access import Access
 from unlearnbench.plugins.contract import Renamed
 from unlearnbench.plugins.model import Builder, Network
@@ -19,6 +19,8 @@ from unlearnbench.runtime import seeds
 from unlearnbench.training import loop
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.samples import Batch, Samples, TrainingSet
+
+Part = TypeVar("Part", Samples, Tensor)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class View:
         forget: The forget set; only afterwards, as all of the following.
         retain: The retain set.
         labelled: A labelled sample of the retain set.
+        classes: The classes of the forget set, if it is all of their samples; int64 [k].
         validation: Samples like the forgotten ones that no network was trained on.
     """
 
@@ -37,6 +40,7 @@ class View:
     forget: Samples | None = None
     retain: Samples | None = None
     labelled: Samples | None = None
+    classes: Tensor | None = None
     validation: Samples | None = None
 
 
@@ -94,6 +98,15 @@ class Problem:
             AccessError: In the preparing phase, or without `Access(retain=...)`.
         """
         return _declared(self._view.retain, "retain", 'Access(retain="images") and only after the preparing phase')
+
+    @property
+    def forgotten_classes(self) -> Tensor:
+        """The classes that must be forgotten, int64, ascending: no sample of them is in the retain set.
+
+        Raises:
+            AccessError: In the preparing phase, or without `Access(forget="classes")`.
+        """
+        return _declared(self._view.classes, "forgotten_classes", 'Access(forget="classes")')
 
     @property
     def labelled(self) -> Samples:
@@ -210,10 +223,27 @@ class Problem:
         return kept[of.rows] if isinstance(of, Batch) else kept
 
 
-def _declared(samples: Samples | None, name: str, requirement: str) -> Samples:
-    if samples is None:
+def _declared(part: Part | None, name: str, requirement: str) -> Part:
+    if part is None:
         raise AccessError(f"problem.{name} is not accessible: it needs {requirement}")
-    return samples
+    return part
+
+
+def whole_classes(labels: Tensor, forget: Tensor, retain: Tensor) -> Tensor:
+    """The classes of a forget set that is all samples of some classes; int64, ascending.
+
+    Args:
+        labels: Of the training set, int64 [N].
+        forget: Positions of the forget set, int64.
+        retain: Positions of the retain set, int64.
+
+    Raises:
+        NotApplicableError: If the retain set has samples of these classes, too, or nothing is forgotten.
+    """
+    classes = labels[forget.to(labels.device)].unique()
+    if not len(classes) or bool(torch.isin(labels[retain.to(labels.device)], classes).any()):
+        raise NotApplicableError("it forgets whole classes, and here samples of the same classes are kept")
+    return classes
 
 
 @dataclass(frozen=True)
@@ -269,6 +299,9 @@ class Assembly:
             validation: Held-out samples, and the positions (int64) of those that are like the forgotten ones.
             prepared: The result of the preparing phase.
             start: The network that `Problem.network` copies instead of the original.
+
+        Raises:
+            NotApplicableError: If the method forgets whole classes, and the forget set is something else.
         """
         generator = seeds.generator(*stream)
         view = self._view_to_forget(access, forget, generator)
@@ -289,10 +322,12 @@ class Assembly:
         if access.retain == "sample-labels":
             sample = retain[torch.randperm(len(retain), generator=generator)[: len(forget)]]
             labelled = self.training_set.samples(sample, "labels", generator, "the labelled sample")
+        by_class = access.forget == "classes"
         return View(
-            forget=self.training_set.samples(forget, access.forget, generator, "the forget set"),
+            forget=self.training_set.samples(forget, None if by_class else access.forget, generator, "the forget set"),
             retain=self.training_set.samples(retain, access.retain, generator, "the retain set"),
             labelled=labelled,
+            classes=whole_classes(self.training_set.labels, forget, retain) if by_class else None,
         )
 
     def _problem(self, view: View, generator: torch.Generator, stream: Sequence[str | int]) -> Problem:
