@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import unlearnbench
-from unlearnbench import Access, AccessError, Problem
+from unlearnbench import Access, AccessError, NotApplicableError, Problem
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method, method
+from unlearnbench.plugins.problem import whole_classes
 
 LABEL_FREE = Access(prepare="images", forget="images", retain="images")
 
@@ -87,6 +88,30 @@ def test_sample_labels_gives_a_labelled_sample_as_large_as_the_forget_set(
 def test_forget_set_and_retain_set_divide_the_training_set(make_problem: Callable[..., Problem]) -> None:
     problem = make_problem(LABEL_FREE)
     assert sorted(problem.forget.index.tolist() + problem.retain.index.tolist()) == list(range(300))
+
+
+def test_a_method_that_forgets_classes_is_told_which_and_sees_none_of_their_samples(
+    make_problem: Callable[..., Problem], digits: Dataset
+) -> None:
+    problem = make_problem(Access(forget="classes", retain="labels"))
+    assert problem.forgotten_classes.tolist() == [5]
+    assert not bool((problem.retain.labels == 5).any())
+    assert len(problem.retain) == int((digits.train_labels[:300] != 5).sum())
+    with pytest.raises(AccessError, match=r"problem\.forget is not accessible"):
+        len(problem.forget)
+    with pytest.raises(AccessError, match=r'forgotten_classes is not accessible: it needs Access\(forget="classes"\)'):
+        len(make_problem(Access(forget="labels")).forgotten_classes)
+
+
+@pytest.mark.parametrize("forget", [[], [0, 1, 2], [0, 3, 4, 5]])
+def test_a_part_of_a_class_is_not_applicable(forget: list[int]) -> None:
+    labels = torch.tensor([1, 1, 1, 2, 2, 0, 0])
+    retain = torch.tensor([place for place in range(7) if place not in forget])
+    if forget == [0, 1, 2]:
+        assert whole_classes(labels, torch.tensor(forget), retain).tolist() == [1]
+        return
+    with pytest.raises(NotApplicableError, match="it forgets whole classes, and here samples of the same classes"):
+        whole_classes(labels, torch.tensor(forget, dtype=torch.int64), retain)
 
 
 def test_a_preparing_phase_must_be_declared() -> None:

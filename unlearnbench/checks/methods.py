@@ -187,7 +187,7 @@ def require_result(bench: Bench, forget: Tensor, what: str) -> None:
     is_clear = isinstance(error, NotApplicableError | UserError | ValueError) and bool(str(error))
     require(
         error is None or is_clear,
-        f"to forget {what} it {outcome(bench, error)}; return a network, or raise a NotApplicableError that says why not",
+        f"to forget {what} it {outcome(bench, error)}; return a network, or say why not in a NotApplicableError",
     )
 
 
