@@ -81,7 +81,13 @@ def test_a_method_costs_what_it_declares(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     method = registry.get(Method, name)
-    fitting = {"vae_epochs": 3, "batch": 20, "share": 1.0, "unseen": 0.0, "noise": 0.1}  # 20 divides the sizes of both sets
+    fitting = {
+        "vae_epochs": 3,
+        "batch": 20,
+        "share": 1.0,
+        "unseen": 0.0,
+        "noise": 0.1,
+    }  # 20 divides the sizes of both sets
     options = method.resolve(name, {key: value for key, value in fitting.items() if key in method.defaults})
     recipe = Recipe(lr=2e-3, epochs=1, augment=augment)
     original = builder.fresh("original")

@@ -92,7 +92,7 @@ def test_ranks_over_all_tasks_leave_it_out_and_a_task_that_it_serves_ranks_it(
     assert sorted(together.methods) == ["Boundary", "NegGrad"]
     text = render(ranking.view(together), "markdown")
     assert "Left out: UNSIR, which lacks data-removal on digits-8x8" in text
-    assert "n/a, because they cannot serve every task (data-removal): UNSIR" in text
+    assert "n/a: UNSIR on data-removal, which it cannot serve." in text
     alone = ranking.rank(str(preset), finished[1], choice=Choice.of(tasks=["class-removal"]))
     assert sorted(alone.methods) == ["Boundary", "NegGrad", "UNSIR"]
 

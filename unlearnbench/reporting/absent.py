@@ -85,10 +85,12 @@ def left_out(records: Sequence[Record]) -> Iterator[str]:
         )
     if others:
         yield f"Left out: {len(others)} of {counted(len(records), 'record')}, {others[0].stale}: {titles_of(others)}."
-    useless = [record for record in records if record.not_applicable]
-    if useless:
-        tasks = sorted({record.cell.task for record in useless})
-        yield f"n/a, because they cannot serve every task ({', '.join(tasks)}): {titles_of(useless)}."
+    useless: dict[str, dict[str, None]] = {}
+    for record in records:
+        if record.not_applicable:
+            useless.setdefault(record.cell.method_title, {})[record.cell.task] = None
+    for title, tasks in useless.items():
+        yield f"n/a: {title} on {', '.join(tasks)}, which it cannot serve."
     failed = [record for record in records if not record.ok and record.state not in (STALE, CellStatus.NOT_APPLICABLE)]
     if failed:
         yield f"Left out: {len(failed)} of {counted(len(records), 'record')} without a result: {titles_of(failed)}."
