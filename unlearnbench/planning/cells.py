@@ -21,7 +21,7 @@ from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.plan import Cell, Plan, Rerun
-from unlearnbench.planning.presets import REFERENCE, Preset
+from unlearnbench.planning.presets import REFERENCE, SECOND_RETRAIN, Preset
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Overrides, Selection, Workspace
 from unlearnbench.planning.supplied import (
@@ -395,8 +395,24 @@ def with_parents(methods: Iterable[str]) -> list[str]:
             if start in line:
                 raise UserError(f"methods start from each other in a circle: {' <- '.join([*line, start])}")
             line.append(start)
+        check_start(name, registry.get(Method, name).role, line[1:])
         found |= dict.fromkeys(reversed(line))
     return list(found)
+
+
+def check_start(name: str, role: str, starts: Sequence[str]) -> None:
+    """Raises `UserError` if a method that is no control starts from Retrain, which it is compared with.
+
+    Args:
+        name: Name of the method.
+        role: Its role.
+        starts: The methods that it starts from, directly or through others.
+    """
+    if role != "control" and (known := [start for start in starts if start in (REFERENCE, SECOND_RETRAIN)]):
+        raise UserError(
+            f"{name} starts from {known[0]}, which it is compared with: start from another method, or declare "
+            'role="control", which is not ranked'
+        )
 
 
 def unique(names: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from unlearnbench.artefacts.features_rule import FEATURES
 from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.versions import outdated
 from unlearnbench.planning.presets import REFERENCE, Preset
@@ -37,7 +38,7 @@ def marked(record: Record, changed: str, accept_stale: bool) -> Record:
 
 def as_key(name: str, measure: Measure) -> Mapping[str, Any]:
     """The key of a measure in the form of a key of a record."""
-    return {"kind": name, **measure.key} if name == RELEARNING else {"attacks": {name: measure.key}}
+    return {"kind": name, **measure.key} if name in (RELEARNING, FEATURES) else {"attacks": {name: measure.key}}
 
 
 def emptied(measure: Measure) -> Measure:

@@ -87,7 +87,7 @@ def outputs(request: Request, tables: Sequence[Cells]) -> Outputs:
     from unlearnbench.reporting.outputs import Outputs
 
     workspace = Workspace.of(request.results, request.cache, request.data)
-    return Outputs.of(request.preset, tables[0].task, workspace)
+    return Outputs.of(tables[0], workspace)
 
 
 NEEDS: Mapping[str, Callable[[Request, Sequence[Cells]], Any]] = {

@@ -42,8 +42,10 @@ VIEWS = (
         options=("protocol",),
         defaults={"preset": "paper", "protocol": "released"},
     ),
+    View("confusion", "Which classes wrong labels still confuse, class by class.", needs=("outputs",)),
     View("cost", "What each method costs, beside Retrain."),
     View("distance", "Distances to Retrain, in metrics and sample by sample.", needs=("outputs",)),
+    View("features", "What embeddings still know of the forget set; see `measure --features`."),
     View("paired", "Differences to Retrain with the same seed, with intervals and in noise floors."),
     View("relearning", "How fast forgotten samples are relearned; see `measure --relearn`."),
 )

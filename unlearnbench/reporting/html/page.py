@@ -16,7 +16,7 @@ from typing import Any
 from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.planning.protocols import COLUMNS, PROTOCOLS, RELEASED
-from unlearnbench.reporting import absent, compare, cost, distance, paired, published, relearning, show, standard
+from unlearnbench.reporting import absent, compare, cost, distance, features, paired, published, relearning, show, standard
 from unlearnbench.reporting.block import Block, blocks_of, drawn_methods
 from unlearnbench.reporting.cells import Cells
 from unlearnbench.reporting.charts import cost as cost_chart
@@ -166,6 +166,7 @@ FURTHER: Mapping[str, Callable[[Cells], Grid]] = {
     "Cost of each method": cost.view,
     "Beside the published numbers": beside_published,
     "Relearning": relearning.view,
+    "Embeddings of the forget set": features.view,
 }
 """Further tables by their headings."""
 
