@@ -88,8 +88,8 @@ def test_steps_are_counted_until_the_accuracy_is_regained() -> None:
     counts = {"items": torch.tensor(5), "others": torch.tensor(9)}
     curve = {"after": after, "original": torch.tensor(0.8), "retain": torch.tensor(0.25), **counts}
     assert summary(curve) == {
-        "steps": 2, "limit": 4, "original": pytest.approx(0.8), "before": 0.0, "after": pytest.approx(0.9), "retain": 0.25,
-        "items": 5, "others": 9,
+        "steps": 2, "limit": 4, "original": pytest.approx(0.8), "before": 0.0, "after": pytest.approx(0.9),
+        "retain": 0.25, "items": 5, "others": 9,
     }  # fmt: skip
     assert summary({**curve, "after": after[:2]})["steps"] is None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -12,12 +11,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import jensenshannon
 from scipy.stats import friedmanchisquare, norm, t, wilcoxon
 
 from unlearnbench import UserError, statistics, table
 from unlearnbench.reporting import ranking
-from unlearnbench.reporting.cells import cells_of_table
 from unlearnbench.reporting.charts import ranks, svg
 from unlearnbench.reporting.rendering import render
 from unlearnbench.storage.records import read_record, write_record

@@ -25,7 +25,7 @@ from unlearnbench.reporting.samplewise import (
     LEAST,
     activation_distance,
     compared,
-    confusion as confusion_of,
+    confusion_by_class,
     divergence_of_margins,
     jensen_shannon,
     klom,
@@ -115,9 +115,7 @@ def test_margins_are_log_odds_of_the_label() -> None:
         ([1e3, 1e4], [1e5, 200.0], 0.0),
     ],
 )
-def test_klom_of_one_sample_is_that_of_two_histograms(
-    own: list[float], reference: list[float], closed: float
-) -> None:
+def test_klom_of_one_sample_is_that_of_two_histograms(own: list[float], reference: list[float], closed: float) -> None:
     found = divergence_of_margins(np.array(own)[:, None], np.array(reference)[:, None])
     assert found == pytest.approx([closed], abs=1e-12)
 
@@ -156,7 +154,7 @@ def test_confusion_counts_wrong_labels_of_the_same_class_only() -> None:
     forget = predicting([1, 2, 0, 4, 4, 3], labels=[1, 2, 1, 4, 4, 4], classes=[0, 0, 0, 3, 3, 3])
     test = predicting([0, 2, 3, 0, 0, 3, 1], labels=[0, 0, 0, 0, 3, 3, 1])
     parts = {"forget": forget, "retain": predicting([1], [1]), "test": test}
-    assert confusion_of(parts) == {
+    assert confusion_by_class(parts) == {
         "forget": {0: pytest.approx(2 / 3), 3: pytest.approx(2 / 3)},
         "test": {0: 0.25, 3: 0.0},
     }
@@ -168,7 +166,7 @@ def test_confusion_counts_wrong_labels_of_the_same_class_only() -> None:
 
 def test_without_wrong_labels_there_is_no_confusion() -> None:
     parts = everywhere(predicting([0, 1], [0, 0]))
-    assert confusion_of(parts) == {"forget": {}, "test": {}}
+    assert confusion_by_class(parts) == {"forget": {}, "test": {}}
     assert not any(name.startswith("confusion") for name in compared(parts, parts))
 
 
@@ -282,7 +280,12 @@ def test_confusion_is_shown_class_by_class_with_retrain(noisy: Cells) -> None:
     grid = confusion.view(noisy, Stored(some_parts))  # type: ignore[arg-type]
     assert [column.header for column in grid.columns[2:]] == ["0_f", "0_t"]
     assert shown(grid, "Laf")["0_f"] == "100.00±0.00"
-    assert shown(grid, "Retrain") == {"Data": "DIGITS-8X8", "Method": "Retrain", "0_f": "0.00±0.00", "0_t": "16.67±28.87"}
+    assert shown(grid, "Retrain") == {
+        "Data": "DIGITS-8X8",
+        "Method": "Retrain",
+        "0_f": "0.00±0.00",
+        "0_t": "16.67±28.87",
+    }
     assert grid_text(grid, "csv").splitlines()[0] == "Data,Method,0_f mean,0_f std,0_f n,0_t mean,0_t std,0_t n"
 
 

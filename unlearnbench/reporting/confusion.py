@@ -10,7 +10,7 @@ from unlearnbench.reporting.cells import Cells, Group, groups
 from unlearnbench.reporting.distance import shown, summary, tidy
 from unlearnbench.reporting.grid import DATA, METHOD, Column, Grid
 from unlearnbench.reporting.outputs import PARTS, Outputs
-from unlearnbench.reporting.samplewise import CONFUSED, confusion
+from unlearnbench.reporting.samplewise import CONFUSED, confusion_by_class
 
 NOTE = (
     "Interclass confusion (Goel et al., 2022), class by class, in percent: the share of the samples of a class that a "
@@ -53,7 +53,7 @@ def shares_of(group: Group, outputs: Outputs) -> Shares:
     shares: dict[tuple[str, int], list[float]] = {}
     for seed in sorted(group.cells["seed"]):
         if parts := outputs.parts(group.dataset, group.method, int(seed)):
-            for part, by_class in confusion(parts).items():
+            for part, by_class in confusion_by_class(parts).items():
                 for one, share in by_class.items():
                     shares.setdefault((part, one), []).append(100 * share)
     return shares

@@ -101,7 +101,7 @@ def compared(own: Parts, reference: Parts) -> dict[str, float]:
         values[f"jsd_{part}"] = 100 * float(jensen_shannon(p, q).mean())
         values[f"disagreement_{part}"] = 100 * float((p.argmax(1) != q.argmax(1)).mean())
         values[f"activation_{part}"] = 100 * float(activation_distance(p, q).mean())
-    ours, theirs = confusion(own), confusion(reference)
+    ours, theirs = confusion_by_class(own), confusion_by_class(reference)
     for part in CONFUSED:
         if classes := ours[part].keys() & theirs[part].keys():
             differences = [abs(ours[part][one] - theirs[part][one]) for one in classes]
@@ -109,7 +109,7 @@ def compared(own: Parts, reference: Parts) -> dict[str, float]:
     return values
 
 
-def confusion(parts: Parts) -> dict[str, dict[int, float]]:
+def confusion_by_class(parts: Parts) -> dict[str, dict[int, float]]:
     """How often a network takes a class for one of those whose labels its samples were given.
 
     It is the interclass confusion of Goel et al. (2022), class by class: on the forget set, wrong labels that were

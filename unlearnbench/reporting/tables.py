@@ -47,9 +47,9 @@ def table(
         preset: Whose results; None: "demo", or "paper" for view "compare".
         results: The folder of the records.
         format: "markdown", "latex", "csv" (without notes; warns of records without numbers) or "terminal".
-        view: "standard"; "compare": beside the published numbers; "confusion": what wrong labels still confuse;
-            "cost": ep and seconds; "distance": distances to Retrain; "features": what embeddings know; "paired": differences to Retrain with the same seed; "relearning": how fast forgotten samples are
-            relearned.
+        view: "standard"; "compare": beside the published numbers; "confusion": what wrong labels still confuse; "cost":
+            ep and seconds; "distance": distances to Retrain; "features": what embeddings know; "paired": differences to
+            Retrain with the same seed; "relearning": how fast forgotten samples are relearned.
         accept_stale: Show stale cells too, with a footnote.
         options: `datasets`, `tasks`, `methods` and `seeds`: which cells, as in `run`; Retrain and the controls are
             always shown. `protocol` of views "standard" and "compare": "clean", or "released" as in the code behind

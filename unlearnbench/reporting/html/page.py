@@ -16,7 +16,18 @@ from typing import Any
 from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.planning.protocols import COLUMNS, PROTOCOLS, RELEASED
-from unlearnbench.reporting import absent, compare, cost, distance, features, paired, published, relearning, show, standard
+from unlearnbench.reporting import (
+    absent,
+    compare,
+    cost,
+    distance,
+    features,
+    paired,
+    published,
+    relearning,
+    show,
+    standard,
+)
 from unlearnbench.reporting.block import Block, blocks_of, drawn_methods
 from unlearnbench.reporting.cells import Cells
 from unlearnbench.reporting.charts import cost as cost_chart
