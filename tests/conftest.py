@@ -224,7 +224,10 @@ def builder() -> Builder:
 
 @pytest.fixture
 def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
-    """Builds the problem of a method on the first 300 digits, of which 40 of the upper classes must be forgotten."""
+    """Builds the problem of a method on the first 300 digits, of which 40 of the upper classes must be forgotten.
+
+    A method that forgets classes forgets all fives.
+    """
 
     def make(
         access: unlearnbench.Access,
@@ -242,6 +245,8 @@ def make_problem(digits: Dataset, builder: Builder) -> Callable[..., Problem]:
         if phase == "prepare":
             return assembly.to_prepare(access, ("test",))
         forget = (digits.train_labels[:300] >= 5).nonzero()[:40, 0]
+        if access.forget == "classes":
+            forget = (digits.train_labels[:300] == 5).nonzero()[:, 0]
         like_forgotten = (digits.train_labels[300:] >= 5).nonzero()[:HELD_OUT, 0]
         validation = TrainingSet(images[300:], labels[300:], pipeline), like_forgotten
         return assembly.to_forget(access, ("test",), forget, validation=validation, **second_phase)

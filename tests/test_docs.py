@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
+from conftest import METHODS
 
 import unlearnbench
 from unlearnbench.cli.main import main
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import Method
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -183,6 +185,21 @@ def test_the_method_of_the_readme_is_that_of_the_tutorial() -> None:
     (method,) = (block.code for block in blocks(TUTORIAL) if block.file == "my_method.py")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "".join(f"    {line}\n" if line else "\n" for line in method.splitlines()) in readme
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_list_of_methods_says_what_each_sees_and_where_it_comes_from(name: str) -> None:
+    """Each has one row, whose fields are the declared access and, in short, the declared reference."""
+    page = (ROOT / "docs" / "explanation" / "methods.md").read_text(encoding="utf-8")
+    ((_, idea, access, _, source),) = (
+        fields for line in page.splitlines() if (fields := line[2:-2].split(" | "))[0] == f"`{name}`"
+    )
+    method = registry.get(Method, name)
+    assert access == str(method.access)
+    assert idea.endswith(".")
+    if method.role != "control":
+        assert source.removeprefix("Ours, after ").partition(" et al.")[0] in method.reference
+        assert set(re.findall(r"\d{4}", source)) <= set(re.findall(r"\d{4}", method.reference))
 
 
 def test_every_promise_names_tests_that_exist() -> None:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unlearnbench.errors import AccessError, UserError
+    from unlearnbench.errors import AccessError, NotApplicableError, UserError
     from unlearnbench.operations.progress import Reporter
     from unlearnbench.operations.run import Summary, run
     from unlearnbench.plugins.access import Access
@@ -43,6 +43,7 @@ _HOMES = {
     "Domain": "plugins.task",
     "Network": "plugins.model",
     "NonNegative": "plugins.ranges",
+    "NotApplicableError": "errors",
     "Observed": "plugins.attack",
     "Positive": "plugins.ranges",
     "Problem": "plugins.problem",
@@ -90,6 +91,7 @@ __all__ = [
     "Domain",
     "Network",
     "NonNegative",
+    "NotApplicableError",
     "Observed",
     "Positive",
     "Problem",

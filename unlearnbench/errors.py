@@ -22,6 +22,13 @@ class AccessError(Exception):
     """A method used something that its declared `Access` does not include."""
 
 
+class NotApplicableError(Exception):
+    """Raised by a method that cannot serve a task, and by an attack that cannot be applied to a cell.
+
+    The message says why. The cell, or the attack's part of it, is n/a, which is a result and not a failure.
+    """
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """The error for an unknown name, with the most similar known name or all of them.
 

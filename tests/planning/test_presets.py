@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import METHODS
 
 from unlearnbench import UserError
 from unlearnbench.planning import presets
@@ -149,6 +150,20 @@ def test_the_small_cifar10_preset_trains_on_a_fifth_of_the_images_at_their_own_s
     assert (preset.seeds, list(preset.datasets)) == ((0, 1, 2), ["cifar10"])
     training = preset.datasets["cifar10"]
     assert (training.model, training.recipe.held_out, training.recipe.resize) == ("resnet8", 0.8, 0)
+
+
+def test_the_field_preset_has_every_method_and_the_training_of_the_demo() -> None:
+    """But ablations, methods that need held-out samples, which the demo's training does not hold out, and a control."""
+    from unlearnbench.plugins import registry
+    from unlearnbench.plugins.method import Method
+
+    field, demo = presets.read("field"), presets.read("demo")
+    assert (field.datasets, field.shadows, field.seeds, field.tuning) == (
+        demo.datasets, demo.shadows, demo.seeds, demo.tuning,
+    )  # fmt: skip
+    methods = {name: registry.get(Method, name) for name in METHODS}
+    expected = {n for n, one in methods.items() if one.role != "ablation" and not one.access.validation}
+    assert set(field.methods or ()) == {*expected - {"identify-then-ft"}, "third-party"}
 
 
 def test_a_preset_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from conftest import plan_in
 
 import unlearnbench
-from unlearnbench import Access, AccessError, Problem, UserError
+from unlearnbench import Access, AccessError, NotApplicableError, Problem, UserError
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.artefacts.plugin_keys import plugin_key
@@ -19,7 +19,7 @@ from unlearnbench.artefacts.unlearned import labelled_part
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method, method
-from unlearnbench.plugins.problem import retained
+from unlearnbench.plugins.problem import retained, whole_classes
 from unlearnbench.storage.store import Store
 
 LABEL_FREE = Access(prepare="images", forget="images", retain="images")
@@ -150,6 +150,30 @@ def test_a_report_has_positions_in_the_training_set(make_problem: Callable[..., 
     problem.report_hidden(torch.isin(problem.retain.index, HIDDEN))
     assert problem.reported is not None
     assert problem.reported.tolist() == HIDDEN.tolist()
+
+
+def test_a_method_that_forgets_classes_is_told_which_and_sees_none_of_their_samples(
+    make_problem: Callable[..., Problem], digits: Dataset
+) -> None:
+    problem = make_problem(Access(forget="classes", retain="labels"))
+    assert problem.forgotten_classes.tolist() == [5]
+    assert not bool((problem.retain.labels == 5).any())
+    assert len(problem.retain) == int((digits.train_labels[:300] != 5).sum())
+    with pytest.raises(AccessError, match=r"problem\.forget is not accessible"):
+        len(problem.forget)
+    with pytest.raises(AccessError, match=r'forgotten_classes is not accessible: it needs Access\(forget="classes"\)'):
+        len(make_problem(Access(forget="labels")).forgotten_classes)
+
+
+@pytest.mark.parametrize("forget", [[], [0, 1, 2], [0, 3, 4, 5]])
+def test_a_part_of_a_class_is_not_applicable(forget: list[int]) -> None:
+    labels = torch.tensor([1, 1, 1, 2, 2, 0, 0])
+    retain = torch.tensor([place for place in range(7) if place not in forget])
+    if forget == [0, 1, 2]:
+        assert whole_classes(labels, torch.tensor(forget), retain).tolist() == [1]
+        return
+    with pytest.raises(NotApplicableError, match="it forgets whole classes, and here samples of the same classes"):
+        whole_classes(labels, torch.tensor(forget, dtype=torch.int64), retain)
 
 
 def test_a_preparing_phase_must_be_declared() -> None:

@@ -13,7 +13,7 @@ from unlearnbench.tuning.spaces import Choices, Range, at_edge, declared, parsed
 
 SPACE = {"lr": Range(1e-6, 1e-2), "epochs": Choices([1, 3, 10])}
 DEFAULT = {"lr": 1e-4, "epochs": 5}
-UNTUNED = {"sisa", "laf", "laf-none-l1", "laf-none-l2", "laf-plain-distance", "laf-plain-alignment", "scrub-r"}
+UNTUNED = {"sisa", "eu-k", "laf", "laf-none-l1", "laf-none-l2", "laf-plain-distance", "laf-plain-alignment", "scrub-r"}
 """For the reasons that spaces.toml gives."""
 
 

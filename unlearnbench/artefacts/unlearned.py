@@ -17,7 +17,7 @@ from unlearnbench.artefacts.original import Original
 from unlearnbench.artefacts.prepared import MethodArtefact, Prepared, method_key
 from unlearnbench.artefacts.training import wait_for
 from unlearnbench.artefacts.versions import core
-from unlearnbench.errors import StorageError, UserError
+from unlearnbench.errors import NotApplicableError, StorageError, UserError
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.access import SUPERVISION
 from unlearnbench.plugins.contract import BrokenContractError, naming
@@ -243,10 +243,11 @@ def parent_weights(parent: Artefact, context: Context) -> dict[str, Tensor]:
 
     Raises:
         ParentFailedError: If they cannot be made.
+        NotApplicableError: If that method cannot serve the task.
     """
     try:
         return context.get(parent)[0]
-    except StorageError:
+    except (StorageError, NotApplicableError):
         raise
     except (Exception, SystemExit) as error:  # whatever the parent's code raised
         name = parent.method if isinstance(parent, MethodArtefact) else parent

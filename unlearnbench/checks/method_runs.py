@@ -94,7 +94,7 @@ class Bench:
             problem = assembly.to_forget(
                 access,
                 stream,
-                draw_forget_set(seed) if forget is None else forget,
+                self.forget_set(seed) if forget is None else forget,
                 validation=(TrainingSet(content.test_images, content.test_labels), torch.arange(VALIDATION)),
                 prepared=tensors_of(run.prepared),
                 start=network_to_start_from(seed) if self.plugin.start else None,
@@ -107,6 +107,12 @@ class Bench:
         run.original = [f"writes on its {name}" for name in weights.changed()] + changes_of(original)
         self.effects.hooks += count_hooks(run.network)
         return run
+
+    def forget_set(self, seed: int) -> Tensor:
+        """Positions of the samples that the method must forget: a whole class if it forgets classes."""
+        if self.plugin.access.forget == "classes":
+            return (digits().train_labels == CLASSES // 2 + seed).nonzero()[:, 0]
+        return draw_forget_set(seed)
 
     def call(self, function: Callable[[Problem], Any], problem: Problem, run: Run, seed: int, phase: str) -> Any:
         """Runs a phase as the suite does; records its side effects, and in `run` what it raises."""

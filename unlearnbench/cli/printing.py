@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unlearnbench.errors import counted
-from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.planning.cell_info import FINISHED
 
 if TYPE_CHECKING:
     from unlearnbench.operations.confirm import Confirmation
@@ -54,7 +54,7 @@ def show_result(summary: Summary) -> None:
         if table.tasks & labels:
             click.echo(render(table, default_format()))
     done = [outcome for outcome in summary.outcomes if outcome.is_cell]
-    failed = len([outcome for outcome in done if outcome.status != CellStatus.OK])
+    failed = len([outcome for outcome in done if outcome.status not in FINISHED])
     finished_before = len(summary.plan.cells) - len(summary.plan.to_run)
     not_run = len(summary.plan.to_run) - len(done)
     click.echo(

@@ -26,8 +26,8 @@ from unlearnbench.planning.staleness import short
 from unlearnbench.plugins import registry
 from unlearnbench.storage.keys import differences
 
-PUBLISHABLE = (CellStatus.OK, CellStatus.DIVERGED)
-"""A method that diverges has a result; other failures are those of a machine or of code."""
+PUBLISHABLE = (CellStatus.OK, CellStatus.DIVERGED, CellStatus.NOT_APPLICABLE)
+"""A method that diverges, or that cannot serve a task, has a result; other failures are of a machine or of code."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a record of another form raises."""

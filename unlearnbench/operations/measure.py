@@ -24,6 +24,7 @@ from unlearnbench.operations.dependencies import earlier_needs
 from unlearnbench.operations.fitness import examined
 from unlearnbench.operations.recorded import Part, unplanned
 from unlearnbench.operations.work import MADE, Effort, evaluator_of, outcome_of_death, reason_of, work
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE, SECOND_RETRAIN, several
@@ -241,6 +242,7 @@ def measure(
     drawn = {str(cell) for cell in plan.cells if features and cell.method == ORIGINAL and cell.path.exists()}
     cells = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE) or str(cell) in drawn]
     parts = [Part(selection, plan, cells), *(() if names else unplanned(selection, plan).parts)]
+    parts = [replace(part, cells=[cell for cell in part.cells if not is_not_applicable(cell)]) for part in parts]
     cells = [cell for part in parts for cell in part.cells]
     without = {name: why for part in parts for name, why in unmeasurable(part.plan, part.cells).items()}
     if len(without) == len(cells):
@@ -267,6 +269,11 @@ def measure(
         failed = make_artefacts(missing, plan, effort, say)
         done = add_numbers(requests, plan, effort, failed, say)
     return Measured(list(requested), len(cells), done, failed, without)
+
+
+def is_not_applicable(cell: Cell) -> bool:
+    """Whether the method of a cell cannot serve its task, so that there is nothing to measure."""
+    return (read_record(cell.path) or {}).get("status") == CellStatus.NOT_APPLICABLE
 
 
 def lacks_numbers(request: Request) -> bool:

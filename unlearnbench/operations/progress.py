@@ -17,7 +17,7 @@ from rich.table import Column
 
 from unlearnbench.errors import counted
 from unlearnbench.operations.work import EVALUATION, MADE, Outcome, artefacts_in
-from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.planning.cell_info import FINISHED
 from unlearnbench.planning.plan import Plan
 from unlearnbench.runtime.timing import Forecast
 
@@ -92,13 +92,13 @@ class Reporter:
             count = f"{self._done_artefacts}/{self._artefacts} artefacts"
             line = f"[{count}] {outcome.status} {outcome.name} {outcome.seconds:.1f} s{reason}"
         if self._display:
-            self._failures += [] if outcome.status in (MADE, CellStatus.OK) else [line]
+            self._failures += [] if outcome.status in (MADE, *FINISHED) else [line]
             self._display("\n".join([f"{self._counts()}, {self._time_left()}: {outcome.name}", *self._failures]))
             return
         if not self._bar:
             self._line(f"{line}  ({self._time_left()})")
             return
-        if outcome.status not in (MADE, CellStatus.OK):
+        if outcome.status not in (MADE, *FINISHED):
             self._line(line)
         completed, left = self._done_cells + self._done_artefacts, self._time_left()
         self._bar.update(self._task, completed=completed, description=outcome.name, counts=self._counts(), left=left)

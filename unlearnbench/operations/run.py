@@ -15,7 +15,7 @@ from unlearnbench.engines.choice import opened
 from unlearnbench.operations import report
 from unlearnbench.operations.progress import Reporter, usual_reporter
 from unlearnbench.operations.work import Effort, Outcome, Progress, execute
-from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.planning.cell_info import FINISHED
 from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Plan, Rerun
 from unlearnbench.planning.presets import PresetLike
@@ -72,7 +72,7 @@ class Summary:
         """The cells that failed in this run, or in an earlier run and were not run again."""
         failed_before = self.plan.failed_before.items()
         earlier = [Outcome(name, status.failure, 0.0, 0.0, status.why) for name, status in failed_before]
-        return earlier + [outcome for outcome in self.outcomes if outcome.is_cell and outcome.status != CellStatus.OK]
+        return earlier + [outcome for outcome in self.outcomes if outcome.is_cell and outcome.status not in FINISHED]
 
     @property
     def speed(self) -> dict[str, float]:

@@ -27,6 +27,7 @@ from unlearnbench.operations.dependencies import earlier_needs
 from unlearnbench.operations.fitness import examined
 from unlearnbench.operations.work import EVALUATION, Effort, evaluator_of, work
 from unlearnbench.planning import presets, tuned
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.cells import parameters, planned
 from unlearnbench.planning.names import pick, tasks_on, unique, with_parents
 from unlearnbench.planning.plan import Cell, made_first
@@ -49,6 +50,8 @@ from unlearnbench.tuning.trials import Trial
 
 Say = Callable[[str], object]
 EMPTY: Space = {}
+NOT_APPLICABLE = f"{CellStatus.NOT_APPLICABLE}, "
+"""What the reason of a trial begins with if the method cannot serve the task."""
 Place = tuple[int, str]
 """A tuning split, and a network on it: "Retrain", "Original" or the number of a point."""
 
@@ -77,6 +80,11 @@ class Study:
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.task} {self.method}"
+
+    @property
+    def not_applicable(self) -> str:
+        """Why the method cannot serve the task; "" if it can."""
+        return next((trial.reason for trial in self.trials.values() if trial.reason.startswith(NOT_APPLICABLE)), "")
 
     def networks(self, split: int, budget: Sequence[int]) -> dict[str, Point]:
         """What is evaluated on a split: the references, and the points that are still in the running."""
@@ -172,6 +180,9 @@ def tune(
         compute(jobs, workspace, effort, say)
     tunings, problems = [], []
     for study in studies:
+        if study.not_applicable:
+            say(f"{study}: {study.not_applicable}")
+            continue
         try:
             tunings.append(chosen(study, selection, workspace, budget))
         except UserError as error:  # the other studies are finished all the same
@@ -337,10 +348,11 @@ def attempt(job: Artefact | Cell, store: Store) -> tuple[dict[str, float], str]:
     """
     if isinstance(job, Artefact):
         return {}, work(job, store, False).reason
-    reason = work(job.outputs, store, False).reason
+    outcome = work(job.outputs, store, False)
     outputs = store.load(job.outputs.key)
     if outputs is None:
-        return {}, reason
+        is_failure = outcome.status != CellStatus.NOT_APPLICABLE
+        return {}, outcome.reason if is_failure else f"{NOT_APPLICABLE}{outcome.reason}"
     with one_thread():
         return measures_of(evaluator_of(store).context.load(job.scenario), outputs[0], job.info.columns), ""
 

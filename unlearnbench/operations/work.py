@@ -23,11 +23,11 @@ from unlearnbench.artefacts.unlearned import ParentFailedError
 from unlearnbench.engines.lanes import Done, Engine
 from unlearnbench.engines.local import LOCAL
 from unlearnbench.engines.processes import in_parallel
-from unlearnbench.errors import StorageError, UserError
+from unlearnbench.errors import NotApplicableError, StorageError, UserError
 from unlearnbench.evaluation.record import Evaluator, observed_facts
 from unlearnbench.operations.dependencies import Job, earlier_needs
 from unlearnbench.operations.fitness import examined
-from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.planning.cell_info import FINISHED, CellStatus
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.runtime import timing
 from unlearnbench.runtime.frames import at_line
@@ -43,6 +43,8 @@ DEATH_REASONS = {
     CellStatus.CRASHED: "its process died, even alone: it was killed, perhaps for lack of memory, or it exited",
 }
 """Why a job has no result, by status, if its process died."""
+RESULTS = (CellStatus.DIVERGED, CellStatus.NOT_APPLICABLE)
+"""The statuses whose reason says everything, so that records have no traceback."""
 EVALUATION = 0.5
 """What a cell costs beside its ep, in ep and roughly: outputs on all samples, and attacks."""
 
@@ -56,7 +58,7 @@ class Outcome:
         status: That of the cell's record; for an artefact `MADE`, or the kind of failure.
         seconds: Wall-clock time.
         ep: The amount of work, in ep.
-        reason: Why it failed; "" if it did not.
+        reason: Why it failed or is not applicable; otherwise "".
         is_cell: True for a cell.
         spent: Its seconds by kind of work; see `timing.KINDS`.
         artefacts: For artefacts that are made before the cells: how many were made together.
@@ -147,7 +149,7 @@ def execute(plan: Plan, workers: int, effort: Effort, progress: Progress | None)
                 outcomes.append(outcome)
                 if progress:
                     progress.done(outcome)
-                if effort.fail_fast and outcome.is_cell and outcome.status != CellStatus.OK:
+                if effort.fail_fast and outcome.is_cell and outcome.status not in FINISHED:
                     break
     finally:
         if progress:
@@ -267,7 +269,7 @@ def make_cell(cell: Cell, store: Store, force: bool) -> tuple[str, str, Mapping[
         raise
     except (Exception, SystemExit) as error:  # plugins may raise anything
         record = failure_record(cell, status_of(error), reason_of(error))
-        if record["status"] != CellStatus.DIVERGED:  # a result, not an error: its reason says everything
+        if record["status"] not in RESULTS:
             record["traceback"] = traceback.format_exc()
     status, reason = record["status"], record.get("reason", "")
     if store.upstream:
@@ -312,6 +314,8 @@ def failure_record(cell: Cell, status: str, reason: str) -> dict[str, Any]:
 
 def status_of(error: BaseException) -> CellStatus:
     """The kind of failure of a cell that raised this exception."""
+    if isinstance(error, NotApplicableError):
+        return CellStatus.NOT_APPLICABLE
     if isinstance(error, ParentFailedError):
         return CellStatus.SKIPPED
     if isinstance(error, FloatingPointError):
@@ -322,6 +326,11 @@ def status_of(error: BaseException) -> CellStatus:
 
 
 def reason_of(error: BaseException) -> str:
-    """An exception in one line: who raised it, if its notes say so, its type, message, and line of a plugin's code."""
+    """An exception in one line: who raised it, if its notes say so, its type, message, and line of a plugin's code.
+
+    Of one that says that something is not applicable, only the message.
+    """
+    if isinstance(error, NotApplicableError):
+        return " ".join(str(error).split())
     message = f"{type(error).__name__}: {error}".splitlines()[0]
     return ": ".join([*getattr(error, "__notes__", ()), message]) + at_line(error)

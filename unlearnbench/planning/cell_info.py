@@ -25,6 +25,12 @@ class CellStatus(StrEnum):
     """Its process died."""
     SKIPPED = "skipped"
     """The method that it starts from has no result."""
+    NOT_APPLICABLE = "n/a"
+    """The method cannot serve the task."""
+
+
+FINISHED = (CellStatus.OK, CellStatus.NOT_APPLICABLE)
+"""The statuses of cells in which nothing failed."""
 
 
 @dataclass(frozen=True, kw_only=True)

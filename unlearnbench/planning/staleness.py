@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.planning.cell_info import CellStatus
+from unlearnbench.planning.cell_info import FINISHED, CellStatus
 from unlearnbench.storage.keys import differences
 from unlearnbench.storage.records import read_record
 
@@ -58,7 +58,7 @@ def status_of(path: Path, key: Mapping[str, Any], accept_stale: bool) -> Status:
         accepted = accept_stale and record["status"] == CellStatus.OK
         why = "; ".join(dict.fromkeys(short(reason) for reason in reasons))
         return Status(State.ACCEPTED if accepted else State.STALE, why)
-    if record["status"] != CellStatus.OK:
+    if record["status"] not in FINISHED:
         return Status(State.FAILED, record.get("reason", "no reason is given"), failure=record["status"])
     return Status(State.CACHED, record={**record, "key": key})  # equal, and in memory already: keys are large
 

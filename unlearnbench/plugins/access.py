@@ -9,7 +9,7 @@ from unlearnbench.plugins.contract import check_keywords
 
 LEVELS = {
     "prepare": (None, "images", "labels"),
-    "forget": (None, "images", "labels"),
+    "forget": (None, "classes", "images", "labels"),
     "retain": (None, "images", "labels", "sample-labels"),
     "validation": (None, "images", "labels"),
     "hidden": (None, "size", "status"),
@@ -32,7 +32,8 @@ class Access:
     Attributes:
         prepare: The whole training set, in the preparing phase, when the forget set is not known: None, "images" or
             "labels" (with images).
-        forget: The forget set: None, "images" or "labels".
+        forget: The forget set: None, "images", "labels", or "classes": only which classes must be forgotten. Where the
+            forget set is not all samples of some classes, a method that declares this is not applicable.
         retain: The retain set: None, "images", "labels", or "sample-labels": all images, and the labels of a random
             sample as large as the forget set.
         validation: Samples like the forgotten ones that no network was trained on: None, "images" or "labels". They

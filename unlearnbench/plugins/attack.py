@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlearnbench.errors import NotApplicableError as NotApplicableError  # attacks import it from here
 from unlearnbench.plugins.contract import Renamed, naming, require
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.runtime import seeds
@@ -124,10 +125,6 @@ class Audit:
         that were in that half.
         """
         return self.load_unlearned_shadows()
-
-
-class NotApplicableError(Exception):
-    """Raised by an attack that cannot be applied to a cell; the message says why."""
 
 
 @dataclass(frozen=True)

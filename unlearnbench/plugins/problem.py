@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.errors import AccessError, UserError
+from unlearnbench.errors import AccessError, NotApplicableError, UserError
 from unlearnbench.plugins.access import Access
 from unlearnbench.plugins.contract import Renamed
 from unlearnbench.plugins.model import Builder, Network
@@ -44,6 +44,7 @@ class View:
         forget: The forget set; only afterwards, as all of the following.
         retain: The retain set.
         labelled: A labelled sample of the retain set.
+        classes: The classes of the forget set, if it is all of their samples; int64 [k].
         validation: Samples like the forgotten ones that no network was trained on.
         hidden: True for samples of the retain set that must be forgotten although they are not in the forget set;
             bool [n].
@@ -54,6 +55,7 @@ class View:
     forget: Samples | None = None
     retain: Samples | None = None
     labelled: Samples | None = None
+    classes: Tensor | None = None
     validation: Samples | None = None
     hidden: Tensor | None = None
     hidden_size: HiddenSize | None = None
@@ -114,6 +116,15 @@ class Problem:
             AccessError: In the preparing phase, or without `Access(retain=...)`.
         """
         return _declared(self._view.retain, "retain", 'Access(retain="images") and only after the preparing phase')
+
+    @property
+    def forgotten_classes(self) -> Tensor:
+        """The classes that must be forgotten, int64, ascending: no sample of them is in the retain set.
+
+        Raises:
+            AccessError: In the preparing phase, or without `Access(forget="classes")`.
+        """
+        return _declared(self._view.classes, "forgotten_classes", 'Access(forget="classes")')
 
     @property
     def labelled(self) -> Samples:
@@ -278,6 +289,23 @@ def retained(total: int, forget: Tensor) -> Tensor:
     return is_retained.nonzero()[:, 0]
 
 
+def whole_classes(labels: Tensor, forget: Tensor, retain: Tensor) -> Tensor:
+    """The classes of a forget set that is all samples of some classes; int64, ascending.
+
+    Args:
+        labels: Of the training set, int64 [N].
+        forget: Positions of the forget set, int64.
+        retain: Positions of the retain set, int64.
+
+    Raises:
+        NotApplicableError: If the retain set has samples of these classes, too, or nothing is forgotten.
+    """
+    classes: Tensor = labels[forget.to(labels.device)].unique()
+    if not len(classes) or bool(torch.isin(labels[retain.to(labels.device)], classes).any()):
+        raise NotApplicableError("it forgets whole classes, and here samples of the same classes are kept")
+    return classes
+
+
 @dataclass(frozen=True)
 class Assembly:
     """Assembles the problems of a scenario: the only place that decides what a method gets.
@@ -335,6 +363,9 @@ class Assembly:
             validation: Held-out samples, and the positions (int64) of those that are like the forgotten ones.
             prepared: The result of the preparing phase.
             start: The network that `Problem.network` copies instead of the original.
+
+        Raises:
+            NotApplicableError: If the method forgets whole classes, and the forget set is something else.
         """
         generator = seeds.generator(*stream)
         view = self._view_to_forget(access, forget, labelled, hidden, generator)
@@ -362,10 +393,12 @@ class Assembly:
             sample = self.training_set.samples(labelled, "labels", generator, "the labelled sample")
         elif access.retain == "labels" and labelled is not None:
             retain = labelled
+        by_class = access.forget == "classes"
         return View(
-            forget=self.training_set.samples(forget, access.forget, generator, "the forget set"),
+            forget=self.training_set.samples(forget, None if by_class else access.forget, generator, "the forget set"),
             retain=self.training_set.samples(retain, access.retain, generator, "the retain set"),
             labelled=sample,
+            classes=whole_classes(self.training_set.labels, forget, retain) if by_class else None,
             **self._knowledge(access, retain, hidden),
         )
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from unlearnbench.errors import counted
+from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.reporting.record import STALE, Record
 
 MOST = 3
@@ -54,7 +55,7 @@ def notes(records: Sequence[Record]) -> Iterator[str]:
 
 
 def missing(records: Sequence[Record]) -> Iterator[str]:
-    """Which records have no numbers to show, and why: one note if all are stale."""
+    """Which records have no numbers to show, and why: one note if all are stale; and which methods are n/a."""
     if message := stale_message(records):
         yield f"Missing: {message}."
     reasons: dict[tuple[str, str, str], list[int]] = {}
@@ -63,7 +64,8 @@ def missing(records: Sequence[Record]) -> Iterator[str]:
             cell = f"{record.cell.method_title} on {record.cell.dataset_title}"
             reasons.setdefault((cell, record.state, record.why), []).append(record.cell.seed)
     for (cell, state, why), seeds in reasons.items():
-        yield f"Missing: {cell}, {seeds_text(seeds)}: {state}, {why}"
+        is_result = state == CellStatus.NOT_APPLICABLE
+        yield f"n/a: {cell}: {why}" if is_result else f"Missing: {cell}, {seeds_text(seeds)}: {state}, {why}"
 
 
 def left_out(records: Sequence[Record]) -> Iterator[str]:
@@ -83,7 +85,13 @@ def left_out(records: Sequence[Record]) -> Iterator[str]:
         )
     if others:
         yield f"Left out: {len(others)} of {counted(len(records), 'record')}, {others[0].stale}: {titles_of(others)}."
-    failed = [record for record in records if not record.ok and record.state != STALE]
+    useless: dict[str, dict[str, None]] = {}
+    for record in records:
+        if record.not_applicable:
+            useless.setdefault(record.cell.method_title, {})[record.cell.task] = None
+    for title, tasks in useless.items():
+        yield f"n/a: {title} on {', '.join(tasks)}, which it cannot serve."
+    failed = [record for record in records if not record.ok and record.state not in (STALE, CellStatus.NOT_APPLICABLE)]
     if failed:
         yield f"Left out: {len(failed)} of {counted(len(records), 'record')} without a result: {titles_of(failed)}."
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
-from unlearnbench.planning.cell_info import CellInfo, CellStatus
+from unlearnbench.planning.cell_info import FINISHED, CellInfo
 from unlearnbench.planning.presets import Preset
 from unlearnbench.reporting.absent import seeds_text
 from unlearnbench.reporting.record import Record
@@ -47,7 +47,7 @@ def page(preset: Preset, records: Sequence[Record], planned: Sequence[CellInfo])
     dates = sorted(record.date[:10] for record in records if record.date)
     cells = tabulate(
         [row_of(dataset, records, planned) for dataset in sorted({record.cell.dataset for record in records})],
-        ["data set", "network", "seeds", "cells", "with numbers", "failed", "missing"],
+        ["data set", "network", "seeds", "cells", "with numbers", "n/a", "failed", "missing"],
         "github",
     )
     facts = tabulate([row for name in FACTS for row in counted(name, records)], ["", "", "records"], "github")
@@ -67,11 +67,11 @@ def row_of(dataset: str, records: Sequence[Record], planned: Sequence[CellInfo])
     wanted = [info for info in planned if info.dataset == dataset]
     own = [record for record in records if record.cell.dataset == dataset]
     present = {place(record.cell) for record in own}
-    good = sum(record.status is CellStatus.OK for record in own)
+    good, useless = (sum(record.status is status for record in own) for status in FINISHED)
     missing = sum(place(info) not in present for info in wanted)
     models = ", ".join(sorted({record.cell.model for record in own}))
     seeds = seeds_text([record.cell.seed for record in own]).partition(" ")[2]
-    return [dataset, models, seeds, len(wanted), good, len(own) - good, missing]
+    return [dataset, models, seeds, len(wanted), good, useless, len(own) - good - useless, missing]
 
 
 def counted(name: str, records: Sequence[Record]) -> Iterator[list[object]]:

@@ -92,6 +92,11 @@ class Record:
         return self.status is CellStatus.OK and not self.stale
 
     @property
+    def not_applicable(self) -> bool:
+        """Whether its method cannot serve its task."""
+        return self.status is CellStatus.NOT_APPLICABLE and not self.stale
+
+    @property
     def accepted(self) -> str:
         """What has changed since it was made, if its numbers are shown nevertheless."""
         return self.changed if self.ok else ""

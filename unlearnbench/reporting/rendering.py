@@ -40,12 +40,14 @@ class Number:
         deviation: Sample standard deviation over seeds, in percent; nan for a single seed.
         n: The number of seeds.
         rank: 1 for the closest to Retrain, 2 for the second closest, otherwise 0.
+        absent: What stands in its place where there is none.
     """
 
     mean: float = math.nan
     deviation: float = math.nan
     n: int = 0
     rank: int = 0
+    absent: str = "-"
 
     def distance(self, reference: Number) -> float:
         """The distance to Retrain's number in percentage points, both as printed."""
@@ -54,7 +56,7 @@ class Number:
     def text(self, seeds: int) -> str:
         """The number as the paper prints it, with n if there are fewer than `seeds`."""
         if self.n == 0:
-            return "-"
+            return self.absent
         deviation = "" if math.isnan(self.deviation) else f"±{self.deviation:.2f}"
         return f"{self.mean:.2f}{deviation}" + (f" (n={self.n})" if self.n < seeds else "")
 

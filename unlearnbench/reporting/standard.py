@@ -36,6 +36,7 @@ def view(cells: Cells, protocol: Protocol) -> Table:
     methods = {info.method: info for info in infos}
     competing = [m for m, info in methods.items() if cells.choice.ranks(info)]
     numbers = averages(cells.ok, columns, protocol)
+    useless = {(record.cell.dataset, record.cell.method) for record in cells.records if record.not_applicable}
     requested = max(len(cells.choice.seeds or cells.preset.seeds), len({info.seed for info in infos}))
     seeds = seeds_of(numbers, requested)
     faults = degenerate(cells.frame, protocol)
@@ -54,7 +55,11 @@ def view(cells: Cells, protocol: Protocol) -> Table:
                 m,
                 info.method_title,
                 info.role,
-                {(d, c): numbers.get((d, m, c), Number()) for d in datasets for c in columns},
+                {
+                    (d, c): numbers.get((d, m, c), Number(absent="n/a" if (d, m) in useless else "-"))
+                    for d in datasets
+                    for c in columns
+                },
             )
             for m, info in sorted(methods.items(), key=lambda item: position(item[0], item[1].role))
         ],
