@@ -156,6 +156,10 @@ class Methods:
     def names_methods_that_exist(problem):
         return harmless(problem)
 
+    @method(start="retrain")
+    def competes_without_retrain(problem):
+        return harmless(problem)
+
     @method(access=Access(forget="labels"))
     def copes_with_one_class(problem):
         if len(problem.forget) > 2 and len(problem.forget.labels.unique()) == 1:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import plan_in
+from sklearn.linear_model import Ridge
 
 from unlearnbench.artefacts import features as kind
 from unlearnbench.artefacts.context import WorkerContext
 from unlearnbench.artefacts.features import Features, chosen, stratified
+from unlearnbench.artefacts.features_rule import RIDGE
 from unlearnbench.artefacts.loaded import LoadedScenario
 from unlearnbench.evaluation import representation
 from unlearnbench.planning.plan import Cell
@@ -77,6 +79,40 @@ def test_purity_is_the_share_of_forgotten_neighbours() -> None:
     mixed = np.random.default_rng(1).normal(size=(400, 2))
     assert representation.purity(mixed, 100) == pytest.approx(0.25, abs=0.05)
     assert representation.purity(np.zeros((40, 2)), 20) <= 1.0
+
+
+def test_a_probe_reads_what_a_linear_classifier_can_and_nothing_else() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.tile(np.arange(3), 40)
+    apart = np.eye(3)[labels] + 0.01 * generator.normal(size=(120, 3))
+    assert representation.probe(apart, labels, 30) == 1.0
+    assert representation.probe(5 + 1e3 * apart, labels, 30) == 1.0
+    assert representation.probe(np.zeros((120, 2)), labels, 30) == pytest.approx(1 / 3, abs=0.01)
+    nothing = generator.normal(size=(120, 3))
+    assert representation.probe(nothing, labels, 60) == pytest.approx(1 / 3, abs=0.2)
+
+
+def test_a_probe_is_ridge_regression_on_the_other_half() -> None:
+    """One forgotten sample in each half; scikit-learn fits the same with a penalised constant column."""
+    generator = np.random.default_rng(1)
+    features, labels = generator.normal(size=(12, 4)), np.array([0, 1, *generator.integers(0, 2, 10)])
+    inputs = np.column_stack([(features - features.mean(axis=0)) / features.std(axis=0), np.ones(12)])
+    hits = []
+    for tested in (0, 1):
+        learned = [row for row in range(12) if row != tested]
+        model = Ridge(alpha=RIDGE, fit_intercept=False).fit(inputs[learned], np.eye(2)[labels[learned]])
+        hits.append(model.predict(inputs[[tested]]).argmax() == labels[tested])
+    assert representation.probe(features, labels, 2) == np.mean(hits)
+
+
+def test_wrong_labels_that_were_not_memorised_are_not_read() -> None:
+    """Forgotten samples of class 0 that were called 1 lie among the others of class 0: the probe calls them 0."""
+    generator = np.random.default_rng(2)
+    features = np.concatenate([generator.normal(0, 0.1, (60, 2)), generator.normal(3, 0.1, (50, 2))])
+    labels = np.repeat([1, 0, 1], [10, 50, 50])
+    assert representation.probe(features, labels, 10) == 0.0
+    memorised = features + np.where(np.arange(110) < 10, 3.0, 0.0)[:, None]
+    assert representation.probe(memorised, labels, 10) == 1.0
 
 
 def test_cka_ignores_rotation_and_scale_and_is_small_for_unrelated_embeddings() -> None:

@@ -74,6 +74,56 @@ def test_retrain_trains_other_weights_on_the_retain_set(make_problem: MakeProble
     assert not torch.allclose(weights(network), weights(original), atol=0.01)
 
 
+def test_head_only_gives_retrains_logits_through_the_originals_embeddings(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    method = registry.get(Method, "head-only")
+    retrain, _ = unlearn("retrain", make_problem, original)
+    before, of_retrain = copy.deepcopy(original), copy.deepcopy(retrain)
+    problem = make_problem(method.access, original=copy.deepcopy(original), start=retrain)
+    network = method.unlearn(problem, method.resolve("head-only", {"epochs": 60, "lr": 3e-3}))
+    assert isinstance(network, Network)
+    assert torch.equal(weights(network, "features"), weights(before, "features"))
+    assert torch.equal(weights(retrain), weights(of_retrain))
+    images = problem.retain.images
+    with torch.no_grad():
+        target, embeddings = retrain.eval()(images), original.features(images)
+        errors = [float((logits - target).square().mean()) for logits in (original(images), network(images))]
+    # The head of this network is linear, so nothing is closer than least squares on the embeddings.
+    inputs = torch.cat([embeddings, torch.ones(len(images), 1)], dim=1).double()
+    least = float((inputs @ torch.linalg.pinv(inputs) @ target.double() - target).square().mean())
+    assert least - 1e-6 < errors[1] < least + 0.1 * errors[0]
+
+
+@pytest.mark.usefixtures("in_float64")
+def test_head_only_takes_adams_steps_on_the_squared_error_of_logits(
+    make_problem: MakeProblem, original: Network
+) -> None:
+    method, original = registry.get(Method, "head-only"), copy.deepcopy(original).double()
+    retrain = copy.deepcopy(original)
+    with torch.no_grad():
+        for parameter in retrain.parameters():
+            parameter.mul_(1.1)
+    problem, again = (make_problem(method.access, original=original, start=copy.deepcopy(retrain)) for _ in range(2))
+    network = method.unlearn(problem, {"lr": 1e-2, "epochs": 2, "batch": 50})
+    head = copy.deepcopy(original.head).requires_grad_(True)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+    for batch in again.retain.batches(50, 2):
+        loss = (head(original.features(batch.images)) - retrain(batch.images).detach()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert isinstance(network, Network)
+    for mine, theirs in zip(network.head.parameters(), head.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, rtol=0, atol=1e-9)
+
+
+def test_untrained_is_another_network_than_the_original(make_problem: MakeProblem, original: Network) -> None:
+    network, problem = unlearn("untrained", make_problem, original)
+    assert torch.equal(weights(network), weights(problem.fresh_network()))
+    assert not torch.equal(weights(network), weights(original))
+
+
 def test_neggrad_raises_the_loss_on_the_forget_set(make_problem: MakeProblem, original: Network) -> None:
     network, problem = unlearn("neggrad", make_problem, original, lr=1e-2, epochs=1)
     images, labels = problem.forget.images, problem.forget.labels

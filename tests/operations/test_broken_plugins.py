@@ -40,6 +40,7 @@ MESSAGES = {
         "prepares-what-can-be-kept": "again and mean share memory, clone one of them",
         "declares-its-cost": "its cost raises TypeError",
         "names-methods-that-exist": "like='lav': unknown method 'lav': did you mean 'laf'",
+        "competes-without-retrain": "broken starts from retrain, which it is compared with",
     },
     "task": {
         "takes-options-as-keywords": "put a star before fraction",

@@ -152,7 +152,9 @@ def test_a_real_run_has_a_distance_table_and_a_ranking(tiny: Path, finished: Pat
     done = CliRunner().invoke(main, ["table", "3", "--distance", *places, "--cache", str(cache)])
     assert done.exit_code == 0
     rows = [line for line in done.stdout.splitlines() if "DIGITS" in line]
-    assert [line.count("n/a") for line in rows] == [1] * 4  # the noise floor: there is no second Retrain here
+    # The noise floor, for want of a second Retrain, and KLOM of three parts, for want of a second seed.
+    assert [line.count("n/a") for line in rows] == [4] * 4
+    assert all(float(line.split("|")[-2]) >= 0 for line in rows)  # Conf_t: the labels of this task were replaced
     assert "Original" in done.stdout
     ranked = CliRunner().invoke(main, ["rank", *places, "--svg", str(tmp_path / "cd.svg"), "--json"])
     assert ranked.exit_code == 0
@@ -220,6 +222,7 @@ def test_relearning_is_measured_for_a_method_and_for_retrain(
         assert curve["items"] + curve["others"] == curve["items"] + min(1000, frame.loc[method, "items.train_f"] - 20)
         assert curve["before"] == pytest.approx(frame.loc[method, "train_f"], abs=0.1)
         assert curve["after"] >= curve["before"]
+        assert 0 <= curve["retain"] <= 1
     assert curves["laf"]["original"] == curves["retrain"]["original"]  # both on the same samples
     places = ["--preset", str(tiny), "--results", str(finished)]
     shown = CliRunner().invoke(main, ["table", "2", "--relearning", *places])
@@ -227,6 +230,7 @@ def test_relearning_is_measured_for_a_method_and_for_retrain(
     assert [line.split("|")[2].strip() for line in shown.stdout.splitlines() if "DIGITS" in line] == ["Retrain", "LAF"]
     text = CliRunner().invoke(main, ["show", "digits-8x8", "class-removal", "laf", "0", *places]).stdout
     assert "relearning 20 forgotten samples: " in text
+    assert "; the retain set alone gives " in text
     nothing = CliRunner().invoke(main, ["table", "1", "--relearning", *places])
     assert nothing.exit_code == 2
     assert "run `unlearnbench measure --relearn" in nothing.stderr
@@ -426,7 +430,7 @@ def test_features_are_measured_with_those_of_retrain_and_of_the_original(
     assert found["original"]["cka_original"] == pytest.approx(1.0)
     assert found["retrain"]["cka_retrain"] == pytest.approx(1.0)
     assert 0 < found["laf"]["cka_retrain"] < 1
-    assert all(0 <= numbers["purity"] <= 1 for numbers in found.values())
+    assert all(0 <= numbers["purity"] <= 1 and 0 <= numbers["probe"] <= 1 for numbers in found.values())
     assert run_measure(tiny, finished, cache, ("loss",), **wanted).done == []
     (path,) = figure("representation", str(tiny), finished)
     assert "LAF (after)" in path.read_text()
@@ -434,6 +438,14 @@ def test_features_are_measured_with_those_of_retrain_and_of_the_original(
         main, ["show", "digits-8x8", "class-removal", "laf", "0", "--preset", str(tiny), "--results", str(finished)]
     )
     assert "nearest neighbours of forgotten samples are forgotten, CKA to Retrain" in done.stdout
+    assert ", linear probe " in done.stdout
+    lines = [line.split("|") for line in table(2, str(tiny), finished, view="features").splitlines()]
+    shown = {line[2].strip(): line[3:-1] for line in lines if len(line) == 8}
+    assert [float(text) for text in shown["Original"]][-1] == 100.0
+    assert [float(text) for text in shown["LAF"]][1] == pytest.approx(100 * found["laf"]["purity"], abs=0.01)
+    assert "Retrain" in shown
+    with pytest.raises(UserError, match="no record has features: run `unlearnbench measure --features"):
+        table(1, str(tiny), finished, view="features")
 
 
 def test_old_records_get_their_curves_and_keep_their_numbers(tiny: Path, finished: Path, cache: Path) -> None:

@@ -179,6 +179,14 @@ def test_records_name_the_files_and_keys_do_not(folder: Path) -> None:
     assert record["cell"]["task_options"] == {"forget": "gone.txt", "heldout": ""}
 
 
+def test_a_control_starts_from_a_supplied_retrain(folder: Path) -> None:
+    preset = edited(folder, ("train =", 'retrain = "w-1.pt"\ntrain ='), ('"laf"]', '"head-only"]'))
+    assert not run(folder, preset).failed
+    given, own = outputs(folder, "retrain", preset), outputs(folder, "head-only", preset)
+    original = outputs(folder, "original", preset)
+    assert (own - given).square().mean() < (original - given).square().mean() / 2
+
+
 def test_a_supplied_retrain_is_used_and_nobody_knows_what_it_cost(folder: Path) -> None:
     preset = edited(folder, ("train =", 'retrain = "w-1.pt"\ntrain ='))
     run(folder, methods="neggrad")

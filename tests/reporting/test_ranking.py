@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -12,14 +11,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import jensenshannon
 from scipy.stats import friedmanchisquare, norm, t, wilcoxon
 
 from unlearnbench import UserError, statistics, table
 from unlearnbench.reporting import ranking
-from unlearnbench.reporting.cells import cells_of_table
 from unlearnbench.reporting.charts import ranks, svg
-from unlearnbench.reporting.distance import NOTES, PARTS, compared, jensen_shannon, view
 from unlearnbench.reporting.rendering import render
 from unlearnbench.storage.records import read_record, write_record
 
@@ -195,47 +191,7 @@ def test_gaps_are_means_over_columns_in_points(results: tuple[str, Path], tmp_pa
     assert rows["Laf"][11:14] == ["", "", "0"]  # no outputs, so no divergence
     shown = table(1, *results, view="distance", cache=tmp_path / "cache")
     assert "n/a" in shown
-    assert "Neither JSD nor Dis: no outputs of these cells are in the cache." in shown
-
-
-def test_seeds_that_distances_leave_out_are_named(results: tuple[str, Path]) -> None:
-    """Retrain has no record of seed 2 and no outputs of seed 1; Laf has no outputs of seed 0."""
-
-    class Stored:
-        def probabilities(self, _: str, method: str, seed: int) -> dict[str, np.ndarray] | None:
-            missing = (method, seed) in (("retrain", 1), ("laf", 0))
-            return None if missing else {part: np.array([[0.5, 0.5]]) for part in PARTS}
-
-    for path in results[1].glob("mine/records/*/*/*/scrub/1.json"):
-        record = json.loads(path.read_text())
-        record["cell"]["seed"] = 2
-        write_record(path.with_name("2.json"), record)
-    (cells,) = cells_of_table(1, results[0], results[1])
-    grid = view(cells, Stored())  # type: ignore[arg-type]
-    assert list(grid.notes[len(NOTES) :]) == [
-        "Left out, because Retrain lacks the seed: DIGITS-8x8 Scrub (seed 2).",
-        "JSD and Dis leave out cells whose outputs are not in the cache: DIGITS-8x8 Retrain (seed 1); DIGITS-8x8 Laf "
-        "(seed 0). A seed without Retrain's outputs is left out for every method. `merge --cache` copies outputs of "
-        "other machines.",
-    ]
-    assert {row[1]: [number.n for number in row[2:]][3] for row in grid.rows} == {
-        "Laf": 0, "Scrub": 1, "Boundary": 1, "Neggrad": 1,
-    }  # fmt: skip
-
-
-def test_disagreement_counts_samples_of_different_classes() -> None:
-    mine = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
-    parts = {"forget": mine[:3], "retain": mine, "test": mine[:1]}
-    found = compared(parts, {part: values[:, ::-1] if part == "forget" else values for part, values in parts.items()})
-    assert (found["disagreement_forget"], found["disagreement_retain"], found["jsd_test"]) == (100.0, 0.0, 0.0)
-
-
-def test_jensen_shannon_is_scipys_squared_and_in_bits() -> None:
-    rng = np.random.default_rng(0)
-    p, q = rng.dirichlet(np.ones(5), 20), rng.dirichlet(np.ones(5), 20)
-    assert jensen_shannon(p, q) == pytest.approx([jensenshannon(a, b, base=2) ** 2 for a, b in zip(p, q, strict=True)])
-    assert jensen_shannon(np.eye(3)[:1], np.eye(3)[1:2])[0] == pytest.approx(1.0)
-    assert (jensen_shannon(p, p) == 0).all()
+    assert "Gap, Floors and ToW only: no outputs of these cells are in the cache." in shown
 
 
 def test_tests_over_blocks_are_scipys() -> None:

@@ -69,8 +69,8 @@ def test_a_wide_grid_breaks_between_columns_and_repeats_the_methods() -> None:
         assert len(parts) > 1
 
 
-OTHERS = ("compare", "relearning", "sensitivity", "apart", "identification")
-"""The views that need other records than a plain run's: see test_sensitivity.py and test_mismatch.py."""
+OTHERS = ("compare", "confusion", "features", "relearning", "sensitivity", "apart", "identification")
+"""The views that need other records than a plain run's, and have tests of their own."""
 
 
 @pytest.mark.parametrize("view", ["standard", *(view.name for view in VIEWS if view.name not in OTHERS)])

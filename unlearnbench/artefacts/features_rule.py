@@ -8,3 +8,5 @@ FORGOTTEN = 300
 """How many of them are forgotten ones, at most."""
 NEIGHBOURS = 10
 """How many nearest neighbours the purity looks at."""
+RIDGE = 1.0
+"""The penalty of the linear probe."""

@@ -10,3 +10,5 @@ OTHERS = 1000
 """How many other forgotten samples the accuracy is measured on, at most."""
 BACK = 0.95
 """The share of the original's accuracy at which a network counts as knowing the others again."""
+RETAIN_EPOCHS = 1
+"""How many epochs the network is trained on the retain set alone, beside that."""

@@ -143,8 +143,7 @@ class Outputs(Unlearning):
         if method.preparation:
             needs["prepared"] = Prepared.of(loaded, name, method.preparing(options))
         if parent:
-            assert parent.network is not None
-            needs["parent"] = parent.network
+            needs["parent"] = parent.weights
         key = {
             "kind": cls.kind,
             "original": original.key,
@@ -165,6 +164,11 @@ class Outputs(Unlearning):
             size = loaded.weights_size
             network = UnlearnedNetwork(key_of_network, loaded.scenario, ep, size, needs, name, options)
         return cls(key, loaded.scenario, ep, loaded.logits_size, needs, name, options, network)
+
+    @property
+    def weights(self) -> Artefact:
+        """The artefact with the weights of its network, if other methods start from it; the user may supply them."""
+        return self.network or self.needs["parent"]
 
     def make(self, context: Context) -> Content:
         """Unlearns, keeps the network if others start from it, and applies it to all images."""

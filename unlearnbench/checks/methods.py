@@ -14,6 +14,7 @@ from unlearnbench.checks.method_runs import Bench, draw_forget_set
 from unlearnbench.checks.requirements import outcome, skip, warn
 from unlearnbench.checks.side_effects import ForbiddenDataError
 from unlearnbench.errors import AccessError, NotApplicableError, UserError, counted
+from unlearnbench.planning.names import check_start, with_parents
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.contract import fail, require
 from unlearnbench.plugins.method import Method, require_prepared
@@ -172,6 +173,19 @@ def names_methods_that_exist(bench: Bench) -> None:
                 fail(f"{argument}={name!r}: {error}")
 
 
+def competes_without_retrain(bench: Bench) -> None:
+    """Unless it is a control, it does not start from Retrain, which it is compared with."""
+    method = bench.plugin
+    try:
+        starts = with_parents([method.start]) if method.start else []
+    except UserError as error:
+        skip(f"what it starts from cannot be planned: {error}")
+    try:
+        check_start(bench.name, method.role, starts)
+    except UserError as error:
+        fail(str(error))
+
+
 def copes_with_one_class(bench: Bench) -> None:
     """It forgets a whole class, or says in a NotApplicableError, UserError or ValueError why it cannot."""
     whole = (digits().train_labels == 0).nonzero()[:, 0]
@@ -220,6 +234,7 @@ CHECKS = (
     prepares_what_can_be_kept,
     declares_its_cost,
     names_methods_that_exist,
+    competes_without_retrain,
     copes_with_one_class,
     copes_with_tiny_forget_sets,
 )

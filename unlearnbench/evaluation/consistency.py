@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench import statistics
+from unlearnbench.artefacts.features_rule import FORGOTTEN
+from unlearnbench.artefacts.features_rule import SAMPLES as EMBEDDED
 from unlearnbench.artefacts.relearning_rule import BACK, OTHERS, SAMPLES, STEPS
 from unlearnbench.evaluation.membership import FPRS
 from unlearnbench.planning.protocols import CLEAN, MIA, PROTOCOLS, RELEASED
@@ -266,13 +268,37 @@ def faults_of_relearning(numbers: Mapping[str, Any], forgotten: int) -> Iterator
     drawn = min(forgotten, SAMPLES + OTHERS)
     again = min(SAMPLES, drawn // 2)
     sizes = {"items": again, "others": drawn - again, "limit": STEPS}
+    if "retain" not in numbers:
+        yield "lacks the accuracy after training on the retain set"
+        return
     if any(numbers[name] != size for name, size in sizes.items()):
         yield f"has { ({name: numbers[name] for name in sizes}) }, but {forgotten} forgotten samples give {sizes}"
         return
     steps, known = numbers["steps"], numbers["before"] >= BACK * numbers["original"] - 1e-6
-    for name in ("original", "before", "after"):
+    for name in ("original", "before", "after", "retain"):
         count = numbers[name] * sizes["others"]
         if not (0 <= numbers[name] <= 1 and abs(count - round(count)) < NEAR_WHOLE):
             yield f"{name} is {numbers[name]}, which is no multiple of 1/{sizes['others']}"
     if not (steps is None or 0 <= steps <= STEPS) or known != (steps == 0):
         yield f"steps are {steps}, with {numbers['before']} before and {numbers['original']} originally"
+
+
+def faults_of_features(numbers: Mapping[str, Any], forgotten: int) -> Iterator[str]:
+    """Yields what is wrong with the numbers of features.
+
+    Args:
+        numbers: As `representation.numbers` returns them.
+        forgotten: The number of forgotten samples.
+    """
+    if "n/a" in numbers:
+        return
+    embedded = min(forgotten, FORGOTTEN)
+    if numbers["forgotten"] != embedded or not embedded < numbers["samples"] <= EMBEDDED:
+        yield f"has {numbers['forgotten']} forgotten ones of {numbers['samples']} samples, not {embedded}"
+        return
+    hits = numbers["probe"] * embedded
+    if not (0 <= numbers["probe"] <= 1 and abs(hits - round(hits)) < NEAR_WHOLE):
+        yield f"probe is {numbers['probe']}, which is no multiple of 1/{embedded}"
+    for name in ("purity", "cka_retrain", "cka_original"):
+        if numbers[name] is not None and not 0 <= numbers[name] <= 1 + CLOSE:
+            yield f"{name} is {numbers[name]}, which is not between 0 and 1"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearnbench.artefacts.features_rule import NEIGHBOURS
+from unlearnbench.artefacts.features_rule import NEIGHBOURS, RIDGE
 from unlearnbench.statistics import Floats
 
 COMPONENTS = 30
@@ -29,7 +29,7 @@ def numbers(own: Tensors, retrain: Tensors, original: Tensors) -> dict[str, Any]
         original: May be empty.
 
     Returns:
-        The numbers of `samples` and of `forgotten` ones among them; `purity`: see `purity`; `cka_retrain` and
+        The numbers of `samples` and of `forgotten` ones among them; `purity` and `probe`: see there; `cka_retrain` and
         `cka_original`: see `cka`, None where there is nothing to compare with.
     """
     features, forgotten = embeddings(own), int(own["forgotten"])
@@ -37,6 +37,7 @@ def numbers(own: Tensors, retrain: Tensors, original: Tensors) -> dict[str, Any]
         "samples": len(features),
         "forgotten": forgotten,
         "purity": purity(features, forgotten),
+        "probe": probe(features, own["label"].numpy(), forgotten),
         "cka_retrain": cka(features, embeddings(retrain)) if retrain else None,
         "cka_original": cka(features, embeddings(original)) if original else None,
     }
@@ -81,6 +82,31 @@ def purity(features: Floats, forgotten: int) -> float:
     others = found != np.arange(forgotten)[:, None]
     others[others.all(axis=1), -1] = False  # equal samples may hide a sample from itself
     return float((found[others] < forgotten).mean())
+
+
+def probe(features: Floats, labels: NDArray[np.int64], forgotten: int) -> float:
+    """The share of forgotten samples to which a linear probe gives the label that they were trained on.
+
+    The probe is a linear classifier of embeddings (Alain & Bengio, 2017), here ridge regression of one-hot labels on
+    standardised embeddings. It learns from every other forgotten sample and all others, and is tested on the rest of
+    the forgotten ones; then the halves change places. A network that has forgotten mixes them with other classes.
+
+    Args:
+        features: float64 [n, d], forgotten samples first.
+        labels: int64 [n], the labels that they were trained on.
+        forgotten: Their number, at least 1.
+    """
+    spread = features.std(axis=0)
+    inputs = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    inputs = np.column_stack([inputs, np.ones(len(inputs))])
+    one_hot = np.eye(int(labels.max()) + 1)[labels]
+    hits = 0
+    for tested in (np.arange(first, forgotten, 2) for first in (0, 1)):
+        learned = np.delete(np.arange(len(labels)), tested)
+        known, target = inputs[learned], one_hot[learned]
+        weights = np.linalg.solve(known.T @ known + RIDGE * np.eye(known.shape[1]), known.T @ target)
+        hits += int(((inputs[tested] @ weights).argmax(axis=1) == labels[tested]).sum())
+    return hits / forgotten
 
 
 def cka(one: Floats, other: Floats) -> float:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.artefacts.datasets import Datasets
+from unlearnbench.artefacts.features import Features
+from unlearnbench.artefacts.features_rule import FEATURES
 from unlearnbench.artefacts.plugin_keys import attack_key
 from unlearnbench.artefacts.relearning import Relearning
 from unlearnbench.artefacts.relearning_rule import RELEARNING
@@ -29,6 +31,10 @@ from unlearnbench.storage.keys import differences
 PUBLISHABLE = (CellStatus.OK, CellStatus.DIVERGED, CellStatus.NOT_APPLICABLE)
 """A method that diverges, or that cannot serve a task, has a result; other failures are of a machine or of code."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
+ARTEFACTS: Mapping[str, type[Relearning | Features]] = {RELEARNING: Relearning, FEATURES: Features}
+"""What `measure` adds beside attacks, by name."""
+FAULTS = {RELEARNING: consistency.faults_of_relearning, FEATURES: consistency.faults_of_features}
+"""What can be wrong with it."""
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a record of another form raises."""
 
@@ -103,18 +109,15 @@ class Expected:
                 stale = [str(error)]
             if stale:
                 yield f"{name} is stale: {'; '.join(dict.fromkeys(map(short, stale)))}"
-            if name == RELEARNING:
-                faults = consistency.faults_of_relearning(entry["found"], self.counts(cell)["train_f"])
-            else:
-                faults = consistency.faults_of_attack(entry["found"], self.counts(cell)["train_f"])
+            faults = FAULTS.get(name, consistency.faults_of_attack)(entry["found"], self.counts(cell)["train_f"])
             yield from (f"{name} {text}" for text in faults)
-            if name != RELEARNING and entry["key"]["again"] and entry["of"]["again"] != self.second_retrain(cell):
+            if name not in ARTEFACTS and entry["key"]["again"] and entry["of"]["again"] != self.second_retrain(cell):
                 yield f"{name} was measured with another second Retrain"
 
     def key_of_measure(self, name: str, entry: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
         """The key that numbers which `measure` added have now, for the same options and the same reference models."""
-        if name == RELEARNING:
-            key = Relearning.of(cell.outputs).key
+        if name in ARTEFACTS:
+            key = ARTEFACTS[name].of(cell.outputs).key
             return {"how": key["how"], "code": key["code"]}
         registry.entry("attacks", name)
         same = {part: entry["key"][part] for part in ("again", "fleet")}

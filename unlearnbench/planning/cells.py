@@ -34,7 +34,6 @@ from unlearnbench.planning.supplied import (
     supplied_by,
     with_names,
 )
-from unlearnbench.planning.tuned import Choice
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.access import SUPERVISION
 from unlearnbench.plugins.attack import Attack
@@ -255,15 +254,9 @@ class _Planner:
                 for name, values in shared
             ]
             layers = of_like + layers
-        if choice := self.choice(method, scenario):
+        if choice := self.preset.choice(method, chosen.like, task, model):
             layers.append((choice.source, {k: v for k, v in choice.values.items() if k in chosen.defaults}))
         return [*layers, ("command line", self.overrides.get(method, {}))]
-
-    def choice(self, method: str, scenario: Scenario) -> Choice | None:
-        """What tuning chose for a method, or for the one whose hyperparameters it shares."""
-        names = method, registry.get(Method, method).like
-        found = (self.preset.tuned.get((name, scenario.task, scenario.model)) for name in names)
-        return next((choice for choice in found if choice), None)
 
     def changed(self, method: str, scenario: Scenario) -> dict[str, Any]:
         """The hyperparameters of a method, and of those it starts from, that the command line changed."""
@@ -291,6 +284,7 @@ class _Planner:
         file = name.path.name if isinstance(name, Local) else ""
         remarks = ", ".join(filter(None, (file, of_method)))
         access = method.access if split.hidden is not None else replace(method.access, hidden=None)
+        choice = self.preset.choice(name, method.like, scenario.task, scenario.model)
         return CellInfo(
             preset=self.preset.name,
             dataset=scenario.dataset,
@@ -309,7 +303,9 @@ class _Planner:
             like=method.like,
             hyperparameters=dict(options),
             sources=self.sources(name, scenario),
-            gain=choice.gain if (choice := self.choice(name, scenario)) and not of_method else None,
+            gain=choice.gain
+            if (choice := self.preset.choice(name, method.like, scenario.task, scenario.model)) and not of_method
+            else None,
         )
 
     def command(self, name: str, scenario: Scenario) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from unlearnbench.artefacts.tuning_split import plugin_of
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.planning.presets import THIRD_PARTY, Preset
+from unlearnbench.planning.presets import REFERENCE, SECOND_RETRAIN, THIRD_PARTY, Preset
 from unlearnbench.planning.protocols import PROTOCOLS
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.planning.supplied import can_train, needs_training
@@ -92,8 +92,24 @@ def with_parents(methods: Iterable[str]) -> list[str]:
             if start in line:
                 raise UserError(f"methods start from each other in a circle: {' <- '.join([*line, start])}")
             line.append(start)
+        check_start(name, registry.get(Method, name).role, line[1:])
         found |= dict.fromkeys(reversed(line))
     return list(found)
+
+
+def check_start(name: str, role: str, starts: Sequence[str]) -> None:
+    """Raises `UserError` if a method that is no control starts from Retrain, which it is compared with.
+
+    Args:
+        name: Name of the method.
+        role: Its role.
+        starts: The methods that it starts from, directly or through others.
+    """
+    if role != "control" and (known := [start for start in starts if start in (REFERENCE, SECOND_RETRAIN)]):
+        raise UserError(
+            f"{name} starts from {known[0]}, which it is compared with: start from another method, or declare "
+            'role="control", which is not ranked'
+        )
 
 
 def unique(names: Iterable[str]) -> list[str]:

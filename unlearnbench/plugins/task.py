@@ -83,8 +83,11 @@ class Split:
 
     def labels(self, data: Dataset) -> Tensor:
         """int64 [N]: the labels that the original is trained on."""
-        own = data.train_labels if self.domain is None else self.domain.train_labels
-        return own if self.train_labels is None else self.train_labels
+        return self.true_labels(data) if self.train_labels is None else self.train_labels
+
+    def true_labels(self, data: Dataset) -> Tensor:
+        """int64 [N]: the true labels of the training set, of the network's domain."""
+        return data.train_labels if self.domain is None else self.domain.train_labels
 
     def test_labels(self, data: Dataset) -> Tensor:
         """int64 [M]: the true labels of the test set, of the network's domain."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.artefacts.features_rule import FEATURES
 from unlearnbench.artefacts.relearning_rule import RELEARNING
 from unlearnbench.artefacts.versions import outdated
 from unlearnbench.planning.presets import REFERENCE, Preset
@@ -14,6 +15,8 @@ from unlearnbench.reporting.record import Measure, Record
 from unlearnbench.storage.folders import expanded
 from unlearnbench.storage.keys import canonical, sha_of
 
+SET = "preset ", "tuned, "
+"""What the source of a hyperparameter begins with that a preset, or its file of tuned values, has set."""
 ELSEWISE = "made with another recipe, data, attack or code than Retrain; run again"
 
 
@@ -38,7 +41,7 @@ def marked(record: Record, changed: str, accept_stale: bool) -> Record:
 
 def as_key(name: str, measure: Measure) -> Mapping[str, Any]:
     """The key of a measure in the form of a key of a record."""
-    return {"kind": name, **measure.key} if name == RELEARNING else {"attacks": {name: measure.key}}
+    return {"kind": name, **measure.key} if name in (RELEARNING, FEATURES) else {"attacks": {name: measure.key}}
 
 
 def emptied(measure: Measure) -> Measure:
@@ -81,7 +84,7 @@ def reset(record: Record, preset: Preset) -> Iterator[str]:
     """The values of a preset that differ from those that a record was made with, as NAME.OPTION.
 
     Defaults of plugins are not known here, so a value that was removed from the preset is noticed only where the record
-    says that the preset was its source.
+    says that the preset, or its tuning, was its source.
     """
     outputs: Any = record.key.get("outputs", {})
     original, training = outputs.get("original", {}), preset.datasets.get(record.cell.dataset)
@@ -127,9 +130,11 @@ def reset_hyperparameters(record: Record, preset: Preset) -> Iterator[str]:
         name, options = method.get("name", ""), method.get("options", {})
         place = cell.task_name, cell.model, cell.dataset
         layers = [layer for n in (like, name) if n for layer in preset.hyperparameters(n, *place)]
+        if choice := preset.choice(name, like, cell.task_name, cell.model):
+            layers.append(dict(choice.values))
         values = {option: value for layer in layers for option, value in layer.items()}
         yield from differing(name, options, values)
-        gone = [o for o in options if cell.sources.get(prefix + o, "").startswith("preset ") and o not in values]
+        gone = [o for o in options if cell.sources.get(prefix + o, "").startswith(SET) and o not in values]
         yield from (f"{name}.{option}" for option in gone)
         outputs, like = outputs.get("parent"), ""
         prefix += f"{outputs['method']['name']}." if outputs and "method" in outputs else ""

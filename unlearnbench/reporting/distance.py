@@ -12,24 +12,28 @@ from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.reporting.cells import Cells, Group, groups
 from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.noise_floor import floor
+from unlearnbench.reporting.outputs import PARTS, Key, Outputs
 from unlearnbench.reporting.rendering import Number
-from unlearnbench.statistics import Floats
+from unlearnbench.reporting.samplewise import CONFUSED, FEWEST, LEAST, Comparison, comparison
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from unlearnbench.reporting.outputs import Key, Outputs
-
-PARTS = {"forget": "f", "retain": "r", "test": "t"}
 HEADERS = {
     "gap": "Gap",
     "floors": "Floors",
     "tow": "ToW",
     **{f"jsd_{part}": f"JSD_{short}" for part, short in PARTS.items()},
     **{f"disagreement_{part}": f"Dis_{short}" for part, short in PARTS.items()},
+    **{f"activation_{part}": f"Act_{short}" for part, short in PARTS.items()},
+    **{f"klom_{part}": f"KLOM_{short}" for part, short in PARTS.items()},
+    "zrf": "ZRF",
+    **{f"confusion_{part}": f"Conf_{PARTS[part]}" for part in CONFUSED},
 }
 IN_METRICS = ("gap", "floors", "tow")
 """The first of them, which need no outputs."""
+SOMETIMES = ("zrf", *(f"confusion_{part}" for part in CONFUSED))
+"""The last of them, which are no columns of a table in which no method has them."""
 NOTES = (
     "Gap: mean absolute difference to Retrain over the columns of the table, ASR included, in percentage points. "
     "Floors: the same with each difference in units of its noise floor, the root mean square over seeds of the "
@@ -38,7 +42,24 @@ NOTES = (
     "(1 - |of Test|), in percent; Retrain has 100.",
     "JSD: Jensen-Shannon divergence between the class probabilities of a model and of Retrain with the same seed, in "
     "percent of one bit, averaged over the forget set (f), the retain set (r) and the test set (t). Dis: share of "
-    "samples with different predicted classes, in percent. Two Retrains differ too: compare with `retrain-2`.",
+    "samples with different predicted classes, in percent. Act, activation distance (Chundawat et al., AAAI 2023): "
+    "Euclidean distance of these probabilities, times 100. Two Retrains differ too: compare with `retrain-2`.",
+)
+KLOM = (
+    "KLOM (Georgiev et al., 2024): for each sample, the divergence KL(method || Retrain) of histograms of the margin "
+    "over seeds, in nats, averaged over a part; 0 is alike, {most:.1f} is as far apart as it can be. Two sets of "
+    "Retrains are at 0 only with many pairs of networks (the paper has 100): compare with `retrain-2`. Pairs here: "
+    "{pairs}."
+)
+ZRF = (
+    "ZRF, zero retrain forgetting (Chundawat et al., AAAI 2023): 100 - JSD on the forget set between a model and an "
+    "untrained network (control `untrained`), in percent. No target by itself: Retrain has {retrain}."
+)
+NO_ZRF = "No ZRF: it needs the outputs of control `untrained`, which cost next to nothing: run it with -m untrained."
+CONFUSION = (
+    "Conf, interclass confusion (Goel et al., 2022): share of the samples of a class that a model takes for one of the "
+    "wrong labels of that class; here the absolute difference to Retrain's share, averaged over the classes with wrong "
+    "labels, in percentage points. --confusion shows the classes."
 )
 
 
@@ -47,31 +68,59 @@ def view(cells: Cells, outputs: Outputs) -> Grid:
 
     Args:
         cells: What it shows.
-        outputs: A cell without outputs has neither JSD nor disagreement; a note names it.
+        outputs: A cell without outputs has the first three distances only; a note names it.
     """
     by_seed = by_records(cells.ok)
-    missing: list[Key] = []
-    for (dataset, seed), methods in in_scenarios(by_seed).items():
-        reference = outputs.probabilities(dataset, REFERENCE, seed)
-        if not reference:
-            missing.append((dataset, REFERENCE, seed))
-        for method in (method for method in methods if method != REFERENCE):
-            own = outputs.probabilities(dataset, method, seed)
-            if not own:
-                missing.append((dataset, method, seed))
-            elif reference:
-                by_seed[dataset, method, seed] |= compared(own, reference)
+    compared = comparison(by_seed, outputs)
+    for key, values in compared.values.items():
+        by_seed[key] |= values
     lines = list(rows(cells, by_seed))
-    columns = [DATA, METHOD, *(Column(header, shown) for header in HEADERS.values())]
-    headers = ["Data", "Method", *(f"{h}{end}" for h in HEADERS.values() for end in (" mean", " std", " n"))]
-    tidy = [[*row[:2], *(value for n in row[2:] for value in (n.mean, n.deviation, n.n))] for row in lines]
+    present = {name for (_, method, _), values in by_seed.items() if method != REFERENCE for name in values}
+    kept = [place for place, name in enumerate(HEADERS) if name not in SOMETIMES or name in present]
+    columns = [DATA, METHOD, *(Column(list(HEADERS.values())[place], shown) for place in kept)]
     return Grid(
         f"{cells.title}: distance to Retrain",
         columns,
-        lines,
-        [*NOTES, *left_out(cells, by_seed, missing)],
-        Data(headers, tidy),
+        [[*row[:2], *(row[2 + place] for place in kept)] for row in lines],
+        [*NOTES, *notes(cells, compared, present), *left_out(cells, by_seed, compared.missing)],
+        tidy(list(HEADERS.values()), lines),
     )
+
+
+def tidy(headers: Sequence[str], lines: Sequence[Sequence[Any]]) -> Data:
+    """What a csv file has of rows of two titles and a number for each header: mean, deviation and number of seeds."""
+    columns = ["Data", "Method", *(f"{header}{end}" for header in headers for end in (" mean", " std", " n"))]
+    rows = [[*line[:2], *(value for n in line[2:] for value in (n.mean, n.deviation, n.n))] for line in lines]
+    return Data(columns, rows)
+
+
+def notes(cells: Cells, compared: Comparison, present: set[str]) -> Iterator[str]:
+    """Notes on the distances that a table has, beside `NOTES`.
+
+    Args:
+        cells: What the table shows.
+        compared: The distances.
+        present: Their names.
+    """
+    titles = {record.cell.dataset: record.cell.dataset_title for record in cells.records}
+    if any(compared.pairs.values()):
+        pairs = [
+            f"{titles[dataset]} " + ", ".join(f"{compared.pairs[dataset, part]:.3g} ({PARTS[part]})" for part in PARTS)
+            for dataset in dict.fromkeys(dataset for dataset, _ in compared.pairs)
+        ]
+        yield KLOM.format(most=-math.log(LEAST), pairs="; ".join(pairs))
+    elif compared.pairs:
+        yield f"No KLOM: it needs outputs of {FEWEST} seeds or more in which a sample is in the same part of the data."
+    if "zrf" in present:
+        of_retrain: dict[str, list[float]] = {}
+        for (dataset, method, _), values in compared.values.items():
+            if method == REFERENCE and "zrf" in values:
+                of_retrain.setdefault(titles[dataset], []).append(values["zrf"])
+        yield ZRF.format(retrain=", ".join(f"{shown(summary(zrf))} on {title}" for title, zrf in of_retrain.items()))
+    elif compared.values:
+        yield NO_ZRF
+    if not present.isdisjoint(f"confusion_{part}" for part in CONFUSED):
+        yield CONFUSION
 
 
 def in_metrics(cells: Cells) -> Grid:
@@ -101,13 +150,14 @@ def left_out(cells: Cells, by_seed: Mapping[Key, object], missing: Collection[Ke
         yield f"Left out, because Retrain lacks the seed: {by_label(alone)}."
     if without and len(missing) == len(by_seed):
         yield (
-            "Neither JSD nor Dis: no outputs of these cells are in the cache. `merge --cache` copies those of other "
-            "machines."
+            "Gap, Floors and ToW only: no outputs of these cells are in the cache. `merge --cache` copies those of "
+            "other machines."
         )
     elif without:
         yield (
-            f"JSD and Dis leave out cells whose outputs are not in the cache: {by_label(without)}. A seed without "
-            "Retrain's outputs is left out for every method. `merge --cache` copies outputs of other machines."
+            f"All but Gap, Floors and ToW leave out cells whose outputs are not in the cache: {by_label(without)}. A "
+            "seed without Retrain's outputs is left out for every method. `merge --cache` copies outputs of other "
+            "machines."
         )
 
 
@@ -159,46 +209,6 @@ def distances(
     if all(floors[column] for column in gaps):
         values["floors"] = float(np.mean([gap / noise for column, gap in gaps.items() if (noise := floors[column])]))
     return values
-
-
-def in_scenarios(keys: Mapping[Key, object]) -> dict[tuple[str, int], list[str]]:
-    """The methods of each data set and seed."""
-    scenarios: dict[tuple[str, int], list[str]] = {}
-    for dataset, method, seed in keys:
-        scenarios.setdefault((dataset, seed), []).append(method)
-    return scenarios
-
-
-def compared(own: Mapping[str, Floats], reference: Mapping[str, Floats]) -> dict[str, float]:
-    """Mean divergence and disagreement, in percent, by part.
-
-    Args:
-        own: Class probabilities of a network by part, float64 [samples, classes].
-        reference: Those of Retrain.
-    """
-    values = {}
-    for part in PARTS:
-        p, q = own[part], reference[part]
-        values[f"jsd_{part}"] = 100 * float(jensen_shannon(p, q).mean())
-        values[f"disagreement_{part}"] = 100 * float((p.argmax(1) != q.argmax(1)).mean())
-    return values
-
-
-def jensen_shannon(p: Floats, q: Floats) -> Floats:
-    """The Jensen-Shannon divergence of the rows of p and q (Lin, IEEE Transactions on Information Theory 1991).
-
-    Args:
-        p: Probabilities, float64 [n, classes].
-        q: Likewise.
-
-    Returns:
-        In bits, in [0, 1], float64 [n].
-    """
-    from scipy.special import rel_entr
-
-    middle = (p + q) / 2
-    total: Floats = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=1) / (2 * math.log(2))
-    return total
 
 
 def rows(cells: Cells, by_seed: Mapping[Key, Mapping[str, float]]) -> Iterator[list[Any]]:

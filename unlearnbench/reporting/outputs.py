@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.storage.keys import canonical
@@ -18,14 +22,52 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str, int]
 """Data set, label of the method, seed."""
+Ints = NDArray[np.int64]
+PARTS = {"forget": "f", "retain": "r", "test": "t"}
+"""The parts of the data, with their letters in the headers of tables."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The outputs of a network on a part of the data.
+
+    Attributes:
+        index: int64 [n], positions in the training set, or in the test set.
+        logits: float64 [n, classes].
+        labels: int64 [n], the labels that the original was trained on; of test samples the true ones.
+        classes: int64 [n], the true labels.
+    """
+
+    index: Ints
+    logits: Floats
+    labels: Ints
+    classes: Ints
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """The class probabilities, float64 [n, classes]."""
+        from scipy.special import softmax
+
+        values: Floats = softmax(self.logits, axis=1)
+        return values
+
+    @property
+    def predicted(self) -> Ints:
+        """The predicted classes, int64 [n]."""
+        classes: Ints = self.logits.argmax(axis=1)
+        return classes
+
+
+Parts = Mapping[str, Part]
+"""The outputs of a network by the names in `PARTS`."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Class probabilities of networks.
+    """The outputs of the cells of a table.
 
     Attributes:
-        keys: The keys of the outputs of the cells, as their records have them.
+        keys: The keys of the outputs that are in the cache.
         retrained: The cells of Retrain, by data set and seed: the scenarios of the others.
         workspace: Where outputs are.
     """
@@ -62,29 +104,35 @@ class Outputs:
             (record.cell.dataset, record.cell.method, record.cell.seed): record.key["outputs"]
             for record in records
             if (cell := retrained.get((record.cell.dataset, record.cell.seed))) and same_split(record, cell)
+            if workspace.store.has(record.key["outputs"])
         }
         return cls(keys, retrained, workspace)
 
-    def probabilities(self, dataset: str, method: str, seed: int) -> dict[str, Floats] | None:
-        """The class probabilities of a network on the samples of each part, float64 [samples, classes].
-
-        Returns:
-            By part: "forget", "retain" and "test". None if the cell's outputs are not in the cache.
-        """
+    def parts(self, dataset: str, method: str, seed: int) -> Parts | None:
+        """The outputs of a network by part; None if they are not in the cache."""
         import torch
 
-        from unlearnbench.artefacts.scenario import split_of
+        from unlearnbench.artefacts.scenario import content_of, split_of
+        from unlearnbench.plugins.problem import retained
 
         key = self.keys.get((dataset, method, seed))
         loaded = key and self.workspace.store.load(key)
         if not loaded:
             return None
-        outputs, _ = loaded
-        forget = split_of(self.retrained[dataset, seed].scenario, self.workspace.datasets).forgotten
-        retained = torch.ones(len(outputs["train"]), dtype=torch.bool)
-        retained[forget] = False
-        parts = {"forget": outputs["train"][forget], "retain": outputs["train"][retained], "test": outputs["test"]}
-        return {part: logits.double().softmax(1).numpy() for part, logits in parts.items()}
+        logits, _ = loaded
+        scenario, datasets = self.retrained[dataset, seed].scenario, self.workspace.datasets
+        content, split = content_of(scenario, datasets), split_of(scenario, datasets)
+        train, labels, classes = logits["train"], split.labels(content), split.true_labels(content)
+
+        def part(index: torch.Tensor) -> Part:
+            return Part(index.numpy(), *(values[index].numpy() for values in (train.double(), labels, classes)))
+
+        test = split.test_labels(content).numpy()
+        return {
+            "forget": part(split.forgotten.sort().values),
+            "retain": part(retained(len(train), split.forgotten)),
+            "test": Part(np.arange(len(test)), logits["test"].double().numpy(), test, test),
+        }
 
 
 def same_split(record: Record, cell: Cell) -> bool:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from unlearnbench.artefacts.relearning_rule import BACK, SAMPLES
-from unlearnbench.errors import UserError
+from unlearnbench.artefacts.relearning_rule import BACK, RETAIN_EPOCHS, SAMPLES
+from unlearnbench.errors import UserError, counted
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.reporting.cells import Cells, groups
 from unlearnbench.reporting.grid import DATA, METHOD, Column, Grid
@@ -30,6 +30,7 @@ class Row(NamedTuple):
     before: float
     after: float
     anamnesis: float
+    retain: float
 
 
 def view(cells: Cells) -> Grid:
@@ -43,7 +44,7 @@ def view(cells: Cells) -> Grid:
         preset = cells.preset.source
         raise UserError(f"no record has relearning: run `unlearnbench measure --relearn --preset {preset}`")
     columns = [DATA, METHOD, Column("n")]
-    columns += [Column(header, shown) for header in ("Steps", "Not back", "Before", "After", "AIN")]
+    columns += [Column(header, shown) for header in ("Steps", "Not back", "Before", "After", "AIN", "Retain")]
     lines = list(rows(frame[frame["relearning.limit"].notna()]))
     return Grid(f"{cells.title}: relearning", columns, lines, list(notes(frame)))
 
@@ -68,6 +69,7 @@ def rows(frame: pd.DataFrame) -> Iterator[Row]:
             before=100 * float(cells["relearning.before"].mean()),
             after=100 * float(cells["relearning.after"].mean()),
             anamnesis=float((cells["steps"].mean() + SHARE) / (theirs.mean() + SHARE)) if tells else math.nan,
+            retain=100 * float(cells["relearning.retain"].mean()) if "relearning.retain" in cells else math.nan,
         )
 
 
@@ -88,4 +90,8 @@ def notes(frame: pd.DataFrame) -> Iterator[str]:
     yield (
         "AIN, anamnesis index (Chundawat et al., TIFS 2023), in steps: (Steps + 0.01) / (Retrain's + 0.01). 1 is like "
         "Retrain; far below 1, the forget set was only hidden. None where Retrain needs no step or neither relearns."
+    )
+    yield (
+        f"Retain: that accuracy after {counted(RETAIN_EPOCHS, 'epoch')} on the retain set alone instead. Above "
+        "Retrain's, the network knew forgotten samples better than it showed (Siddiqui et al., 2025)."
     )

@@ -172,7 +172,7 @@ def relearned(numbers: Mapping[str, Any]) -> str:
         f"relearning {numbers['items']} forgotten samples: {steps} the accuracy on {numbers['others']} others "
         f"(original {100 * numbers['original']:.2f} %, before {100 * numbers['before']:.2f} %, "
         f"after {limit} steps {100 * numbers['after']:.2f} %)"
-    )
+    ) + (f"; the retain set alone gives {100 * numbers['retain']:.2f} %" if "retain" in numbers else "")
 
 
 def represented(numbers: Mapping[str, Any]) -> str:
@@ -183,6 +183,7 @@ def represented(numbers: Mapping[str, Any]) -> str:
         f"features of {numbers['samples']} samples, {numbers['forgotten']} of them forgotten: "
         f"{100 * numbers['purity']:.2f} % of the {NEIGHBOURS} nearest neighbours of forgotten samples are forgotten"
         + "".join(alike)
+        + (f", linear probe {100 * numbers['probe']:.2f} %" if "probe" in numbers else "")
     )
 
 

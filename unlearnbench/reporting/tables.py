@@ -54,15 +54,16 @@ def table(
             "tarf".
         results: The folder of the records.
         format: "markdown", "latex", "csv" (without notes; warns of records without numbers) or "terminal".
-        view: "standard"; "compare": beside the published numbers; "cost": ep and seconds; "distance": distances to
-            Retrain; "paired": differences to Retrain with the same seed; "sensitivity": columns against the values of
-            options that were varied; "relearning": how fast forgotten samples are relearned.
+        view: "standard"; "compare": beside the published numbers; "confusion": what wrong labels still confuse; "cost":
+            ep and seconds; "distance": distances to Retrain; "features": what embeddings know; "paired": differences to
+            Retrain with the same seed; "sensitivity": columns against the values of options that were varied;
+            "relearning": how fast forgotten samples are relearned.
         accept_stale: Show stale cells too, with a footnote.
         options: `datasets`, `tasks`, `methods` and `seeds`: which cells, as in `run`; Retrain and the controls are
             always shown. `protocol` of views "standard" and "compare": "clean", or "released" as in the code behind
             the published tables. `attack` and `metric` of view "standard": replace the ASR by a metric ("auc",
-            "balanced_accuracy", "tpr@1%" or "tpr@0.1%") of an attack. `cache` and `data` of view "distance": the
-            folders of artefacts and of data sets.
+            "balanced_accuracy", "tpr@1%" or "tpr@0.1%") of an attack. `cache` and `data` of views "confusion" and
+            "distance": the folders of artefacts and of data sets.
 
     Raises:
         UserError: If a name is wrong, the records lack what the view shows, or a view other than "standard" and

@@ -135,6 +135,10 @@ class Preset:
         steps = (task, model, *([dataset] if dataset else []))
         return layers_of(self.method_options.get(method, {}), *steps)
 
+    def choice(self, method: str, like: str, task: str, model: str) -> Choice | None:
+        """What tuning chose for a method, or else for the one whose hyperparameters it shares (`like`, or "")."""
+        return self.tuned.get((method, task, model)) or self.tuned.get((like, task, model))
+
 
 def file_of(name: str) -> Path:
     """The file of a preset: that of one of `names()`, or the path of a TOML file."""

@@ -22,6 +22,7 @@ from unlearnbench.reporting import (
     compare,
     cost,
     distance,
+    features,
     identification,
     mismatch,
     mismatch_compare,
@@ -184,6 +185,7 @@ FURTHER: Mapping[str, Callable[[Cells], Grid]] = {
     "Cost of each method": cost.view,
     "Beside the published numbers": beside_published,
     "Relearning": relearning.view,
+    "Embeddings of the forget set": features.view,
     "Given, hidden and sibling samples apart": apart.view,
     "Hidden samples that methods found": identification.view,
 }
