@@ -11,7 +11,7 @@ from typing import Any
 
 import clusters
 import pytest
-from acting import act, fit, fit_once, gpus, times, unfit
+from acting import act, fit, fit_once, gpus, process, times, unfit
 
 from unlearnbench import UserError
 from unlearnbench.engines.choice import opened
@@ -114,6 +114,21 @@ def test_if_all_workers_are_unfit_nothing_is_waited_for(client: Any, said: list[
     with opened(client) as engine, pytest.raises(UserError, match="no worker .* can be used: .*it is too slow"):
         list(in_parallel(act, [("a", tmp_path)], 1, engine=engine.examining(said.append, unfit)))
     assert not (tmp_path / "a").exists()
+
+
+def processes(client: Any) -> set[int]:
+    """The numbers of the processes that make the calls of a run."""
+    with opened(client) as engine:
+        return {done.result for done in in_parallel(process, [(str(number),) for number in range(6)], 1, engine=engine)}
+
+
+def test_a_session_keeps_the_processes_of_its_workers_and_the_next_session_starts_anew(
+    cluster: Any, client: Any
+) -> None:
+    first, again = processes(client), processes(client)
+    assert again <= first
+    with distributed.Client(cluster, set_as_default=False) as another:
+        assert processes(another).isdisjoint(first)
 
 
 def test_what_is_closed_leaves_no_process(client: Any, said: list[str], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from unlearnbench.engines.lanes import Engine
 from unlearnbench.engines.local import LOCAL
@@ -14,6 +15,9 @@ from unlearnbench.errors import UserError
 
 if TYPE_CHECKING:
     from distributed import Client
+
+_known: WeakSet[Client] = WeakSet()
+"""The clients of this session whose workers keep processes from run to run, as local workers do."""
 
 
 @contextmanager
@@ -38,7 +42,7 @@ def opened(scheduler: str | Path | Client | None) -> Iterator[Engine]:
             yield cluster
         return
     cluster = Cluster(scheduler)
-    try:
-        yield cluster
-    finally:
+    if scheduler not in _known:  # its workers may have processes that started before something was installed or edited
         cluster.dismiss()
+        _known.add(scheduler)
+    yield cluster

@@ -16,7 +16,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from unlearnbench.engines.guard import guarded
 from unlearnbench.engines.lanes import CRASHED, TIMEOUT, Calls, Done, Result
-from unlearnbench.engines.pool import POOL, Worker
+from unlearnbench.engines.pool import POOL, Worker, WorkerPool
 from unlearnbench.runtime import gpus
 
 Timed = tuple[Result, float]
@@ -25,7 +25,13 @@ Timed = tuple[Result, float]
 
 @dataclass(frozen=True)
 class Local:
-    """Worker processes on this machine."""
+    """Worker processes on this machine.
+
+    Attributes:
+        pool: Where they wait for the next calls.
+    """
+
+    pool: WorkerPool = POOL
 
     @property
     def elsewhere(self) -> bool:
@@ -44,9 +50,9 @@ class Local:
         environments = gpus.shared_out(calls.environment, min(workers, len(calls.arguments)))
         with (
             tempfile.TemporaryDirectory(prefix="unlearnbench-", ignore_cleanup_errors=True) as folder,
-            POOL.lend(environments) as lent,
+            self.pool.lend(environments) as lent,
         ):
-            yield LocalLanes(calls, lent, Path(folder))
+            yield LocalLanes(calls, lent, Path(folder), self.pool)
 
     def ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Calls a function in this process."""
@@ -67,10 +73,11 @@ class LocalLanes:
         calls: The calls.
         workers: The processes.
         folder: An empty folder, for the files that tell how a process died.
+        pool: That of the processes.
     """
 
-    def __init__(self, calls: Calls[Any], workers: Sequence[Worker], folder: Path) -> None:
-        self._calls, self._workers, self._folder = calls, workers, folder
+    def __init__(self, calls: Calls[Any], workers: Sequence[Worker], folder: Path, pool: WorkerPool) -> None:
+        self._calls, self._workers, self._folder, self._pool = calls, workers, folder, pool
         self._free = [*reversed(workers)]
         self._running: dict[Future[Timed[Any]], tuple[int, Worker]] = {}
 
@@ -84,7 +91,7 @@ class LocalLanes:
         try:
             future = self._submit(worker, index)
         except TerminatedWorkerError:  # its process died while it was idle
-            POOL.renew(worker)
+            self._pool.renew(worker)
             future = self._submit(worker, index)
         self._running[future] = index, worker
 
@@ -94,25 +101,25 @@ class LocalLanes:
         for future in wait(self._running, return_when=FIRST_COMPLETED).done:
             index, worker = self._running.pop(future)
             if died(future):
-                POOL.renew(worker)
+                self._pool.renew(worker)
             self._free.append(worker)
             ended.append(self._ending(index, future))
         return ended
 
     def alone(self, index: int) -> Done[Any]:
         """Makes a call in a new process; all others are ended, because idle processes have memory, too."""
-        POOL.dismiss()
+        self._pool.dismiss()
         for worker in self._workers:
-            POOL.renew(worker)
+            self._pool.renew(worker)
         future = self._submit(self._workers[0], index)
         wait([future])
-        POOL.renew(self._workers[0])
+        self._pool.renew(self._workers[0])
         return self._ending(index, future)
 
     def stop(self) -> None:
         """Ends all processes at once; calls that are running raise an exception where they are waited for."""
         for worker in self._workers:
-            POOL.stop(worker)
+            self._pool.stop(worker)
 
     def _submit(self, worker: Worker, index: int) -> Future[Timed[Any]]:
         calls = self._calls

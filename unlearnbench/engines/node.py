@@ -14,13 +14,17 @@ from typing import Any
 from joblib.externals.loky.backend.reduction import dumps, loads
 
 from unlearnbench.engines.lanes import Calls, Done
-from unlearnbench.engines.local import LOCAL, LocalLanes
-from unlearnbench.engines.pool import POOL
+from unlearnbench.engines.local import Local, LocalLanes
+from unlearnbench.engines.pool import WorkerPool
 
 DAEMON = (
     "its process may not have children: start it with --no-nanny, or set DASK_DISTRIBUTED__WORKER__DAEMON=False in its "
     "environment"
 )
+KEPT = 60.0
+"""Seconds after which a process ends that nobody has called."""
+HERE = Local(WorkerPool(KEPT))
+"""The processes of this worker."""
 _running: dict[str, LocalLanes] = {}
 """The process of the present call of each run, so that the run can end it."""
 _stopped: set[str] = set()
@@ -55,7 +59,7 @@ def attempt(run: str, call: bytes, limit: float | None, environment: Mapping[str
     Returns:
         How it ended, with its result as bytes.
     """
-    with LOCAL.lanes(Calls(in_child, [(call,)], limit, environment), 1) as lanes:
+    with HERE.lanes(Calls(in_child, [(call,)], limit, environment), 1) as lanes:
         _running[run] = lanes
         try:
             if run in _stopped:
@@ -118,4 +122,4 @@ def stop(run: str) -> None:
 
 def dismiss() -> None:
     """On a worker: ends processes that wait for the next call."""
-    POOL.dismiss()
+    HERE.pool.dismiss()

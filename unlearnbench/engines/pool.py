@@ -33,9 +33,14 @@ class Worker:
 
 
 class WorkerPool:
-    """Executors of one process each, so that a process that dies takes nothing else with it."""
+    """Executors of one process each, so that a process that dies takes nothing else with it.
 
-    def __init__(self) -> None:
+    Args:
+        kept: Seconds after which an idle process ends; None: it is kept as long as this one lives.
+    """
+
+    def __init__(self, kept: float | None = None) -> None:
+        self._kept = kept
         self._idle: list[Worker] = []
         self._origin: object = None
 
@@ -69,18 +74,22 @@ class WorkerPool:
         """The worker that was idle last, of those that were started with these variables; or a new one."""
         worker = next((worker for worker in reversed(self._idle) if worker.environment == environment), None)
         if worker is None:
-            return Worker(environment, started(environment))
+            return Worker(environment, self._started(environment))
         self._idle.remove(worker)
         return worker
 
     def renew(self, worker: Worker) -> None:
         """Ends the process of a worker, if it is not dead, and prepares a new one."""
         self.stop(worker)
-        worker.executor = started(worker.environment)
+        worker.executor = self._started(worker.environment)
 
     def stop(self, worker: Worker) -> None:
         """Ends a worker's process at once, whatever it is doing."""
         worker.executor.shutdown(wait=False, kill_workers=True)
+
+    def _started(self, environment: Mapping[str, str]) -> ProcessPoolExecutor:
+        dismiss_at_exit(self, os.getpid())
+        return started(environment, self._kept)
 
     def dismiss(self) -> None:
         """Ends the idle processes: they do not know what has been installed or changed since they started."""
@@ -88,8 +97,12 @@ class WorkerPool:
             self.stop(self._idle.pop())
 
 
-def started(environment: Mapping[str, str]) -> ProcessPoolExecutor:
+def started(environment: Mapping[str, str], kept: float | None) -> ProcessPoolExecutor:
     """A new executor with these environment variables; its process starts with its first call.
+
+    Args:
+        environment: The variables.
+        kept: Seconds after which an idle process ends; the next call starts another one. None: it does not end.
 
     Raises:
         UserError: If this process cannot have children, or there is no room for semaphores.
@@ -100,9 +113,8 @@ def started(environment: Mapping[str, str]) -> ProcessPoolExecutor:
             "starts N workers, or replace the pool by concurrent.futures.ProcessPoolExecutor"
         )
     hide_noise()
-    dismiss_at_exit(os.getpid())
     try:
-        return ProcessPoolExecutor(max_workers=1, env=dict(environment))
+        return ProcessPoolExecutor(max_workers=1, timeout=kept, env=dict(environment))
     except OSError as error:
         raise UserError(
             f"cannot make the semaphores of a worker: {error.strerror}. On Linux they lie in /dev/shm: make it "
@@ -115,9 +127,9 @@ POOL = WorkerPool()
 
 
 @cache
-def dismiss_at_exit(_: int) -> None:
+def dismiss_at_exit(pool: WorkerPool, _: int) -> None:
     """Ends idle workers when the process of this number ends; a child of multiprocessing would wait for them."""
-    util.Finalize(None, POOL.dismiss, exitpriority=100)
+    util.Finalize(None, pool.dismiss, exitpriority=100)
 
 
 @cache
