@@ -6,8 +6,10 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
 
 from unlearnbench import UserError
 from unlearnbench.errors import StorageError
@@ -136,3 +138,30 @@ def test_a_disk_without_locks_is_warned_about(tmp_path: Path, monkeypatch: pytes
     with pytest.warns(UserWarning, match="is on a disk without locks, so work may be done twice: flock is not"):
         tensors, _ = Store(tmp_path).get_or_make(KEY, make)
     assert tensors["a"].tolist() == [1, 1, 1]
+
+
+class Strict(MemoryFileSystem):  # type: ignore[misc, unused-ignore]
+    """A file system in memory without options, like that of sftp, which hands all that it gets to its connection."""
+
+    protocol = "strict"
+
+    def __init__(self, host: str = "", username: str = "", password: str = "") -> None:
+        super().__init__()
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.replace("strict://", "memory://")))
+
+
+def test_file_systems_without_options_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("strict", Strict, clobber=True)
+    for name, maker in (("first", make), ("second", never)):
+        monkeypatch.setenv("UNLEARNBENCH_CACHE", str(tmp_path / name))
+        store = Store.of("strict://things")
+        assert store.get_or_make(KEY, maker)[0]["a"].tolist() == [1, 1, 1]
+
+
+def test_a_password_in_the_url_is_not_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNLEARNBENCH_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="the cache nothing://host/things cannot be used"):
+        Store.of("nothing://me:secret@host/things").has(KEY)

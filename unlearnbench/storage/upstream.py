@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,10 @@ class Upstream:
 
     url: str
     known: Collection[str] | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        """The URL without the name and the password of a user."""
+        return re.sub(r"//[^/@]*@", "//", self.url)
 
     def has(self, name: str) -> bool:
         """Whether there is an artefact of this name, KIND/DIGEST.safetensors; raises as `fetch`."""
@@ -107,10 +112,11 @@ class Upstream:
         try:
             from fsspec.core import url_to_fs
 
-            files, root = url_to_fs(self.url, use_listings_cache=False)
+            files, root = url_to_fs(self.url)
+            files.invalidate_cache()  # of its listings: others write, too
         except (ImportError, ValueError) as error:
             raise UserError(
-                f"the cache {self.url} cannot be used: {error}. pip install 'unlearnbench[remote-cache]' understands "
+                f"the cache {self} cannot be used: {error}. pip install 'unlearnbench[remote-cache]' understands "
                 "s3, gs and sftp"
             ) from error
         except Exception as error:
@@ -123,7 +129,7 @@ class Upstream:
     def _error(self, error: Exception) -> StorageError:
         """The error for a URL that does not do what it should."""
         return StorageError(
-            f"the cache {self.url} cannot be used ({type(error).__name__}: {error}). Finished work is kept: see "
+            f"the cache {self} cannot be used ({type(error).__name__}: {error}). Finished work is kept: see "
             "whether it may be read and written from here, and run the same command again"
         )
 
