@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from made_up import write_all
 
+from unlearnbench import table
 from unlearnbench.operations.report import report
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = write_all(folder, METHODS)
     for record in results.rglob("class-removal/scrub/2.json"):
         record.unlink()  # so that a cell has no interval
-    return report(str(folder / "mine.toml"), results)
+    return report(str(folder / "mine.toml"), results, out=folder / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,17 @@ def test_columns_sort_by_mouse_and_by_keyboard_within_their_group(browser: Chrom
     assert column(browser, 0)[0] == "Retrain"
     button.send_keys(Keys.SPACE)
     assert column(browser, 0)[1:4] == ["NegGrad", "<b>SCRUB</b>", "LAF"]
+
+
+def test_a_table_as_text_appears_when_it_is_opened(browser: Chrome, path: Path) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    first = "document.querySelector('#t1 details.sources pre')"
+    assert browser.execute_script(f"return {first}.textContent") == ""
+    browser.execute_script(f"{first}.closest('.more').open = {first}.closest('.sources').open = true")
+    WebDriverWait(browser, 10).until(lambda chrome: chrome.execute_script(f"return {first}.textContent"))
+    shown = browser.execute_script(f"return {first}.textContent")
+    assert shown == table("data-removal", str(path.with_name("mine.toml")), path.with_name("results"))
 
 
 def test_what_is_no_number_comes_last(browser: Chrome) -> None:

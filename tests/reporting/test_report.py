@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -16,7 +17,6 @@ from made_up import Page, markdown_rows, path_of, record, write_all
 from unlearnbench import UserError, table
 from unlearnbench.operations.report import report
 from unlearnbench.reporting import ranking
-from unlearnbench.reporting.html import page as html_page
 from unlearnbench.reporting.rendering import render
 from unlearnbench.storage.records import read_record, write_record
 
@@ -186,9 +186,19 @@ def test_a_choice_of_cells_and_errors(made: Path, tmp_path: Path) -> None:
         report("demos", results)
 
 
-def test_large_reports_stay_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_in_the_page_as_text_and_a_command_repeats_all_seeds(made: Path, page: Page, html: str) -> None:
+    (packed,) = re.findall(r'<template id="texts">(.*?)</template>', html)
+    texts = json.loads(gzip.decompress(base64.b64decode(packed)))
+    for form in ("markdown", "latex", "csv"):
+        assert table("class-removal", str(made / "mine.toml"), made / "results", form) in texts
+    assert len(texts) == len(page.values("pre", "data-text"))
+    assert len(texts) == html.count("<noscript>") * 3
+    assert "--seeds 0-2" in page.text
+    assert "--seeds 1 " not in page.text
+
+
+def test_large_reports_stay_small(tmp_path: Path) -> None:
     """A tenth of 5,000 cells, which must stay below 8 MB; commands are as long as real ones."""
-    monkeypatch.setattr(html_page, "FEW", 100)
     methods = {f"method-{number}": (f"Method {number}", 0.01 * number) for number in range(1, 31)}
     results = write_all(tmp_path, methods, seeds=5)
     for path in results.rglob("*.json"):

@@ -98,14 +98,18 @@ def left_out(records: Sequence[Record]) -> Iterator[str]:
 
 def seeds_text(seeds: Sequence[int]) -> str:
     """Seeds in words: "seed 0", or "seeds 0-2, 5"."""
+    return f"seed{'s' if len(set(seeds)) > 1 else ''} {', '.join(runs_of(seeds))}"
+
+
+def runs_of(seeds: Iterable[int]) -> list[str]:
+    """Seeds as `--seeds` takes them, between commas: runs such as "0-2", and single ones."""
     runs: list[list[int]] = []
     for seed in sorted(set(seeds)):
         if runs and runs[-1][-1] == seed - 1:
             runs[-1].append(seed)
         else:
             runs.append([seed])
-    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-    return f"seed{'s' if len(set(seeds)) > 1 else ''} {', '.join(texts)}"
+    return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
 
 
 def titles_of(records: Iterable[Record]) -> str:

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from unlearnbench.planning.cell_info import FINISHED, CellInfo
 from unlearnbench.planning.presets import Preset
-from unlearnbench.reporting.absent import seeds_text
+from unlearnbench.reporting.absent import runs_of
 from unlearnbench.reporting.record import Record
 
 
@@ -70,7 +70,7 @@ def row_of(dataset: str, records: Sequence[Record], planned: Sequence[CellInfo])
     good, useless = (sum(record.status is status for record in own) for status in FINISHED)
     missing = sum(place(info) not in present for info in wanted)
     models = ", ".join(sorted({record.cell.model for record in own}))
-    seeds = seeds_text([record.cell.seed for record in own]).partition(" ")[2]
+    seeds = ", ".join(runs_of(record.cell.seed for record in own))
     return [dataset, models, seeds, len(wanted), good, useless, len(own) - good - useless, missing]
 
 

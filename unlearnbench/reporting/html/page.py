@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import os
@@ -51,8 +52,6 @@ from unlearnbench.reporting.rendering import Row, Table, render
 from unlearnbench.reporting.tables import with_notes
 
 TEMPLATES = Path(__file__).with_name("templates")
-FEW = 1000
-"""Up to this number of records, all tables are also in the page as text; beyond it, only the main ones."""
 MOST_MAPS = 11
 """How many methods have a map in a report, at most, beside the original and Retrain."""
 
@@ -75,6 +74,38 @@ class Group:
     def states(self) -> str:
         """How many of its records are in which state, in words."""
         return ", ".join(f"{count} {state}" for state, count in missing.counts(self.records).items())
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands that repeat its records; one for all seeds if they differ in the seed alone."""
+        seeds_of: dict[tuple[str, str, str], list[int]] = {}
+        for record in self.records:
+            command = str(record.observed.get("command", "unknown"))
+            parts = f"{command} ".partition(f" --seeds {record.cell.seed} ")
+            seeds_of.setdefault((parts[0], "--seeds" if parts[1] else "", parts[2]), []).append(record.cell.seed)
+        return [
+            " ".join(
+                filter(None, (before.strip(), option and f"{option} {','.join(absent.runs_of(seeds))}", after.strip()))
+            )
+            for (before, option, after), seeds in seeds_of.items()
+        ]
+
+
+class Texts:
+    """The tables of a page as text, packed: they would be half of it otherwise."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+
+    def add(self, table: Table | Grid, form: str) -> int:
+        """Adds a table in a format of `render`; returns its place."""
+        self._texts.append(render(table, form))
+        return len(self._texts) - 1
+
+    @property
+    def packed(self) -> str:
+        """All of them as a JSON list, gzip, base64."""
+        return base64.b64encode(gzip.compress(json.dumps(self._texts).encode(), mtime=0)).decode()
 
 
 @dataclass(frozen=True)
@@ -356,7 +387,7 @@ def render_page(page: Page) -> str:
     series = list(page.series.values())
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8") + css(series) + hiding(series)
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    environment.filters |= {"printable": printable, "percent": percent, "value": value_text, "render": render}
+    environment.filters |= {"printable": printable, "percent": percent, "value": value_text}
     text: str = environment.get_template("report.html").render(
         page=page,
         style=Markup(style),  # noqa: S704 - ours
@@ -369,7 +400,7 @@ def render_page(page: Page) -> str:
         reference=REFERENCE,
         about=page.about,
         forms=tuple(FILES),
-        all_texts=len(page.records) <= FEW,
+        texts=Texts(),
     )
     return text
 

@@ -82,6 +82,18 @@
   addEventListener("hashchange", restore);
   addEventListener("change", save);
 
+  // Tables as text are packed; otherwise they would be half of the page.
+  const packed = document.getElementById("texts").content.textContent;
+  let texts;
+  const unpack = () => texts ??= new Response(
+    new Blob([Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0))]).stream()
+      .pipeThrough(new DecompressionStream("gzip"))).json();
+  for (const details of all("details.sources")) {
+    details.addEventListener("toggle", async () => {
+      for (const text of all("pre", details)) text.textContent ||= (await unpack())[text.dataset.text];
+    });
+  }
+
   for (const text of all("pre.copy")) {
     const button = document.createElement("button");
     button.type = "button";
