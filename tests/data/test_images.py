@@ -106,6 +106,12 @@ def test_labels_of_any_integers_are_converted(dtype: type, store: Store, tmp_pat
     assert data.train_labels.tolist() == labels.tolist()
 
 
+def test_labels_may_be_a_column(store: Store, tmp_path: Path) -> None:
+    labels = (np.arange(20) % 4).astype(np.uint8)
+    data = read(npz(tmp_path / "x.npz", drawn(40, 8, 8), y_train=labels[:, None]), store)
+    assert data.train_labels.tolist() == labels.tolist()
+
+
 def test_pixels_that_were_divided_by_255_are_multiplied_again(store: Store, tmp_path: Path) -> None:
     images = drawn(40, 8, 8)
     data = read(npz(tmp_path / "x.npz", images.astype(np.float32) / 255), store)

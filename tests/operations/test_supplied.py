@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -23,9 +24,13 @@ from unlearnbench.cli.main import main
 from unlearnbench.operations.run import Summary
 from unlearnbench.planning.plan import Plan
 from unlearnbench.plugins import files
+from unlearnbench.plugins.model import wrapped
+from unlearnbench.plugins.trainer import Trainer
 from unlearnbench.reporting.frame import records
+from unlearnbench.runtime import seeds
 from unlearnbench.storage.store import Store
 from unlearnbench.training import loop
+from unlearnbench.training.samples import TrainingSet
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 TRAIN, GONE = 400, 30
@@ -54,6 +59,18 @@ def fit(network, images, labels, seed):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(images[rows]), labels[rows]).backward()
             optimizer.step()
+
+
+def by_parts(network, images, labels, seed, rate=0.1):
+    groups = [{"params": network.hidden.parameters()}, {"params": network.top.parameters(), "lr": rate / 2}]
+    optimizer = torch.optim.SGD(groups, lr=rate)
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(network(images), labels).backward()
+    optimizer.step()
+
+
+def nothing(network, images, labels, seed):
+    pass
 
 
 def wrong(network, images):
@@ -297,6 +314,7 @@ def test_without_any_training_there_are_no_shadow_models_and_no_asr(folder: Path
         ([("product.py:fit", "product.py:wrong")], r"must be a function \(network, images, labels, seed\)"),
         ([("product.py:fit", "product.py:none")], "unknown function of .*product.py: 'none'"),
         ([("product.py:fit", "fit")], r"train must be FILE.py:FUNCTION"),
+        ([("original =", 'retrain = "w-{seed}.pt"\noriginal =')], "w-0.pt and .*w-0.pt are the same weights"),
         ([("w-{seed}.pt", "v-{seed}.pt")], r"there is no file .*v-0.pt, the weights for seed 0"),
         ([("gone.txt", "nowhere.txt")], r"cannot read .*nowhere.txt, forget of a task"),
         ([("epochs = 0", "epochs = 1\nheld_out = 0.2")], "held_out = 0.2 in the recipe leaves out a part"),
@@ -330,6 +348,39 @@ def test_a_function_that_returns_another_network_fails_its_cells(folder: Path) -
         "product.other returns another network: train the network that it gets" in o.reason for o in summary.failed
     )
     assert {outcome.name for outcome in summary.failed} == {"scans given retrain 0", "scans given neggrad 0"}
+
+
+def test_a_training_function_gets_the_users_own_module_and_may_have_more_arguments_with_defaults(folder: Path) -> None:
+    network, plain = wrapped(small(0), (1, 8, 8)), small(0)
+    images, labels = torch.rand(50, 1, 8, 8), torch.arange(50) % 10
+    samples = TrainingSet((255 * images).byte(), labels).everything(seeds.generator("order"))
+    assert samples is not None
+    Trainer.of("product.py:by_parts", folder).fit(network, samples, "stream")
+    names: dict[str, Any] = {"__name__": "product"}
+    exec(PRODUCT, names)
+    names["by_parts"](plain, samples.images, samples.labels, 0)
+    assert network.is_split
+    for part in (network, copy.deepcopy(network)):
+        assert torch.equal(part(images), plain(images))
+    assert torch.equal(network.head.weight, plain.top.weight)
+
+
+def test_a_function_that_trains_nothing_fails_its_cells(folder: Path) -> None:
+    preset = edited(folder, ("product.py:fit", "product.py:nothing"), ("shadows = 2", "shadows = 0"))
+    (failed,) = run(folder, preset, methods="retrain").failed
+    assert "product.nothing has changed no weight of the network that it gets: train it in place" in failed.reason
+
+
+def test_every_view_of_a_list_is_shown_from_any_folder(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(folder, methods="neggrad")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    Path("gone.txt").write_text("0")  # another list of the same name
+    text = unlearnbench.table("given", folder / "mine.toml", folder / "r", view="distance", cache=folder / "c")
+    (line,) = [line for line in text.splitlines() if "NegGrad" in line]
+    assert float(line.split("|")[6]) > 0  # JSD on the forget set
+    assert "are not in the cache" not in text
 
 
 def test_the_task_given_is_selected_only_where_a_list_is_given(folder: Path, tiny: Path, store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import NOWHERE
 
-from unlearnbench import UserError
+from unlearnbench import UserError, run
 from unlearnbench.cli.options import parse_sweeps
 from unlearnbench.planning import presets
 from unlearnbench.planning.selection import Selection, Workspace
@@ -82,6 +82,29 @@ def test_options_of_the_command_line_stay(methods_of: Any) -> None:
 def test_mistakes_are_refused(methods_of: Any, sweep: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         methods_of(sweep)
+
+
+def test_a_method_that_is_left_out_cannot_be_swept(methods_of: Any) -> None:
+    with pytest.raises(UserError, match="a sweep changes laf, which is not in this run: add -m laf, or leave out -m"):
+        methods_of({"laf": {"tau": [1.0]}}, methods="neggrad")
+
+
+def test_a_sweep_names_a_method_in_a_file_as_other_options_do(methods_of: Any, tmp_path: Path) -> None:
+    (tmp_path / "swept_file.py").write_text(
+        "from unlearnbench import Access, method\n\n\n"
+        "@method(title='Mine', access=Access(forget='labels'), reference='Ours')\n"
+        "def mine(problem, *, lr: float = 0.1):\n    'Nothing.'\n    return problem.network()\n"
+    )
+    place = f"{tmp_path / 'swept_file.py'}:mine"
+    assert methods_of({place: {"lr": [0.2]}}) == ["swept_file.mine", "swept_file.mine+lr=0.2"]
+    assert methods_of({"laf": {"tau": [5.0]}}, methods=[place, "laf"], overrides={place: {"lr": 0.3}}) == sorted(
+        ["swept_file.mine+lr=0.3", "laf", "laf+tau=5.0"]
+    )
+
+
+def test_combinations_need_a_sweep(tiny: Path) -> None:
+    with pytest.raises(UserError, match="--combinations needs values: add --sweep NAME.KEY=V1,V2"):
+        run(tiny, combinations=True, dry_run=True)
 
 
 def test_the_command_line_is_parsed() -> None:

@@ -195,6 +195,8 @@ def part_of(path: Path, arrays: Mapping[str, Any], part: str) -> Part:
             raise UserError(f"{path} has no {part} {what}: it has {', '.join(arrays)}, and needs {' or '.join(names)}")
         found.append(arrays[name])
     images, labels = found
+    if labels.shape == (len(images), 1):  # as in MedMNIST
+        labels = labels[:, 0]
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1 or len(labels) != len(images):
         raise UserError(
             f"{path}: {part} labels must be whole numbers [{len(images)}], not {labels.dtype} {list(labels.shape)}"

@@ -13,6 +13,7 @@ from unlearnbench.planning.cells import planned
 from unlearnbench.planning.plan import Cell, Plan
 from unlearnbench.planning.presets import ELSEWHERE, SECOND_RETRAIN
 from unlearnbench.planning.selection import Selection, datasets_of, tasks_of
+from unlearnbench.planning.supplied import options_of_task
 from unlearnbench.plugins.files import named
 from unlearnbench.storage.records import read_record
 
@@ -111,7 +112,7 @@ def selection_of(record: Mapping[str, Any], selection: Selection) -> Selection:
     files, methods = record["observed"].get("files", {}), methods_of(record["key"])
     names = [info.method_name, *(name for name in methods if name in files and name != info.method_name)]
     attacks = {attack["name"]: attack["options"] for attack in record["key"]["attacks"].values()}
-    of_task = {**record["key"]["outputs"]["task"]["options"], **lists_of(info, files)}
+    of_task = options_of_task(info, record["key"]["outputs"], files)
     options = {**attacks, **methods, info.task_name: of_task}
     return replace(
         selection,
@@ -136,9 +137,3 @@ def methods_of(key: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def place_in(files: Mapping[str, str], name: str) -> str:
     """The name of a plugin as on the command line, FILE.py:FUNCTION if a record has a file of it."""
     return f"{files[name]}:{name.rpartition('.')[2]}" if name in files else name
-
-
-def lists_of(info: CellInfo, files: Mapping[str, str]) -> dict[str, str]:
-    """The files that a task was given on the command line, by option; those of a preset are in the preset."""
-    names = {option: f"{info.task_name}.{option}" for option in info.task_options if f"{option}=" in info.task}
-    return {option: files[name] for option, name in names.items() if name in files}

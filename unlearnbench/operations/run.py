@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.engines.choice import opened
+from unlearnbench.errors import UserError
 from unlearnbench.operations import report
 from unlearnbench.operations.progress import Reporter, usual_reporter
 from unlearnbench.operations.work import Effort, Outcome, Progress, execute
@@ -163,6 +164,8 @@ def run(
             selection = with_file(selection, preset, workspace, dry_run)
         if sweep or selection.preset.sweep:
             plan = swept(selection, workspace, sweep, combinations, rerun)
+        elif combinations:
+            raise UserError("--combinations needs values: add --sweep NAME.KEY=V1,V2")
         else:
             plan = planned(selection, workspace, rerun)
         return carry_out(plan, selection, effort, dry_run=dry_run, progress=progress)

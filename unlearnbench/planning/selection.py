@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unlearnbench.artefacts.datasets import Datasets
 from unlearnbench.engines.lanes import Engine
@@ -22,6 +22,7 @@ from unlearnbench.runtime.arithmetic import environment, resolved
 from unlearnbench.storage import folders
 from unlearnbench.storage.store import Store
 
+Values = TypeVar("Values")
 Overrides = Mapping[str, Mapping[str, Any]]
 """Options by name of a method, task or attack."""
 
@@ -81,8 +82,13 @@ class Selection:
             tasks_of(read, several(tasks)),
             named([objects.name_of(method, results) for method in objects.several(methods)]),
             () if seeds is None else presets.parse_seeds(seeds),
-            overrides or {},
+            by_plugin(overrides or {}),
         )
+
+
+def by_plugin(options: Mapping[str, Values]) -> dict[str, Values]:
+    """Options by the names that the registry knows, for such of which some may be by FILE.py:FUNCTION."""
+    return dict(zip(named(list(options)), options.values(), strict=True))
 
 
 @dataclass(frozen=True)

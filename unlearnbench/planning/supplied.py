@@ -12,6 +12,7 @@ from unlearnbench.artefacts.scenario import Scenario, Supplied
 from unlearnbench.artefacts.tuning_split import TuningSplit
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.errors import UserError
+from unlearnbench.planning.cell_info import CellInfo
 from unlearnbench.planning.presets import ORIGINAL, REFERENCE, SECOND_RETRAIN, Preset, Training
 from unlearnbench.planning.presets.content import located
 from unlearnbench.plugins.task import Task
@@ -36,6 +37,8 @@ def supplied_by(preset: Preset, training: Training, task: str, seed: int, weight
     for path in filter(None, (original, retrain)):
         if not path.is_file():
             raise UserError(f"there is no file {path}, the weights for seed {seed}: supply it, or leave out that seed")
+    if original and retrain and (original.samefile(retrain) or original.read_bytes() == retrain.read_bytes()):
+        raise UserError(f"{retrain} and {original} are the same weights: Retrain never saw the forget set")
     return Supplied(original, retrain, trainer, training.name)
 
 
@@ -103,6 +106,19 @@ def check_labels(loaded: LoadedScenario, training: Training) -> None:
 def with_names(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a task in which the paths of files are their names, for records."""
     return {name: Path(value).name if name in task.files and value else value for name, value in options.items()}
+
+
+def options_of_task(info: CellInfo, outputs: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    """The options of the task of a record that its preset may not give.
+
+    Args:
+        info: The cell.
+        outputs: The key of its outputs.
+        files: The files that it was given on the command line; the files of a preset are in the preset.
+    """
+    names = {option: f"{info.task_name}.{option}" for option in info.task_options if f"{option}=" in info.task}
+    lists = {option: files[name] for option, name in names.items() if name in files}
+    return {**outputs["task"]["options"], **lists}
 
 
 def outputs_in(loaded: LoadedScenario, name: str, outputs: Outputs) -> Outputs:

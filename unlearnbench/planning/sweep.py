@@ -12,8 +12,9 @@ from unlearnbench.planning.cells import planned
 from unlearnbench.planning.names import with_parents
 from unlearnbench.planning.plan import Plan, Rerun
 from unlearnbench.planning.protocols import PROTOCOLS
-from unlearnbench.planning.selection import Overrides, Selection, Workspace
+from unlearnbench.planning.selection import Overrides, Selection, Workspace, by_plugin
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.files import Local, entry
 from unlearnbench.plugins.method import Method
 from unlearnbench.plugins.plugin import Plugin
 from unlearnbench.plugins.task import Task
@@ -44,10 +45,11 @@ def swept(
     Raises:
         UserError: If a name, an option or a value is wrong.
     """
+    sweep = by_plugin(sweep or {})
     if not sweep:
         sweep, combinations = selection.preset.sweep, selection.preset.combinations
     elif not selection.methods:
-        selection = replace(selection, methods=[name for name in sweep if name in registry.entries("methods")])
+        selection = replace(selection, methods=[name for name in sweep if is_method(name)])
     plan = planned(selection, workspace, rerun)
     roles = {cell.method: cell.info.role for cell in plan.cells}
     tasks = {cell.scenario.task for cell in plan.cells}
@@ -60,6 +62,13 @@ def swept(
             changed = planned(replace(selection, methods=methods, overrides=overrides), workspace, rerun)
             cells = {cell.path: cell for cell in changed.cells} | cells
     return replace(plan, cells=sorted(cells.values(), key=lambda cell: (cell.depth, -cell.outputs.ep)))
+
+
+def is_method(name: str) -> bool:
+    """Whether a name is that of a method, in a file or installed."""
+    if isinstance(name, Local):
+        return entry(name).group == "methods"
+    return name in registry.entries("methods")
 
 
 def points(sweep: Sweep, combinations: bool) -> Iterator[Overrides]:
@@ -88,6 +97,8 @@ def check(sweep: Sweep, methods: Collection[str], tasks: Collection[str]) -> Non
     for name, options in sweep.items():
         if name in ATTACKS:
             raise UserError(f"{name} is an attack, whose options all cells of a table share: a sweep has none of these")
+        if name not in methods and is_method(name):
+            raise UserError(f"a sweep changes {name}, which is not in this run: add -m {name}, or leave out -m")
         if name not in methods and name not in tasks:
             raise unknown("method or task of this run:", name, (*methods, *tasks))
         plugin: Plugin = registry.get(Method, name) if name in methods else registry.get(Task, name)

@@ -160,7 +160,8 @@ def attribute(path: Path, name: str) -> object:
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}{at_line(error)}") from error
     value = getattr(module, name, None)
     if value is None:
-        raise unknown(f"function of {path}:", name, [n for n, v in vars(module).items() if isinstance(v, Plugin)])
+        own = [n for n, v in vars(module).items() if isinstance(v, Plugin) or getattr(v, "__module__", "") == path.stem]
+        raise unknown(f"function of {path}:", name, own)
     return value
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,25 @@ def wrapped(module: nn.Module, shape: tuple[int, int, int]) -> Network:
     network = Network(module, head, last_layer="head")
     network.made_of = name
     return network
+
+
+@contextmanager
+def made_of(network: Network) -> Iterator[nn.Module]:
+    """In a block, the module that a network was made of, whole again; the network itself if it was made of none."""
+    if network.made_of is None:
+        yield network
+        return
+    if not network.is_split:
+        yield network.module
+        return
+    parent, _, last = network.made_of.rpartition(".")
+    holder = network.features.get_submodule(parent)
+    setattr(holder, last, network.head)
+    try:
+        yield network.features
+    finally:
+        network.head = getattr(holder, last)
+        setattr(holder, last, nn.Identity())
 
 
 def last_linear(module: nn.Module, shape: tuple[int, int, int]) -> str:

@@ -39,8 +39,12 @@ def read_positions(path: str | Path, total: int) -> Tensor:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} has no positions of samples: {error}") from error
+    if values.dtype == np.bool_:
+        raise UserError(f"{path} has a mask: np.flatnonzero(mask) makes positions of it")
     if not np.issubdtype(values.dtype, np.integer) or values.ndim != 1:
         raise UserError(f"{path} must have whole numbers [n], not {values.dtype} {list(values.shape)}")
+    if not len(values):
+        raise UserError(f"{path} is empty: it needs the positions of samples")
     positions = torch.from_numpy(np.sort(values).astype(np.int64))
     for wrong in positions[(positions < 0) | (positions >= total)][:1].tolist():
         raise UserError(f"{path} has position {wrong}, and positions are from 0 to {total - 1}")
@@ -74,8 +78,20 @@ def from_csv(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
 
 
 def whole_numbers(words: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """Words as whole numbers; raises `ValueError` for the first that is none."""
-    return np.array([int(word) for word in words], dtype=np.int64)
+    """Words as whole numbers, "7" or as `np.savetxt` writes it, "7.0e+00"; raises `ValueError` for the first other."""
+    return np.array([int(word) if is_whole(word) else int(float(word)) for word in words], dtype=np.int64)
+
+
+def is_whole(word: str) -> bool:
+    """Whether a word is a number without a point; raises `ValueError` if it is no whole number at all."""
+    if re.fullmatch(r"[-+]?\d+", word):
+        return True
+    try:
+        if float(word).is_integer():
+            return False
+    except ValueError:
+        pass
+    raise ValueError(f"{word!r} is no whole number")
 
 
 READERS = {".npy": from_npy, ".txt": from_txt, ".csv": from_csv}

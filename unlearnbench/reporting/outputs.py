@@ -91,8 +91,10 @@ class Outputs:
         """
         from unlearnbench.planning.cells import planned
         from unlearnbench.planning.selection import Selection
+        from unlearnbench.planning.supplied import options_of_task
 
-        task, options = records[0].cell.task_name, records[0].cell.task_options
+        first = records[0]
+        task, options = first.cell.task_name, options_of_task(first.cell, first.key["outputs"], first.files)
         chosen = Selection.of(
             preset, tasks=[task], methods=[REFERENCE], seeds=sorted({record.cell.seed for record in records})
         )

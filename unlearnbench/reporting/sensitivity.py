@@ -108,8 +108,13 @@ def view(cells: Cells) -> Grid:
 
 
 def base_title(record: Record) -> str:
-    """The title of a method without the options in it."""
-    return re.sub(r" \([^()]*=[^()]*\)$", "", record.cell.method_title)
+    """The title of a method without the options in it; with its file, if it has one."""
+    return re.sub(r" \((?:([^(),=]+\.py), )?[^()]*=[^()]*\)$", with_file, record.cell.method_title)
+
+
+def with_file(remarks: re.Match[str]) -> str:
+    """What remains of the remarks on a method."""
+    return f" ({remarks[1]})" if remarks[1] else ""
 
 
 def series(records: Sequence[Record]) -> Iterator[Series]:
