@@ -161,7 +161,9 @@ def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[ob
     text = call("show", "digits-8x8", "class-removal", "laf-r", 0, *places).stdout
     assert "LAF+R on DIGITS-8x8, Class removal, seed 0" in text
     assert "tpr@1%             n/a (too few held-out samples" in text
-    assert "reproduce   unlearnbench run --preset" in text
+    assert "command     unlearnbench run --preset" in text
+    assert "reproduce   unlearnbench reproduce digits-8x8 class-removal laf-r 0 --preset" in text
+    assert re.search(r"recipe of the original and of Retrain \(preset tiny\)\n(  .*\n)*  lr +0.002\n", text)
     assert "stale       no: code and preset are as they were" in text
     assert "access      " + str(registry.get(Method, "laf-r").access) in text
     assert re.search(r"cost +\d+\.\d\d to prepare, \d+\.\d\d to unlearn; in passes over the training set", text)
@@ -304,6 +306,13 @@ def test_an_unusable_results_folder_is_named(tiny: Path, cache: Path, tmp_path: 
     assert done.exit_code == 2
     assert "file" in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_results_in_a_file_are_refused(tiny: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("")
+    done = call("run", "--preset", tiny, "--results", tmp_path / "afile", "--cache", cache, "-n")
+    assert done.exit_code == 2
+    assert "afile is a file, and results need a folder: name another one with --results" in done.stderr
 
 
 def test_show_suggests_a_similar_name(places: list[object]) -> None:

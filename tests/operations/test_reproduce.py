@@ -65,6 +65,41 @@ def test_every_number_that_differs_is_named_with_the_verdict(tiny: Path, finishe
     assert "no reason is known: the record, this machine or a library is at fault" in result["verdict"]
 
 
+def test_numbers_that_differ_are_printed_with_all_digits_and_curves_are_compared(tiny: Path, finished: Path) -> None:
+    path = record_of(finished)
+    record = read_record(path) or {}
+    recorded = record["metrics"]["clean"]["test_r"]
+    record["metrics"]["clean"]["test_r"] = recorded + 1e-9
+    name = next(iter(record["roc"]))
+    record["roc"][name] = [1.0, *record["roc"][name][1:]] if isinstance(record["roc"][name], list) else {}
+    write_record(path, record)
+    text = reproduce(tiny, finished, *CELL).stdout
+    assert repr(recorded) in text
+    assert repr(recorded + 1e-9) in text
+    assert "not reproduced: 2 of" in text
+    assert any(line.startswith(f"roc {name}") and "DIFFERS" in line for line in text.splitlines())
+
+
+def test_equal_numbers_of_code_that_has_changed_are_no_secret(tiny: Path, finished: Path) -> None:
+    path = record_of(finished, "neggrad")
+    record = read_record(path) or {}
+    record["key"]["outputs"]["method"]["code"] = "version 0"
+    write_record(path, record)
+    text = " ".join(reproduce(tiny, finished, "digits-8x8", "class-removal", "neggrad", "0").stdout.split())
+    assert "are equal to the last bit, although something has changed since: outputs.method.code: version 0" in text
+
+
+@pytest.mark.filterwarnings("default:the record .* is damaged:UserWarning")
+def test_a_record_that_was_changed_by_hand_is_named(tiny: Path, finished: Path) -> None:
+    path = record_of(finished)
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 00', 1).replace('"status": "ok"', '"status": "ok "'))
+    for command in ("reproduce", "show"):
+        done = CliRunner().invoke(main, [command, *CELL, "--preset", str(tiny), "--results", str(finished)])
+        assert done.exit_code == 2
+        message = " ".join(done.stderr.split())
+        assert f"{path} is damaged or was changed after it was written: its checksum is wrong" in message
+
+
 def test_the_verdict_names_what_has_changed_since_the_record(tiny: Path, finished: Path) -> None:
     path = record_of(finished, "neggrad")
     record = read_record(path) or {}

@@ -166,6 +166,14 @@ def test_the_field_preset_has_every_method_and_the_training_of_the_demo() -> Non
     assert set(field.methods or ()) == {*expected - {"identify-then-ft"}, "third-party"}
 
 
+def test_a_preset_in_another_encoding_and_a_title_of_several_lines_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "wide.toml").write_bytes(MINIMAL.encode("utf-16"))
+    with pytest.raises(UserError, match=r"wide.toml is not in UTF-8: save it so"):
+        presets.read(str(tmp_path / "wide.toml"))
+    with pytest.raises(UserError, match=r"title has line breaks or control characters, 'A\\nB': write it in one line"):
+        read(tmp_path, 'title = "A\\nB"\n' + MINIMAL)
+
+
 def test_a_preset_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())

@@ -157,6 +157,16 @@ def test_every_figure_is_svg_and_pdf(made: Path) -> None:
         assert out.read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["tradeoff", "roc", "sensitivity", "representation"])
+def test_a_figure_of_stale_records_says_that_they_are_stale(
+    name: str, tiny: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "tiny.toml"
+    changed.write_text(tiny.read_text().replace("lr = 2e-3", "lr = 1e-3"))
+    with pytest.raises(UserError, match=r"records, all stale because of changes in recipe.lr"):
+        figure(name, str(changed), tiny_run)
+
+
 def gaps_choice(task: str) -> object:
     from unlearnbench.reporting.choice import Choice
 

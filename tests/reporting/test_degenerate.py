@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from unlearnbench import table
+from unlearnbench.reporting.ranking import rank
 from unlearnbench.storage.records import write_record
 
 HELD_OUT = 0.2
@@ -65,6 +66,18 @@ def test_an_attack_with_one_answer_is_named_and_not_ranked(answer: Attack, prese
         "- DIGITS-8X8: the attack gives the same answer for every sample, so its success rate shows nothing and is not "
         "ranked: LAF." in text
     )
+
+
+@pytest.mark.parametrize("view", ["paired", "distance"])
+def test_other_views_and_ranks_name_it_too(view: str, preset: str, tmp_path: Path) -> None:
+    written(
+        tmp_path,
+        {"retrain": [GUESSING] * 3, "laf": [NON_MEMBERS] * 3, "scrub": [(0.6, 0.7, 0.6)] * 3, "sisa": [GUESSING] * 3},
+    )
+    note = "DIGITS-8X8: the attack gives the same answer for every sample"
+    options = {"cache": tmp_path / "cache"} if view == "distance" else {}
+    assert note in table(1, preset, tmp_path, view=view, **options)
+    assert any(f"Data removal: {note}" in remark for remark in rank(preset, tmp_path).absent)
 
 
 def test_half_of_the_seeds_are_enough_and_are_counted(preset: str, tmp_path: Path) -> None:

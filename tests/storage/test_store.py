@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -207,3 +207,24 @@ def test_a_flipped_bit_or_a_missing_end_of_a_record_is_detected(tmp_path: Path) 
     write_record(path, whole)
     assert read_record(path) is not None
     assert path.with_suffix(".damaged").exists()
+
+
+def test_a_link_stays_a_link_and_what_is_no_file_is_written_into(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        content = reader.submit(pipe.read_bytes)
+        write_atomically(pipe, b"through")
+        assert content.result(10) == b"through"
+    assert pipe.is_fifo()
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(StorageError, match=r"cannot write .*x.svg: .*afile is no folder"):
+        write_atomically(tmp_path / "afile" / "x.svg", b"")

@@ -36,6 +36,10 @@ class Datasets:
         self._parts = lru_cache(maxsize=4)(self._divide)
         self._splits = lru_cache(maxsize=64)(self._split)
 
+    def __reduce__(self) -> tuple[type[Datasets], tuple[Store]]:
+        """What other processes get: an empty one, because what was read is read again there."""
+        return Datasets, (self.store,)
+
     def load(self, name: str, root: Path) -> tuple[Dataset, str]:
         """Reads a data set, mapped from the cache after the first time if its files are known.
 

@@ -11,10 +11,13 @@ from typing import Any
 import click
 
 from unlearnbench.cli import plugins, results, running
+from unlearnbench.cli.echo import echo, fitted
 from unlearnbench.cli.streams import open_closed_streams, os_error_message
 from unlearnbench.errors import EngineLostError, UserError
 from unlearnbench.runtime.garbage import collect_rarely
 
+ERROR = len("Error: ")
+"""The columns that click writes in front of a message."""
 CONTINUED = ("run", "score", "measure", "tune")
 """Commands that keep finished work: started again, they continue where they were."""
 
@@ -45,12 +48,12 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (KeyboardInterrupt, TerminatedError) as error:
             kept = ": finished work is kept, and the same command continues from here"
-            click.echo(f"interrupted{kept if ctx.invoked_subcommand in CONTINUED else ''}", err=True)
+            echo(f"interrupted{kept if ctx.invoked_subcommand in CONTINUED else ''}", err=True)
             sys.exit(143 if isinstance(error, TerminatedError) else 130)
         except EngineLostError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(fitted(str(error), err=True, start=ERROR)) from error
         except UserError as error:
-            raise click.UsageError(str(error)) from error
+            raise click.UsageError(fitted(str(error), err=True, start=ERROR)) from error
         except PermissionError as error:
             raise click.UsageError(f"no permission to use {error.filename}: choose another folder") from error
         except OSError as error:
@@ -78,7 +81,7 @@ def main() -> None:
     """  # noqa: D301 - \b tells click not to wrap these lines
     signal.signal(signal.SIGTERM, terminated)
     collect_rarely()
-    warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"warning: {message}", err=True)
+    warnings.showwarning = lambda message, *_args, **_kwargs: echo(f"warning: {message}", err=True)
 
 
 for command in (

@@ -77,7 +77,7 @@ SWEEP = click.option(
     metavar="NAME.KEY=V1,V2",
     help="Run NAME with these values of an option, too, one change at a time; repeatable.  [those of the preset]",
 )
-SEEDS = option("--seeds", metavar="0-4|0,2,5", help="Seeds to run.  [those of the preset]")
+SEEDS = option("--seeds", metavar="0-4|0,2,5", help="Which seeds.  [those of the preset]")
 JOBS = option(
     "-j", "--jobs", type=int, metavar="N", help="Number of workers, or of each GPU.  [number of cores; 1 of each GPU]"
 )

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unlearnbench.cli.echo import echo
 from unlearnbench.errors import counted
 from unlearnbench.planning.cell_info import FINISHED
 
 if TYPE_CHECKING:
     from unlearnbench.operations.confirm import Confirmation
-    from unlearnbench.operations.reproduce import Reproduction
+    from unlearnbench.operations.reproduce import Comparison, Reproduction
     from unlearnbench.operations.run import Summary
 
 KINDS = {
@@ -33,16 +34,16 @@ def show_plan(summary: Summary) -> None:
     """Prints the state of each cell, and the work that a run would do."""
     plan = summary.plan
     for cell, status in zip(plan.cells, plan.statuses, strict=True):
-        click.echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if status.why else ""))
+        echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if status.why else ""))
     counts = Counter(artefact.kind for artefact in plan.missing)
     parts = [counted(counts[kind], name) for kind, name in KINDS.items() if counts[kind]]
-    click.echo(f"\n{len(plan.to_run)} of {counted(len(plan.cells), 'cell')} to run")
+    echo(f"\n{len(plan.to_run)} of {counted(len(plan.cells), 'cell')} to run")
     if plan.failed_before:
-        click.echo(f"{counted(len(plan.failed_before), 'cell')} failed in an earlier run: see --retry-failed")
+        echo(f"{counted(len(plan.failed_before), 'cell')} failed in an earlier run: see --retry-failed")
     if parts:
-        click.echo(f"artefacts to make: {', '.join(parts)}")
+        echo(f"artefacts to make: {', '.join(parts)}")
     passes = counted(round(plan.ep), "pass")
-    click.echo(f"cost: about {passes} over the training set, {plan.size / 1e6:.1f} MB in {plan.store.root}")
+    echo(f"cost: about {passes} over the training set, {plan.size / 1e6:.1f} MB in {plan.store.root}")
 
 
 def show_result(summary: Summary) -> None:
@@ -57,12 +58,12 @@ def show_result(summary: Summary) -> None:
     failed = len([outcome for outcome in done if outcome.status not in FINISHED])
     finished_before = len(summary.plan.cells) - len(summary.plan.to_run)
     not_run = len(summary.plan.to_run) - len(done)
-    click.echo(
+    echo(
         f"{counted(len(done), 'cell')} run{f' ({failed} failed)' if failed else ''}, {finished_before} finished before"
         f"{f', {not_run} not run' if not_run else ''}; tables in {summary.plan.results / 'tables'}"
     )
     if summary.report:
-        click.echo(f"report: {summary.report}")
+        echo(f"report: {summary.report}")
     if summary.outcomes:
         show_time(summary)
     show_failures(summary)
@@ -73,20 +74,20 @@ def show_time(summary: Summary) -> None:
     total, ep = summary.workers * summary.seconds, sum(outcome.ep for outcome in summary.outcomes)
     shares = ", ".join(f"{kind} {seconds / total:.0%}" for kind, seconds in summary.spent.items())
     workers = counted(summary.workers, "worker")
-    click.echo(f"{summary.seconds:.0f} s with {workers}, {counted(round(ep), 'pass')}: {shares}")
+    echo(f"{summary.seconds:.0f} s with {workers}, {counted(round(ep), 'pass')}: {shares}")
     if summary.speed:
         rates = ", ".join(f"{rate:.0f} {unit}" for unit, rate in summary.speed.items())
-        click.echo(f"training speed per worker: {rates}")
+        echo(f"training speed per worker: {rates}")
 
 
 def show_failures(summary: Summary) -> None:
     """Prints the cells that failed, and how to see their records."""
     for outcome in summary.failed:
-        click.echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
+        echo(f"{outcome.status}: {outcome.name}: {outcome.reason}", err=True)
     if summary.failed:
-        click.echo("`unlearnbench show DATASET TASK METHOD SEED` prints the record of a failed cell", err=True)
+        echo("`unlearnbench show DATASET TASK METHOD SEED` prints the record of a failed cell", err=True)
     if summary.plan.failed_before:
-        click.echo(
+        echo(
             f"{len(summary.plan.failed_before)} of them failed in an earlier run: --retry-failed runs them again",
             err=True,
         )
@@ -96,14 +97,14 @@ def show_reproduction(reproduction: Reproduction) -> None:
     """Prints the comparison of a record with its cell computed again, number by number, and the verdict."""
     from tabulate import tabulate
 
-    click.echo(f"\n{reproduction.cell}  ({reproduction.path})\n")
+    echo(f"\n{reproduction.cell}  ({reproduction.path})\n")
     rows = [
-        [one.name, shortened(one.recorded), shortened(one.computed), "equal" if one.equal else "DIFFERS"]
+        [one.name, *(shortened(value, one.equal) for value in (one.recorded, one.computed)), result_of(one)]
         for one in reproduction.comparisons
     ]
     if rows:
         click.echo(tabulate(rows, ["", "Record", "Now", ""], disable_numparse=True) + "\n")
-    click.echo(reproduction.verdict)
+    echo(reproduction.verdict)
 
 
 CONFIRMED = {
@@ -117,30 +118,35 @@ CONFIRMED = {
 def show_confirmation(done: Confirmation) -> None:
     """Prints the result of `confirm`."""
     if done.problem:
-        click.echo(done.problem)
+        echo(done.problem)
     elif done.bits:
         changed = f"{len(done.different)} changed" if done.different else "equal bits"
-        click.echo(f"{counted(done.outputs, 'output')} of the golden plan: {changed}")
+        echo(f"{counted(done.outputs, 'output')} of the golden plan: {changed}")
     else:
-        click.echo(f"{counted(done.outputs, 'output')} near the golden ones; bits were not compared: {done.why}")
+        echo(f"{counted(done.outputs, 'output')} near the golden ones; bits were not compared: {done.why}")
     lists = [(text, getattr(done, name)) for name, text in CONFIRMED.items() if getattr(done, name)]
     for text, names in lists:
-        click.echo(f"{text}: {', '.join(names)}")
+        echo(f"{text}: {', '.join(names)}")
     if done.written:
-        click.echo("written to unlearnbench/artefacts/versions.toml and unlearnbench/golden/outputs.json")
+        echo("written to unlearnbench/artefacts/versions.toml and unlearnbench/golden/outputs.json")
     elif lists:
-        click.echo("nothing was written, because of --check")
+        echo("nothing was written, because of --check")
     if not done.bits and not done.written and not done.problem and "native" not in done.why:
-        click.echo("to compare bits, install these versions; or --new-libraries stores these outputs as golden")
+        echo("to compare bits, install these versions; or --new-libraries stores these outputs as golden")
 
 
-def shortened(value: Any) -> str:
-    """A value in at most 22 characters."""
+def shortened(value: Any, equal: bool) -> str:
+    """A value in at most 22 characters; with all its digits if it is not equal to the other one."""
     if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return " ".join(f"{part:.3f}" for part in value)
+        return f"{value:.6g}" if equal else repr(value)
+    if isinstance(value, list) and all(isinstance(part, float) for part in value):
+        return " ".join(f"{part:.3f}" for part in value[:3]) + (" ..." if len(value) > 3 else "")
     return "-" if value is None else str(value)[:12]
+
+
+def result_of(one: Comparison) -> str:
+    """Whether two values are equal, in a word."""
+    return "equal" if one.equal else "DIFFERS"
 
 
 def as_data(summary: Summary) -> dict[str, Any]:

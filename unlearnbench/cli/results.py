@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from unlearnbench.cli.echo import echo
 from unlearnbench.cli.options import (
     ACCEPT,
     ARITHMETIC,
@@ -108,7 +109,7 @@ def rank(
 
     ranked = ranking.rank(preset, results, accept_stale, Choice.of(**options))
     for note in ranked.absent if as_json or form == "csv" else ():
-        click.echo(f"warning: {note}", err=True)
+        echo(f"warning: {note}", err=True)
     if svg:
         expanded(svg).write_text(svg_text.file_text(ranks.diagram(ranked), []), encoding="utf-8")
     if as_json:
@@ -209,7 +210,7 @@ def confirm(bump: tuple[str, ...], because: str, as_json: bool, **options: Any) 
     from unlearnbench.operations.progress import Reporter
 
     progress = Reporter() if sys.stderr.isatty() else None  # a log needs no line for each of hundreds of steps
-    done = confirm_all(bump, because, say=partial(click.echo, err=True), progress=progress, **options)
+    done = confirm_all(bump, because, say=partial(echo, err=True), progress=progress, **options)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=1))
     else:
@@ -240,20 +241,20 @@ def verify(rerun: int, as_json: bool, **options: Any) -> None:
         workspace_of(options),
         rerun=rerun,
         effort=effort_of(options),
-        say=partial(click.echo, err=True),
+        say=partial(echo, err=True),
     )
     if as_json:
         click.echo(json.dumps(asdict(done), indent=1))
     else:
         for reason, count in done.unmeasured.items():
-            click.echo(f"{counted(count, 'record')} read but not recomputed: {reason}")
-        click.echo(
+            echo(f"{counted(count, 'record')} read but not recomputed: {reason}")
+        echo(
             f"{counted(done.records, 'record')} and {counted(done.artefacts, 'artefact')} read, "
             f"{counted(done.measured, 'record')} recomputed"
         )
         for problem in done.problems:
-            click.echo(f"problem: {problem}")
-        click.echo(counted(len(done.problems), "problem") if done.problems else "no problems")
+            echo(f"problem: {problem}")
+        echo(counted(len(done.problems), "problem") if done.problems else "no problems")
     sys.exit(1 if done.problems else 0)
 
 
@@ -284,10 +285,10 @@ def check_results(write: bool, as_json: bool, **options: Any) -> None:
         for problem in done.problems:
             places.setdefault(problem.what, []).append(problem.where)
         for what, where in places.items():
-            click.echo(f"problem: {what}\n  in {listed(where)}")
+            echo(f"problem: {what}\n  in {listed(where)}")
         number = len(done.problems)
         found = f"{number} problem{'' if number == 1 else 's'}" if number else "no problems"
-        click.echo(f"{done.records} records, {done.missing} missing cells: {found}")
+        echo(f"{done.records} records, {done.missing} missing cells: {found}")
     sys.exit(1 if done.problems else 0)
 
 
@@ -325,7 +326,7 @@ def remove(dry_run: bool, **options: Any) -> None:
     for cell in done.cells:
         click.echo(cell)
     fit, others = ("would be removed", "others") if dry_run else ("removed", "left")
-    click.echo(f"{len(done.cells)} records {fit}, {done.left} {others}")
+    echo(f"{len(done.cells)} records {fit}, {done.left} {others}")
 
 
 @click.command()
@@ -345,15 +346,15 @@ def merge(folders: tuple[str, ...], results: str, caches: tuple[str, ...], cache
     from unlearnbench.storage.folders import cache as cache_folder
 
     done = merge_folders(folders, results, caches=caches, cache=cache)
-    click.echo(
+    echo(
         f"{results}: {counted(done.new, 'record')} added, {counted(done.better, 'failure')} replaced, "
         f"{counted(done.more, 'record')} extended, "
         f"{done.same} already there"
     )
     if caches:
-        click.echo(f"{cache_folder(cache)}: {counted(done.artefacts, 'artefact')} copied")
+        echo(f"{cache_folder(cache)}: {counted(done.artefacts, 'artefact')} copied")
     if done.incomplete:
-        click.echo(
+        echo(
             f"{done.incomplete} of these records lack outputs in {cache_folder(cache)}: `measure`, `verify` and "
             "`table --distance` leave them out; `merge --cache DIR` copies artefacts of other machines",
             err=True,
@@ -381,8 +382,8 @@ def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: boo
         click.echo(json.dumps([{**asdict(usage), "unneeded": len(usage.unneeded)} for usage in usages], indent=1))
     else:
         for u in usages:
-            click.echo(f"{u.kind:10} {u.files:6} files {u.size / 1e6:9.1f} MB, not needed {u.freed / 1e6:9.1f} MB")
+            echo(f"{u.kind:10} {u.files:6} files {u.size / 1e6:9.1f} MB, not needed {u.freed / 1e6:9.1f} MB")
     if prune:
         freed = prune_cache(usages)
         count = sum(len(usage.unneeded) for usage in usages)
-        click.echo(f"{counted(count, 'file')}, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)
+        echo(f"{counted(count, 'file')}, {freed / 1e6:.1f} MB, deleted in {folders.cache(cache)}", err=as_json)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unlearnbench.cli.echo import echo
 from unlearnbench.cli.options import (
     ACCEPT,
     ARITHMETIC,
@@ -163,7 +164,7 @@ def score(weights: str, name: str | None, dry_run: bool, as_json: bool, **option
     elif summary.failed:
         show_failures(summary)
     else:
-        click.echo(verdict(record, reference))
+        echo(verdict(record, reference))
     sys.exit(1 if summary.failed else 0)
 
 
@@ -246,15 +247,15 @@ def measure(
             features=features,
             effort=effort_of(options, engine),
             dry_run=dry_run,
-            say=partial(click.echo, err=True),
+            say=partial(echo, err=True),
         )
     if as_json:
         click.echo(json.dumps(asdict(result), indent=1))
     else:
         measured = f"{len(result.done)} of {counted(result.cells, 'record')} got new numbers"
-        click.echo(f"{counted(result.cells, 'cell')} selected" if dry_run else measured)
+        echo(f"{counted(result.cells, 'cell')} selected" if dry_run else measured)
         for name, reason in {**result.without, **result.failed}.items():
-            click.echo(f"not measured: {name}: {reason}", err=True)
+            echo(f"not measured: {name}: {reason}", err=True)
     sys.exit(1 if result.without or result.failed else 0)
 
 
@@ -312,12 +313,12 @@ def tune(
             effort=effort_of(options, engine),
             dry_run=dry_run,
             write=write,
-            say=partial(click.echo, err=True),
+            say=partial(echo, err=True),
         )
     if len(tunings) == 1:
         click.echo(tunings[0].page, nl=False)
     elif tunings:
-        click.echo(overview_of(tunings))
+        echo(overview_of(tunings))
 
 
 def overview_of(tunings: Sequence[Tuning]) -> str:
@@ -375,11 +376,7 @@ def reproduce(cell: tuple[str, ...], count: int, as_json: bool, **options: Any) 
         if not as_json:
             show_reproduction(reproduction)
     if as_json:
-        click.echo(
-            json.dumps([{**asdict(one), "path": str(one.path), "verdict": one.verdict} for one in done], indent=1)
-        )
+        echo(json.dumps([{**asdict(one), "path": str(one.path), "verdict": one.verdict} for one in done], indent=1))
     elif count:
-        click.echo(
-            f"\n{len([one for one in done if one.equal])} of {counted(len(done), 'cell')} reproduced to the last bit"
-        )
+        echo(f"\n{len([one for one in done if one.equal])} of {counted(len(done), 'cell')} reproduced to the last bit")
     sys.exit(0 if all(one.equal for one in done) else 1)

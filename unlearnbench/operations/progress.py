@@ -109,7 +109,7 @@ class Reporter:
         return f"{self._done_cells}/{self._cells} cells{artefacts}"
 
     def _line(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=not self._console.is_terminal)
 
     def finish(self) -> None:
         """The run is over, or was interrupted."""

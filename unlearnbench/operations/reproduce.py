@@ -77,7 +77,8 @@ class Reproduction:
             return f"not computed: {self.failure}"
         unequal = [one.name for one in self.comparisons if not one.equal]
         if not unequal:
-            return f"reproduced: all {counted(len(self.comparisons), 'value')} are equal to the last bit"
+            since = f", although something has changed since: {'; '.join(self.changes)}" if self.changes else ""
+            return f"reproduced: all {counted(len(self.comparisons), 'value')} are equal to the last bit{since}"
         why = "no reason is known: the record, this machine or a library is at fault"
         if self.changes:
             why = f"something has changed since: {'; '.join(self.changes)}"
@@ -163,6 +164,8 @@ def compared(record: Mapping[str, Any], computed: Mapping[str, Any]) -> Iterator
     for part in sorted({*record.get("outputs", {}), *computed["outputs"]}):
         yield Comparison(f"outputs {part}", record.get("outputs", {}).get(part), computed["outputs"].get(part))
     yield from numbers(record["metrics"], computed["metrics"], "")
+    for name in sorted(record.get("roc", {})):
+        yield Comparison(f"roc {name}", record["roc"][name], computed.get("roc", {}).get(name))
 
 
 def numbers(recorded: Any, computed: Any, name: str) -> Iterator[Comparison]:

@@ -138,6 +138,8 @@ class Workspace:
         if engine.elsewhere:
             store, paths = replace(store, root=store.root.absolute()), (paths[0].absolute(), paths[1].absolute())
         folders.check_writable(store.root)
+        if paths[0].exists() and not paths[0].is_dir():
+            raise UserError(f"{paths[0]} is a file, and results need a folder: name another one with --results")
         return cls(paths[0], store.listed(), paths[1], device, arithmetic)
 
     @property

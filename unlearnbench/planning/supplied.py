@@ -118,7 +118,7 @@ def options_of_task(info: CellInfo, outputs: Mapping[str, Any], files: Mapping[s
     """
     names = {option: f"{info.task_name}.{option}" for option in info.task_options if f"{option}=" in info.task}
     lists = {option: files[name] for option, name in names.items() if name in files}
-    return {**outputs["task"]["options"], **lists}
+    return {**outputs.get("task", {}).get("options", {}), **lists}
 
 
 def outputs_in(loaded: LoadedScenario, name: str, outputs: Outputs) -> Outputs:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.planning.presets import REFERENCE
-from unlearnbench.planning.protocols import Protocol
+from unlearnbench.planning.protocols import CLEAN, Protocol
 from unlearnbench.reporting.notes import below_guessing
 
 if TYPE_CHECKING:
@@ -84,3 +84,8 @@ def notes(faults: Mapping[str, Degenerate]) -> Iterator[str]:
                 f"{fault.title}: the attack takes forgotten samples for held-out ones and the reverse, so its success "
                 f"rate is not ranked: {', '.join(fault.swapped)}."
             )
+
+
+def of_attack(frame: pd.DataFrame) -> Iterator[str]:
+    """Names the methods on which the attack of the standard table is degenerate; `frame` as in `degenerate`."""
+    return notes(degenerate(frame, CLEAN))

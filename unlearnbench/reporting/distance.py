@@ -10,6 +10,7 @@ import numpy as np
 
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.reporting.cells import Cells, Group, groups
+from unlearnbench.reporting.degenerate import of_attack
 from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.noise_floor import floor
 from unlearnbench.reporting.outputs import PARTS, Key, Outputs
@@ -82,7 +83,12 @@ def view(cells: Cells, outputs: Outputs) -> Grid:
         f"{cells.title}: distance to Retrain",
         columns,
         [[*row[:2], *(row[2 + place] for place in kept)] for row in lines],
-        [*NOTES, *notes(cells, compared, present), *left_out(cells, by_seed, compared.missing)],
+        [
+            *NOTES,
+            *notes(cells, compared, present),
+            *of_attack(cells.frame),
+            *left_out(cells, by_seed, compared.missing),
+        ],
         tidy(list(HEADERS.values()), lines),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import Preset
+from unlearnbench.reporting import absent
 from unlearnbench.reporting.block import Block, blocks_of, drawn_methods
 from unlearnbench.reporting.cells import Cells
 from unlearnbench.reporting.charts import ranks, representation, roc, sensitivity, tradeoff
@@ -111,5 +112,6 @@ def drawings(name: str, source: Source) -> list[Named]:
     function, hint = FIGURES[name]
     found = list(function(source))
     if not found:
-        raise UserError(hint)
+        records = [record for cells in source.tables for record in cells.records]
+        raise UserError(absent.stale_message(records) or hint)
     return found

@@ -94,7 +94,7 @@ class Outputs:
         from unlearnbench.planning.supplied import options_of_task
 
         first = records[0]
-        task, options = first.cell.task_name, options_of_task(first.cell, first.key["outputs"], first.files)
+        task, options = first.cell.task_name, options_of_task(first.cell, first.key.get("outputs", {}), first.files)
         chosen = Selection.of(
             preset, tasks=[task], methods=[REFERENCE], seeds=sorted({record.cell.seed for record in records})
         )

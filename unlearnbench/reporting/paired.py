@@ -12,6 +12,7 @@ from unlearnbench.errors import counted
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import COLUMNS
 from unlearnbench.reporting.cells import Cells, Group, groups
+from unlearnbench.reporting.degenerate import of_attack
 from unlearnbench.reporting.grid import DATA, METHOD, Column, Data, Grid
 from unlearnbench.reporting.noise_floor import differences, floor, of_method
 
@@ -69,7 +70,7 @@ def view(cells: Cells) -> Grid:
     seeds = max((d.seeds for *_, by_metric in lines for d in by_metric if d), default=0)
     title = f"{cells.title}: difference to Retrain with the same seed"
     flat = [[dataset, method, *by_metric] for dataset, method, by_metric in lines]
-    return Grid(title, columns, flat, list(notes(seeds)), tidy(lines, cells.columns))
+    return Grid(title, columns, flat, [*notes(seeds), *of_attack(cells.frame)], tidy(lines, cells.columns))
 
 
 def rows(cells: Cells) -> Iterator[Row]:

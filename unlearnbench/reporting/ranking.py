@@ -18,6 +18,7 @@ from unlearnbench.planning.presets import Preset, PresetLike
 from unlearnbench.reporting import absent
 from unlearnbench.reporting.cells import Cells, cells_of_preset
 from unlearnbench.reporting.choice import EVERYTHING, Choice
+from unlearnbench.reporting.degenerate import of_attack
 from unlearnbench.reporting.distance import by_records
 from unlearnbench.reporting.grid import METHOD, Column, Data, Grid
 from unlearnbench.reporting.numbering import ABLATIONS
@@ -227,10 +228,12 @@ def gathered(tables: Sequence[Cells], preset: Preset, results: Path) -> Gathered
                 block.setdefault(record.cell.method, {})[record.cell.seed] = by_seed[key]["gap"]
     if not gaps:
         nothing = f"there are no records to rank in {results / preset.name}: run `unlearnbench run --preset"
-        raise UserError(absent.stale_message(records) or f"{nothing} {preset.source}`")
+        why = absent.stale_message(records) or " ".join(absent.left_out(records))
+        raise UserError(why or f"{nothing} {preset.source}`")
     titles = {method: info.method_title for method, info in infos.items()}
     roles = {method: info.role for method, info in infos.items()}
-    return Gathered(gaps, titles, roles, list(absent.left_out(records)))
+    blind = [f"{cells.task_title}: {note}" for cells in tables for note in of_attack(cells.frame)]
+    return Gathered(gaps, titles, roles, [*absent.left_out(records), *blind])
 
 
 def in_common(block: Mapping[str, Mapping[int, float]], methods: Sequence[str]) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from unlearnbench.planning.presets import Preset
 from unlearnbench.planning.protocols import COLUMNS, PROTOCOLS
 from unlearnbench.plugins import registry
 from unlearnbench.reporting.comparable import changes
-from unlearnbench.reporting.frame import records
+from unlearnbench.reporting.frame import record_paths, records
 from unlearnbench.reporting.record import Record
 from unlearnbench.statistics import proportion
+from unlearnbench.storage.folders import folder_name
+from unlearnbench.storage.records import read_record
 
 FEW = "too few held-out samples for so small a false-positive rate"
 WITHOUT = "the attack has no threshold here"
@@ -48,9 +51,21 @@ def find_record(results: Path, preset: str, dataset: str, task: str, method: str
         existing = {str(record["cell"][name]) for record in kept}
         kept = [record for record in kept if record["cell"][name] == value]
         if not kept:
+            check_damaged(results, preset, dataset, task, method, seed)
             what = f"{results / folder} has no record of {dataset} {task} {method} {seed}"
             raise UserError(f"{what}: {what_to_do(preset, wanted, name, existing)}")
     return kept[0]
+
+
+def check_damaged(results: Path, preset: str, dataset: str, task: str, method: str, seed: int) -> None:
+    """Raises `UserError` if there is a file of this record, but it cannot be read; arguments as of `find_record`."""
+    names = folder_name(dataset), folder_name(task), folder_name(method), f"{seed}.json"
+    for path in record_paths(results, preset):
+        if (path.parts[-5], *path.parts[-3:]) == names and read_record(path) is None:
+            raise UserError(
+                f"{path} is damaged or was changed after it was written: its checksum is wrong. Restore it, or delete "
+                "it and run the cell again"
+            )
 
 
 def what_to_do(preset: str, wanted: Mapping[str, str | int], name: str, existing: Collection[str]) -> str:
@@ -90,13 +105,24 @@ def describe(record: Mapping[str, Any], preset: Preset) -> str:
     lines += numbers(record) if "metrics" in record else []
     lines += ["hyperparameters" + ("" if cell.hyperparameters else ": none")]
     lines += [f"  {n:18} {v}  ({cell.sources.get(n, 'source not recorded')})" for n, v in cell.hyperparameters.items()]
+    lines += recipe(record, preset)
     lines += [f"{f'seconds {phase}':16} {value:.2f}" for phase, value in observed["seconds"].items()]
     lines += [f"made        {observed['date']} on {observed.get('processor', 'an unknown processor')}"]
     lines += [f"with        {software(record)}"]
     lines += [f"from        {origin}" for origin in origins(record)]
-    lines += [f"reproduce   {observed['command']}"]
+    lines += [f"command     {observed['command']}"]
+    place = shlex.join(["unlearnbench", "reproduce", cell.dataset, cell.task, cell.method, str(cell.seed)])
+    lines += [f"reproduce   {place} --preset {shlex.quote(preset.source)}"]
     lines += ["", record["traceback"].rstrip()] if "traceback" in record else []
     return "\n".join(lines)
+
+
+def recipe(record: Mapping[str, Any], preset: Preset) -> Iterator[str]:
+    """How the original and Retrain were trained, if a recipe of the preset trained them."""
+    values = record["key"].get("outputs", {}).get("original", {}).get("recipe", {})
+    if values:
+        yield f"recipe of the original and of Retrain (preset {preset.name})"
+        yield from (f"  {name:18} {value}" for name, value in values.items())
 
 
 def cost(record: Mapping[str, Any]) -> Iterator[str]:

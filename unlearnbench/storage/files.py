@@ -31,14 +31,22 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
 
 def write_error(path: Path, error: OSError) -> StorageError:
     """The error for a file that cannot be written."""
+    what = f"{path.parent} is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
     return StorageError(
-        f"cannot write {path}: {error.strerror}. Finished work is kept: "
+        f"cannot write {path}: {what}. Finished work is kept: "
         "make room or choose another folder, and run the same command again"
     )
 
 
 def write_and_rename(path: Path, content: bytes, durable: bool) -> None:
-    """Writes a temporary file, with fsync if durable, and renames it; removes it if that fails."""
+    """Writes a temporary file, with fsync if durable, and renames it; removes it if that fails.
+
+    A link stays a link: the file that it names is written. What is no file, such as a device, is written into.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -193,7 +193,7 @@ def parsed(name: str, content: Mapping[str, Any], folder: Path = Path()) -> Pres
     names = dict(zip(entries, (training.name for training in trainings), strict=True))
     return Preset(
         name=name,
-        title=like("", content.get("title", ""), "title"),
+        title=printable(like("", content.get("title", ""), "title")),
         seeds=parse_seeds(select.get("seeds", "0-4")),
         shadows=shadows,
         datasets={training.name: training for training in trainings},
@@ -339,3 +339,10 @@ def recipe_of(where: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values of a recipe, with checked keys and types."""
     check_keys(f"{where}.", content, list(RECIPE))
     return {key: like(RECIPE[key], value, f"{where}.{key}") for key, value in content.items()}
+
+
+def printable(title: str) -> str:
+    """A title of one line without control characters, as tables need it; raises `UserError` for any other."""
+    if not title.isprintable():
+        raise UserError(f"title has line breaks or control characters, {title!r}: write it in one line")
+    return title

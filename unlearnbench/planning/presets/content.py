@@ -78,6 +78,8 @@ def content_of(path: Path, before: tuple[Path, ...] = ()) -> Content:
         content = READERS[path.suffix](path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"cannot read preset {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"preset {path} is not in UTF-8: save it so") from error
     except ValueError as error:
         raise UserError(f"preset {path} is not valid {path.suffix[1:].upper()}: {error}") from error
     if not isinstance(content, dict) or TUNED in content:
