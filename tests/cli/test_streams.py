@@ -37,7 +37,7 @@ def assert_one_message(done: subprocess.CompletedProcess[str], message: str) -> 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("words", [["list", "methods"], ["list", "methods", "--json"]])
+@pytest.mark.parametrize("words", [["list", "methods"], ["list", "methods", "--json"], ["--help"], ["--version"]])
 def test_a_full_standard_output(words: list[str]) -> None:
     assert_one_message(shell('"$@" > /dev/full', *words), "cannot write to standard output: No space left on device")
 

@@ -22,6 +22,7 @@ import unlearnbench
 from unlearnbench import UserError
 from unlearnbench.cli.main import main
 from unlearnbench.evaluation import consistency
+from unlearnbench.evaluation.provenance import faults_of_provenance, private
 from unlearnbench.evaluation.submission import Expected
 from unlearnbench.operations.check_results import check_results
 from unlearnbench.operations.measure import measure
@@ -309,6 +310,14 @@ def test_provenance_must_be_there_and_must_not_name_machines_or_folders(
     record["observed"][name] = value
     write_record(NEGGRAD, record)
     assert why in the_problem()
+
+
+def test_base64_is_no_path_and_a_cell_that_is_not_applicable_took_no_time(here: Path) -> None:
+    assert list(private({"more": {"features": {"map": {"points": "/gMB1/aa/bb"}}}})) == []
+    assert list(private({"more": {"features": {"map": {"note": "/gMB1/aa/bb"}}}})) != []
+    record = read_record(NEGGRAD) or {}
+    command = record["observed"]["command"]
+    assert list(faults_of_provenance({**record["observed"], "seconds": {}}, command)) == []
 
 
 @pytest.mark.parametrize(

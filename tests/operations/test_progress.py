@@ -42,6 +42,18 @@ def test_the_first_estimate_is_near_however_many_workers_there_are() -> None:
     assert forecast.seconds == 0
 
 
+def test_small_jobs_and_the_start_of_workers_do_not_mislead() -> None:
+    """40 preparations of a second, then 360 cells of 13 passes and 2.6 s; a worker's first job takes 5 s more."""
+    forecast, left = Forecast(40 * 0.05 + 360 * 13, 2), 360 * 2.6 / 2
+    for number in range(40):
+        forecast.add(0.05, 6.0 if number < 2 else 1.0)
+        assert str(forecast) == "estimating"
+    for number in range(10):
+        forecast.add(13.0, 2.6)
+        if number > 1:
+            assert forecast.seconds == pytest.approx(left - (number + 1) * 2.6 / 2, rel=0.05)
+
+
 def test_a_forecast_of_minutes() -> None:
     forecast = Forecast(100.0, 1)
     forecast.add(1.0, 10.0)

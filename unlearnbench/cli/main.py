@@ -6,6 +6,7 @@ import errno
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -39,7 +40,9 @@ class Commands(click.Group):
         open_closed_streams()
         try:
             return super().main(*arguments, **options)
-        except OSError:
+        except OSError as error:  # of click's own texts, such as --help, or of a message
+            with suppress(OSError):
+                click.echo(f"Error: {os_error_message(error, is_kept=False)}", err=True)
             sys.exit(2)
 
     def invoke(self, ctx: click.Context) -> Any:

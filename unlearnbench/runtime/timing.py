@@ -38,11 +38,17 @@ def _enter(kind: str) -> None:
     _open.append((kind, now))
 
 
+LEAST = 1 / 200
+"""The share of the work from which on the rest is estimated; before, only small jobs are done."""
+
+
 class Forecast:
     """Estimates the time left from the seconds that finished jobs took in their workers.
 
     The time since the start would mislead at first: it includes the start of the workers, and when the first of several
-    workers finishes its job, the others have nearly finished theirs.
+    workers finishes its job, the others have nearly finished theirs. For the same reasons the first job of each worker
+    does not count as soon as there are others. Seconds per amount are a least-squares fit, so that large jobs decide:
+    small ones take longer than their amount says.
 
     Args:
         total: The amount of all work, in any unit.
@@ -51,19 +57,22 @@ class Forecast:
 
     def __init__(self, total: float, workers: int) -> None:
         self._total, self._workers = total, workers
-        self._done = self._seconds = 0.0
+        self._jobs: list[tuple[float, float]] = []
 
     def add(self, amount: float, seconds: float) -> None:
         """A job of this amount took these seconds of a worker."""
-        self._done += amount
-        self._seconds += seconds
+        self._jobs.append((amount, seconds))
 
     @property
     def seconds(self) -> float | None:
-        """The estimate in seconds; None before anything is done."""
-        if not self._done:
+        """The estimate in seconds; None before a two-hundredth of the work is done."""
+        done = sum(amount for amount, _ in self._jobs)
+        if done <= LEAST * self._total:
             return None
-        return self._seconds / self._done * max(0.0, self._total - self._done) / self._workers
+        jobs = self._jobs[self._workers :] or self._jobs
+        squares = sum(amount**2 for amount, _ in jobs)
+        rate = sum(amount * seconds for amount, seconds in jobs) / squares if squares else 0.0
+        return rate * max(0.0, self._total - done) / self._workers
 
     def __str__(self) -> str:
         if (seconds := self.seconds) is None:
