@@ -54,7 +54,7 @@ def fanchuan(
         logits = network(forget.images)
         descend(optimizer, divergence(torch.zeros_like(logits), logits))
     contrast, repair = sgd(lr=lr_forget), sgd(lr=lr_retain, weight_decay=weight_decay)
-    step, steps = 0, epochs * math.ceil(len(problem.forget) / batch)
+    step, steps = 0, epochs * max(1, math.ceil(len(problem.forget) / batch))
     for _ in range(epochs):
         for forget, retain in zip(problem.forget.batches(batch), problem.retain.batches(batch), strict=False):
             for group in contrast.param_groups:

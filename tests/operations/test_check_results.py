@@ -524,7 +524,7 @@ def test_the_page_says_what_the_folder_has_and_what_made_it(here: Path) -> None:
     page = Path("results/small/README.md").read_text()
     assert page.startswith("# Results of preset small\n")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
-    assert ["digits-8x8", "cnn", "0-1", str(CELLS), str(CELLS - 2), "0", "2"] in rows
+    assert ["digits-8x8", "cnn", "0-1", str(CELLS), str(CELLS - 2), "0", "0", "2"] in rows
     record = read_record(OTHER) or {}
     for name, label in (("commit", "commit"), ("python", "Python"), ("processor", "processor"), ("torch", "torch")):
         assert [label, record["observed"][name], str(CELLS - 2)] in rows

@@ -88,15 +88,15 @@ def test_other_weights_get_other_numbers_and_are_evaluated_once(
 ) -> None:
     with seeds.pinned("random weights"):
         network = registry.get(Model, "cnn").build((1, 8, 8), 10)
-    path = tmp_path / "untrained.safetensors"
+    path = tmp_path / "fresh.safetensors"
     save_file(network.state_dict(), path)
     first = score(path, tiny, cache, finished, "--json")
     record = json.loads(first.stdout)
     assert record["metrics"]["clean"]["test"] < 0.3
-    assert record["cell"]["method"] == "untrained"
+    assert record["cell"]["method"] == "fresh"
     assert score(path, tiny, cache, finished, "--dry-run").stdout.count("cached") == 2
     planned = json.loads(score(path, tiny, cache, finished, "--dry-run", "--json").stdout)
-    assert [cell["method"] for cell in planned["cells"]] == ["retrain", "untrained"]
+    assert [cell["method"] for cell in planned["cells"]] == ["retrain", "fresh"]
 
 
 def test_what_failed_is_tried_again(

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import METHODS, small_model
+from conftest import METHODS
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unlearnbench import Problem
+from unlearnbench import Network, Problem, model
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
@@ -29,9 +30,20 @@ from unlearnbench.training.samples import TrainingSet
 
 SIDE = 36
 AUGMENTED = {"resize": SIDE, "augment": ("random-resized-crop", "padded-crop", "flip")}
-READERS = {"sisa", "scrub-r", "retrain", "retrain-2", "tarf", "identify-then-ft", "iu-cg"}
+READERS = {
+    *("sisa", "scrub-r", "retrain", "retrain-2", "tarf", "identify-then-ft", "iu-cg"),
+    *("fisher", "fisher-head", "lotus", "unsir"),
+}
 """They read values, so they cannot run on "meta": the affected slices of a shard, the errors after an epoch, which
-samples are hidden (once), and a residual after each iteration."""
+samples are hidden (once), a residual after each iteration, likely labels, an accuracy after each epoch, and which
+classes must go (once)."""
+
+
+@model(title="Convolutional")
+def convolutional(shape: tuple[int, int, int], num_classes: int) -> Network:
+    """A convolution, which some methods change, and a linear layer."""
+    features = nn.Sequential(nn.Conv2d(shape[0], 2, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    return Network(features, nn.Linear(8, num_classes), "head")
 
 
 class Waits(TorchDispatchMode):
@@ -96,7 +108,7 @@ def no_fused_optimizers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def builder() -> Builder:
-    return Builder(small_model, {}, (1, SIDE, SIDE), 10, torch.device("meta"))
+    return Builder(convolutional, {}, (1, SIDE, SIDE), 10, torch.device("meta"))
 
 
 @pytest.mark.parametrize("networks", [1, 2])

@@ -88,7 +88,7 @@ class Selection:
 
 def by_plugin(options: Mapping[str, Values]) -> dict[str, Values]:
     """Options by the names that the registry knows, for such of which some may be by FILE.py:FUNCTION."""
-    return dict(zip(named(list(options)), options.values(), strict=True))
+    return {named([name])[0] if ".py:" in name else name: values for name, values in options.items()}
 
 
 @dataclass(frozen=True)
