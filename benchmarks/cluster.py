@@ -77,6 +77,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--idle", type=int, nargs="*", default=[200], help="numbers of cells that do nothing")
     options = parser.parse_args()
+    if any(cells < METHODS for cells in options.idle):
+        parser.error(f"--idle needs at least {METHODS} cells: one seed of {METHODS} methods")
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
