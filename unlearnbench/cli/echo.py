@@ -52,6 +52,5 @@ def broken(line: str, width: int, start: int) -> str:
         subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
-        drop_whitespace=True,
     )
     return "\n".join(parts)

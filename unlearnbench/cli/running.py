@@ -376,7 +376,9 @@ def reproduce(cell: tuple[str, ...], count: int, as_json: bool, **options: Any) 
         if not as_json:
             show_reproduction(reproduction)
     if as_json:
-        echo(json.dumps([{**asdict(one), "path": str(one.path), "verdict": one.verdict} for one in done], indent=1))
+        click.echo(
+            json.dumps([{**asdict(one), "path": str(one.path), "verdict": one.verdict} for one in done], indent=1)
+        )
     elif count:
         echo(f"\n{len([one for one in done if one.equal])} of {counted(len(done), 'cell')} reproduced to the last bit")
     sys.exit(0 if all(one.equal for one in done) else 1)

@@ -303,9 +303,7 @@ class _Planner:
             like=method.like,
             hyperparameters=dict(options),
             sources=self.sources(name, scenario),
-            gain=choice.gain
-            if (choice := self.preset.choice(name, method.like, scenario.task, scenario.model)) and not of_method
-            else None,
+            gain=choice.gain if choice and not of_method else None,
         )
 
     def command(self, name: str, scenario: Scenario) -> str:

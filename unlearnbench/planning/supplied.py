@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def supplied_by(preset: Preset, training: Training, task: str, seed: int, weight
     for path in filter(None, (original, retrain)):
         if not path.is_file():
             raise UserError(f"there is no file {path}, the weights for seed {seed}: supply it, or leave out that seed")
-    if original and retrain and (original.samefile(retrain) or original.read_bytes() == retrain.read_bytes()):
+    if original and retrain and filecmp.cmp(original, retrain, shallow=False):
         raise UserError(f"{retrain} and {original} are the same weights: Retrain never saw the forget set")
     return Supplied(original, retrain, trainer, training.name)
 
