@@ -73,6 +73,13 @@ def small_model(shape: tuple[int, int, int], num_classes: int) -> Network:
     return Network(features, nn.Linear(8, num_classes), "head")
 
 
+@model(title="Convolutional")
+def convolutional(shape: tuple[int, int, int], num_classes: int) -> Network:
+    """A convolution, which some methods change, and a linear layer; computes next to nothing."""
+    features = nn.Sequential(nn.Conv2d(shape[0], 2, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    return Network(features, nn.Linear(8, num_classes), "head")
+
+
 LONGEST = ("versions", "misbehaving", "verify", "docs", "chaos", "packages", "files", "run", "methods")
 """The test files that take longest; they come first, so that no process is left with one at the end."""
 

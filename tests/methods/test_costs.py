@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import METHODS
+from conftest import METHODS, convolutional
 from torch import Tensor, nn
 
-from unlearnbench import Network, Problem, UserError, load, model, table
+from unlearnbench import Network, Problem, UserError, load, table
 from unlearnbench.planning import presets
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.method import Method
@@ -35,17 +35,10 @@ FITTING: dict[str, dict[str, Any]] = {
 """Options with which sizes are whole numbers, and nothing ends early."""
 
 
-@model(title="Smaller")
-def smaller(shape: tuple[int, int, int], num_classes: int) -> Network:
-    """A convolution, which some methods change, and a linear layer."""
-    features = nn.Sequential(nn.Conv2d(shape[0], 2, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten())
-    return Network(features, nn.Linear(8, num_classes), "head")
-
-
 @pytest.fixture
 def builder() -> Builder:
     """Builds small networks: only passes are counted."""
-    return Builder(smaller, {}, (1, 8, 8), 10, torch.device("cpu"))
+    return Builder(convolutional, {}, (1, 8, 8), 10, torch.device("cpu"))
 
 
 @contextmanager

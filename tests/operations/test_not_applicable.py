@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import unlearnbench
+from unlearnbench import UserError
 from unlearnbench.cli.main import main
 from unlearnbench.operations.measure import measure
 from unlearnbench.operations.run import Summary
@@ -105,6 +106,14 @@ def test_there_is_nothing_to_measure(preset: Path, cache: Path, finished: tuple[
     assert not done.without
     assert "digits-8x8 class-removal unsir 0" in done.done
     assert "digits-8x8 data-removal unsir 0" not in done.done
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_ranking_of_nothing_else_says_so(preset: Path, cache: Path, tmp_path: Path) -> None:
+    unlearnbench.run(str(preset), tasks="data-removal", methods="unsir", results=tmp_path, cache=cache, jobs=1)
+    choice = Choice.of(tasks="data-removal", methods="unsir")
+    with pytest.raises(UserError, match="n/a: UNSIR on data-removal, which it cannot serve"):
+        ranking.rank(str(preset), tmp_path, choice=choice)
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib
@@ -15,6 +16,7 @@ from unlearnbench import UserError, load, plot_sensitivity, plot_tradeoff, table
 from unlearnbench.planning.cell_info import changed_options
 
 matplotlib.use("agg")
+from unlearnbench.reporting.sensitivity import base_title
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,20 @@ def test_a_table_has_a_row_for_each_value_in_order_and_the_presets(tiny: Path, r
     for value, label in (("5.0", "laf+tau=5.0"), ("20.0 (preset)", "laf"), ("100.0", "laf+tau=100.0")):
         assert tests[value] == pytest.approx(100 * frame.loc[label, "test_r"])
     assert frame.loc["laf-r+laf.tau=5.0", ["laf.tau", "laf-r.lr"]].tolist() == [5.0, 1e-4]
+
+
+@pytest.mark.parametrize(
+    ("title", "base"),
+    [
+        ("LAF (tau=5.0)", "LAF"),
+        ("LAF (tuned) (tau=5.0, epochs=3)", "LAF (tuned)"),
+        ("Wrong (mine.py, wrong=2)", "Wrong (mine.py)"),
+        ("Wrong (mine.py)", "Wrong (mine.py)"),
+    ],
+)
+def test_a_method_has_one_title_whatever_was_varied(title: str, base: str) -> None:
+    cell = SimpleNamespace(method_title=title)
+    assert base_title(SimpleNamespace(cell=cell)) == base  # type: ignore[arg-type]
 
 
 def test_nothing_to_show_is_an_error_with_the_command(tiny: Path, tiny_run: Path) -> None:

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import METHODS
-from torch import nn
+from conftest import METHODS, convolutional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unlearnbench import Network, Problem, model
+from unlearnbench import Problem
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.dataset import Dataset
 from unlearnbench.plugins.method import Method
@@ -37,13 +36,6 @@ READERS = {
 """They read values, so they cannot run on "meta": the affected slices of a shard, the errors after an epoch, which
 samples are hidden (once), a residual after each iteration, likely labels, an accuracy after each epoch, and which
 classes must go (once)."""
-
-
-@model(title="Convolutional")
-def convolutional(shape: tuple[int, int, int], num_classes: int) -> Network:
-    """A convolution, which some methods change, and a linear layer."""
-    features = nn.Sequential(nn.Conv2d(shape[0], 2, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten())
-    return Network(features, nn.Linear(8, num_classes), "head")
 
 
 class Waits(TorchDispatchMode):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import textwrap
 
 import click
+
+from unlearnbench.reporting.terminal import width
 
 LABEL = re.compile(r" *\S+ {2,}|(?:  )*")
 """What stands in front of the text of a line: an indent, or a label with more than one space behind it."""
@@ -33,24 +34,17 @@ def fitted(text: str, err: bool = False, start: int = 0) -> str:
     """
     if not (sys.stderr if err else sys.stdout).isatty():
         return text
-    width = shutil.get_terminal_size().columns
+    columns = width()
     first, *others = text.split("\n")
-    lines = [broken(" " * start + first, width, start)[start:], *(broken(line, width, 0) for line in others)]
+    lines = [broken(" " * start + first, columns, start)[start:], *(broken(line, columns, 0) for line in others)]
     return "\n".join(lines)
 
 
-def broken(line: str, width: int, start: int) -> str:
+def broken(line: str, columns: int, start: int) -> str:
     """A line, or several if it is too long, the following ones below the text of the first; `start` as in `fitted`."""
-    if len(line) <= width:
+    if len(line) <= columns:
         return line
     label = LABEL.match(line[start:])
     indent = label.end() if label else 0
-    indent = indent if 0 < indent < width // 3 else 2
-    parts = textwrap.wrap(
-        line,
-        width,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return "\n".join(parts)
+    indent = indent if 0 < indent < columns // 3 else 2
+    return textwrap.fill(line, columns, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)

@@ -32,6 +32,11 @@ def terminated(*_: object) -> None:
     raise TerminatedError
 
 
+def wrong_use(message: str) -> click.UsageError:
+    """An error whose message fits into the terminal."""
+    return click.UsageError(fitted(message, err=True, start=ERROR))
+
+
 class Commands(click.Group):
     """Commands that turn a `UserError`, or an error of the operating system, into a message and exit code 2."""
 
@@ -56,13 +61,13 @@ class Commands(click.Group):
         except EngineLostError as error:
             raise click.ClickException(fitted(str(error), err=True, start=ERROR)) from error
         except UserError as error:
-            raise click.UsageError(fitted(str(error), err=True, start=ERROR)) from error
+            raise wrong_use(str(error)) from error
         except PermissionError as error:
-            raise click.UsageError(f"no permission to use {error.filename}: choose another folder") from error
+            raise wrong_use(f"no permission to use {error.filename}: choose another folder") from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader, such as `head`, has seen enough
                 raise
-            raise click.UsageError(os_error_message(error, ctx.invoked_subcommand in CONTINUED)) from error
+            raise wrong_use(os_error_message(error, ctx.invoked_subcommand in CONTINUED)) from error
         finally:
             if pool := sys.modules.get("unlearnbench.engines.pool"):
                 pool.POOL.dismiss()  # threads that methods leave in workers would block the exit of this process

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import os
@@ -44,11 +43,12 @@ from unlearnbench.reporting.formats import FILES, printable
 from unlearnbench.reporting.grid import Grid
 from unlearnbench.reporting.html import missing
 from unlearnbench.reporting.html.answers import Answer, answer_of
+from unlearnbench.reporting.html.texts import Texts
 from unlearnbench.reporting.numbering import ABLATIONS, SCENARIOS
 from unlearnbench.reporting.ranking import Ranking, rank_cells
 from unlearnbench.reporting.ranking import view as ranking_grid
 from unlearnbench.reporting.record import Record
-from unlearnbench.reporting.rendering import Row, Table, render
+from unlearnbench.reporting.rendering import Row, Table
 from unlearnbench.reporting.tables import with_notes
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -89,23 +89,6 @@ class Group:
             )
             for (before, option, after), seeds in seeds_of.items()
         ]
-
-
-class Texts:
-    """The tables of a page as text, packed: they would be half of it otherwise."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-
-    def add(self, table: Table | Grid, form: str) -> int:
-        """Adds a table in a format of `render`; returns its place."""
-        self._texts.append(render(table, form))
-        return len(self._texts) - 1
-
-    @property
-    def packed(self) -> str:
-        """All of them as a JSON list, gzip, base64."""
-        return base64.b64encode(gzip.compress(json.dumps(self._texts).encode(), mtime=0)).decode()
 
 
 @dataclass(frozen=True)
