@@ -24,6 +24,8 @@ def act(action: str, folder: Path) -> str:
             time.sleep(3600)
     while action == "wait for a refusal" and not (folder / "refused").exists():
         time.sleep(0.05)
+    while action.startswith("meet") and len(list(folder.glob("meet*"))) < 2:
+        time.sleep(0.05)
     if action == "raise":
         raise ValueError("no")
     if action == "kill the worker" or (action == "kill the worker once" and times(folder / action) == 1):

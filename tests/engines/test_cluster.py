@@ -75,6 +75,11 @@ def test_calls_that_die_cost_themselves_and_no_worker(made: Made, client: Any, t
     assert workers(client) == before
 
 
+def test_it_is_said_how_many_workers_there_are_and_where(made: Made, said: list[str], tmp_path: Path) -> None:
+    assert len(made([("meet one", tmp_path), ("meet another", tmp_path)])) == 2  # each waits for the other to begin
+    assert any(line.startswith("2 workers: 2 on ") for line in said)
+
+
 def test_an_exception_ends_all_calls(made: Made, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no"):
         made([("raise", tmp_path), ("hang", tmp_path)])
