@@ -122,6 +122,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.in_cell = self.in_cell and tag not in ("tr", "tbody")  # end tags of cells and rows may be left out
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         if tag == "table":
             self.rows = self.tables.setdefault(dict(attrs).get("id") or f"table {len(self.tables)}", [])
@@ -132,9 +133,9 @@ class Page(HTMLParser):
             self.in_cell = True
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th"):
+        if tag in ("td", "th", "thead", "table"):
             self.in_cell = False
-        elif tag == "table":
+        if tag == "table":
             self.rows = None
 
     def handle_data(self, data: str) -> None:

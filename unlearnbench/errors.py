@@ -14,6 +14,10 @@ class StorageError(UserError):
     """A file could not be written: the disk is full, or the folder is not writable."""
 
 
+class ContentError(UserError):
+    """A file that the user named has content that cannot be used; the message names the file."""
+
+
 class EngineLostError(UserError):
     """The scheduler of a cluster is gone in the middle of a run; nothing is wrong with what the user typed."""
 

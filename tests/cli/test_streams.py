@@ -56,10 +56,17 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
     assert shell('"$@" | true', "list", "methods").stderr == ""
 
 
-@pytest.mark.parametrize(("target", "why"), [("none/cd.svg", "No such file"), (".", "Is a directory")])
+@pytest.mark.parametrize(("target", "why"), [("a file/cd.svg", "is no folder"), (".", "Is a directory")])
 def test_a_file_that_cannot_be_written_is_named(target: str, why: str, places: list[object], tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
     done = shell('"$@"', "rank", *places, "--svg", tmp_path / target)
-    assert_one_message(done, f"cannot use {tmp_path / target}: {why}")
+    assert_one_message(done, f"cannot write {tmp_path / target}: ")
+    assert why in " ".join(done.stderr.split())
+
+
+def test_the_folder_of_a_new_file_is_made(places: list[object], tmp_path: Path) -> None:
+    assert shell('"$@"', "rank", *places, "--svg", tmp_path / "new" / "cd.svg").returncode == 0
+    assert (tmp_path / "new" / "cd.svg").read_text().startswith("<svg")
 
 
 @pytest.mark.parametrize("option", ["size=4k", "ro"])

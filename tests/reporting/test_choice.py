@@ -81,7 +81,7 @@ def test_the_commands_have_the_options(results: tuple[str, Path]) -> None:
         ({"methods": "lav"}, "unknown method in these records: 'lav': did you mean 'laf'"),
         ({"datasets": "mnist"}, "unknown dataset in these records: 'mnist': available: digits-8x8"),
         ({"seeds": "7"}, "unknown seed in these records: '7': available: 0, 1"),
-        ({"tasks": "class-removal"}, "unknown task in these records: 'class-removal': did you mean"),
+        ({"tasks": "data-removal+fraction=0.3"}, "unknown task in these records: 'data-removal.fraction=0.3'"),
     ],
 )
 def test_a_name_that_no_record_has_is_an_error(
@@ -89,6 +89,19 @@ def test_a_name_that_no_record_has_is_an_error(
 ) -> None:
     with pytest.raises(UserError, match=message):
         table(1, *results, **options)
+
+
+@pytest.mark.parametrize(
+    ("number", "task", "message"),
+    [
+        (1, "class-removal", "table 1 is about data-removal, not about class-removal: table 2 is"),
+        (7, "data-removal", "table 7 is about all-matched, .*, not about data-removal: table 1 is"),
+        ("data-removal", "given", "is about data-removal, not about given: `unlearnbench table given` shows it"),
+    ],
+)
+def test_a_table_of_one_task_is_not_asked_for_another(number: int | str, task: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        table(number, tasks=[task])
 
 
 def test_a_method_in_a_file_has_the_name_of_its_records() -> None:

@@ -192,7 +192,7 @@ def test_tables_are_in_the_page_as_text_and_a_command_repeats_all_seeds(made: Pa
     for form in ("markdown", "latex", "csv"):
         assert table("class-removal", str(made / "mine.toml"), made / "results", form) in texts
     assert len(texts) == len(page.values("pre", "data-text"))
-    assert len(texts) == html.count("<noscript>") * 3
+    assert len(texts) == html.count('<details class="sources"') * 3
     assert "--seeds 0-2" in page.text
     assert "--seeds 1 " not in page.text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -112,3 +113,12 @@ def test_an_error_names_the_task_and_the_options_to_change(digits: Dataset) -> N
         "task data-removal: a fraction must lie in (0, 1], not 2.0; change its options (classes=(1, 2), fraction=2.0) "
         "in the preset or with -p data-removal.OPTION=VALUE"
     )
+
+
+def test_an_error_about_a_file_names_the_file_alone(digits: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("1 9999")
+    options = {"forget": str(tmp_path / "list.txt"), "heldout": ""}
+    with pytest.raises(
+        UserError, match="^task given: .*list.txt has position 9999, and positions are from 0 to [0-9]+$"
+    ):
+        split_by(registry.get(Task, "given"), "given", options, "digits-8x8", digits, "test")

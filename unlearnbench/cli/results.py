@@ -34,6 +34,7 @@ from unlearnbench.cli.options import (
 from unlearnbench.cli.printing import default_format, show_confirmation
 from unlearnbench.errors import UserError, counted
 from unlearnbench.reporting.views import STANDARD, VIEWS
+from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.folders import expanded
 
 MOST_PLACES = 3
@@ -111,7 +112,7 @@ def rank(
     for note in ranked.absent if as_json or form == "csv" else ():
         echo(f"warning: {note}", err=True)
     if svg:
-        expanded(svg).write_text(svg_text.file_text(ranks.diagram(ranked), []), encoding="utf-8")
+        write_atomically(expanded(svg), svg_text.file_text(ranks.diagram(ranked), []).encode())
     if as_json:
         click.echo(json.dumps(ranking.as_data(ranked), indent=1))
     else:

@@ -134,7 +134,9 @@ def fetch_data(name: str, folder: str | None) -> str:
             source.fetch(fresh)
         except Exception as error:  # whatever the network or a server did
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UserError(f"{name} could not be downloaded: {reason} (in {root}, {in_words(faults)})") from error
+            raise UserError(
+                f"{name} is not in {root}: {in_words(faults)}. It could not be downloaded: {reason}"
+            ) from error
         if still := source.faults(fresh):
             raise UserError(
                 f"{name} was downloaded, but other files than its authors' came: {in_words(still)}; nothing in {root} "

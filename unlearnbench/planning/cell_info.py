@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
+DEFAULT = "default of the method"
+"""Where a hyperparameter comes from that nobody has chosen."""
+
 
 class CellStatus(StrEnum):
     """The status of a cell in its record."""

@@ -19,7 +19,7 @@ from unlearnbench.artefacts.tuning_split import plugin_of
 from unlearnbench.artefacts.unlearned import Outputs
 from unlearnbench.artefacts.versions import core
 from unlearnbench.errors import UserError, unknown
-from unlearnbench.planning.cell_info import CellInfo
+from unlearnbench.planning.cell_info import DEFAULT, CellInfo
 from unlearnbench.planning.names import check_names, pick, possible, tasks_on, unique, with_parents
 from unlearnbench.planning.plan import Cell, Plan, Rerun
 from unlearnbench.planning.presets import REFERENCE, Preset, Training
@@ -229,7 +229,7 @@ class _Planner:
             The sources by name of the hyperparameter; those of the method that it starts from as METHOD.NAME.
         """
         chosen = registry.get(Method, method)
-        sources = dict.fromkeys(chosen.defaults, "default of the method")
+        sources = dict.fromkeys(chosen.defaults, DEFAULT)
         for name, values in self.layers(method, scenario):
             sources |= dict.fromkeys(values, name)
         parents = self.sources(chosen.start, scenario) if chosen.start else {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
-from unlearnbench.errors import UserError
+from unlearnbench.errors import ContentError, UserError
 
 CONTRACT = 2
 """The present version. The module of a plugin may name the version that it was written for, `contract = 2`; a plugin
@@ -33,7 +33,7 @@ def require(condition: bool, message: str) -> None:
 
 @contextmanager
 def explaining(plugin: str, name: str, options: Mapping[str, Any]) -> Iterator[None]:
-    """Puts a plugin before the message of a `UserError` that it raises, and after it what to change.
+    """Puts a plugin before the message of a `UserError` that it raises, and after it what to change if that is no file.
 
     Args:
         plugin: The plugin, e.g. "task data-removal".
@@ -44,6 +44,8 @@ def explaining(plugin: str, name: str, options: Mapping[str, Any]) -> Iterator[N
         yield
     except BrokenContractError as error:
         raise BrokenContractError(f"{plugin}: {error}") from error
+    except ContentError as error:
+        raise ContentError(f"{plugin}: {error}") from error
     except UserError as error:
         values = ", ".join(f"{option}={value}" for option, value in options.items())
         change = f"; change its options ({values}) in the preset or with -p {name}.OPTION=VALUE" if options else ""

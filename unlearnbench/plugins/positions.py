@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnbench.errors import UserError
+from unlearnbench.errors import ContentError
 
 COLUMNS = ("index", "position", "id")
 """The names of the column with positions, in a .csv of several columns."""
@@ -28,28 +28,28 @@ def read_positions(path: str | Path, total: int) -> Tensor:
         int64 [n], ascending.
 
     Raises:
-        UserError: If the file cannot be read, or a position is out of range or twice there.
+        ContentError: If the file cannot be read, or a position is out of range or twice there.
     """
     path = Path(path)
     try:
         values = READERS[path.suffix](path)
     except KeyError as error:
-        raise UserError(f"{path} must be a file of positions, .npy, .txt or .csv") from error
+        raise ContentError(f"{path} must be a file of positions, .npy, .txt or .csv") from error
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise ContentError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{path} has no positions of samples: {error}") from error
+        raise ContentError(f"{path} has no positions of samples: {error}") from error
     if values.dtype == np.bool_:
-        raise UserError(f"{path} has a mask: np.flatnonzero(mask) makes positions of it")
+        raise ContentError(f"{path} has a mask: np.flatnonzero(mask) makes positions of it")
     if not np.issubdtype(values.dtype, np.integer) or values.ndim != 1:
-        raise UserError(f"{path} must have whole numbers [n], not {values.dtype} {list(values.shape)}")
+        raise ContentError(f"{path} must have whole numbers [n], not {values.dtype} {list(values.shape)}")
     if not len(values):
-        raise UserError(f"{path} is empty: it needs the positions of samples")
+        raise ContentError(f"{path} is empty: it needs the positions of samples")
     positions = torch.from_numpy(np.sort(values).astype(np.int64))
     for wrong in positions[(positions < 0) | (positions >= total)][:1].tolist():
-        raise UserError(f"{path} has position {wrong}, and positions are from 0 to {total - 1}")
+        raise ContentError(f"{path} has position {wrong}, and positions are from 0 to {total - 1}")
     if len(twice := positions[1:][positions[1:] == positions[:-1]]):
-        raise UserError(f"{path} has position {int(twice[0])} twice")
+        raise ContentError(f"{path} has position {int(twice[0])} twice")
     return positions
 
 

@@ -16,7 +16,7 @@ from unlearnbench.plugins import registry
 from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.comparable import comparable
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known, marked_records, record_paths
-from unlearnbench.reporting.numbering import ABLATIONS, MISMATCH, TABLES, number_of, position, task_of
+from unlearnbench.reporting.numbering import ABLATIONS, TABLES, number_of, position, task_of
 from unlearnbench.reporting.record import Record
 
 if TYPE_CHECKING:
@@ -112,9 +112,6 @@ def cells_of_table(
     Raises:
         UserError: If a name is wrong or there are no records.
     """
-    if isinstance(number, int) and number not in TABLES:
-        numbers = ", ".join(map(str, (*TABLES, MISMATCH)))
-        raise UserError(f"there is no table {number}: choose one of {numbers}, or name a task")
     chosen, label = presets.read(preset), task_of(number)
     task = plugin_name(label)
     wanted = number_of(task) if isinstance(number, str) else number

@@ -74,6 +74,8 @@ def load(
     import pandas as pd
 
     chosen, folder = compared_with(preset)
+    if folder and not chosen:
+        check_is_name(folder, expanded(results))
     choice = Choice.of(dataset, task, method, seed)
     read = [Record.from_json(record) for record in records(expanded(results), folder)]
     choice.check(record.cell for record in read)
@@ -96,6 +98,15 @@ def flat(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: "_".join(map(str, value)) if isinstance(value, list | tuple) else value for name, value in options.items()
     }
+
+
+def check_is_name(preset: str, results: Path) -> None:
+    """Raises `UserError` if somebody has given a folder where the name of a preset is expected."""
+    folder = expanded(preset)
+    if folder.is_dir() and not (results / preset).is_dir():
+        of_one = (folder / "records").is_dir()
+        instead = f"{folder.name!r}, results={str(folder.parent)!r}" if of_one else f"results={str(folder)!r}"
+        raise UserError(f"{preset} is a folder, and the first argument names a preset: load({instead})")
 
 
 def compared_with(preset: PresetLike | None) -> tuple[Preset | None, str | None]:

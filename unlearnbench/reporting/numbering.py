@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from unlearnbench.errors import UserError
 from unlearnbench.planning.cell_info import plugin_name
 from unlearnbench.planning.presets import ELSEWHERE
 
@@ -31,8 +32,17 @@ GROUPS = {"method": "", "ablation": "", "variant": "Variants", ELSEWHERE: "Made 
 
 
 def task_of(number: int | str) -> str:
-    """The task of a table."""
-    return TABLES[number] if isinstance(number, int) else number
+    """The task of a table.
+
+    Raises:
+        UserError: If no table of one task has the number.
+    """
+    if isinstance(number, str):
+        return number
+    if number not in TABLES:
+        numbers = ", ".join(map(str, (*TABLES, MISMATCH)))
+        raise UserError(f"there is no table {number}: choose one of {numbers}, or name a task")
+    return TABLES[number]
 
 
 def number_of(table: int | str) -> int | str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from unlearnbench.errors import UserError, unknown
 from unlearnbench.planning import presets
+from unlearnbench.planning.cell_info import plugin_name
 from unlearnbench.planning.presets import Preset, PresetLike
 from unlearnbench.planning.protocols import CLEAN
 from unlearnbench.reporting import absent, mismatch, mismatch_compare, rendering, standard
@@ -20,7 +21,7 @@ from unlearnbench.reporting.formats import FILES, check_format
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known
 from unlearnbench.reporting.grid import Grid
 from unlearnbench.reporting.needs import NEEDS, Request
-from unlearnbench.reporting.numbering import MISMATCH, SCENARIOS
+from unlearnbench.reporting.numbering import MISMATCH, SCENARIOS, number_of, task_of
 from unlearnbench.reporting.rendering import Table
 from unlearnbench.reporting.views import STANDARD, VIEWS, View
 from unlearnbench.storage.files import write_atomically
@@ -66,8 +67,7 @@ def table(
             "distance": the folders of artefacts and of data sets.
 
     Raises:
-        UserError: If a name is wrong, the records lack what the view shows, or a view other than "standard" and
-            "compare" has stale records only.
+        UserError: If a name is wrong, all records are stale, or they lack what the view shows.
     """
     check_format(format)
     chosen = view_named(view)
@@ -80,6 +80,8 @@ def table(
         given["preset"] = preset
     if number is None and not choice.tasks:
         raise UserError("say which table: 1 to 7, or the name of a task")
+    if number is not None:
+        check_tasks(number, choice.tasks)
     defaults = {**chosen.defaults, **(MISMATCH_DEFAULTS.get(chosen.name, OTHER_VIEW) if number == MISMATCH else {})}
     common = {**defaults, **given, "results": expanded(results), "accept_stale": accept_stale}
     if number is None:
@@ -90,11 +92,24 @@ def table(
     return "\n".join(rendering.render(one, format) for one in shown)
 
 
+def check_tasks(number: int | str, tasks: Iterable[str]) -> None:
+    """Raises `UserError` if a table is not about a task that was chosen beside it."""
+    about = SCENARIOS if number == MISMATCH else (plugin_name(task_of(number)),)
+    for task in tasks:
+        if plugin_name(task) not in about:
+            table = f"table {number}" if isinstance(number, int) else "this table"
+            own = number_of(plugin_name(task))
+            hint = f"table {own} is" if isinstance(own, int) else f"`unlearnbench table {task}` shows it"
+            raise UserError(f"{table} is about {', '.join(about)}, not about {task}: {hint}")
+
+
 def shown_of(request: Request, view: View, warn: bool) -> list[Table | Grid]:
     """What a view shows of a request, as `views_of`; of Table 7 one table, or what it shows of each scenario."""
     if request.number != MISMATCH:
         return views_of(request, view, warn)
     scenarios = scenarios_of(request)
+    if message := absent.stale_message([record for cells in scenarios for record in cells.records]):
+        raise UserError(message)
     if view is STANDARD:
         return [mismatch.view(scenarios)]
     if view.name == "compare":
@@ -145,11 +160,11 @@ def views_of(request: Request, view: View, warn: bool = False) -> list[Table | G
         warn: Also warn of records that have no numbers, because the format has no notes.
 
     Raises:
-        UserError: If the view is no table of means and all records are stale, or they lack what it shows.
+        UserError: If all records are stale, or they lack what the view shows.
     """
     tables = cells_of_table(request.number, request.preset, request.results, request.accept_stale, request.choice)
     tables = tables if view.variants else tables[:1]
-    if view is not STANDARD and (message := absent.stale_message(tables[0].records, f" of {tables[0].task}")):
+    if message := absent.stale_message(tables[0].records, f" of {tables[0].task}"):
         raise UserError(message)
     for note in (note for cells in tables if warn for note in absent.missing(cells.records)):
         warnings.warn(note, stacklevel=3)

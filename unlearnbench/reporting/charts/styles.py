@@ -135,6 +135,7 @@ def css(series: Sequence[Series]) -> str:
         "svg{font:12px system-ui,sans-serif}",
         ".mark{fill:var(--k);stroke:var(--paper);stroke-width:.8}",
         ".tag{fill:var(--k)}",
+        ".middle{text-anchor:middle}.end{text-anchor:end}",
         f".dot{{stroke:var(--k);stroke-linecap:round;opacity:{PALE};fill:none}}",
         *(f".{name}{{stroke:var(--k);stroke-width:{width};fill:none}}" for name, width in SERIES.items()),
         f".seed{{opacity:{PALE}}}",

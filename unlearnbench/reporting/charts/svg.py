@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from xml.sax.saxutils import escape
 
 from unlearnbench.reporting.charts.drawing import Dots, Drawing, Item, Line, Marker, Point, corners
@@ -19,7 +19,7 @@ def element(drawing: Drawing, name: str) -> str:
     """
     head = (
         f'<svg role="img" viewBox="0 0 {drawing.width:g} {drawing.height:g}" width="{drawing.width:g}" '
-        f'height="{drawing.height:g}" aria-labelledby="{name}-t {name}-d">'
+        f'height="{drawing.height:g}" stroke-width="{Dots.size:g}" aria-labelledby="{name}-t {name}-d">'
         f'<title id="{name}-t">{text(drawing.title)}</title><desc id="{name}-d">{text(drawing.about)}</desc>'
     )
     return head + "".join(map(shape, drawing.items)) + "</svg>"
@@ -38,8 +38,9 @@ def shape(item: Item) -> str:
     if isinstance(item, Line):
         return titled("path", f'class="{item.style}" d="{path(item.points)}{"z" if item.closed else ""}"', item.title)
     if isinstance(item, Dots):
-        d = "".join(f"M{number(x)} {number(y)}h0" for x, y in item.points)
-        return f'<path class="{item.style}" stroke-width="{item.size:g}" d="{d}"/>'
+        d = "".join(f"m{number(x)} {number(y)}h0" for x, y in steps(item.points))
+        width = "" if item.size == Dots.size else f' stroke-width="{item.size:g}"'  # otherwise as in `element`
+        return f'<path class="{item.style}"{width} d="{d}"/>'
     if isinstance(item, Marker):
         if not (edge := corners(item)):
             at = f'cx="{number(item.at[0])}" cy="{number(item.at[1])}" r="{number(item.size)}"'
@@ -47,8 +48,8 @@ def shape(item: Item) -> str:
         return titled("path", f'class="{item.style}" d="{path(edge)}z"', item.title)
     x, y = number(item.at[0]), number(item.at[1])
     turned = f' transform="rotate(-90 {x} {y})"' if item.upwards else ""
-    anchor = "" if item.anchor == "start" else f' text-anchor="{item.anchor}"'
-    return f'<text class="{item.style or "label"}" x="{x}" y="{y}"{anchor}{turned}>{text(item.text)}</text>'
+    anchor = "" if item.anchor == "start" else f" {item.anchor}"
+    return f'<text class="{item.style or "label"}{anchor}" x="{x}" y="{y}"{turned}>{text(item.text)}</text>'
 
 
 def titled(tag: str, attributes: str, title: str) -> str:
@@ -57,13 +58,22 @@ def titled(tag: str, attributes: str, title: str) -> str:
 
 
 def path(points: Iterable[Point]) -> str:
-    """Points as the data of a path: the first one, and steps between rounded places, which do not drift."""
-    (x, y), *others = [(round(x, 1), round(y, 1)) for x, y in points]
+    """Points as the data of a path."""
+    (x, y), *others = steps(points)
     data = f"M{number(x)} {number(y)}"
-    for right, down in others:
-        data += f"l{number(right - x)} {number(down - y)}"
-        x, y = right, down
+    for across, along in others:
+        right, down = number(across), number(along)
+        data += f"h{right}" if down == "0" else f"v{down}" if right == "0" else f"l{right} {down}"
     return data
+
+
+def steps(points: Iterable[Point]) -> Iterator[Point]:
+    """The first point, and the steps from each to the next: between rounded places, so that they do not drift."""
+    here = 0.0, 0.0
+    for x, y in points:
+        there = round(x, 1), round(y, 1)
+        yield there[0] - here[0], there[1] - here[1]
+        here = there
 
 
 def number(value: float) -> str:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError
+from unlearnbench.planning.cell_info import DEFAULT, CellStatus
 from unlearnbench.planning.presets import REFERENCE, Preset
 from unlearnbench.planning.protocols import COLUMNS, PROTOCOLS, RELEASED
 from unlearnbench.reporting import (
@@ -52,6 +54,8 @@ from unlearnbench.reporting.rendering import Row, Table
 from unlearnbench.reporting.tables import with_notes
 
 TEMPLATES = Path(__file__).with_name("templates")
+IMPLIED = re.compile(r"</(?:td|th|tr|li|tbody)>\s*")
+"""What HTML does not need: a tenth of a page. Texts are escaped, so none is in them."""
 MOST_MAPS = 11
 """How many methods have a map in a report, at most, beside the original and Retrain."""
 
@@ -69,6 +73,11 @@ class Group:
     name: str
     series: Series
     records: Sequence[Record]
+
+    @property
+    def all_ok(self) -> bool:
+        """Whether all of its records have numbers and are as they should be."""
+        return {record.state for record in self.records} <= {CellStatus.OK}
 
     @property
     def states(self) -> str:
@@ -380,12 +389,13 @@ def render_page(page: Page) -> str:
         svg=lambda figure: Markup(figure.svg),  # noqa: S704 - it escapes texts itself
         body_groups=body_groups,
         columns=COLUMNS,
+        default=DEFAULT,
         reference=REFERENCE,
         about=page.about,
         forms=tuple(FILES),
         texts=Texts(),
     )
-    return text
+    return IMPLIED.sub("", text)
 
 
 ABOUT = {

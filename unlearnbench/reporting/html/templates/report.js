@@ -89,6 +89,7 @@
     new Blob([Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0))]).stream()
       .pipeThrough(new DecompressionStream("gzip"))).json();
   for (const details of all("details.sources")) {
+    details.hidden = false;
     details.addEventListener("toggle", async () => {
       for (const text of all("pre", details)) text.textContent ||= (await unpack())[text.dataset.text];
     });
