@@ -93,7 +93,8 @@ def test_without_a_shared_disk_workers_exchange_artefacts_at_a_url(
 ) -> None:
     monkeypatch.setenv("UNLEARNBENCH_CACHE", str(tmp_path / "of the client"))
     url = f"file://{tmp_path}/upstream"
-    summary = unlearnbench.run(tenth, **SELECTION, results=tmp_path / "r", cache=url, arithmetic=NATIVE, engine=client)
+    places: dict[str, Any] = {"results": tmp_path / "r", "cache": url, "arithmetic": NATIVE}
+    summary = unlearnbench.run(tenth, **SELECTION, **places, engine=client)
     assert [outcome.reason for outcome in summary.failed] == []
     assert records(tmp_path / "r") == local
     caches = [Path(cache) for cache in client.run(os.getenv, "UNLEARNBENCH_CACHE").values()]
@@ -101,7 +102,12 @@ def test_without_a_shared_disk_workers_exchange_artefacts_at_a_url(
     kinds = {path.parent.name for path in (tmp_path / "upstream").rglob("*.safetensors")}
     assert {"original", "shadow", "outputs", "prepared", "network"} <= kinds
     assert not list((tmp_path / "of the client" / "outputs").glob("*.safetensors"))  # only locks
-    assert all((cache / "shadow").exists() for cache in caches)  # one of them has fetched what the other has made
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "upstream" / "shadow").iterdir()}
+    environments = [{"UNLEARNBENCH_CACHE": str(tmp_path / "late")}]
+    with cluster(tmp_path, environments) as started, distributed.Client(started, set_as_default=False) as late:
+        assert not unlearnbench.run(tenth, **SELECTION | {"methods": "sham"}, **places, engine=late).failed
+    assert list((tmp_path / "late" / "shadow").glob("*.safetensors"))
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "upstream" / "shadow").iterdir()}
 
 
 @pytest.fixture
