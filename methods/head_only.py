@@ -1,4 +1,4 @@
-"""A control that cheats: its head gives Retrain's answers, and everything below still knows the forget set."""
+"""A control that cheats: its head gives Retrain's outputs, and all layers below still hold the forget set."""
 
 from __future__ import annotations
 

@@ -11,4 +11,4 @@ OTHERS = 1000
 BACK = 0.95
 """The share of the original's accuracy at which a network counts as knowing the others again."""
 RETAIN_EPOCHS = 1
-"""How many epochs the network is trained on the retain set alone, beside that."""
+"""For how many epochs the network is also trained on the retain set alone, apart from these steps."""

@@ -162,7 +162,7 @@ def zero_retrain_forgetting(own: Part, untrained: Part) -> float:
         untrained: Those of an untrained network.
 
     Returns:
-        In percent: 100 for a network that answers like the untrained one.
+        In percent: 100 for a network whose outputs are those of the untrained one.
     """
     return 100 * (1 - float(jensen_shannon(own.probabilities, untrained.probabilities).mean()))
 
