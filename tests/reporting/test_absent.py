@@ -43,6 +43,17 @@ def stale(tiny: Path, tiny_run: Path, tmp_path: Path) -> tuple[str, Path]:
 
 
 @pytest.fixture
+def ablated(stale: tuple[str, Path]) -> Path:
+    """One more stale record, of an ablation, so that two tables have those of the original and of Retrain."""
+    path = next(stale[1].rglob("records/*/*/data-removal/laf/0.json"))
+    record = read_record(path) or {}
+    cell = {**record["cell"], "method": "laf-none-l1", "role": "ablation", "like": "laf"}
+    other = path.parents[1] / "laf-none-l1" / "0.json"
+    write_record(other, {**record, "cell": cell})
+    return other
+
+
+@pytest.fixture
 def partly(tiny: Path, tiny_run: Path, tmp_path: Path) -> tuple[str, Path]:
     """A preset, and results of which LAF's are stale."""
     results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
@@ -56,6 +67,15 @@ def test_every_view_of_stale_records_says_so_instead_of_being_empty(view: str, s
     done = CliRunner().invoke(main, words)
     assert (done.exit_code, done.stdout) == (2, "")
     assert f"5 records of data-removal, {STALE}" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("words", [["report"], ["rank"], ["figure", "tradeoff"], ["figure", "roc"]])
+def test_what_is_made_of_several_tables_counts_each_stale_record_once(
+    words: list[str], stale: tuple[str, Path], ablated: Path
+) -> None:
+    done = CliRunner().invoke(main, [*words, "--preset", stale[0], "--results", str(stale[1])])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{16 if words != ['rank'] else 15} records, {STALE}" in " ".join(done.stderr.split())
 
 
 def test_the_file_of_a_table_of_stale_records_has_one_note_about_them(stale: tuple[str, Path]) -> None:
@@ -133,12 +153,14 @@ def test_the_most_frequent_causes_are_named_and_the_others_counted(tiny: Path, t
     (record,) = frame.marked_records(
         tiny_run.rglob("records/*/*/data-removal/laf/0.json"), presets.read(str(tiny)), False, frame.NOTHING_KNOWN
     )
-    stale = [replace(record, changed=changed, stale="changed") for changed in ("a, b", "b, c", "b, d, e")]
+    cells = [replace(record, cell=replace(record.cell, seed=seed)) for seed in range(4)]
+    changes = ("a, b", "b, c", "b, d, e")
+    stale = [replace(one, changed=changed, stale="changed") for one, changed in zip(cells, changes, strict=False)]
     assert absent.causes(stale) == "b, a, c and 2 more"
     assert list(absent.missing(stale)) == [
         "Missing: 3 records, all stale because of changes in b, a, c and 2 more: run again; --accept-stale shows them."
     ]
-    failed = replace(record, status=CellStatus.FAILED, reason="ValueError: no")
+    failed = replace(cells[3], status=CellStatus.FAILED, reason="ValueError: no")
     first, second = absent.missing([*stale, failed])
     assert first.startswith("Missing: 4 records, 1 without a result and the others stale because of changes in b")
-    assert second == "Missing: LAF on DIGITS-8x8, seed 0: failed, ValueError: no"
+    assert second == "Missing: LAF on DIGITS-8x8, seed 3: failed, ValueError: no"

@@ -8,6 +8,7 @@ from pathlib import Path
 from unlearnbench.errors import UserError
 from unlearnbench.planning import presets
 from unlearnbench.planning.presets import Preset, PresetLike
+from unlearnbench.reporting.absent import stale_message
 from unlearnbench.reporting.cells import Cells, cells_of_preset
 from unlearnbench.reporting.choice import EVERYTHING, Choice
 from unlearnbench.reporting.html.page import Page, render_page
@@ -40,13 +41,15 @@ def report(
         The file.
 
     Raises:
-        UserError: If there are no records, or a name is wrong.
+        UserError: If there are no records, all are stale, or a name is wrong.
     """
     chosen, folder = presets.read(preset), expanded(results)
     tables = list(cells_of_preset(folder, chosen, accept_stale, choice=choice))
     if not tables:
         command = f"unlearnbench run --preset {chosen.source}"
         raise UserError(f"there are no records in {folder / chosen.name}: run `{command}`")
+    if message := stale_message([record for cells in tables for record in cells.records]):
+        raise UserError(message)
     return write(tables, chosen, folder, out=expanded(out) if out is not None else None, embed=embed)
 
 

@@ -17,9 +17,10 @@ def stale_message(records: Sequence[Record], what: str = "") -> str:
     """A message if no record has numbers to show because stale ones are left out; otherwise "".
 
     Args:
-        records: All records of a table or a ranking.
+        records: All records of some tables; a record that several of them have counts once.
         what: What they are about, e.g. " of data-removal".
     """
+    records = list({(r.cell.dataset, r.cell.task, r.cell.method, r.cell.seed): r for r in records}.values())
     stale = [record for record in records if record.state == STALE]
     if not stale or any(record.ok for record in records):
         return ""
