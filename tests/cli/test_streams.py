@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -91,3 +93,13 @@ def test_a_missing_temporary_folder_is_named(
     done = CliRunner().invoke(main, list(map(str, words)))
     assert done.exit_code == 2
     assert "No usable temporary directory found in ['/nowhere']" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("script"), reason="no command `script` makes a terminal here")
+def test_a_record_fits_into_a_terminal_and_its_commands_stay_in_one_piece(places: list[object]) -> None:
+    words = shlex.join([*PROGRAM, "show", "digits-8x8", "class-removal", "laf", "0", *map(str, places)])
+    command = ["script", "-qc", f"stty cols 80; {words}", "/dev/null"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    wide = [line for line in done.stdout.splitlines() if len(line) > 80]
+    assert "access      " in done.stdout
+    assert wide and all(re.match(r"(command|reproduce) +unlearnbench (run|reproduce) ", line) for line in wide)

@@ -185,7 +185,11 @@ def show(dataset: str, task: str, method: str, seed: int, preset: str, results: 
     from unlearnbench.reporting.show import describe, find_record
 
     record = find_record(expanded(results), preset, dataset, task, method, seed)
-    click.echo(json.dumps(record, indent=1) if as_json else describe(record, presets.read(preset)))
+    if as_json:
+        click.echo(json.dumps(record, indent=1))
+    else:
+        for line in describe(record, presets.read(preset)).splitlines():
+            (click.echo if "  unlearnbench " in line else echo)(line)  # commands stay in one piece, to be copied
 
 
 @click.command()
