@@ -195,6 +195,8 @@ def test_bad_files_and_names_get_one_clear_message(exported: Path, tiny: Path, c
         (broken, (), "broken.safetensors is neither a safetensors file nor"),
         (exported / "original.safetensors", (), "original is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf"), "laf is the name of a method"),
+        (exported / "original.safetensors", ("--name", "Retrain"), "Retrain is the name of a method"),
+        (exported / "original.safetensors", ("--name", "laf (Tuned)"), "laf (Tuned) is the name of a method"),
         (exported / "original.safetensors", ("--name", "laf+tau=5.0"), "no plus sign"),
         (exported / "original.safetensors", ("--name", ".."), "not only dots"),
         (exported / "original.safetensors", ("--name", "two\nlines"), "no control characters"),

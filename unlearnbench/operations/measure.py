@@ -58,14 +58,16 @@ class Measured:
 
     Attributes:
         attacks: The attacks that were requested.
-        cells: Number of cells that were requested.
+        cells: Number of finished cells that were requested.
+        unfinished: Number of requested cells that have no valid record, so that there is nothing to add to.
         done: Names of the cells that have new numbers.
         failed: Why an attack or an artefact failed, by its name.
-        without: Why a cell could not be measured, by its name.
+        without: Why a finished cell could not be measured, by its name.
     """
 
     attacks: Sequence[str]
     cells: int
+    unfinished: int
     done: Sequence[str]
     failed: Mapping[str, str]
     without: Mapping[str, str]
@@ -243,11 +245,14 @@ def measure(
     cells = [cell for cell in plan.cells if not names or cell.method in (*names, REFERENCE) or str(cell) in drawn]
     parts = [Part(selection, plan, cells), *(() if names else unplanned(selection, plan).parts)]
     parts = [replace(part, cells=[cell for cell in part.cells if not is_not_applicable(cell)]) for part in parts]
+    requested_cells = sum(len(part.cells) for part in parts)
+    parts = [finished_part(part) for part in parts]
     cells = [cell for part in parts for cell in part.cells]
-    without = {name: why for part in parts for name, why in unmeasurable(part.plan, part.cells).items()}
+    unfinished = requested_cells - len(cells)
+    without = {str(cell): NOT_CACHED for cell in cells if not has_outputs(cell, plan.store)}
     if len(without) == len(cells):
-        preset = selection.preset_name
-        raise UserError(f"no cell of preset {preset} can be measured: {next(iter(without.values()))}")
+        why = NOT_CACHED if without else f"no valid record in {plan.results}: run them first"
+        raise UserError(f"no cell of preset {selection.preset_name} can be measured: {why}")
     requests = []
     for part in parts:
         references = References.of(part.plan, part.selection, unlearned_shadows)
@@ -256,19 +261,21 @@ def measure(
     requests = [request for request in requests if lacks_numbers(request)]
     what = ", ".join([*requested, *([RELEARNING] if relearn else []), *([FEATURES] if features else [])])
     say(f"{what}: missing in {len(requests)} of {counted(len(cells), 'cell')}; attacks use stored outputs")
+    if unfinished:
+        say(f"{counted(unfinished, 'cell')} without a valid record: left out")
     missing = missing_artefacts(requests, plan.store)
     if missing:
         work_ahead = f"about {counted(round(sum(map(passes, missing))), 'pass')} over the training set"
         say(f"{counted(len(missing), 'artefact')} to make first, {work_ahead}")
     if dry_run or not requests:
-        return Measured(list(requested), len(cells), [], {}, without)
+        return Measured(list(requested), len(cells), unfinished, [], {}, without)
     datasets = {request.cell.scenario.dataset for request in requests}
     size = sum(artefact.size for artefact in missing)
     with examined(effort.engine, workspace, datasets, size, say) as engine:
         effort = replace(effort, engine=engine)
         failed = make_artefacts(missing, plan, effort, say)
         done = add_numbers(requests, plan, effort, failed, say)
-    return Measured(list(requested), len(cells), done, failed, without)
+    return Measured(list(requested), len(cells), unfinished, done, failed, without)
 
 
 def is_not_applicable(cell: Cell) -> bool:
@@ -330,12 +337,10 @@ def extend_record(cell: Cell, store: Store, record: Mapping[str, Any], added: Ma
     return True
 
 
-def unmeasurable(plan: Plan, cells: Sequence[Cell]) -> dict[str, str]:
-    """Why cells cannot be measured, by their names."""
-    to_run = {str(cell) for cell in plan.to_run}
-    missing = {str(cell): f"no valid record in {plan.results}: run it first" for cell in cells if str(cell) in to_run}
-    finished = [cell for cell in cells if str(cell) not in to_run]
-    return missing | {str(cell): NOT_CACHED for cell in finished if not has_outputs(cell, plan.store)}
+def finished_part(part: Part) -> Part:
+    """A part without the cells that have no valid record."""
+    to_run = {str(cell) for cell in part.plan.to_run}
+    return replace(part, cells=[cell for cell in part.cells if str(cell) not in to_run])
 
 
 def attacks_of(names: Sequence[str], overrides: Overrides, unlearned_shadows: int) -> dict[str, dict[str, Any]]:

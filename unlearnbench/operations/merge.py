@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from unlearnbench.errors import UserError
@@ -16,6 +17,9 @@ from unlearnbench.storage.files import write_atomically
 from unlearnbench.storage.keys import canonical, differences
 from unlearnbench.storage.records import read_record, write_record
 from unlearnbench.storage.store import DamagedError, Store, read_checked
+
+REASON = 100
+"""The most characters of a difference in a message: ROC curves are long."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,12 @@ def conflict(one: dict[str, Any], other: dict[str, Any]) -> str:
     reasons = differences(one["key"], other["key"])
     if reasons:
         return f"their keys differ in {'; '.join(reasons[:3])}"
-    if one["status"] == other["status"] == CellStatus.OK and canonical(one["metrics"]) != canonical(other["metrics"]):
-        return "the same cell has other numbers, so the two machines compute differently"
+    if one["status"] == other["status"] == CellStatus.OK:
+        if canonical(one["metrics"]) != canonical(other["metrics"]):
+            return "the same cell has other numbers, so the two machines compute differently"
+        for name in ("cell", "outputs", "roc"):
+            if name in one and name in other and (reasons := differences(one[name], other[name])):  # old ones lack some
+                return f"they differ in {name}: {'; '.join(shorten(reason, REASON) for reason in reasons[:3])}"
     for name in one.get("more", {}).keys() & other.get("more", {}).keys():
         numbers = [{part: record["more"][name][part] for part in ("key", "of", "found")} for record in (one, other)]
         if canonical(numbers[0]) != canonical(numbers[1]):  # old records have no ROC curves

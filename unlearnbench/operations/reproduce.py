@@ -160,7 +160,9 @@ def again(
 
 
 def compared(record: Mapping[str, Any], computed: Mapping[str, Any]) -> Iterator[Comparison]:
-    """Compares all outputs and metrics of two records of one cell."""
+    """Compares the descriptions, all outputs and all metrics of two records of one cell."""
+    other = CellInfo.from_json(computed["cell"]).contradictions(record["cell"])
+    yield Comparison("description", "; ".join(other), "")
     for part in sorted({*record.get("outputs", {}), *computed["outputs"]}):
         yield Comparison(f"outputs {part}", record.get("outputs", {}).get(part), computed["outputs"].get(part))
     yield from numbers(record["metrics"], computed["metrics"], "")

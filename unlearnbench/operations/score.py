@@ -17,6 +17,7 @@ from unlearnbench.planning.plan import Cell, Rerun
 from unlearnbench.planning.presets import ELSEWHERE, ORIGINAL, REFERENCE
 from unlearnbench.planning.selection import Selection, Workspace
 from unlearnbench.plugins import registry
+from unlearnbench.plugins.method import Method
 from unlearnbench.storage.folders import expanded
 from unlearnbench.storage.records import read_record
 
@@ -68,8 +69,9 @@ def score(
 
 
 def check_name(name: str) -> None:
-    """Raises `UserError` for the name of a method, and for names that cannot be file names."""
-    if name in registry.entries("methods"):
+    """Raises `UserError` for the name or the title of a method, and for names that cannot be file names."""
+    titles = {registry.get(Method, method).title.lower() for method in registry.usable("methods")}
+    if name.lower() in {*registry.entries("methods"), *titles}:
         raise UserError(f"{name} is the name of a method: choose another name with --name")
     if not name.strip(". ") or "+" in name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise UserError(

@@ -232,8 +232,9 @@ def recompute_record(
             audit = audit_of(request, evaluator) if names else None
         except (Exception, SystemExit) as error:  # plugins may raise anything
             return [f"{cell}: recomputing it fails: {reason_of(error)}"]
+        problems = [f"{cell}: it is described otherwise: {text}" for text in cell.info.contradictions(record["cell"])]
         changed = changed_outputs(record["outputs"], recomputed["outputs"])
-        problems = [f"{cell}: the cache has other outputs {where}" for where in changed]
+        problems += [f"{cell}: the cache has other outputs {where}" for where in changed]
         problems += changed_numbers(record["metrics"], recomputed["metrics"], str(cell))
         if "roc" in record:  # old records have none
             problems += changed_numbers(record["roc"], recomputed["roc"], f"{cell} roc")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
+from unlearnbench.storage.keys import differences
+
 DEFAULT = "default of the method"
 """Where a hyperparameter comes from that nobody has chosen."""
 
@@ -101,6 +103,16 @@ class CellInfo:
         """The part `cell` of a record, as JSON values."""
         mappings = {name: dict(getattr(self, name)) for name in ("task_options", "hyperparameters", "sources")}
         return {**vars(self), "columns": list(self.columns), **mappings}
+
+    def contradictions(self, recorded: Mapping[str, Any]) -> list[str]:
+        """How the part `cell` of a record describes another cell than this one.
+
+        Where hyperparameters come from does not count: a command line may repeat what a preset says. Neither do
+        attributes that old records lack.
+        """
+        own = self.as_json()
+        names = own.keys() & recorded.keys() - {"sources"}
+        return differences({name: recorded[name] for name in names}, {name: own[name] for name in names})
 
     @property
     def task_name(self) -> str:
