@@ -55,13 +55,14 @@ def test_every_number_that_differs_is_named_with_the_verdict(tiny: Path, finishe
     record = read_record(path) or {}
     record["metrics"]["clean"]["test_r"] += 1e-9
     record["outputs"]["test"] = "0" * 64
+    record["cell"]["access"] = "nothing"
     write_record(path, record)
     done = reproduce(tiny, finished, *CELL, "--json")
     assert done.exit_code == 1
     (result,) = json.loads(done.stdout)
     unequal = [one["name"] for one in result["comparisons"] if one["recorded"] != one["computed"]]
-    assert unequal == ["outputs test", "clean test_r"]
-    assert result["verdict"].startswith("not reproduced: 2 of")
+    assert unequal == ["description", "outputs test", "clean test_r"]
+    assert result["verdict"].startswith("not reproduced: 3 of")
     assert "no reason is known: the record, this machine or a library is at fault" in result["verdict"]
 
 
@@ -97,7 +98,7 @@ def test_a_record_that_was_changed_by_hand_is_named(tiny: Path, finished: Path) 
         done = CliRunner().invoke(main, [command, *CELL, "--preset", str(tiny), "--results", str(finished)])
         assert done.exit_code == 2
         message = " ".join(done.stderr.split())
-        assert f"{path} is damaged or was changed after it was written: its checksum is wrong" in message
+        assert f"{path} is damaged or was changed after it was written: it is not valid JSON" in message
 
 
 def test_the_verdict_names_what_has_changed_since_the_record(tiny: Path, finished: Path) -> None:

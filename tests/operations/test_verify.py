@@ -80,6 +80,10 @@ def test_all_problems_are_reported_at_once(tiny: Path, finished: Path, own_cache
     assert record is not None
     record["metrics"]["clean"]["test_r"] += 0.001
     write_record(changed, record)  # valid, but not what its outputs give
+    described = record_of(finished, method="neggrad")
+    record = read_record(described) or {}
+    record["cell"]["access"] = "nothing"
+    write_record(described, record)
     broken = record_of(finished, method="retrain")
     broken.write_bytes(broken.read_bytes().replace(b'"ok"', b'"no"'))
     artefact = next(own_cache.glob("prepared/*.safetensors"))
@@ -93,6 +97,7 @@ def test_all_problems_are_reported_at_once(tiny: Path, finished: Path, own_cache
     problems = [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
     assert done.exit_code == 1, done.output
     assert any("laf 0 clean test_r: the record has" in line for line in problems)
+    assert any("neggrad 0: it is described otherwise: access:" in line for line in problems)
     assert any(str(broken) in line and "its checksum is wrong" in line for line in problems)
     assert any(str(artefact) in line and "its checksum is wrong" in line for line in problems)
     assert any(f"{'0' * 32}.safetensors: its name does not match its key" in line for line in problems)
@@ -379,6 +384,29 @@ def test_contradictions_are_refused_and_nothing_is_merged(finished: Path, tmp_pa
     assert f"{path} contradicts another record of the cell: the same cell has other numbers" in done.stderr
     assert f"{damaged} is damaged" in done.stderr
     assert not (tmp_path / "whole").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("cell", {"hyperparameters": {"lr": 9.0}}, "they differ in cell: hyperparameters"),
+        ("cell", {"access": "nothing"}, "they differ in cell: access"),
+        ("outputs", {"train": "0" * 64}, "they differ in outputs: train"),
+        ("roc", {"shadow": {"fpr": [0.0], "tpr": [0.0]}}, "they differ in roc: shadow"),
+    ],
+)
+def test_records_that_differ_in_more_than_times_and_places_are_not_merged(
+    part: str, value: dict[str, Any], message: str, finished: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(finished, tmp_path / "other"))
+    path = record_of(other)
+    record = read_record(path) or {}
+    write_record(path, {**record, part: {**record[part], **value}})
+    with pytest.raises(UserError, match=message):
+        merge([other], finished)
+    times = {**record, "observed": {**record["observed"], "date": "2000-01-01T00:00:00", "processor": "another"}}
+    write_record(path, times)
+    assert (merge([other], finished).same, merge([other], finished).new) == (CELLS, 0)
 
 
 FULL_DISK = """

@@ -17,6 +17,7 @@ from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellStatus
 from unlearnbench.reporting import absent, frame, ranking
 from unlearnbench.reporting.rendering import render
+from unlearnbench.reporting.show import find_record
 from unlearnbench.reporting.tables import tables_of
 from unlearnbench.reporting.views import VIEWS
 from unlearnbench.storage.records import read_record, write_record
@@ -164,3 +165,43 @@ def test_the_most_frequent_causes_are_named_and_the_others_counted(tiny: Path, t
     first, second = absent.missing([*stale, failed])
     assert first.startswith("Missing: 4 records, 1 without a result and the others stale because of changes in b")
     assert second == "Missing: LAF on DIGITS-8x8, seed 3: failed, ValueError: no"
+
+
+@pytest.mark.filterwarnings("ignore:the record .* is damaged:UserWarning")
+@pytest.mark.parametrize("view", ["standard", "cost", "paired"])
+def test_damaged_records_are_named_where_their_numbers_are_missing(
+    view: str, tiny: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    for path in results.rglob("records/*/*/data-removal/laf/*.json"):  # no other record there says what its title is
+        path.write_text(path.read_text().replace('"ok"', '"no"'))
+    note = "- Missing: laf on DIGITS-8x8, seed 0: damaged, its file is no readable record: restore it, or run again"
+    assert note in table(1, str(tiny), results, view=view)
+    assert "Left out: 1 of 15 records without a result: LAF." in render(
+        ranking.view(ranking.rank(str(tiny), results)), "markdown"
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "why"),
+    [
+        ("clean", {"test_r": "0.9"}, "TypeError: a rate is no number"),
+        ("clean", None, "AttributeError"),
+        ("attacks", [], "TypeError"),
+        ("released", "none", "AttributeError"),
+    ],
+)
+def test_a_record_of_another_form_is_damaged_for_every_reader(
+    part: str, value: Any, why: str, tiny: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    results = Path(shutil.copytree(tiny_run, tmp_path / "results"))
+    (path,) = results.rglob("records/*/*/data-removal/laf/0.json")
+    record = read_record(path) or {}
+    write_record(path, {**record, "metrics": {**record["metrics"], part: value}})  # with a right checksum
+    message = f"the record .* is damaged and is not used: its form is not that of a record: {why}"
+    with pytest.warns(UserWarning, match=message):
+        assert len(load(str(tiny), results)) == 14
+    with pytest.warns(UserWarning, match=message):
+        assert "damaged, its file is no readable record" in table(1, str(tiny), results)
+    with pytest.warns(UserWarning, match=message), pytest.raises(UserError, match="its form is not that of a record"):
+        find_record(results, str(tiny), "digits-8x8", "data-removal", "laf", 0)

@@ -32,6 +32,8 @@ class CellStatus(StrEnum):
     """The method that it starts from has no result."""
     NOT_APPLICABLE = "n/a"
     """The method cannot serve the task."""
+    DAMAGED = "damaged"
+    """What its record says cannot be read. No record says so of itself."""
 
 
 FINISHED = (CellStatus.OK, CellStatus.NOT_APPLICABLE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,15 @@ from unlearnbench.reporting.comparable import comparable
 from unlearnbench.reporting.frame import NOTHING_KNOWN, Known, marked_records, record_paths
 from unlearnbench.reporting.numbering import ABLATIONS, TABLES, number_of, position, task_of
 from unlearnbench.reporting.record import Record
+from unlearnbench.storage.folders import folder_name
 
 if TYPE_CHECKING:
     import pandas as pd
+
+OF_SCENARIO = ("dataset", "dataset_title", "model", "task", "task_title", "task_options", "columns", "preset")
+"""What all records in a folder of a task have in common."""
+DAMAGED = "its file is no readable record: restore it, or run again"
+"""Why a damaged record has no numbers."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,9 @@ def cells_of_preset(
         UserError: If there is no results folder, or no record of a chosen name.
     """
     models = {dataset: training.model for dataset, training in preset.datasets.items()}
-    read = marked_records(record_paths(results, preset.source, task), preset, accept_stale, known)
+    paths = record_paths(results, preset.source, task)
+    read = list(marked_records(paths, preset, accept_stale, known))
+    read += damaged_records(paths, read)
     records = [record for record in read if record.cell.model == models.get(record.cell.dataset, record.cell.model)]
     choice.check(record.cell for record in records)
     records = [record for record in records if choice.includes(record.cell)]
@@ -161,6 +169,24 @@ def cells_of_preset(
         here = shown([record for record in records if record.cell.task_name == name], number)
         for label in sorted({record.cell.task for record in here}, key=lambda label: (label != name, label)):
             yield Cells(number, preset, comparable([record for record in here if record.cell.task == label]), choice)
+
+
+def damaged_records(paths: Iterable[Path], read: Sequence[Record]) -> Iterator[Record]:
+    """What stands for the records that could not be read; their folders say which cells they are of.
+
+    Args:
+        paths: The files of all records.
+        read: Those that could be read.
+    """
+    beside = {record.path.parents[1]: record for record in read if record.path}
+    methods = {folder_name(record.cell.method): record.cell for record in read}
+    for path in sorted(set(paths) - {record.path for record in read}):
+        scenario, name = beside.get(path.parents[1]), path.parent.name
+        if scenario and path.stem.isdecimal():
+            unknown_one = replace(scenario.cell, method=name, method_title=name, role="method", like="")
+            cell = methods.get(name, unknown_one)
+            cell = replace(cell, **{part: getattr(scenario.cell, part) for part in OF_SCENARIO}, seed=int(path.stem))
+            yield Record(cell, CellStatus.DAMAGED, scenario.key, scenario.observed, reason=DAMAGED, path=path)
 
 
 def shown(records: Sequence[Record], number: int | str) -> list[Record]:

@@ -22,6 +22,7 @@ from unlearnbench.reporting.comparable import changes, marked
 from unlearnbench.reporting.record import STALE, Record
 from unlearnbench.storage.folders import expanded, folder_name
 from unlearnbench.storage.records import read_record
+from unlearnbench.storage.store import DamagedError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,8 @@ def compared_with(preset: PresetLike | None) -> tuple[Preset | None, str | None]
 
 def records(results: Path, preset: str | None = None) -> Iterator[Mapping[str, Any]]:
     """All readable records of a results folder as JSON values, in the order of their paths, one at a time."""
-    return (record for path in record_paths(results, preset) if (record := read_record(path)) is not None)
+    paths = record_paths(results, preset)
+    return (record for path in paths if (record := read_record(path)) is not None and readable(record, path))
 
 
 def record_paths(results: Path, preset: str | None = None, task: str = "") -> list[Path]:
@@ -157,6 +159,14 @@ def marked_records(paths: Iterable[Path], preset: Preset, accept_stale: bool, kn
     """
     for path in paths:
         content = known.get(path) or read_record(path)
-        if content is not None:
-            record = Record.from_json(content, path)
+        if content is not None and (record := readable(content, path)):
             yield marked(record, "" if path in known else changes(record, preset), accept_stale)
+
+
+def readable(content: Mapping[str, Any], path: Path) -> Record | None:
+    """A record, or None, with a warning, if tables cannot show what is in its file."""
+    try:
+        return Record.checked(content, path)
+    except DamagedError as error:
+        warnings.warn(f"the record {path} is damaged and is not used: {error}", stacklevel=2)
+        return None

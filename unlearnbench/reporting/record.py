@@ -11,10 +11,13 @@ from typing import Any, Self
 
 from unlearnbench.planning.cell_info import CellInfo, CellStatus
 from unlearnbench.planning.protocols import CLEAN, PROTOCOLS
+from unlearnbench.storage.store import DamagedError
 
 STALE = "stale"
 """The state of a cell that does not belong in a table although its status is ok."""
 
+Rate = float | int | None
+"""What the columns of tables have: an accuracy or the like, in [0, 1], or nothing."""
 Curve = Mapping[str, Sequence[float]]
 
 
@@ -85,6 +88,23 @@ class Record:
             traceback=record.get("traceback", ""),
             path=path,
         )
+
+    @classmethod
+    def checked(cls, record: Mapping[str, Any], path: Path | None = None) -> Self:
+        """Reads a record as `from_json`, and checks that tables can show it.
+
+        Raises:
+            DamagedError: If they cannot: a field is missing, or has something else than it should.
+        """
+        try:
+            read = cls.from_json(record, path)
+            read.row()
+            rates = [rate for protocol in PROTOCOLS for rate in read.metrics.get(protocol, {}).values()]
+            if read.status is CellStatus.OK and not (rates and all(isinstance(rate, Rate) for rate in rates)):
+                raise TypeError("a rate is no number")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedError(f"its form is not that of a record: {type(error).__name__}: {error}") from error
+        return read
 
     @property
     def ok(self) -> bool:

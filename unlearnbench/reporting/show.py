@@ -20,7 +20,7 @@ from unlearnbench.reporting.frame import record_paths, records
 from unlearnbench.reporting.record import Record
 from unlearnbench.statistics import proportion
 from unlearnbench.storage.folders import folder_name
-from unlearnbench.storage.records import read_record
+from unlearnbench.storage.records import record_problem
 
 FEW = "too few held-out samples for so small a false-positive rate"
 WITHOUT = "the attack has no threshold here"
@@ -61,10 +61,11 @@ def check_damaged(results: Path, preset: str, dataset: str, task: str, method: s
     """Raises `UserError` if there is a file of this record, but it cannot be read; arguments as of `find_record`."""
     names = folder_name(dataset), folder_name(task), folder_name(method), f"{seed}.json"
     for path in record_paths(results, preset):
-        if (path.parts[-5], *path.parts[-3:]) == names and read_record(path) is None:
+        if (path.parts[-5], *path.parts[-3:]) == names:
+            why = record_problem(path) or "its form is not that of a record"
             raise UserError(
-                f"{path} is damaged or was changed after it was written: its checksum is wrong. Restore it, or delete "
-                "it and run the cell again"
+                f"{path} is damaged or was changed after it was written: {why}. Restore it, or delete it and run the "
+                "cell again"
             )
 
 
