@@ -99,6 +99,11 @@ class Methods:
         return network
 
     @method()
+    def sees_each_image_alone(problem):
+        network = harmless(problem)
+        return lambda images: network(images) - network(images).mean(0)
+
+    @method()
     def is_reproducible(problem):
         network = harmless(problem)
         with torch.no_grad():

@@ -229,7 +229,7 @@ def test_a_mistake_is_said_once_with_the_line_of_the_users_code(tmp_path: Path) 
     assert "(joining.py, line 2: return outputs + 'x')" in done.stdout
     skipped = [line for line in done.stdout.splitlines() if line.startswith("skipped")]
     assert skipped == [
-        "skipped  12 checks: it does not run: see runs-with-its-defaults",
+        "skipped  13 checks: it does not run: see runs-with-its-defaults",
         "skipped  prepares-what-can-be-kept: it has no preparing phase",
     ]
     assert done.stdout.splitlines()[-1].endswith("8 ok, 1 failed, 1 warning, 13 skipped")  # it declares no cost

@@ -37,6 +37,7 @@ MESSAGES = {
         "sees-only-what-it-declares": "problem.retain is not accessible",
         "gives-logits": "gives outputs of shape (149, 9) instead of (149, 10)",
         "gives-finite-logits": "gives outputs that are not finite",
+        "sees-each-image-alone": "in eval mode outputs depend on the batch",
         "prepares-what-can-be-kept": "again and mean share memory, clone one of them",
         "declares-its-cost": "its cost raises TypeError",
         "names-methods-that-exist": "like='lav': unknown method 'lav': did you mean 'laf'",

@@ -22,7 +22,7 @@ from unlearnbench.plugins import registry
 from unlearnbench.plugins.access import SUPERVISION
 from unlearnbench.plugins.contract import BrokenContractError, naming
 from unlearnbench.plugins.method import Method, require_outputs
-from unlearnbench.plugins.model import Network
+from unlearnbench.plugins.model import Network, require_each_alone
 from unlearnbench.plugins.problem import retained
 from unlearnbench.runtime import seeds
 from unlearnbench.runtime.time_limit import limited
@@ -33,6 +33,8 @@ Function = Callable[[Tensor], Tensor]
 """What a method returns: images (float32 [B, C, H, W] in [0, 1]) to logits [B, classes]."""
 
 
+FEW = 8
+"""How many images an unlearned network is also applied to one by one."""
 IDENTIFIED = "identified"
 """The part of outputs that has the positions of samples that a method took for hidden ones."""
 
@@ -183,7 +185,7 @@ class Outputs(Unlearning):
         """The logits of a network, by part.
 
         Raises:
-            BrokenContractError: If they are no floats.
+            BrokenContractError: If they are no floats, or those for an image depend on the others of its batch.
             ValueError: If their shape is wrong.
             FloatingPointError: If they are not finite.
         """
@@ -217,6 +219,8 @@ class Outputs(Unlearning):
             if values.shape != shape:
                 raise ValueError(f"{self.method} gives outputs of shape {tuple(values.shape)} instead of {shape}")
             check_finite(values, self.method)
+        with naming(f"method {self.method}"), limited(), loop.in_eval_mode(network):
+            require_each_alone(network, pipeline.plain(train[:FEW]))
         return logits
 
 

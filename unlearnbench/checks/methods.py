@@ -18,7 +18,9 @@ from unlearnbench.planning.names import check_start, with_parents
 from unlearnbench.plugins import registry
 from unlearnbench.plugins.contract import fail, require
 from unlearnbench.plugins.method import Method, require_prepared
+from unlearnbench.plugins.model import require_each_alone
 from unlearnbench.runtime.frames import at_line
+from unlearnbench.training.loop import in_eval_mode
 
 LESS = {"labels": "images", "images": None, "sample-labels": "images", "classes": None, "size": None, "status": None}
 """The next lower level of access."""
@@ -84,6 +86,15 @@ def gives_finite_logits(bench: Bench) -> None:
         bool(bench.completed_run().logits.isfinite().all()),
         "its network returns numbers that are not finite: a smaller learning rate, or clipped gradients, may help",
     )
+
+
+def sees_each_image_alone(bench: Bench) -> None:
+    """What its network returns for an image does not depend on the other images of a batch."""
+    run = bench.completed_run()
+    if not run.logits.isfinite().all():
+        skip("its network returns numbers that are not finite")
+    with in_eval_mode(run.network):
+        require_each_alone(run.network, digits().train_images[:7] / 255)
 
 
 def is_reproducible(bench: Bench) -> None:
@@ -226,6 +237,7 @@ CHECKS = (
     loads_no_data_itself,
     gives_logits,
     gives_finite_logits,
+    sees_each_image_alone,
     is_reproducible,
     changes_with_the_seed,
     does_not_seed_global_generators,

@@ -219,6 +219,8 @@ class Builder:
 BATCH = 4
 CLOSE = 1e-4
 """How much the other images of a batch may change an output, relative to the largest: sums have another order."""
+CLOSE_ANYWHERE = 1e-2
+"""Likewise on every device: GPUs round more coarsely. What depends on the batch is much farther apart."""
 
 
 def check_network(builder: Builder, *stream: str | int) -> None:
@@ -294,10 +296,20 @@ def require_last_layer(network: Network, images: Tensor, logits: Tensor) -> None
 
 
 @torch.no_grad()
-def require_independence(network: nn.Module, images: Tensor, logits: Tensor) -> None:
+def require_each_alone(network: Callable[[Tensor], Tensor], images: Tensor) -> None:
+    """Raises as `require_independence` for a function of images, unless it is random anyway."""
+    together, again = network(images.clone()), network(images.clone())
+    if torch.equal(together, again):
+        require_independence(network, images.clone(), together, CLOSE_ANYWHERE)
+
+
+@torch.no_grad()
+def require_independence(
+    network: Callable[[Tensor], Tensor], images: Tensor, logits: Tensor, close: float = CLOSE
+) -> None:
     """Raises if, in eval mode, the outputs for an image depend on the other images of its batch."""
     alone = torch.cat([network(image[None]) for image in images])
-    is_close = alone.shape == logits.shape and float((alone - logits).abs().max()) <= CLOSE * float(logits.abs().max())
+    is_close = alone.shape == logits.shape and float((alone - logits).abs().max()) <= close * float(logits.abs().max())
     require(is_close, "in eval mode outputs depend on the batch: use running statistics, and no dropout, in eval mode")
 
 
