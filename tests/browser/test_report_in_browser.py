@@ -112,6 +112,8 @@ def test_columns_sort_by_mouse_and_by_keyboard_within_their_group(browser: Chrom
     button.click()
     rising = [float(text.partition("±")[0]) for text in column(browser, 1)[1:4]]
     assert rising == sorted(rising)
+    other = column(browser, 1, TABLE.replace("clean", "released"))
+    assert other == column(browser, 1)  # their numbers are the same
     button.send_keys(Keys.ENTER)
     assert browser.find_element(By.CSS_SELECTOR, f"#{TABLE} [aria-sort]").get_attribute("aria-sort") == "descending"
     falling = [float(text.partition("±")[0]) for text in column(browser, 1)[1:4]]
@@ -147,7 +149,12 @@ def test_a_hidden_method_is_gone_from_tables_and_charts_and_the_address_remember
     for selector in (f"table .m{number}", f"svg .m{number}:not(.key)", f".cell.m{number}"):
         assert visible(browser, selector) > 0, selector
     click(browser, "input[value=laf]")
+    assert browser.execute_script("return document.querySelector('.methods summary').innerText") == (
+        "Show methods (1 hidden)"
+    )
+    assert visible(browser, ".warning") == 0
     click(browser, "#released")
+    assert visible(browser, ".warning") > 0
     click(browser, f"#{TABLE.replace('clean', 'released')} thead th:nth-child(2) button")
     assert visible(browser, f".m{number}:not(.key)") == 0
     assert "&hide=laf&protocol=released&sort=s-t1-1-released:1:1" in browser.current_url

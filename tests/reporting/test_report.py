@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,16 @@ def test_every_number_of_a_table_is_that_of_the_command(
     expected = [[row[0], *row[2:]] for row in markdown_rows(text) if any(row[2:])]
     assert len(expected) == 7
     assert shown(page, f"s-t{number}-1-{protocol}") == expected
+
+
+def test_variants_that_are_closer_than_the_closest_method_are_named_beside_it(made: Path, tmp_path: Path) -> None:
+    results = Path(shutil.copytree(made / "results", tmp_path / "results"))
+    for path in results.rglob("records/*/*/*/scrub/*.json"):
+        content = read_record(path) or {}
+        write_record(path, {**content, "cell": {**content["cell"], "role": "variant"}})
+    page = report(str(made / "mine.toml"), results, out=tmp_path / "report.html").read_text()
+    sentence = r"<strong>LAF</strong> is closest.*\. Closer, but variants do not compete: SCRUB \(\d"
+    assert len(re.findall(sentence, page)) == 3
 
 
 def test_every_number_of_further_tables_is_that_of_the_command(made: Path, page: Page, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ DAEMON = (
     "its process may not have children: start it with --no-nanny, or set DASK_DISTRIBUTED__WORKER__DAEMON=False in its "
     "environment"
 )
-KEPT = 60.0
+KEPT = 300.0
 """Seconds after which a process ends that nobody has called."""
 HERE = Local(WorkerPool(KEPT))
 """The processes of this worker."""

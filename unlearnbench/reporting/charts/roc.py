@@ -8,7 +8,7 @@ from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import CLEAN
 from unlearnbench.reporting.block import Block
 from unlearnbench.reporting.charts.axes import Panel, Scale, logarithmic
-from unlearnbench.reporting.charts.drawing import Drawing, Line, Marker, Point, Text
+from unlearnbench.reporting.charts.drawing import Drawing, Line, Marker, Point, Text, text_width
 from unlearnbench.reporting.record import Curve
 
 WIDTH, HEIGHT = 520.0, 400.0
@@ -71,8 +71,9 @@ def mean_curve(by_seed: Mapping[int, Curve]) -> list[Point]:
 def legend(panel: Panel, methods: list[str], block: Block) -> None:
     """Names the lines in the lower right corner, in columns of at most ten."""
     columns = [methods[first : first + 10] for first in range(0, len(methods), 10)]
-    for number, column in enumerate(reversed(columns[:3])):
-        left = panel.right - 130 * (number + 1)
+    left = panel.right
+    for column in reversed(columns[:3]):
+        left -= 35 + max(text_width(block.series[method].title) for method in column)
         for row, method in enumerate(column):
             series, y = block.series[method], panel.bottom - 14 * (len(column) - row) + 4
             style = "thick" if method == REFERENCE else "curve"

@@ -41,6 +41,14 @@ class Answer:
         """The closest method."""
         return self.order[0]
 
+    @property
+    def closer(self) -> list[Series]:
+        """What is closer than the closest method and does not compete with it: variants, and what was made elsewhere."""
+        known = {series.method for series in self.order}
+        others = [series for series in self.block.methods if series.method not in known and not series.is_control]
+        least = self.gap(self.best).mean
+        return [one for one in others if one.method in self.block.gaps and self.gap(one).mean < least]
+
     def gap(self, series: Series) -> Number:
         """The gap of a method in percentage points."""
         return self.block.gaps[series.method]

@@ -29,6 +29,9 @@
     });
     if (direction) sorts.set(table.id, [column, direction]); else sorts.delete(table.id);
   };
+  // The tables of the two protocols are sorted alike.
+  const twin = (id) => document.getElementById(id.replace(/clean$|released$/, (name) => name === "clean" ? "released" : "clean"));
+  const sortBoth = (table, column, direction) => new Set([table, twin(table.id)]).forEach((one) => one && sort(one, column, direction));
   for (const table of all("table.sortable")) {
     all("thead th", table).forEach((head, column) => {
       const button = document.createElement("button");
@@ -37,7 +40,7 @@
       head.append(button);
       button.addEventListener("click", () => {
         const [before, direction] = sorts.get(table.id) ?? [];
-        sort(table, column, before !== column ? 1 : direction > 0 ? -1 : 0);
+        sortBoth(table, column, before !== column ? 1 : direction > 0 ? -1 : 0);
         save();
       });
     });
@@ -48,6 +51,7 @@
   const save = () => {
     const hidden = boxes.filter((box) => !box.checked).map((box) => encodeURIComponent(box.value));
     const parts = [place];
+    document.getElementById("hidden").textContent = hidden.length ? ` (${hidden.length} hidden)` : "";
     if (hidden.length) parts.push(`hide=${hidden.join(",")}`);
     if (released.checked) parts.push("protocol=released");
     if (sorts.size) parts.push(`sort=${[...sorts].map(([id, [c, d]]) => `${id}:${c}:${d}`).join(",")}`);
@@ -81,6 +85,9 @@
   };
   addEventListener("hashchange", restore);
   addEventListener("change", save);
+  const choice = document.querySelector("details.methods"), close = () => { choice.open = false; };
+  choice.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+  addEventListener("click", (event) => { if (!choice.contains(event.target)) close(); });
 
   // Tables as text are packed; otherwise they would be half of the page.
   const packed = document.getElementById("texts").content.textContent;
