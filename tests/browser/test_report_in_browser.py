@@ -157,7 +157,7 @@ def test_a_hidden_method_is_gone_from_tables_and_charts_and_the_address_remember
     assert visible(browser, ".warning") > 0
     click(browser, f"#{TABLE.replace('clean', 'released')} thead th:nth-child(2) button")
     assert visible(browser, f".m{number}:not(.key)") == 0
-    assert "&hide=laf&protocol=released&sort=s-t1-1-released:1:1" in browser.current_url
+    assert "&hide=laf&protocol=released&sort=s-t1-1-clean:1:1,s-t1-1-released:1:1" in browser.current_url
     address = browser.current_url
     browser.get("about:blank")
     browser.get(address)

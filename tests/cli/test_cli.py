@@ -162,7 +162,8 @@ def test_show_prints_a_record_and_the_command_that_reproduces_it(places: list[ob
     assert "LAF+R on DIGITS-8x8, Class removal, seed 0" in text
     assert "tpr@1%             n/a (too few held-out samples" in text
     assert "command     unlearnbench run --preset" in text
-    assert "reproduce   unlearnbench reproduce digits-8x8 class-removal laf-r 0 --preset" in text
+    assert f"reproduce   unlearnbench reproduce digits-8x8 class-removal laf-r 0 --preset {places[1]}" in text
+    assert f" --results {places[3]}\n" in text
     assert re.search(r"recipe of the original and of Retrain \(preset tiny\)\n(  .*\n)*  lr +0.002\n", text)
     assert "stale       no: code and preset are as they were" in text
     assert "access      " + str(registry.get(Method, "laf-r").access) in text
@@ -319,3 +320,8 @@ def test_show_suggests_a_similar_name(places: list[object]) -> None:
     done = call("show", "digits-8x8", "class-removal", "lav", 0, *places)
     assert done.exit_code == 2
     assert "unknown method 'lav': did you mean 'laf'" in done.stderr
+
+
+def test_a_cache_without_artefacts_is_named(tiny_run: Path, tmp_path: Path) -> None:
+    done = call("cache", "--results", tiny_run, "--cache", tmp_path)
+    assert (done.exit_code, done.stdout) == (0, f"no artefacts in {tmp_path}\n")

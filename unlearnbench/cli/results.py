@@ -188,7 +188,7 @@ def show(dataset: str, task: str, method: str, seed: int, preset: str, results: 
     if as_json:
         click.echo(json.dumps(record, indent=1))
     else:
-        for line in describe(record, presets.read(preset)).splitlines():
+        for line in describe(record, presets.read(preset), results).splitlines():
             (click.echo if "  unlearnbench " in line else echo)(line)  # commands stay in one piece, to be copied
 
 
@@ -386,6 +386,8 @@ def cache(results: tuple[str, ...], cache: str | None, prune: bool, as_json: boo
     if as_json:
         click.echo(json.dumps([{**asdict(usage), "unneeded": len(usage.unneeded)} for usage in usages], indent=1))
     else:
+        if not usages:
+            echo(f"no artefacts in {folders.cache(cache)}")
         for u in usages:
             echo(f"{u.kind:10} {u.files:6} files {u.size / 1e6:9.1f} MB, not needed {u.freed / 1e6:9.1f} MB")
     if prune:

@@ -22,6 +22,8 @@ from unlearnbench.statistics import proportion
 from unlearnbench.storage.folders import folder_name
 from unlearnbench.storage.records import record_problem
 
+DEFAULT_RESULTS = "results"
+"""The folder of records if none is given."""
 FEW = "too few held-out samples for so small a false-positive rate"
 WITHOUT = "the attack has no threshold here"
 WHY = {"accuracy": WITHOUT, "balanced_accuracy": WITHOUT, "tpr@1%": FEW, "tpr@0.1%": FEW}
@@ -89,12 +91,13 @@ def what_to_do(preset: str, wanted: Mapping[str, str | int], name: str, existing
     return f"{have}; `unlearnbench run --preset {preset} {cell}` makes it"
 
 
-def describe(record: Mapping[str, Any], preset: Preset) -> str:
+def describe(record: Mapping[str, Any], preset: Preset, results: str = DEFAULT_RESULTS) -> str:
     """A record as text.
 
     Args:
         record: JSON values.
         preset: Its preset, as it is now.
+        results: The folder of the records, as it was given.
     """
     cell, observed = CellInfo.from_json(record["cell"]), record["observed"]
     changed = changes(Record.from_json(record), preset)
@@ -113,7 +116,8 @@ def describe(record: Mapping[str, Any], preset: Preset) -> str:
     lines += [f"from        {origin}" for origin in origins(record)]
     lines += [f"command     {observed['command']}"]
     place = shlex.join(["unlearnbench", "reproduce", cell.dataset, cell.task, cell.method, str(cell.seed)])
-    lines += [f"reproduce   {place} --preset {shlex.quote(preset.source)}"]
+    where = "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(results)}"
+    lines += [f"reproduce   {place} --preset {shlex.quote(preset.source)}{where}"]
     lines += ["", record["traceback"].rstrip()] if "traceback" in record else []
     return "\n".join(lines)
 

@@ -43,7 +43,7 @@ class Answer:
 
     @property
     def closer(self) -> list[Series]:
-        """What is closer than the closest method and does not compete with it: variants, and what was made elsewhere."""
+        """What is closer than the closest method, and does not compete: variants, and networks made elsewhere."""
         known = {series.method for series in self.order}
         others = [series for series in self.block.methods if series.method not in known and not series.is_control]
         least = self.gap(self.best).mean

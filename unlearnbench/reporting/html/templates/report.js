@@ -29,9 +29,7 @@
     });
     if (direction) sorts.set(table.id, [column, direction]); else sorts.delete(table.id);
   };
-  // The tables of the two protocols are sorted alike.
-  const twin = (id) => document.getElementById(id.replace(/clean$|released$/, (name) => name === "clean" ? "released" : "clean"));
-  const sortBoth = (table, column, direction) => new Set([table, twin(table.id)]).forEach((one) => one && sort(one, column, direction));
+  const stem = (table) => table.id.replace(/(clean|released)$/, ""); // the tables of both protocols are sorted alike
   for (const table of all("table.sortable")) {
     all("thead th", table).forEach((head, column) => {
       const button = document.createElement("button");
@@ -40,7 +38,8 @@
       head.append(button);
       button.addEventListener("click", () => {
         const [before, direction] = sorts.get(table.id) ?? [];
-        sortBoth(table, column, before !== column ? 1 : direction > 0 ? -1 : 0);
+        const next = before !== column ? 1 : direction > 0 ? -1 : 0;
+        all("table.sortable").filter((one) => stem(one) === stem(table)).forEach((one) => sort(one, column, next));
         save();
       });
     });
@@ -85,9 +84,9 @@
   };
   addEventListener("hashchange", restore);
   addEventListener("change", save);
-  const choice = document.querySelector("details.methods"), close = () => { choice.open = false; };
-  choice.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
-  addEventListener("click", (event) => { if (!choice.contains(event.target)) close(); });
+  const choice = document.querySelector("details.methods");
+  addEventListener("keydown", (event) => { choice.open &&= event.key !== "Escape"; });
+  addEventListener("click", (event) => { choice.open &&= choice.contains(event.target); });
 
   // Tables as text are packed; otherwise they would be half of the page.
   const packed = document.getElementById("texts").content.textContent;
