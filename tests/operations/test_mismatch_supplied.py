@@ -177,5 +177,5 @@ def test_a_list_may_be_that_of_one_dataset(folder: Path) -> None:
     assert record["cell"]["task"] == "given"
     assert record["metrics"]["items"]["train_f"] == 3
     (folder / "gone.txt").write_text("1\n2\n4\n")
-    with pytest.warns(UserWarning, match="given.forget"):
+    with pytest.raises(UserError, match="stale because of changes in given.forget"):
         table("given", str(folder / "mine.toml"), folder / "r", format="csv")
