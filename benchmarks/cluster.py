@@ -3,8 +3,8 @@
     python -m benchmarks.cluster [--rounds 3] [--epochs 3] [--idle 200]
 
 First, 20 equal cells (Retrain on digits) are run alternately with one and two workers, local ones and Dask's: what two
-local workers gain is what the machine allows. Then come
-cells whose method does nothing, with one local worker and one Dask worker: the difference is the overhead of a cell.
+local workers gain is what the machine allows. Then come cells whose method does nothing, with one local worker and one
+Dask worker: the difference is the overhead of a cell.
 Every run computes all its cells; originals and shadow models are cached. Needs the extra `dask`.
 """
 

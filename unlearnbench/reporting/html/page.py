@@ -379,7 +379,7 @@ def render_page(page: Page) -> str:
     series = list(page.series.values())
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8") + css(series) + hiding(series)
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    environment.filters |= {"printable": printable, "percent": percent, "value": value_text}
+    environment.filters |= {"printable": printable, "percent": percent, "value": value_text, "kind": kind_of_source}
     text: str = environment.get_template("report.html").render(
         page=page,
         style=Markup(style),  # noqa: S704 - ours
@@ -442,6 +442,11 @@ def body_groups(table: Table) -> list[tuple[str, list[Row]]]:
 def percent(value: Any) -> str:
     """A fraction in percent; n/a for none."""
     return "n/a" if value is None else f"{100 * value:.2f}"
+
+
+def kind_of_source(source: str) -> str:
+    """Where a hyperparameter comes from, in a word, such as "tuned"."""
+    return re.split(r"[ ,]", source)[0]
 
 
 def value_text(value: Any) -> str:
