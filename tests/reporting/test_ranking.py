@@ -146,6 +146,27 @@ def test_resamples_draw_the_same_seeds_for_all_methods() -> None:
     assert {tuple(ranks) for ranks in ranking.resamples([gaps, gaps])} == {(1.0, 2.0, 3.0)}
 
 
+def test_each_way_to_draw_few_seeds_is_taken_once() -> None:
+    gaps = np.array([[1.0, 2.0], [4.0, 2.0], [4.0, 3.9]])
+    found = ranking.resamples([gaps])
+    by_hand = [
+        (gaps[[a, b, c], 0].sum() < gaps[[a, b, c], 1].sum()) for a in range(3) for b in range(3) for c in range(3)
+    ]
+    assert (found[:, 0] == 1).tolist() == by_hand
+    assert len(ranking.resamples([gaps, gaps])) == 27**2
+    five = np.arange(10.0).reshape(5, 2)
+    assert len(ranking.resamples([five])) == 5**5
+    assert len(ranking.resamples([five, five])) == ranking.RESAMPLES
+
+
+def test_notes_say_which_resamples_were_taken(results: tuple[str, Path]) -> None:
+    found = ranking.rank(*results)
+    assert found.resampled == f"all {found.ways:,} ways to draw the {found.seeds} seeds again"
+    assert f"the central 95 % of {found.resampled};" in render(ranking.view(found), "markdown")
+    drawn = replace(found, resamples=ranking.RESAMPLES)
+    assert drawn.resampled == f"2,000 resamples of the {found.seeds} seeds"
+
+
 def test_one_seed_has_no_resamples(results: tuple[str, Path]) -> None:
     for path in results[1].glob("mine/records/*/*/*/*/1.json"):
         path.unlink()

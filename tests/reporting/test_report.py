@@ -56,6 +56,10 @@ def test_every_number_of_a_table_is_that_of_the_command(
     text = table(task, str(made / "mine.toml"), made / "results", protocol=protocol)
     expected = [[row[0], *row[2:]] for row in markdown_rows(text) if any(row[2:])]
     assert len(expected) == 7
+    if protocol == "clean":
+        distances = table(task, str(made / "mine.toml"), made / "results", view="distance", cache=made / "cache")
+        gaps = {row[1]: row[2] for row in markdown_rows(distances)} | {"Method": "Gap", "Retrain": "-"}
+        expected = [[*row, gaps[row[0]]] for row in expected]
     assert shown(page, f"s-t{number}-1-{protocol}") == expected
 
 
@@ -88,7 +92,7 @@ def test_the_answers_are_those_of_rank_and_distance(made: Path, page: Page) -> N
     rows = {row[0]: row for row in page.tables["table 0"]}
     answer = rows["Noisy-label removalDIGITS-8X8"]
     assert answer[1] == ranked.methods[0] == "SCRUB"
-    assert answer[2] == f"stable: first in {100 * ranked.first[0]:.0f} % of 2000 resamples of the 3 seeds"
+    assert answer[2] == f"stable: first in {100 * ranked.first[0]:.0f} % of all 27 ways to draw the 3 seeds again"
     assert answer[3:] == [gaps["SCRUB"], f"LAF, {gaps['LAF'].partition('±')[0]}", gaps["Retrain again"]]
 
 
@@ -103,9 +107,9 @@ def test_a_number_leads_to_its_records_and_these_to_their_files(made: Path, page
     files = [link for link in page.values("a", "href") if link.endswith(".json")]
     assert len(set(files)) == 54
     assert all((made / link).is_file() for link in files)
-    cell = re.search(r'<a href="#(r\d+)"><b>', html)
+    cell = re.search(r"<a href=#(r\d+)><b>", html)
     assert cell
-    group = html[html.index(f'<div id="{cell[1]}"') :]
+    group = html[html.index(f"<div id={cell[1]} ") :]
     assert "unlearnbench run -m " in group[: group.index("</details>")]
 
 
@@ -198,12 +202,12 @@ def test_a_choice_of_cells_and_errors(made: Path, tmp_path: Path) -> None:
 
 
 def test_tables_are_in_the_page_as_text_and_a_command_repeats_all_seeds(made: Path, page: Page, html: str) -> None:
-    (packed,) = re.findall(r'<template id="texts">(.*?)</template>', html)
+    (packed,) = re.findall(r"<template id=texts>(.*?)</template>", html)
     texts = json.loads(gzip.decompress(base64.b64decode(packed)))
     for form in ("markdown", "latex", "csv"):
         assert table("class-removal", str(made / "mine.toml"), made / "results", form) in texts
     assert len(texts) == len(page.values("pre", "data-text"))
-    assert len(texts) == html.count('<details class="sources"') * 3
+    assert len(texts) == html.count("<details class=sources") * 3
     assert "--seeds 0-2" in page.text
     assert "--seeds 1 " not in page.text
 

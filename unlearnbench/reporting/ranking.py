@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from unlearnbench.storage.folders import expanded
 
 LEVEL = 0.05
 RESAMPLES = 2000
+"""How many resamples of the seeds are drawn where there are too many to take each."""
+MOST_WAYS = 20_000
+"""Up to how many ways to draw the seeds again, each is taken: five seeds of a block have 3,125."""
 Block = tuple[str, str]
 """Task and data set."""
 Gaps = dict[Block, dict[str, dict[int, float]]]
@@ -48,7 +52,9 @@ class Ranking:
             seed in common with the others.
         few: Blocks that are left out, because less than half of the methods have them.
         ranks: Mean rank of each method, float64 [methods].
-        low: The lower end of the central 95 % of resamples of the seeds, float64 [methods].
+        ways: The number of ways to draw the seeds of all blocks with replacement.
+        resamples: How many of them were taken.
+        low: The lower end of the central 95 % of the resamples, float64 [methods].
         high: The upper end.
         first: The share of resamples in which a method is first, float64 [methods].
         friedman: The p-value of the hypothesis that all methods are alike; None for too few blocks.
@@ -64,12 +70,21 @@ class Ranking:
     dropped: Mapping[str, Sequence[Block]]
     few: Sequence[Block]
     ranks: Floats
+    ways: int
+    resamples: int
     low: Floats
     high: Floats
     first: Floats
     friedman: float | None
     pairs: Mapping[tuple[str, str], float]
     absent: Sequence[str]
+
+    @property
+    def resampled(self) -> str:
+        """The resamples in words."""
+        if self.resamples == self.ways:
+            return f"all {self.ways:,} ways to draw the {self.seeds} seeds again"
+        return f"{self.resamples:,} resamples of the {self.seeds} seeds"
 
     @property
     def critical_difference(self) -> float | None:
@@ -155,6 +170,8 @@ def rank_cells(tables: Sequence[Cells], preset: Preset, results: Path) -> Rankin
         dropped=dropped,
         few=[block for block in sorted(source.gaps) if block not in blocks],
         ranks=ranks,
+        ways=ways_to_draw(list(shared.values())),
+        resamples=len(resampled),
         low=low,
         high=high,
         first=(resampled == resampled.min(axis=1, keepdims=True)).mean(axis=0),
@@ -242,8 +259,15 @@ def in_common(block: Mapping[str, Mapping[int, float]], methods: Sequence[str]) 
     return np.array([[block[method][seed] for method in methods] for seed in sorted(seeds)])
 
 
+def ways_to_draw(blocks: Sequence[Floats]) -> int:
+    """The number of ways to draw the seeds of each block with replacement; see `resamples`."""
+    return math.prod(len(gaps) ** len(gaps) for gaps in blocks)
+
+
 def resamples(blocks: Sequence[Floats]) -> Floats:
     """Bootstraps mean ranks: draws the seeds of each block with replacement, the same for all methods.
+
+    Takes every way to draw them, each once, where these are at most `MOST_WAYS`.
 
     Args:
         blocks: Gaps, float64 [seeds, methods].
@@ -251,10 +275,15 @@ def resamples(blocks: Sequence[Floats]) -> Floats:
     Returns:
         Mean ranks, float64 [resamples, methods].
     """
-    generator = np.random.default_rng(0)
-    drawn = [
-        [gaps[generator.integers(0, len(gaps), len(gaps))].mean(axis=0) for gaps in blocks] for _ in range(RESAMPLES)
-    ]
+    if ways_to_draw(blocks) <= MOST_WAYS:
+        draws = [list(product(range(len(gaps)), repeat=len(gaps))) for gaps in blocks]
+        drawn = list(product(*(gaps[np.array(ways)].mean(axis=1) for gaps, ways in zip(blocks, draws, strict=True))))
+    else:
+        generator = np.random.default_rng(0)
+        drawn = [
+            tuple(gaps[generator.integers(0, len(gaps), len(gaps))].mean(axis=0) for gaps in blocks)
+            for _ in range(RESAMPLES)
+        ]
     return statistics.mean_ranks(np.array(drawn))
 
 
@@ -282,9 +311,9 @@ def notes(ranking: Ranking) -> Sequence[str]:
     ]
     if ranking.seeds > 1:
         text.append(
-            f"Seeds drawn again: the central 95 % of {RESAMPLES} resamples of the {ranking.seeds} seeds; First: the "
-            "share of resamples in which a method is first. Both show how stable ranks are; with so few seeds, the "
-            "range is narrower than a confidence interval."
+            f"Seeds drawn again: the central 95 % of {ranking.resampled}; First: the share of these in which a method "
+            "is first. Both show how stable ranks are; with so few seeds, the range is narrower than a confidence "
+            "interval."
         )
     else:
         text.append("One seed cannot show how stable ranks are: two or more are needed.")

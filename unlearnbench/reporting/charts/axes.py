@@ -127,12 +127,24 @@ class Panel:
         """The middle of the axis below."""
         return (self.left + self.right) / 2
 
+    @property
+    def labelled(self) -> list[float]:
+        """The ticks of the axis below whose labels do not touch those of ticks nearer to zero."""
+        ends: dict[float, tuple[float, float]] = {}
+        for tick in sorted(self.x.ticks, key=abs):
+            half = text_width(self.x.show(tick)) / 2 + 1
+            start, end = self.across(tick) - half, self.across(tick) + half
+            if all(end < left or start > right for left, right in ends.values()):
+                ends[tick] = (start, end)
+        return list(ends)
+
     def frame(self, below: str = "", beside: str = "") -> None:
         """Draws grid, ticks and labels of axes."""
         add, low = self.drawing.add, self.bottom
         for tick in self.x.ticks:
-            x = self.across(tick)
-            add(Line([(x, self.top), (x, low)], "grid"), Text((x, low + 14), self.x.show(tick), "middle", "note"))
+            add(Line([(self.across(tick), self.top), (self.across(tick), low)], "grid"))
+        for tick in self.labelled:
+            add(Text((self.across(tick), low + 14), self.x.show(tick), "middle", "note"))
         for tick in self.y.ticks if self.y else ():
             y = self.down(tick)
             assert self.y is not None

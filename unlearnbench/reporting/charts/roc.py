@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from unlearnbench.planning.presets import REFERENCE
 from unlearnbench.planning.protocols import CLEAN
@@ -12,6 +12,8 @@ from unlearnbench.reporting.charts.drawing import Drawing, Line, Marker, Point, 
 from unlearnbench.reporting.record import Curve
 
 WIDTH, HEIGHT = 520.0, 400.0
+LINE = 14.0
+"""The height of a line of the legend."""
 SEEDS = 8
 """Seeds are drawn where there are at most this many methods."""
 
@@ -68,16 +70,33 @@ def mean_curve(by_seed: Mapping[int, Curve]) -> list[Point]:
     return [(fpr, sum(curve[fpr] for curve in curves) / len(curves)) for fpr in shared]
 
 
-def legend(panel: Panel, methods: list[str], block: Block) -> None:
-    """Names the lines in the lower right corner, in columns of at most ten."""
-    columns = [methods[first : first + 10] for first in range(0, len(methods), 10)]
-    left = panel.right
-    for column in reversed(columns[:3]):
-        left -= 35 + max(text_width(block.series[method].title) for method in column)
-        for row, method in enumerate(column):
-            series, y = block.series[method], panel.bottom - 14 * (len(column) - row) + 4
-            style = "thick" if method == REFERENCE else "curve"
-            panel.drawing.add(Line([(left, y - 4), (left + 22, y - 4)], f"{series.name} {style}"))
-            panel.drawing.add(Text((left + 27, y), series.title, "start", f"note {series.name}"))
+def legend(panel: Panel, methods: Sequence[str], block: Block) -> None:
+    """Names the lines below the panel, in columns, and makes the drawing as high as it needs."""
+    drawing, left = panel.drawing, panel.left
+    columns = columns_within(panel.right - left, [block.series[method].title for method in methods])
+    drawing.height += LINE * len(columns[0]) + 8
+    by_title = {block.series[method].title: method for method in methods}
+    for column in columns:
+        for row, title in enumerate(column):
+            method, y = by_title[title], panel.bottom + 52 + LINE * row
+            series, style = block.series[method], "thick" if method == REFERENCE else "curve"
+            drawing.add(Line([(left, y - 4), (left + 22, y - 4)], f"{series.name} {style}"))
+            drawing.add(Text((left + 27, y), title, "start", f"note {series.name}"))
             if series.is_control and method != REFERENCE:
-                panel.drawing.add(Marker((left + 11, y - 4), series.shape, f"{series.name} mark", size=3))
+                drawing.add(Marker((left + 11, y - 4), series.shape, f"{series.name} mark", size=3))
+        left += entry_width(column)
+
+
+def columns_within(width: float, titles: Sequence[str]) -> list[Sequence[str]]:
+    """Splits titles into as many columns of a legend as have room side by side."""
+    columns = [titles]
+    for rows in range(len(titles), 0, -1):
+        tried = [titles[first : first + rows] for first in range(0, len(titles), rows)]
+        if sum(map(entry_width, tried)) <= width:
+            columns = tried
+    return columns
+
+
+def entry_width(column: Sequence[str]) -> float:
+    """The width of a column of a legend in pixels: lines, titles, which are smaller than other texts, and a gap."""
+    return 40 + 0.85 * max(map(text_width, column))

@@ -9,7 +9,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.planning.presets import SECOND_RETRAIN
 from unlearnbench.reporting.block import Block
 from unlearnbench.reporting.charts.styles import Series
-from unlearnbench.reporting.ranking import RESAMPLES, Ranking, rank_cells
+from unlearnbench.reporting.ranking import Ranking, rank_cells
 from unlearnbench.reporting.rendering import Number
 
 STABLE, LIKELY = 0.95, 0.75
@@ -79,7 +79,7 @@ class Answer:
         if self.ranking.seeds < 2:
             return "one seed cannot show it"
         share = f"{100 * self.ranking.first[0]:.0f} %"
-        return f"first in {share} of {RESAMPLES} resamples of the {self.ranking.seeds} seeds"
+        return f"first in {share} of {self.ranking.resampled}"
 
 
 def answer_of(block: Block, results: Path) -> Answer:

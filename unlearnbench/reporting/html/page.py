@@ -56,6 +56,8 @@ from unlearnbench.reporting.tables import with_notes
 TEMPLATES = Path(__file__).with_name("templates")
 IMPLIED = re.compile(r"</(?:td|th|tr|li|tbody)>\s*")
 """What HTML does not need: a tenth of a page. Texts are escaped, so none is in them."""
+QUOTED = re.compile(r"""\b(class|href|id|scope)="([-\w#]+)"(?=[ >])""")
+"""Attributes that need no quotation marks."""
 MOST_MAPS = 11
 """How many methods have a map in a report, at most, beside the original and Retrain."""
 
@@ -395,7 +397,7 @@ def render_page(page: Page) -> str:
         forms=tuple(FILES),
         texts=Texts(),
     )
-    return IMPLIED.sub("", text)
+    return QUOTED.sub(r"\1=\2", IMPLIED.sub("", text))
 
 
 ABOUT = {
