@@ -211,7 +211,7 @@ def test_a_single_worker_survives_misbehaving_methods(
     tiny: Path, tiny_run: Path, cache: Path, tmp_path: Path, misbehaving_run: object
 ) -> None:
     arguments: dict[str, Any] = {"tasks": "data-removal", "results": tmp_path, "cache": cache, "jobs": 1}
-    unlearnbench.run(tiny, methods=["exits", "loops", "neggrad"], timeout=10, **arguments)
+    unlearnbench.run(tiny, methods=["exits", "loops", "neggrad"], timeout=6, **arguments)
     for name in ("exits", "loops"):
         assert record(tmp_path, name)["status"] == FAILURES[name][0]
     for other in ("retrain", "neggrad"):
