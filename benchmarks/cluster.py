@@ -2,9 +2,10 @@
 
     python -m benchmarks.cluster [--rounds 3] [--epochs 3] [--idle 200]
 
-First, 20 equal cells (Retrain on digits) are run alternately with one and two workers, local ones and Dask's: what two
+First, 20 equal cells (Retrain on digits) are run by one and by two workers, local ones and Dask's, in turn: what two
 local workers gain is what the machine allows. Then come cells whose method does nothing, with one local worker and one
-Dask worker: the difference is the overhead of a cell.
+Dask worker: the difference is the overhead of a cell. A cluster exists only while its runs are timed, because an idle
+one takes about 8 % of a core, and each timed run comes after one that is not counted, which starts processes.
 Every run computes all its cells; originals and shadow models are cached. Needs the extra `dask`.
 """
 
@@ -13,8 +14,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,40 +25,53 @@ import distributed
 from benchmarks import machine
 from benchmarks.scaling import CELLS, METHODS, NOTHING, RETRAIN, install, preset, timed
 
-Engines = Mapping[str, Mapping[str, Any]]
-"""The options of `run` for each kind of workers, by name."""
+Options = Callable[[], AbstractContextManager[Mapping[str, Any]]]
+"""Opens workers of some kind, and gives the options with which `run` uses them."""
 
 
-@contextmanager
-def workers(folder: Path, count: int) -> Iterator[distributed.Client]:
-    """A scheduler with workers of one thread each on this machine."""
-    with (
-        dask.config.set({"distributed.worker.daemon": False, "temporary-directory": str(folder)}),
-        distributed.LocalCluster(
-            n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+def local(count: int) -> Options:
+    """Workers of this process."""
+    return lambda: nullcontext({"jobs": count})
 
 
-def medians(folder: Path, path: str, cells: int, engines: Engines, rounds: int) -> dict[str, float]:
-    """The median seconds of a run by each kind of workers; they take turns, after a run that is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    for turn in range(rounds + 1):
-        for name, options in engines.items():
-            seconds, summary = timed(folder, preset=path, results=folder / name, force=True, **options)
-            assert len(summary.plan.cells) == cells and not summary.failed, summary.failed[:1]
-            assert len(summary.outcomes) >= len(summary.plan.to_run) > 0.9 * cells  # a Retrain is not made again
-            if turn:
-                times[name].append(seconds)
+def cluster(folder: Path, count: int) -> Options:
+    """A scheduler with workers of one thread each on this machine, as docs/howto/cluster.md starts them."""
+
+    @contextmanager
+    def opened() -> Iterator[Mapping[str, Any]]:
+        config = {"distributed.worker.daemon": False, "distributed.worker.profile.enabled": False}
+        with (
+            dask.config.set({**config, "temporary-directory": str(folder)}),
+            distributed.LocalCluster(
+                n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
+            ) as workers,
+            distributed.Client(workers, set_as_default=False) as client,
+        ):
+            yield {"engine": client}
+
+    return opened
+
+
+def medians(folder: Path, path: str, cells: int, kinds: Mapping[str, Options], rounds: int) -> dict[str, float]:
+    """The median seconds of a run by each kind of workers; they take turns."""
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(rounds):
+        for name, opened in kinds.items():
+            with opened() as options:
+                for _ in range(2):  # the first run starts processes
+                    seconds, summary = timed(folder, preset=path, results=folder / name, force=True, **options)
+                    assert len(summary.plan.cells) == cells and not summary.failed, summary.failed[:1]
+                    assert (
+                        len(summary.outcomes) >= len(summary.plan.to_run) > 0.9 * cells
+                    )  # a Retrain is not made again
+            times[name].append(seconds)
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def compare(folder: Path, engines: Engines, rounds: int, epochs: int, idle: Sequence[int]) -> None:
+def compare(folder: Path, kinds: Mapping[str, Options], rounds: int, epochs: int, idle: Sequence[int]) -> None:
     """Runs both comparisons, and prints them."""
     equal = preset(folder, "equal", RETRAIN.format(last=CELLS - 1, epochs=epochs))
-    found = medians(folder, equal, CELLS, engines, rounds)
+    found = medians(folder, equal, CELLS, kinds, rounds)
     text = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.items())
     gains = ", ".join(
         f"{kind} {found[f'1 {kind} worker'] / found[f'2 {kind} workers']:.2f}" for kind in ("local", "Dask")
@@ -66,7 +80,7 @@ def compare(folder: Path, engines: Engines, rounds: int, epochs: int, idle: Sequ
     names = ", ".join(f'"nothing-{n}"' for n in range(METHODS - 1))
     for cells in idle:
         path = preset(folder, f"idle{cells}", NOTHING.format(last=cells // METHODS - 1, methods=names))
-        single = {name: options for name, options in engines.items() if name.startswith("1 ")}
+        single = {name: options for name, options in kinds.items() if name.startswith("1 ")}
         here, there = medians(folder, path, cells, single, rounds).values()
         print(
             f"{cells} cells that do nothing: local {here:.1f} s, Dask {there:.1f} s; Dask takes "
@@ -85,15 +99,14 @@ def main() -> None:
     if any(cells < METHODS for cells in options.idle):
         parser.error(f"--idle needs at least {METHODS} cells: one seed of {METHODS} methods")
     print(machine(), flush=True)
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         install(folder / "site")
-        one, two = (stack.enter_context(workers(folder, count)) for count in (1, 2))
-        engines: Engines = {
-            **{"1 local worker": {"jobs": 1}, "2 local workers": {"jobs": 2}},
-            **{"1 Dask worker": {"engine": one}, "2 Dask workers": {"engine": two}},
+        kinds = {
+            **{"1 local worker": local(1), "2 local workers": local(2)},
+            **{"1 Dask worker": cluster(folder, 1), "2 Dask workers": cluster(folder, 2)},
         }
-        compare(folder, engines, options.rounds, options.epochs, options.idle)
+        compare(folder, kinds, options.rounds, options.epochs, options.idle)
 
 
 if __name__ == "__main__":

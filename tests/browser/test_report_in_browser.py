@@ -210,7 +210,7 @@ def test_it_prints(browser: Chrome) -> None:
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert visible(browser, "nav, button.copy") == 0
-    assert visible(browser, f"#{TABLE} thead th button") == 5
+    assert visible(browser, f"#{TABLE} thead th button") == 6
     assert visible(browser, ".more table") > 0
 
 

@@ -94,6 +94,14 @@ def test_a_worker_that_dies_loses_nothing(made: Made, said: list[str], tmp_path:
     assert any("is gone: kill the worker once is sent again" in line for line in said)
 
 
+def test_workers_keep_no_results(made: Made, client: Any, tmp_path: Path) -> None:
+    assert len(made([(name, tmp_path) for name in "abcdef"])) == 6
+    deadline = time.monotonic() + 10
+    while (kept := {key for keys in client.has_what().values() for key in keys}) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not kept
+
+
 def test_a_call_that_ends_every_worker_has_crashed_alone(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
