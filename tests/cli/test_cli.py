@@ -103,7 +103,8 @@ def test_a_dry_run_prints_states_reasons_and_cost(tiny: Path, tiny_run: Path, ca
     done = call(*words)
     assert done.exit_code == 0
     assert "cached   digits-8x8 data-removal retrain 0" in done.stdout
-    assert "stale    digits-8x8 data-removal laf 0  (options.vae_epochs: 1 -> 2)" in done.stdout
+    assert "stale    digits-8x8 data-removal laf 0\n" in done.stdout
+    assert "  options.vae_epochs: 1 -> 2  (all 6 cells)\n" in done.stdout
     assert "6 of 15 cells to run" in done.stdout
     assert "artefacts to make: 2 preparations, 3 saved networks, 6 unlearnings" in done.stdout
     assert "passes over the training set, " in done.stdout

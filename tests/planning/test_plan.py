@@ -264,7 +264,13 @@ def test_accepted_stale_cells_are_not_run(plan_of: Any) -> None:
         ("[methods.laf.class-removal.cn]\ntau = 3.0", "unknown model in preset .*typo.toml: 'cn': did you mean 'cnn'"),
         ("[tasks.class-remval]", "unknown task in preset .*typo.toml: 'class-remval'"),
         ("[methods.laf]\ntau = nan", "laf.tau must be a finite number"),
-        ("[recipe]\nweight_decay = -1.0", "must not be negative"),
+        ("[recipe]\nweight_decay = -1.0", r"recipe.weight_decay must be at least 0, not -1.0$"),
+        ("[recipe]\nbatch = 0", r"recipe.batch must be at least 1, not 0$"),
+        ("[recipe]\nlr = 0.0", r"recipe.lr must be above 0, not 0.0$"),
+        (
+            "[recipe]\nresize = 1",
+            "images of 1 x 1 x 1 are too small for model cnn: its features.7.weight would have no",
+        ),
         ("[recipe]\naugment = ['flipp']", "unknown augmentation 'flipp': did you mean 'flip'"),
     ],
 )

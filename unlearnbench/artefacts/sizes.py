@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any
 
@@ -33,9 +34,13 @@ def weights_of(model: str, options: Options, shape: Shape, num_classes: int) -> 
         num_classes: Number of classes.
 
     Raises:
-        UserError: If it cannot be built.
+        UserError: If it cannot be built, or nothing is left of such small images on their way through it.
     """
-    return without_values(model, options, shape, num_classes).state_dict()
+    weights = without_values(model, options, shape, num_classes).state_dict()
+    if empty := [name for name, values in weights.items() if not values.numel()]:
+        size = " x ".join(map(str, shape))
+        raise UserError(f"images of {size} are too small for model {model}: its {empty[0]} would have no elements")
+    return weights
 
 
 @cache
@@ -60,8 +65,9 @@ def least_batch_of(model: str, options: Options, shape: Shape, num_classes: int)
 def without_values(model: str, options: Options, shape: Shape, num_classes: int) -> Network:
     """A network on torch's device "meta"; arguments and errors as of `weights_of`."""
     network = registry.get(Model, model)
+    quietly = warnings.catch_warnings(action="ignore")  # of weights without elements, which are an error here
     try:
-        with explaining(f"model {model}", model, {}), seeds.pinned("sizes"), torch.device("meta"):
+        with quietly, explaining(f"model {model}", model, {}), seeds.pinned("sizes"), torch.device("meta"):
             return network.build(shape, num_classes, **dict(options))
     except UserError:
         raise

@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ import click
 from unlearnbench.cli.echo import echo
 from unlearnbench.errors import counted
 from unlearnbench.planning.cell_info import FINISHED
+from unlearnbench.planning.staleness import State
 
 if TYPE_CHECKING:
     from unlearnbench.operations.confirm import Confirmation
@@ -33,8 +35,13 @@ KINDS = {
 def show_plan(summary: Summary) -> None:
     """Prints the state of each cell, and the work that a run would do."""
     plan = summary.plan
+    changed: dict[str, list[str]] = {}
     for cell, status in zip(plan.cells, plan.statuses, strict=True):
-        echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if status.why else ""))
+        failed = status.state == State.FAILED
+        echo(f"{status.state:8} {cell}" + (f"  ({status.why})" if failed else ""))
+        for change in status.why.split("; ") if status.why and not failed else ():
+            changed.setdefault(change, []).append(str(cell))
+    show_changes(changed)
     counts = Counter(artefact.kind for artefact in plan.missing)
     parts = [counted(counts[kind], name) for kind, name in KINDS.items() if counts[kind]]
     echo(f"\n{len(plan.to_run)} of {counted(len(plan.cells), 'cell')} to run")
@@ -44,6 +51,16 @@ def show_plan(summary: Summary) -> None:
         echo(f"artefacts to make: {', '.join(parts)}")
     passes = counted(round(plan.ep), "pass")
     echo(f"cost: about {passes} over the training set, {plan.size / 1e6:.1f} MB in {plan.store.root}")
+
+
+def show_changes(changed: Mapping[str, Sequence[str]]) -> None:
+    """Prints what has changed since the records of stale cells were made, each change once, with its cells."""
+    if changed:
+        echo("\nchanged since the records of stale cells were made:")
+    stale = len({cell for cells in changed.values() for cell in cells})
+    for change, cells in changed.items():
+        which = cells[0] if len(cells) == 1 else f"all {stale} cells" if len(cells) == stale else f"{len(cells)} cells"
+        echo(f"  {change}  ({which})")
 
 
 def show_result(summary: Summary) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from unlearnbench.errors import UserError, unknown
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("fp32", "bf16", "auto")
+LEAST = {"weight_decay": 0, "momentum": 0, "batch": 1, "epochs": 0, "resize": 0}
+"""The smallest values of what may not be smaller."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,13 @@ class Recipe:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
-        if self.lr <= 0 or self.batch < 1 or self.epochs < 0:
-            raise UserError(f"a recipe needs lr > 0, batch >= 1 and epochs >= 0, not {self.values()}")
-        if self.weight_decay < 0 or self.momentum < 0 or self.resize < 0:
-            raise UserError(f"a recipe's weight_decay, momentum and resize must not be negative: {self.values()}")
+        if not 0 < self.lr < math.inf:
+            raise UserError(f"recipe.lr must be above 0, not {self.lr}")
+        for name, least in LEAST.items():
+            if not least <= getattr(self, name) < math.inf:
+                raise UserError(f"recipe.{name} must be at least {least}, not {getattr(self, name)}")
         if not 0 <= self.held_out < 1:
-            raise UserError(f"a recipe's held_out must lie in [0, 1), not {self.held_out}")
+            raise UserError(f"recipe.held_out must lie in [0, 1), not {self.held_out}")
 
     def frozen_cost(self, passes: float, once: float = 1.0) -> float:
         """The ep of forward passes of a frozen network, whose embeddings `problem.features` keeps if it can.
