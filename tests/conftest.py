@@ -80,7 +80,10 @@ def convolutional(shape: tuple[int, int, int], num_classes: int) -> Network:
     return Network(features, nn.Linear(8, num_classes), "head")
 
 
-LONGEST = ("versions", "misbehaving", "verify", "docs", "chaos", "packages", "files", "run", "methods")
+LONGEST = (
+    *("versions", "misbehaving", "docs", "checks", "distributed", "supplied", "broken_plugins", "check_results"),
+    *("chaos", "cheating", "processes", "files", "cluster", "measure", "verify", "gpu", "run", "packages", "report"),
+)
 """The test files that take longest; they come first, so that no process is left with one at the end."""
 
 
