@@ -21,7 +21,7 @@ MEMBERS = (0.5, 1 - HELD_OUT, 0.5)
 SWAPPED = (0.3, 0.3, 0.2)
 
 
-def written(results: Path, attacks: dict[str, list[Attack]], dataset: str = "digits-8x8") -> None:
+def written(results: Path, attacks: dict[str, list[Attack]], dataset: str = "digits-8x8", role: str = "method") -> None:
     for method, seeds in attacks.items():
         for seed, (balanced, accuracy, auc) in enumerate(seeds):
             numbers = {"train_r": 0.9, "train_f": 0.9, "test": 0.9, "asr": balanced}
@@ -32,7 +32,7 @@ def written(results: Path, attacks: dict[str, list[Attack]], dataset: str = "dig
             cell = {
                 "dataset": dataset, "dataset_title": dataset.upper(), "model": "cnn", "task": "data-removal",
                 "task_title": "Data removal", "columns": list(numbers), "method": method,
-                "method_title": method.upper(), "role": "method", "access": "nothing", "seed": seed,
+                "method_title": method.upper(), "role": role, "access": "nothing", "seed": seed,
             }  # fmt: skip
             record = {
                 "schema": 1, "status": "ok", "cell": cell, "key": {"shadows": {"count": 8}},
@@ -78,6 +78,14 @@ def test_other_views_and_ranks_name_it_too(view: str, preset: str, tmp_path: Pat
     options = {"cache": tmp_path / "cache"} if view == "distance" else {}
     assert note in table(1, preset, tmp_path, view=view, **options)
     assert any(f"Data removal: {note}" in remark for remark in rank(preset, tmp_path).absent)
+
+
+def test_a_ranking_names_only_what_it_ranks(preset: str, tmp_path: Path) -> None:
+    written(tmp_path, {"retrain": [GUESSING] * 3, "laf": [NON_MEMBERS] * 3, "scrub": [GUESSING] * 3})
+    written(tmp_path, {"untrained": [NON_MEMBERS] * 3}, role="control")
+    (note,) = rank(preset, tmp_path).absent
+    assert note.endswith("is not ranked: LAF.")
+    assert "is not ranked: LAF, UNTRAINED." in table(1, preset, tmp_path)
 
 
 def test_half_of_the_seeds_are_enough_and_are_counted(preset: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from unlearnbench import statistics
 from unlearnbench.errors import UserError, counted
 from unlearnbench.planning import presets
 from unlearnbench.planning.cell_info import CellInfo
-from unlearnbench.planning.presets import Preset, PresetLike
+from unlearnbench.planning.presets import REFERENCE, Preset, PresetLike
 from unlearnbench.reporting import absent
 from unlearnbench.reporting.cells import Cells, cells_of_preset
 from unlearnbench.reporting.choice import EVERYTHING, Choice
@@ -249,7 +249,9 @@ def gathered(tables: Sequence[Cells], preset: Preset, results: Path) -> Gathered
         raise UserError(why or f"{nothing} {preset.source}`")
     titles = {method: info.method_title for method, info in infos.items()}
     roles = {method: info.role for method, info in infos.items()}
-    blind = [f"{cells.task_title}: {note}" for cells in tables for note in of_attack(cells.frame)]
+    of_interest = [*titles, REFERENCE]
+    frames = ((cells.task_title, cells.frame[cells.frame["method"].isin(of_interest)]) for cells in tables)
+    blind = [f"{title}: {note}" for title, frame in frames for note in of_attack(frame)]
     return Gathered(gaps, titles, roles, [*absent.left_out(records), *blind])
 
 
