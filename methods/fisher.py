@@ -10,6 +10,8 @@ from unlearnbench import Access, Network, NonNegative, Problem, Recipe, Samples,
 
 LEAST, MOST, MOST_IN_HEAD = 1e-8, 1e3, 1e2
 """What is added to the information, and the limits of its inverse: of all weights, and of those of the last layer."""
+AT_ONCE = 256
+"""How many images are in memory at a time: a data set of large ones may need more than there is."""
 LOUDER = 10
 """The factor of the variance of noise on biases, on normalisation, and on the last layer."""
 
@@ -69,7 +71,10 @@ def fisher_information(network: Network, samples: Samples, labels: int) -> list[
     """The diagonal of the Fisher matrix: the mean over samples of sum_y p(y) (gradient of log p(y))^2, by tensor."""
     parameters = list(network.parameters())
     totals = [torch.zeros_like(weights) for weights in parameters]
-    for image in samples.images:
+    chunks = torch.arange(len(samples), device=samples.index.device).split(
+        AT_ONCE
+    )  # all images may need too much memory
+    for image in (image for rows in chunks for image in samples.subset(rows).images):
         log_p = log_softmax(network(image[None])[0], dim=0)
         for label in log_p.topk(min(labels, len(log_p))).indices:
             gradients = torch.autograd.grad(log_p[label], parameters, retain_graph=True)

@@ -16,7 +16,6 @@ from unlearnbench import (
     Positive,
     Problem,
     Recipe,
-    Samples,
     Share,
     Size,
     concat,
@@ -48,15 +47,14 @@ def lotus(
     released code measures it once on validation samples; here it is given, so that none are needed. Labels are read for
     this accuracy alone.
     """
-    student = problem.network()
+    student = problem.network().train()
     both = concat(problem.retain.sample(int(fraction * len(problem.retain))), problem.forget)
     optimizer = torch.optim.AdamW(student.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     for _ in range(epochs):
-        excess = accuracy(student.eval(), problem.forget, batch) - unseen
+        excess = accuracy(problem, student) - unseen
         if excess <= -0.01:
             break
         temperature = math.exp(alpha * excess)
-        student.train()
         for samples in both.batches(batch):
             noisy = problem.original.head(problem.features(problem.original, samples))
             noisy = noisy + gumbel(problem, noisy)
@@ -74,11 +72,10 @@ def cost(forget: float, recipe: Recipe, *, epochs: int, fraction: float) -> floa
     return epochs * (used + forget / 3) + used * recipe.frozen_cost(epochs)
 
 
-@torch.no_grad()
-def accuracy(network: Network, samples: Samples, batch: int) -> float:
-    """The share of samples that a network gets right."""
-    predicted = torch.cat([network(images).argmax(1) for images in samples.images.split(batch)])
-    return float((predicted == samples.labels).float().mean())
+def accuracy(problem: Problem, network: Network) -> float:
+    """The share of the forget set that a network gets right."""
+    predicted = problem.logits(network, problem.forget).argmax(1)
+    return float((predicted == problem.forget.labels).float().mean())
 
 
 def gumbel(problem: Problem, like: Tensor) -> Tensor:
