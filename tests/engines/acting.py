@@ -60,6 +60,17 @@ def unfit() -> str:
     return "it is too slow"
 
 
+def slowly_fit() -> str:
+    """Every worker is, but it takes a moment to know."""
+    time.sleep(1)
+    return ""
+
+
+def broken() -> str:
+    """Cannot be asked."""
+    raise ZeroDivisionError("a broken examination")
+
+
 def gpus() -> str | None:
     """The GPUs that this process may see."""
     return os.environ.get("CUDA_VISIBLE_DEVICES")

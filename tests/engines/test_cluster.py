@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import clusters
 import pytest
-from acting import act, fit, fit_once, gpus, process, times, unfit
+from acting import act, broken, fit, fit_once, gpus, process, slowly_fit, times, unfit
 
 from unlearnbench import UserError
 from unlearnbench.engines.choice import opened
+from unlearnbench.engines.node import examine
 from unlearnbench.engines.processes import in_parallel
 
 distributed = pytest.importorskip("distributed")
@@ -91,7 +94,9 @@ def test_a_worker_that_dies_loses_nothing(made: Made, said: list[str], tmp_path:
     done = made([(name, tmp_path) for name in names])
     assert [done[index].result for index in range(7)] == names
     assert {times(tmp_path / name) for name in names[1:]} == {1}
-    assert any("is gone: kill the worker once is sent again" in line for line in said)
+    lost = [number for number, line in enumerate(said) if "is gone: kill the worker once is sent again" in line]
+    assert f" on {socket.gethostname()} is gone" in said[lost[0]]
+    assert not any(line.startswith("1 worker:") for line in said[1 : lost[0]])  # the loss is said before the new count
 
 
 def test_workers_keep_no_results(made: Made, client: Any, tmp_path: Path) -> None:
@@ -127,6 +132,39 @@ def test_if_all_workers_are_unfit_nothing_is_waited_for(client: Any, said: list[
     with opened(client) as engine, pytest.raises(UserError, match="no worker .* can be used: .*it is too slow"):
         list(in_parallel(act, [("a", tmp_path)], 1, engine=engine.examining(said.append, unfit)))
     assert not (tmp_path / "a").exists()
+
+
+def test_a_worker_that_cannot_be_examined_is_not_used(client: Any, said: list[str], tmp_path: Path) -> None:
+    with opened(client) as engine, pytest.raises(UserError, match="it cannot be examined: ZeroDivisionError"):
+        list(in_parallel(act, [("a", tmp_path)], 1, engine=engine.examining(said.append, broken)))
+    assert not (tmp_path / "a").exists()
+
+
+def test_while_workers_are_examined_it_is_said_that_they_are(
+    client: Any, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unlearnbench.engines.cluster.PATIENCE", 0.1)
+    with opened(client) as engine:
+        list(in_parallel(act, [("a", tmp_path)], 1, engine=engine.examining(said.append, slowly_fit)))
+    assert any(line in said for line in ("waiting: 2 workers being examined", "waiting: 1 worker being examined"))
+    assert "waiting: the scheduler has no worker" not in said
+    assert said[-1].endswith(f" on {socket.gethostname()}")
+
+
+def test_a_question_waits_for_the_first_worker_and_says_so(tmp_path: Path, said: list[str]) -> None:
+    import dask
+
+    with (
+        dask.config.set({"distributed.worker.daemon": False, "temporary-directory": str(tmp_path)}),
+        distributed.LocalCluster(n_workers=0, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        opened(client, say=said.append) as engine,
+    ):
+        starter = threading.Timer(1.0, lambda: cluster.scale(1))
+        starter.start()
+        assert isinstance(engine.ask(process, "a"), int)
+        starter.join()
+    assert said[0] == "no workers yet: waiting for one to join"
 
 
 def processes(client: Any) -> set[int]:
@@ -197,19 +235,32 @@ def test_workers_may_come_and_go(tmp_path: Path, said: list[str], monkeypatch: p
     assert [done[index].result for index in range(8)] == names
 
 
-def test_a_worker_with_several_threads_or_without_children_is_told_how_to_start(tmp_path: Path) -> None:
+def test_a_worker_with_several_threads_or_without_children_is_told_how_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0")
     with cluster, distributed.Client(cluster, set_as_default=False) as client, opened(client) as engine:
         with pytest.raises(UserError, match="it has 2 threads: start it with --nthreads 1"):
             list(in_parallel(act, [("a", tmp_path)], 1, engine=engine))
         cluster.scale(0)
+    monkeypatch.setattr("unlearnbench.engines.node.current_process", lambda: SimpleNamespace(daemon=True))
+    assert examine("a run", None, {}, 1)[1].startswith("its process may not have children: start it with --no-nanny")
 
 
 def test_jobs_are_for_local_processes_only(client: Any) -> None:
     with opened(client) as engine:
         assert engine.workers(None, "cpu") == 2
-        with pytest.raises(UserError, match="leave it out with --scheduler"):
-            engine.workers(2, "cpu")
+    for scheduler in (client, "tcp://127.0.0.1:1"):  # said before anything is connected
+        with pytest.raises(UserError, match="leave it out with --scheduler"), opened(scheduler, jobs=2):
+            pass
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"address": 5}'])
+def test_a_file_that_no_scheduler_wrote_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "scheduler.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="scheduler.json is not the file of a scheduler: start one"), opened(path):
+        pass
 
 
 @pytest.mark.parametrize("place", ["tcp://127.0.0.1:1", "nowhere.json"])

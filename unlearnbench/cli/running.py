@@ -237,7 +237,7 @@ def measure(
     from unlearnbench.engines.choice import opened
     from unlearnbench.operations.measure import measure as measure_cells
 
-    with opened(scheduler) as engine:
+    with opened(scheduler, options["jobs"], partial(echo, err=True)) as engine:
         result = measure_cells(
             selection_of(options),
             workspace_of(options, engine),
@@ -303,7 +303,7 @@ def tune(
 
     if bool(methods) == every:
         raise UserError("name the methods to tune, or use --all")
-    with opened(scheduler) as engine:
+    with opened(scheduler, options["jobs"], partial(echo, err=True)) as engine:
         tunings = tune_methods(
             named(methods),
             selection_of(options),

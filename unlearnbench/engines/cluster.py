@@ -5,6 +5,7 @@ This module needs the extra `dask`; only `choice.opened` imports it.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -27,8 +28,6 @@ from unlearnbench.runtime import arithmetic, gpus
 
 CONNECTING = 8.0
 """Seconds in which a scheduler must answer."""
-FIRST_WORKER = 60.0
-"""Seconds in which a cluster must have a worker that can be asked something."""
 PULSE = 0.5
 """Seconds after which workers are counted again while no call ends."""
 PATIENCE = 60.0
@@ -37,10 +36,6 @@ LOSSES = 3
 """How often a call may lose its worker before it is suspected of having ended it; as Dask's `allowed-failures`."""
 NAMED = 3
 """The number of calls that are named as waited for."""
-
-
-def silent(_: str) -> None:
-    """Says nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Cluster:
 
     client: Client
     fitness: bytes | None = None
-    say: Callable[[str], object] = silent
+    say: Callable[[str], object] = print
 
     @property
     def elsewhere(self) -> bool:
@@ -63,13 +58,11 @@ class Cluster:
         return True
 
     def workers(self, jobs: int | None, device: str) -> int:
-        """The workers that there are now; those that join later are used, too."""
-        if jobs is not None:
-            raise UserError(
-                "-j counts processes of this machine: leave it out with --scheduler, which uses all workers that the "
-                "scheduler has"
-            )
-        return max(1, len(self.client.nthreads()))
+        """The workers that there are now; those that join later are used, too. `jobs` is None: see `opened`."""
+        try:
+            return max(1, len(self.client.nthreads()))
+        except (OSError, TimeoutError, CancelledError):  # it is said elsewhere that the scheduler is gone
+            return 1
 
     @contextmanager
     def lanes(self, calls: Calls[Any], workers: int) -> Iterator[ClusterLanes]:
@@ -82,18 +75,11 @@ class Cluster:
             raise
 
     def ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Calls a function on a worker.
+        """Calls a function on a worker, as soon as there is one that can be used; says so if there is none yet.
 
         Raises:
-            UserError: If there is no worker that can be used.
+            UserError: If no worker can be used.
         """
-        try:
-            self.client.wait_for_workers(1, FIRST_WORKER)
-        except TimeoutError as error:
-            raise UserError(
-                "the scheduler has no worker that could say which device and arithmetic it has: start one, or say both "
-                "with --device and --arithmetic"
-            ) from error
         environment = arithmetic.environment(arithmetic.PORTABLE)
         with self.lanes(Calls(function, [arguments], None, environment), 1) as lanes:
             done = lanes.only(0)
@@ -114,16 +100,20 @@ class Cluster:
 
 
 @contextmanager
-def connected(scheduler: str | Path) -> Iterator[Cluster]:
+def connected(scheduler: str | Path, say: Callable[[str], object]) -> Iterator[Cluster]:
     """The cluster of the scheduler at an address, or in a file that the scheduler has written (`--scheduler-file`).
+
+    Args:
+        scheduler: The address or the file.
+        say: As of `Cluster`.
 
     Raises:
         UserError: If there is none.
     """
     hide_logs()
     where = str(scheduler)
-    if where.endswith(".json") and not Path(where).is_file():
-        raise UserError(f"there is no file {where}: start the scheduler with --scheduler-file {where}")
+    if where.endswith(".json"):
+        check_file(Path(where))
     place = {"scheduler_file": where} if where.endswith(".json") else {"address": where}
     try:
         client = Client(**place, timeout=CONNECTING, set_as_default=False)
@@ -132,11 +122,23 @@ def connected(scheduler: str | Path) -> Iterator[Cluster]:
             f"no scheduler answers at {where}: start one with `dask scheduler`, and name the address that it prints"
         ) from error
     with client:
-        cluster = Cluster(client)
+        cluster = Cluster(client, say=say)
         try:
             yield cluster
         finally:
             cluster.dismiss()
+
+
+def check_file(path: Path) -> None:
+    """Raises `UserError` if a file is none that a scheduler has written."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path}: start the scheduler with --scheduler-file {path}")
+    try:
+        address = json.loads(path.read_text())["address"]
+    except (ValueError, KeyError, TypeError):
+        address = None
+    if not isinstance(address, str):
+        raise UserError(f"{path} is not the file of a scheduler: start one with --scheduler-file {path}")
 
 
 def hide_logs() -> None:
@@ -253,16 +255,17 @@ class ClusterLanes:
         """Counts the workers; calls that have lost theirs are sent again, before any others."""
         gone = self._crew.look()
         for sent in [sent for sent in self._sent.values() if sent.address in gone]:
-            self._lose(sent)
+            self._lose(sent, gone[sent.address])
+        self._crew.report()
         while self._again and self._crew.idle:
             self.begin(self._again.popleft())
 
-    def _lose(self, sent: Sent) -> None:
-        """A call has lost its worker."""
+    def _lose(self, sent: Sent, host: str) -> None:
+        """A call has lost its worker on a machine."""
         del self._sent[sent.future.key]
         self._losses[sent.index] += 1
         if self._losses[sent.index] < LOSSES:
-            self._say(f"worker {sent.address} is gone: {self._name(sent)} is sent again")
+            self._say(f"worker {sent.address} on {host} is gone: {self._name(sent)} is sent again")
             self._again.append(sent.index)
         else:
             self._crashed.append(Done(sent.index, None, CRASHED))
@@ -284,7 +287,7 @@ class ClusterLanes:
                     return []
             except (KilledWorker, CancelledError):  # a lost scheduler cancels everything
                 self._crew.check_scheduler()
-                self._lose(sent)
+                self._lose(sent, self._crew.host(sent.address))
                 return []
             else:
                 del self._sent[sent.future.key]
@@ -300,7 +303,7 @@ class ClusterLanes:
         oldest = sorted(self._sent.values(), key=lambda sent: sent.since)[:NAMED]
         named = [f"{self._name(s)} on {self._crew.host(s.address)} ({self._news - s.since:.0f} s)" for s in oldest]
         more = f" and {len(self._sent) - NAMED} more" if len(self._sent) > NAMED else ""
-        self._say(f"waiting for {', '.join(named)}{more}" if named else "waiting: the scheduler has no worker")
+        self._say(f"waiting for {', '.join(named)}{more}" if named else f"waiting: {self._crew.idleness}")
 
     def _name(self, sent: Sent) -> str:
         """What a call is about."""

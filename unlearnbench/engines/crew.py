@@ -10,10 +10,12 @@ from time import monotonic
 from distributed import Client, Future
 
 from unlearnbench.engines.node import examine
-from unlearnbench.errors import EngineLostError, UserError
+from unlearnbench.errors import EngineLostError, UserError, counted
 
 RECENT = 0.1
 """Seconds for which a count of the workers holds."""
+SELDOM = 2.0
+"""Seconds between two reports while workers are being examined: many may join one after the other."""
 
 
 class Crew:
@@ -39,24 +41,25 @@ class Crew:
         self._hosts: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._present: set[str] = set()
-        self._looked, self._said = 0.0, ""
+        self._looked, self._reported, self._said = 0.0, 0.0, ""
+        self._used = False
 
-    def look(self) -> set[str]:
+    def look(self) -> dict[str, str]:
         """Counts the workers, and begins to examine new ones.
 
         Returns:
-            The addresses of those that have left.
+            Those that have left: their machines by address.
 
         Raises:
             EngineLostError: If the scheduler does not answer.
-            UserError: If no worker may be used.
         """
         if monotonic() - self._looked < RECENT:
-            return set()
+            return {}
         threads = self._threads()
         self._looked = monotonic()
         gone, new = self._present - threads.keys(), threads.keys() - self._present
         self._present = set(threads)
+        left = {address: self.host(address) for address in gone}
         for address in gone:
             self._hosts.pop(address, None)
             self._refused.pop(address, None)
@@ -64,8 +67,7 @@ class Crew:
         self._examinations = {k: (a, future) for k, (a, future) in self._examinations.items() if a not in gone}
         for address in sorted(new):
             self._examine(address, threads[address])
-        self._report()
-        return gone
+        return left
 
     @property
     def examinations(self) -> list[Future]:
@@ -92,9 +94,9 @@ class Crew:
             self._refused[address] = reason
             self._say(f"worker {address} on {host} is not used: {reason}")
         else:
-            self._hosts[address] = host
+            self._hosts[address], self._used = host, True
             self.idle.append(address)
-        self._report()
+        self.report()
 
     def release(self, address: str) -> None:
         """The call of a worker has ended, so that it is free again, if it is still there."""
@@ -104,6 +106,15 @@ class Crew:
     def host(self, address: str) -> str:
         """The machine of a worker."""
         return self._hosts.get(address, address)
+
+    @property
+    def idleness(self) -> str:
+        """Why nobody makes a call."""
+        if self._examinations:
+            return f"{counted(len(self._examinations), 'worker')} being examined"
+        if self._refused:
+            return "no worker of the scheduler can be used"
+        return "the scheduler has no worker"
 
     def check_scheduler(self) -> None:
         """Raises `EngineLostError` if the scheduler does not answer."""
@@ -128,16 +139,20 @@ class Crew:
         self._examinations[key] = address, future
         future.add_done_callback(self._on_end)
 
-    def _report(self) -> None:
-        """Says how many workers there are and where, if that has changed and no examination is going on."""
-        if self._examinations:
+    def report(self) -> None:
+        """Says how many workers there are and where, if that has changed; not often while some are being examined.
+
+        Raises:
+            UserError: If no worker may be used.
+        """
+        if self._examinations and (not self._hosts or monotonic() - self._reported < SELDOM):
             return
-        if self._refused and not self._hosts and not self._said:
+        if self._refused and not self._hosts and not self._used:
             reasons = "; ".join(f"{address}: {reason}" for address, reason in self._refused.items())
             raise UserError(f"no worker of the scheduler can be used: {reasons}")
         where = ", ".join(f"{count} on {host}" for host, count in sorted(Counter(self._hosts.values()).items()))
-        workers = "1 worker" if len(self._hosts) == 1 else f"{len(self._hosts)} workers"
-        text = f"{workers}: {where}" if where else "no workers yet: waiting for one to join"
+        none = f"no workers {'any more' if self._used else 'yet'}: waiting for one to join"
+        text = f"{counted(len(self._hosts), 'worker')}: {where}" if where else none
         if text != self._said:
             self._say(text)
-        self._said = text
+        self._said, self._reported = text, monotonic()

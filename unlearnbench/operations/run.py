@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.engines.choice import opened
+from unlearnbench.engines.choice import opened, silent
 from unlearnbench.errors import UserError
 from unlearnbench.operations import report
 from unlearnbench.operations.progress import Reporter, usual_reporter
@@ -157,7 +157,7 @@ def run(
     rerun = Rerun(force, retry_failed, accept_stale)
     if progress is None or isinstance(progress, bool):
         progress = usual_reporter() if progress is None else Reporter() if progress else None
-    with opened(engine) as workers:
+    with opened(engine, jobs, progress.note if progress else silent) as workers:
         workspace = Workspace.of(results, cache, data, device, arithmetic, workers)
         effort = Effort(jobs, timeout, fail_fast, workers)
         if isinstance(preset, Mapping):
@@ -189,6 +189,7 @@ def carry_out(plan: Plan, selection: Selection, effort: Effort, *, dry_run: bool
     start = time.perf_counter()
     workers = effort.workers(plan.workspace.device, len(plan.shared) + len(plan.to_run))
     outcomes = execute(plan, workers, effort, progress)
+    workers = max(workers, effort.workers(plan.workspace.device, len(outcomes)))  # those of a scheduler may have joined
     seconds = time.perf_counter() - start
     results, preset = plan.workspace.results, selection.preset
     cells = list(cells_of_preset(results, preset, plan.rerun.accept_stale, plan.records))

@@ -133,7 +133,8 @@ class Workspace:
         Raises:
             UserError: If a value is wrong, or the cache cannot be written to.
         """
-        device, arithmetic = engine.ask(choices, device, arithmetic)
+        if not engine.elsewhere or "auto" in (device, arithmetic):
+            device, arithmetic = engine.ask(choices, device, arithmetic)
         store, paths = Store.of(cache), (folders.expanded(results), folders.data(data))
         if engine.elsewhere:
             store, paths = replace(store, root=store.root.absolute()), (paths[0].absolute(), paths[1].absolute())
