@@ -108,7 +108,7 @@ def test_predict_uses_eval_mode_and_restores_the_mode_of_every_part() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "message"), [({"optimizer": "adamm"}, "did you mean 'adam'"), ({"lr": 0.0}, "lr > 0")]
+    ("values", "message"), [({"optimizer": "adamm"}, "did you mean 'adam'"), ({"lr": 0.0}, "lr must be above 0")]
 )
 def test_a_wrong_recipe_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
