@@ -19,6 +19,7 @@ from conftest import plan_in, records
 
 import unlearnbench
 from unlearnbench import Samples, UserError
+from unlearnbench.operations.work import Effort, execute
 from unlearnbench.storage.records import read_record
 from unlearnbench.storage.store import Store
 from unlearnbench.training import loop
@@ -181,7 +182,6 @@ def test_outputs_are_the_same_whether_or_not_a_method_starts_from_the_network(
 def test_a_method_edited_during_the_run_is_not_saved_under_the_old_key(
     install: Callable[..., Path], tiny: Path, cache: Path, tmp_path: Path
 ) -> None:
-    from unlearnbench.operations.work import Effort, execute
     from unlearnbench.plugins.fingerprint import fingerprint
 
     module = install("broken_methods", BROKEN, ENTRY_POINTS)
@@ -271,3 +271,11 @@ def test_the_seconds_of_a_method_include_those_of_the_method_that_it_starts_from
     _, info = store.load(child.outputs.needs["parent"].key) or ({}, {})
     assert seconds["prepare"] == info["seconds"]["prepare"] > 0
     assert seconds["unlearn"] > info["seconds"]["unlearn"] > 0
+
+
+def test_workers_that_join_during_a_run_are_counted(
+    tiny: Path, tiny_run: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = iter([1, 2])
+    monkeypatch.setattr(Effort, "workers", lambda self, device, calls: next(there))
+    assert unlearnbench.run(tiny, results=tiny_run, cache=cache).workers == 2
