@@ -5,7 +5,7 @@
 First, 20 equal cells (Retrain on digits) are run by one and by two workers, local ones and Dask's, in turn: what two
 local workers gain is what the machine allows. Then come cells whose method does nothing, with one local worker and one
 Dask worker: the difference is the overhead of a cell. A cluster exists only while its runs are timed, because an idle
-one takes about 8 % of a core, and each timed run comes after one that is not counted, which starts processes.
+one takes about 9 % of a core, and each timed run comes after one that is not counted, which starts processes.
 Every run computes all its cells; originals and shadow models are cached. Needs the extra `dask`.
 """
 
@@ -61,9 +61,8 @@ def medians(folder: Path, path: str, cells: int, kinds: Mapping[str, Options], r
                 for _ in range(2):  # the first run starts processes
                     seconds, summary = timed(folder, preset=path, results=folder / name, force=True, **options)
                     assert len(summary.plan.cells) == cells and not summary.failed, summary.failed[:1]
-                    assert (
-                        len(summary.outcomes) >= len(summary.plan.to_run) > 0.9 * cells
-                    )  # a Retrain is not made again
+                    # a Retrain is not made again
+                    assert len(summary.outcomes) >= len(summary.plan.to_run) > 0.9 * cells
             times[name].append(seconds)
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 

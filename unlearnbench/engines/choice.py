@@ -33,7 +33,7 @@ def opened(
     Args:
         scheduler: The address of a Dask scheduler, the path of its file, or a `distributed.Client`; None: this machine.
         jobs: The number of workers that the user asked for; None with a scheduler, which has its own.
-        say: Is told what is waited for.
+        say: Receives lines of text about the scheduler's workers, e.g. that there are none yet.
 
     Raises:
         UserError: If Dask is not installed, no scheduler answers, or it shall have a number of workers.

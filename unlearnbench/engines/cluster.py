@@ -49,8 +49,8 @@ class Cluster:
     """
 
     client: Client
+    say: Callable[[str], object]
     fitness: bytes | None = None
-    say: Callable[[str], object] = print
 
     @property
     def elsewhere(self) -> bool:
